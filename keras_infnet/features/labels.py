@@ -1,0 +1,100 @@
+"""Labels and their weights, checked."""
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet.features.columns import column, number_values
+from keras_infnet.features.schema import FeatureSchema, Task
+
+
+def read_labels(
+    schema: FeatureSchema, frame: pd.DataFrame
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Labels and weights of every task.
+
+    A weight is the row's `sample_weight` (1 without one), and 0 where the task is not observed.
+
+    Args:
+        schema: The schema; its tasks name the columns.
+        frame: Rows with all label columns.
+
+    Returns:
+        Two dicts by task name, of float32 arrays `(rows,)`. A label that is not observed is 0.
+
+    Raises:
+        ValueError: A column is missing, an observed label is NaN or, in a binary task, neither 0
+            nor 1, or a weight is negative.
+    """
+    row_weight = _row_weights(schema, frame)
+    labels, weights = {}, {}
+    for task in schema.tasks:
+        observed = _observed(task, frame)
+        labels[task.name] = _labels(task, frame, observed)
+        weights[task.name] = row_weight * observed
+    return labels, weights
+
+
+def learn_base_rates(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, float]:
+    """Weighted mean label of each task over the training rows.
+
+    Raises:
+        ValueError: As `read_labels`, or a task has no observed label, or all of them are equal.
+    """
+    labels, weights = read_labels(schema, frame)
+    rates = {}
+    for task in schema.tasks:
+        observed = labels[task.name][weights[task.name] > 0]
+        if not len(observed):
+            raise ValueError(
+                f"Task `{task.name}`: no label is observed in {len(frame)} training rows "
+                f"(observed_when="
+                f"{task.observed_when!r}, sample_weight={schema.sample_weight!r})."
+            )
+        if observed.min() == observed.max():
+            raise ValueError(
+                f"Task `{task.name}`: all {len(observed)} labels of column `{task.label}` in "
+                f"training are "
+                f"{observed[0]:g}; nothing can be learned from them."
+            )
+        rates[task.name] = float(np.average(labels[task.name], weights=weights[task.name]))
+    return rates
+
+
+def _row_weights(schema: FeatureSchema, frame: pd.DataFrame) -> np.ndarray:
+    if schema.sample_weight is None:
+        return np.ones(len(frame), "float32")
+    label = f"Sample weight `{schema.sample_weight}`"
+    values = number_values(column(frame, schema.sample_weight, label), False, label)
+    if (values < 0).any():
+        raise ValueError(f"{label}: {int((values < 0).sum())} values are negative.")
+    return values
+
+
+def _observed(task: Task, frame: pd.DataFrame) -> np.ndarray:
+    if task.observed_when is None:
+        return np.ones(len(frame), bool)
+    label = f"Task `{task.name}`, observed_when `{task.observed_when}`"
+    condition = number_values(column(frame, task.observed_when, label), True, label)
+    return condition == 1
+
+
+def _labels(task: Task, frame: pd.DataFrame, observed: np.ndarray) -> np.ndarray:
+    label = f"Task `{task.name}`, label `{task.label}`"
+    values = number_values(column(frame, task.label, label), True, label)
+    missing = int(np.isnan(values[observed]).sum())
+    if missing:
+        raise ValueError(
+            f"{label}: {missing} of {int(observed.sum())} observed labels are NaN. Drop the rows, "
+            f"or say with "
+            "`observed_when` where the label counts."
+        )
+    values = np.where(observed, values, np.float32(0))
+    if task.kind == "binary":
+        bad = ~np.isin(values, (0, 1))
+        if bad.any():
+            raise ValueError(
+                f"{label}: {int(bad.sum())} labels are neither 0 nor 1 (such as "
+                f"{values[bad][0]:g} in row "
+                f'{frame.index[bad][0]}). Expected 0 and 1, or a task with kind="regression".'
+            )
+    return values

@@ -1,0 +1,1 @@
+"""Frames and encoders to `tf.data`: histories, batches and predictions."""

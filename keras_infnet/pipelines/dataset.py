@@ -1,0 +1,164 @@
+"""Frames + encoder -> `tf.data.Dataset` for fit, evaluate and predict, on every backend."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet.features.buckets import AGE_EDGES
+from keras_infnet.features.columns import require_rows
+from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.features.events import has_list_columns
+from keras_infnet.features.labels import read_labels
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.pipelines.histories import NO_TIME, Histories
+
+Rows = pd.DataFrame | str | Path | Sequence[str | Path]
+
+
+def make_dataset(
+    encoder: FeatureEncoder,
+    rows: Rows,
+    histories: Histories | None = None,
+    *,
+    batch_size: int = 512,
+    shuffle: bool = False,
+    seed: int = 0,
+    freeze_at: int | str | None = None,
+    labels: bool = True,
+    drop_remainder: bool = False,
+) -> Any:
+    """Batches for `model.fit`, `evaluate` and `predict`.
+
+    The rows are encoded once; histories stay pointers, and a batch's windows are gathered when it
+    is due, in tf.data's own threads.
+
+    Args:
+        encoder: A fitted encoder.
+        rows: A frame, or Parquet shards: a file, a folder, or a list of files.
+        histories: Past events. Not needed where the rows hold their histories as list columns, or
+            the schema has none.
+        batch_size: Rows a batch.
+        shuffle: Whether rows come in another order in each epoch. Rows of the whole frame mix.
+        seed: Seed of the order; the same seed gives the same epochs.
+        freeze_at: Unix milliseconds from which on no event enters a history; see
+            `Histories.windows`.
+        labels: Whether batches are `(x, y, sample_weight)`, with dicts by task of `(batch, 1)`
+            float32, or `x` alone.
+        drop_remainder: Whether a last, smaller batch is left out.
+
+    Returns:
+        A `tf.data.Dataset` that knows its number of batches. `x` is a dict as in
+        `schema.packed_inputs()`. A label that is not observed has weight 0.
+
+    Raises:
+        ValueError: No rows, a missing column or bad value, histories lacking, or of another
+            encoder.
+    """
+    import tensorflow as tf
+
+    frame = read_rows(rows)
+    require_rows(frame, "make_dataset")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"make_dataset: batch_size is {batch_size!r}; expected 1 or more rows.")
+    _check_histories(encoder, frame, histories)
+    arrays: dict[str, Any] = {"x": encoder.transform(frame)}
+    if labels:
+        y, weights = read_labels(encoder.schema, frame)
+        arrays["y"] = {name: values[:, None] for name, values in y.items()}
+        arrays["weight"] = {name: values[:, None] for name, values in weights.items()}
+    gathers = {}
+    for sequence in encoder.schema.sequences:
+        if not has_list_columns(sequence, frame):
+            starts, ends, times = histories.windows(sequence.name, frame, freeze_at)
+            arrays[f"window/{sequence.name}"] = np.stack([starts, ends, times], axis=1)
+            gathers[sequence.name] = _window_gather(encoder.schema, sequence.name, histories)
+    if freeze_at is not None and not gathers and encoder.schema.sequences:
+        raise ValueError("make_dataset: `freeze_at` needs `histories`; list columns can't be cut.")
+    tensors = tf.nest.map_structure(tf.constant, arrays)
+
+    def assemble(index: Any) -> Any:
+        batch = tf.nest.map_structure(lambda t: tf.gather(t, index), tensors)
+        x = dict(batch["x"])
+        for name, gather in gathers.items():
+            x |= gather(batch[f"window/{name}"])
+        return (x, batch["y"], batch["weight"]) if labels else x
+
+    order = _order(len(frame), shuffle, seed).batch(batch_size, drop_remainder=drop_remainder)
+    batches = len(frame) // batch_size if drop_remainder else -(-len(frame) // batch_size)
+    order = order.apply(tf.data.experimental.assert_cardinality(batches))
+    return order.map(assemble, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def read_rows(rows: Rows) -> pd.DataFrame:
+    """The frame itself, or the rows of Parquet shards (a file, a folder, or a list of files)."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    paths = [rows] if isinstance(rows, (str, Path)) else list(rows)
+    missing = [str(path) for path in paths if not Path(path).exists()]
+    if missing or not paths:
+        raise ValueError(f"make_dataset: no Parquet file or folder {missing or 'was given'}.")
+    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+
+
+def _check_histories(
+    encoder: FeatureEncoder, frame: pd.DataFrame, histories: Histories | None
+) -> None:
+    lacking = [s.name for s in encoder.schema.sequences if not has_list_columns(s, frame)]
+    if lacking and histories is None:
+        raise ValueError(
+            f"make_dataset: the schema has histories ({', '.join(lacking)}), the rows hold none "
+            f"as list columns, "
+            "and `histories` is None. Pass `Histories(encoder, log)`."
+        )
+    if histories is not None and histories.schema != encoder.schema:
+        raise ValueError(
+            f"make_dataset: `histories` were encoded by another encoder (fingerprint "
+            f"{histories.schema.fingerprint}; expected {encoder.schema.fingerprint})."
+        )
+
+
+def _order(rows: int, shuffle: bool, seed: int) -> Any:
+    import tensorflow as tf
+
+    if not shuffle:
+        return tf.data.Dataset.range(rows)
+
+    def permutation(epoch_seed: Any) -> Any:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(rows, dtype="int64"), tf.stack([epoch_seed, tf.constant(seed, "int64")])
+        )
+        return tf.data.Dataset.from_tensor_slices(order)
+
+    epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    return epochs.take(1).flat_map(permutation)
+
+
+def _window_gather(schema: FeatureSchema, name: str, histories: Histories) -> Any:
+    """Function from `(batch, [start, end, time])` to the packed history."""
+    import tensorflow as tf
+
+    sequence, events = schema.sequence(name), histories.events[name]
+    # One more row, so that a history without any event can be gathered too.
+    columns = tf.constant(np.pad(events.columns, ((0, 1), (0, 0))))
+    times = tf.constant(np.append(events.times, NO_TIME))
+    timed = schema.time_key is not None
+
+    def gather(window: Any) -> dict[str, Any]:
+        starts, ends, row_times = window[:, :1], window[:, 1:2], window[:, 2:]
+        index = ends - sequence.max_length + tf.range(sequence.max_length, dtype="int64")
+        inside = index >= starts
+        index = tf.where(inside, index, 0)
+        packed = tf.gather(columns, index) * tf.cast(inside, "int32")[..., None]
+        if not sequence.ages:
+            return {name: packed}
+        event_times = tf.gather(times, index)
+        known = inside & (event_times != NO_TIME) & timed
+        seconds = (row_times - tf.where(known, event_times, 0)) // 1000
+        bucket = tf.searchsorted(tf.constant(AGE_EDGES), tf.reshape(seconds, [-1]), side="right")
+        ages = tf.where(known, tf.reshape(bucket, tf.shape(index)), 0)
+        return {name: packed, f"{name}_age": ages}
+
+    return gather

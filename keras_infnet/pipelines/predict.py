@@ -1,0 +1,61 @@
+"""Predictions joined to the frame's index."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.pipelines.dataset import make_dataset
+from keras_infnet.pipelines.histories import Histories
+
+
+def predict_frame(
+    model: Any,
+    encoder: FeatureEncoder,
+    frame: pd.DataFrame,
+    histories: Histories | None = None,
+    *,
+    freeze_at: int | str | None = None,
+    batch_size: int = 2048,
+    verbose: int | str = 0,
+) -> pd.DataFrame:
+    """Predictions of a model for the rows of a frame.
+
+    Args:
+        model: A model of this library, built from `encoder.schema`.
+        encoder: The encoder.
+        frame: Rows; labels are not needed.
+        histories: Past events; see `make_dataset`.
+        freeze_at: Unix milliseconds from which on no event enters a history.
+        batch_size: Rows a batch.
+        verbose: As in `keras.Model.predict`.
+
+    Returns:
+        A frame with the index of `frame` and one column a task: probabilities, or values of a
+        regression.
+
+    Raises:
+        ValueError: The model is of another schema, or as `make_dataset`.
+    """
+    check_schema(model, encoder, "predict_frame")
+    batches = make_dataset(
+        encoder, frame, histories, batch_size=batch_size, freeze_at=freeze_at, labels=False
+    )
+    predictions = model.predict(batches, verbose=verbose)
+    return pd.DataFrame(
+        {task: np.asarray(predictions[task])[:, 0] for task in encoder.schema.task_names},
+        index=frame.index,
+    )
+
+
+def check_schema(model: Any, encoder: FeatureEncoder, what: str) -> None:
+    """A ValueError unless the model was built from the encoder's schema."""
+    schema = getattr(model, "schema", None)
+    if schema != encoder.schema:
+        found = "no schema" if schema is None else f"fingerprint {schema.fingerprint}"
+        raise ValueError(
+            f"{what}: the model is of another schema than the encoder ({found}; expected "
+            f"{encoder.schema.fingerprint}). Build it from `encoder.schema`, or load the encoder "
+            f"saved with it."
+        )

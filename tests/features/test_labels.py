@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_infnet import CategoricalFeature, FeatureEncoder, FeatureSchema, Task
+from keras_infnet.features.labels import learn_base_rates, read_labels
+
+
+def schema(*tasks, **kwargs):
+    return FeatureSchema([CategoricalFeature("country", "user")], tasks, **kwargs)
+
+
+FRAME = pd.DataFrame({"country": list("aabb"), "click": [1, 0, 1, 1], "buy": [1, np.nan, 0, 0]})
+
+
+def test_a_label_counts_only_where_it_is_observed():
+    labels, weights = read_labels(schema(Task("buy", observed_when="click")), FRAME)
+    assert labels["buy"].tolist() == [1, 0, 0, 0]
+    assert weights["buy"].tolist() == [1, 0, 1, 1]
+
+
+def test_row_weights_multiply():
+    frame = FRAME.assign(w=[1.0, 2.0, 0.5, 0.0])
+    tasks = schema(Task("click"), Task("buy", observed_when="click"), sample_weight="w")
+    _, weights = read_labels(tasks, frame)
+    assert weights["click"].tolist() == [1, 2, 0.5, 0]
+    assert weights["buy"].tolist() == [1, 0, 0.5, 0]
+
+
+def test_base_rates_are_weighted_means_of_observed_labels():
+    frame = FRAME.assign(w=[3.0, 1.0, 1.0, 2.0])
+    tasks = schema(Task("click"), Task("buy", observed_when="click"), sample_weight="w")
+    assert learn_base_rates(tasks, frame) == pytest.approx({"click": 6 / 7, "buy": 3 / 6})
+
+
+def test_regression_takes_any_finite_number():
+    tasks = schema(Task("seconds", kind="regression"))
+    labels, _ = read_labels(tasks, FRAME.assign(seconds=[0.5, 2, -1, 7]))
+    assert labels["seconds"].tolist() == [0.5, 2, -1, 7]
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "message"),
+    [
+        (Task("buy"), {}, "label `buy`: 1 of 4 observed labels are NaN"),
+        (
+            Task("click"),
+            {"click": [0, 1, 2, 1]},
+            "1 labels are neither 0 nor 1 .such as 2 in row 2",
+        ),
+        (Task("click"), {"click": ["y", "n", "y", "n"]}, "values of type str; expected numbers"),
+        (
+            Task("click"),
+            {"click": [1, 1, 1, 1]},
+            "all 4 labels of column `click` in training are 1",
+        ),
+        (Task("like", observed_when="click"), {}, "no column `like`. Did you mean `click`"),
+        (Task("buy", observed_when="clik"), {}, "no column `clik`. Did you mean `click`"),
+        (Task("buy", observed_when="click"), {"click": [0] * 4}, "no label is observed in 4"),
+    ],
+)
+def test_labels_that_can_not_be_learned_from_are_refused(task, change, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureEncoder(schema(task)).fit(FRAME.assign(**change))
+
+
+def test_a_negative_weight_is_refused():
+    with pytest.raises(ValueError, match="Sample weight `w`: 1 values are negative"):
+        read_labels(schema(Task("click"), sample_weight="w"), FRAME.assign(w=[1, 1, -1, 1]))

@@ -1,0 +1,146 @@
+import json
+
+import pytest
+
+from keras_infnet import (
+    CategoricalFeature,
+    DenseFeature,
+    FeatureSchema,
+    HistoryGroup,
+    NumericFeature,
+    SequenceFeature,
+    Task,
+)
+
+VIDEO = CategoricalFeature("video_id", "item", dtype="int", num_ids=10)
+TAG = CategoricalFeature("tag", "item", max_values=3, separator=",", num_ids=5)
+LENGTH = NumericFeature("length", "item", num_ids=7)
+IMAGE = DenseFeature("image", "item", dim=4)
+LAST = CategoricalFeature("last_video", "user", dtype="int", table="video_id", num_ids=10)
+SEEN = SequenceFeature(
+    "seen",
+    ("video_id", "tag", "length"),
+    max_length=6,
+    actions=("is_click",),
+    ratio=("play", "length"),
+    groups=(HistoryGroup("all"), HistoryGroup("skip", none_of=("is_click",))),
+    num_actions=5,
+)
+SCHEMA = FeatureSchema([VIDEO, TAG, LENGTH, IMAGE, LAST], [Task("click", "is_click")], [SEEN])
+
+
+def test_packed_inputs_have_the_widths_of_their_features():
+    assert SCHEMA.packed_inputs() == {
+        "categorical": ((3,), "int32"),
+        "bags": ((3,), "int32"),
+        "bag_weights": ((3,), "float32"),
+        "dense": ((4,), "float32"),
+        "seen": ((6, 8), "int32"),
+        "seen_age": ((6,), "int32"),
+    }
+    assert SCHEMA.field_names == ("video_id", "length", "last_video", "tag", "image")
+
+
+def test_history_columns_follow_the_fields_then_action_ratio_and_groups():
+    assert {name: (s.start, s.stop) for name, s in SCHEMA.history_columns("seen").items()} == {
+        "video_id": (0, 1),
+        "tag": (1, 4),
+        "length": (4, 5),
+        "#action": (5, 6),
+        "#ratio": (6, 7),
+        "#groups": (7, 8),
+    }
+
+
+def test_raw_inputs_have_every_feature_by_name_and_raw_type():
+    raw = SCHEMA.raw_inputs()
+    assert raw["tag"] == ((None,), "string")
+    assert raw["seen_tag"] == ((None, None), "string")
+    assert raw["seen_video_id"] == ((None,), "int64")
+    assert raw["image"] == ((4,), "float32")
+    assert raw["seen_age_seconds"] == ((None,), "int64")
+
+
+def test_a_shared_table_has_rows_once():
+    assert SCHEMA.table_rows() == {"video_id": 10, "tag": 5, "length": 7}
+    assert SCHEMA.table_of("last_video") == "video_id"
+
+
+def test_json_round_trip_keeps_everything_and_the_fingerprint():
+    again = FeatureSchema.from_dict(json.loads(json.dumps(SCHEMA.to_dict())))
+    assert again == SCHEMA
+    assert again.fingerprint == SCHEMA.fingerprint
+
+
+def test_the_fingerprint_tells_vocabularies_apart():
+    other = FeatureSchema.from_dict({**SCHEMA.to_dict(), "vocabulary": "0123456789ab"})
+    assert other.fingerprint != SCHEMA.fingerprint
+
+
+def test_an_unfitted_schema_says_what_to_do():
+    schema = FeatureSchema([CategoricalFeature("a", "user")], [Task("click")])
+    assert not schema.fitted
+    with pytest.raises(ValueError, match="FeatureEncoder\\(schema\\).fit"):
+        schema.table_rows()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FeatureSchema([], [Task("click")]), "at least one feature and one task"),
+        (lambda: FeatureSchema([VIDEO, VIDEO], [Task("a")]), "features with the same name: video_"),
+        (lambda: FeatureSchema([VIDEO], [Task("a"), Task("a")]), "tasks with the same name: a"),
+        (
+            lambda: FeatureSchema([VIDEO], [Task("a")], [SequenceFeature("s", ("vide_id",))]),
+            "no feature `vide_id`. Did you mean `video_id`",
+        ),
+        (
+            lambda: FeatureSchema([VIDEO, IMAGE], [Task("a")], [SequenceFeature("s", ("image",))]),
+            "field `image` is a dense vector",
+        ),
+        (
+            lambda: FeatureSchema([TAG], [Task("a")], [SequenceFeature("s", ("tag",))]),
+            "first field `tag` identifies the event",
+        ),
+        (
+            lambda: FeatureSchema([VIDEO], [Task("a")], [SequenceFeature("bags", ("video_id",))]),
+            "can't be named `bags`",
+        ),
+        (lambda: FeatureSchema([LAST, VIDEO], [Task("a")]), "expected an earlier feature"),
+        (lambda: SCHEMA.task("clik"), "no task `clik`. Did you mean `click`"),
+        (lambda: SCHEMA.sequence("liked"), "no history `liked`. Known: seen"),
+    ],
+)
+def test_a_schema_that_does_not_fit_together_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CategoricalFeature("", "user"), "name is ''; expected a column name"),
+        (lambda: CategoricalFeature("a", "video"), "`a`: owner is 'video'; expected one of"),
+        (lambda: CategoricalFeature("a", "user", dtype="float"), "dtype is 'float'"),
+        (lambda: CategoricalFeature("a", "user", min_frequency=0), "min_frequency is 0"),
+        (lambda: CategoricalFeature("a", "user", weights="w"), "max_values is 1; expected 2"),
+        (lambda: CategoricalFeature("a", "user", hash_buckets=0), "hash_buckets is 0"),
+        (lambda: NumericFeature("a", "user", buckets=1), "buckets is 1"),
+        (lambda: NumericFeature("a", "user", bucketing="equal"), "bucketing is 'equal'"),
+        (lambda: DenseFeature("a", "user", dim=0), "dim is 0"),
+        (lambda: SequenceFeature("s", "video_id"), "not one string"),
+        (lambda: SequenceFeature("s", ()), "at least one feature name"),
+        (lambda: SequenceFeature("s", ("v",), max_length=0), "max_length is 0"),
+        (lambda: SequenceFeature("s", ("v",), ratio=("a",)), "numerator column"),
+        (
+            lambda: SequenceFeature("s", ("v",), groups=(HistoryGroup("g", any_of=("like",)),)),
+            r"group `g` is \['like'\]",
+        ),
+        (lambda: Task("a", kind="multiclass"), "kind is 'multiclass'"),
+        (lambda: Task("a", loss_weight=-1), "loss_weight is -1"),
+        (lambda: Task("a", loss_weight=float("nan")), "loss_weight is nan"),
+    ],
+)
+def test_a_part_checks_its_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
