@@ -1,0 +1,1 @@
+"""Public logs and a simulator: frames, schema and splits."""

@@ -1,0 +1,23 @@
+"""Checks of the arguments that all data sets share."""
+
+from collections.abc import Collection, Iterable
+
+from keras_infnet.features.schema import did_you_mean
+
+
+def check_tasks(dataset: str, tasks: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """Task names as a tuple; an unknown name is a ValueError that suggests the nearest."""
+    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    if not tasks:
+        raise ValueError(f"{dataset}: no task; expected at least one of {', '.join(known)}.")
+    for task in tasks:
+        if task not in known:
+            raise ValueError(f"{dataset}: unknown task `{task}`.{did_you_mean(task, known)}")
+    return tasks
+
+
+def check_choice(dataset: str, argument: str, value: str, choices: tuple[str, ...]) -> str:
+    """The value, if it is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{dataset}: {argument} is {value!r}; expected one of {choices}.")
+    return value

@@ -1,0 +1,214 @@
+"""KuaiRand: logs of a short-video app, in the layout of the original archives."""
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keras_infnet.datasets import kuairand_columns as columns
+from keras_infnet.datasets.arguments import check_choice, check_tasks
+from keras_infnet.datasets.csv_table import MISSING_ID, count_csv_rows, read_csv_table
+from keras_infnet.datasets.kuairand_files import KuaiRandFiles
+from keras_infnet.datasets.kuairand_schema import HISTORIES, kuairand_schema
+from keras_infnet.datasets.side_table import Absent, SideTable
+from keras_infnet.datasets.split import Split, split_by_date
+from keras_infnet.features.schema import FeatureSchema, did_you_mean
+
+
+class KuaiRand:
+    """KuaiRand-Pure, -1K or -27K, or a log that `simulate` wrote in its layout.
+
+    `path`, or `path/data`, holds the files of the original archive: `log_standard_*`,
+    `log_random_*`, `user_features_*`, `video_features_basic_*` and `video_features_statistic_*`,
+    each ending in `_pure`, `_1k` or `_27k`, in one file or in `_part1`, `_part2`, ... Any subset of
+    the logs is enough. A file `warm_histories.parquet` (user_id, position, video_id and known
+    feedbacks), if there, holds what users did before the log.
+
+    Args:
+        path: Folder with the files.
+        tasks: Feedbacks to predict: `"click"`, `"like"`, `"follow"`, `"comment"`, `"forward"`,
+            `"hate"`, `"long_view"`, `"profile_enter"`.
+        statistics: Whether the daily statistics of videos are features. They were averaged over the
+            whole period of the log, test days included: using them leaks.
+        random_log: Whether the log of randomly exposed videos is read too.
+        history: `"exposures"`: one history of all exposures with what the user did there;
+            `"positives"`: one history each of clicked, liked, long-viewed and followed videos.
+        absent: What a user or video of the log that its table lacks is: `"error"`, or `"missing"`,
+            where its features are missing.
+
+    Raises:
+        FileNotFoundError: The folder, its logs or a table is not there.
+        ValueError: An argument is unknown, or the folder holds several variants.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     simulation = keras_infnet.simulate(f"{folder}/log", rows=500, users=20, items=50)
+        ...     frame = keras_infnet.KuaiRand(f"{folder}/log", tasks=("click", "like")).frame()
+        >>> len(frame)
+        500
+
+    Reference:
+        Gao et al., KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed
+        Videos, CIKM 2022.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        tasks: Iterable[str] = ("click", "like", "long_view"),
+        statistics: bool = False,
+        random_log: bool = False,
+        history: Literal["exposures", "positives"] = "exposures",
+        absent: Absent = "error",
+    ) -> None:
+        self.tasks = check_tasks("KuaiRand", tasks, columns.FEEDBACKS)
+        self.history = check_choice("KuaiRand", "history", history, HISTORIES)
+        self.absent = check_choice("KuaiRand", "absent", absent, ("error", "missing"))
+        self.statistics, self.random_log = statistics, random_log
+        self.found = KuaiRandFiles.find(Path(path))
+        self._check_files()
+
+    @property
+    def log_files(self) -> tuple[Path, ...]:
+        """The log files that `frame` reads, in the order of its rows."""
+        return self.found.logs + (self.found.random_logs if self.random_log else ())
+
+    def describe(self) -> str:
+        """Which variant and which files were found, one line a kind."""
+        return str(self.found)
+
+    def frame(self) -> pd.DataFrame:
+        """The log with its user and video features.
+
+        Rows are in the order of the files, exact repeats included; the index is the row number.
+        Missing values are -1 in integer columns, else NaN. `hour` is the hour of `hourmin` (UTC+8).
+
+        Returns:
+            One row an impression.
+
+        Raises:
+            ValueError: A file can't be read, a column is missing, no row is there, or a user or
+                video is absent from its table.
+        """
+        log = _read_parts(self.log_files, columns.LOG_COLUMNS, columns.OPTIONAL_LOG_COLUMNS)
+        if log.empty:
+            raise ValueError(f"KuaiRand: the logs in {self.found.folder} have no row.")
+        log["hour"] = (log["hourmin"] // 100).astype("int8")
+        users = _read_parts(self.found.user_features, columns.USER_COLUMNS)
+        return self._join_videos(self._join(log, users, "user_id", self.found.user_features))
+
+    def warm(self) -> pd.DataFrame | None:
+        """What users did before the log's first row, with the features of the videos.
+
+        Returns:
+            Rows sorted by `user_id` and `position` (0 the oldest), or `None` without such a file.
+            Feedbacks are int8, -1 where unknown; `play_time_ms` is NaN where unknown.
+
+        Raises:
+            ValueError: The file can't be read, a column is missing, or a video is absent from its
+                table.
+        """
+        path = self.found.warm_histories
+        if path is None:
+            return None
+        warm = _read_parquet(path)
+        for column in columns.WARM_COLUMNS:
+            if column not in warm.columns:
+                raise ValueError(
+                    f"{path}: column `{column}` is missing.{did_you_mean(column, warm.columns)}"
+                )
+        warm = warm.sort_values(["user_id", "position"], kind="stable", ignore_index=True)
+        for label in columns.FEEDBACKS.values():
+            known = warm[label] if label in warm else pd.Series(np.nan, warm.index)
+            warm[label] = known.fillna(MISSING_ID).astype("int8")
+        for column in ("play_time_ms", "duration_ms"):
+            warm[column] = warm[column] if column in warm else np.float32(np.nan)
+        return self._join_videos(warm)
+
+    def schema(self) -> FeatureSchema:
+        """Fields, histories and tasks; the same for all variants and subsets of the files.
+
+        User: `user_id`, flags, ranges, one-hot-coded fields and counts. Item: `video_id`,
+            `author_id`, `music_id`,
+        types, the bag `tag`, `video_duration`, and the statistics on request. Context: `tab` and
+        `hour`.
+        """
+        return kuairand_schema(self.tasks, self.history, self.statistics)
+
+    def split(self, frame: pd.DataFrame, validation_days: int = 2, test_days: int = 2) -> Split:
+        """Splits by `date`: the last days test, the days before them validate, all others train."""
+        return split_by_date(frame, validation_days, test_days)
+
+    def truth(self) -> pd.DataFrame | None:
+        """True probabilities of a simulated log, in the order of `frame`.
+
+        Returns:
+            Columns `{feedback}_true` and `{feedback}_best` (see `simulate`), or `None` for a real
+            log.
+
+        Raises:
+            ValueError: The file can't be read, or does not fit the logs.
+        """
+        path = self.found.truth
+        if path is None:
+            return None
+        truth = _read_parquet(path)
+        by_file = dict(list(truth.groupby("file", observed=True)))
+        for file in self.log_files:
+            rows = count_csv_rows(file)
+            known = len(by_file.get(file.name, ()))
+            if rows != known:
+                raise ValueError(f"{path}: {known} rows for {file.name}, which has {rows} rows.")
+        parts = [by_file[file.name] for file in self.log_files if file.name in by_file]
+        return pd.concat(parts, ignore_index=True).drop(columns="file")
+
+    def _check_files(self) -> None:
+        folder, variant = self.found.folder, self.found.variant
+        if not self.log_files:
+            raise FileNotFoundError(
+                f"KuaiRand: {folder} holds the random-exposure log only; expected a standard log. "
+                "Pass random_log=True to read it."
+            )
+        needed = {"user_features": self.found.user_features}
+        needed["video_features_basic"] = self.found.video_features
+        if self.statistics:
+            needed["video_features_statistic"] = self.found.statistics
+        for name, files in needed.items():
+            if not files:
+                raise FileNotFoundError(
+                    f"KuaiRand: {folder} has no `{name}_{variant}.csv`; the schema needs it."
+                )
+
+    def _join_videos(self, frame: pd.DataFrame) -> pd.DataFrame:
+        videos = _read_parts(
+            self.found.video_features, columns.VIDEO_COLUMNS, columns.OPTIONAL_VIDEO_COLUMNS
+        )
+        frame = self._join(frame, videos, "video_id", self.found.video_features)
+        if self.statistics:
+            daily = _read_parts(self.found.statistics, columns.STATISTICS_COLUMNS)
+            daily = daily.rename(columns=columns.STATISTICS_NAMES)
+            frame = self._join(frame, daily, "video_id", self.found.statistics)
+        return frame
+
+    def _join(
+        self, frame: pd.DataFrame, table: pd.DataFrame, key: str, files: tuple[Path, ...]
+    ) -> pd.DataFrame:
+        source = ", ".join(str(file) for file in files)
+        return SideTable(table, key, source, self.absent).join(frame, key)
+
+
+def _read_parts(files: Iterable[Path], *kinds: Mapping[str, str]) -> pd.DataFrame:
+    return pd.concat([read_csv_table(file, *kinds) for file in files], ignore_index=True)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pq.read_table(path).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: can't be read as Parquet: {error}") from None
