@@ -1,0 +1,1 @@
+"""Encoder and model to one SavedModel, and its check."""

@@ -1,0 +1,21 @@
+"""Child process of an export: a `.keras` file and its encoder -> SavedModel, under TensorFlow."""
+
+import sys
+from pathlib import Path
+
+import keras
+
+import keras_infnet  # noqa: F401  (registers the layers and models)
+from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.serving.saved_model import write_saved_model
+
+
+def convert(source: Path, target: Path) -> None:
+    """Reads `model.keras` and `encoder` in `source`, and writes the SavedModel `target`."""
+    encoder = FeatureEncoder.load(source / "encoder")
+    model = keras.saving.load_model(source / "model.keras", compile=False)
+    write_saved_model(model, encoder, target)
+
+
+if __name__ == "__main__":
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

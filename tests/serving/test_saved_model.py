@@ -1,0 +1,197 @@
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import (
+    CategoricalFeature,
+    FeatureEncoder,
+    FeatureSchema,
+    Histories,
+    INFNet,
+    SharedBottom,
+    Task,
+    export_saved_model,
+    verify_saved_model,
+)
+from keras_infnet.features.requests import frame_to_request
+from tests.logs import log_schema, make_log
+
+MODELS = {"INFNet": INFNet, "paper_v2": INFNet.paper_v2, "SharedBottom": SharedBottom}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return FeatureEncoder(log_schema()).fit(make_log())
+
+
+@pytest.fixture(scope="module")
+def rows(encoder):
+    log = make_log(seed=4)
+    return Histories(encoder, log).attach(log)
+
+
+def ranker(encoder, name="INFNet"):
+    keras.utils.set_random_seed(0)
+    model = MODELS[name](encoder.schema)
+    # Every weight off its start, so that nothing is compared at zero.
+    for weight in model.weights:
+        weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(encoder, rows, tmp_path_factory):
+    model, path = ranker(encoder), tmp_path_factory.mktemp("models") / "ranker" / "1"
+    return model, path, export_saved_model(model, encoder, path, verify=rows)
+
+
+def test_the_signature_has_raw_features_by_name_and_one_output_a_task(exported, encoder):
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(exported[1])).signatures["serving_default"]
+    found = {
+        name: (tuple(spec.shape[1:]), spec.dtype.name)
+        for name, spec in signature.structured_input_signature[1].items()
+    }
+    assert found == encoder.schema.raw_inputs()
+    assert set(signature.structured_outputs) == {"click", "like"}
+
+
+def test_the_exported_model_answers_as_keras_does(exported, encoder, rows):
+    import tensorflow as tf
+
+    model, path, difference = exported
+    expected = model.predict(encoder.transform(rows), verbose=0)
+    request = {k: tf.constant(v) for k, v in frame_to_request(encoder.schema, rows).items()}
+    served = tf.saved_model.load(str(path)).signatures["serving_default"](**request)
+    for task in ("click", "like"):
+        np.testing.assert_allclose(served[task], expected[task], atol=1e-5)
+        assert np.std(expected[task]) > 1e-3
+    assert difference == pytest.approx(
+        max(np.abs(served[t].numpy() - expected[t]).max() for t in ("click", "like"))
+    )
+    assert difference <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["paper_v2", "SharedBottom"])
+def test_other_models_are_exported_too(encoder, rows, tmp_path, name):
+    export_saved_model(ranker(encoder, name), encoder, tmp_path / "1", verify=rows)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1"]
+
+
+def test_a_process_without_keras_infnet_serves_it(exported, encoder, rows, tmp_path):
+    request = frame_to_request(encoder.schema, rows)
+    lists = {name: values.tolist() for name, values in request.items()}
+    (tmp_path / "request.json").write_text(json.dumps(lists))
+    script = f"""
+import json, sys
+sys.modules["keras_infnet"] = sys.modules["keras"] = sys.modules["jax"] = None
+import tensorflow as tf
+serve = tf.saved_model.load({str(exported[1])!r}).signatures["serving_default"]
+specs = serve.structured_input_signature[1]
+raw = json.load(open("request.json"))
+out = serve(**{{n: tf.constant(v, specs[n].dtype) for n, v in raw.items()}})
+print(json.dumps({{t: v.numpy().tolist() for t, v in out.items()}}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    served = json.loads(done.stdout)
+    expected = exported[0].predict(encoder.transform(rows), verbose=0)
+    for task in ("click", "like"):
+        np.testing.assert_allclose(served[task], expected[task], atol=1e-5)
+
+
+def test_the_graph_is_plain_tensorflow(exported):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    graph = saved_model_pb2.SavedModel.FromString((exported[1] / "saved_model.pb").read_bytes())
+    functions = graph.meta_graphs[0].graph_def.library.function
+    operations = {node.op for function in functions for node in function.node_def}
+    assert "LookupTableFindV2" in operations
+    assert not {op for op in operations if "Xla" in op or "PyFunc" in op}
+
+
+def test_the_schema_lies_beside_the_graph(exported, encoder):
+    plain = json.loads((exported[1] / "assets.extra" / "schema.json").read_text())
+    assert FeatureSchema.from_dict(plain) == encoder.schema
+
+
+def test_strange_requests_are_served(exported, encoder, rows):
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(exported[1])).signatures["serving_default"]
+    request = frame_to_request(encoder.schema, rows.iloc[:2])
+    for name, (shape, dtype) in encoder.schema.raw_inputs().items():
+        if name.startswith(("seen_", "liked_")):
+            request[name] = np.zeros((2, 0, *(1 for _ in shape[1:])), request[name].dtype)
+        elif dtype == "string":
+            request[name] = np.full(request[name].shape, "\N{SNOWMAN} unheard of", object)
+        request[name] = tf.constant(request[name], dtype)
+    out = serve(**request)
+    assert all(np.isfinite(values.numpy()).all() for values in out.values())
+
+
+def test_a_difference_is_an_error_that_names_task_and_row(exported, encoder, rows):
+    other = ranker(encoder)
+    head = next(w for w in other.weights if "like_head" in w.path and w.shape == (1,))
+    head.assign(head + 0.5)
+    with pytest.raises(ValueError, match="task `like` differs by .* in row .*at most 1e-05"):
+        verify_saved_model(exported[1], other, encoder, rows)
+
+
+def test_a_failed_check_leaves_nothing(encoder, rows, tmp_path, monkeypatch):
+    model = ranker(encoder)
+    predict = model.predict
+    monkeypatch.setattr(
+        model, "predict", lambda *a, **k: {t: p + 0.1 for t, p in predict(*a, **k).items()}
+    )
+    with pytest.raises(ValueError, match="task `click` differs"):
+        export_saved_model(model, encoder, tmp_path / "1", verify=rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_version_is_never_overwritten(exported, encoder):
+    with pytest.raises(FileExistsError, match="1` exists. A version is never overwritten"):
+        export_saved_model(exported[0], encoder, exported[1])
+
+
+def test_a_model_of_another_schema_is_refused(exported, tmp_path):
+    other = FeatureEncoder(log_schema()).fit(make_log(seed=8))
+    with pytest.raises(ValueError, match="the model is of another schema than the encoder"):
+        export_saved_model(exported[0], other, tmp_path / "1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_can_not_be_an_input_is_refused(tmp_path):
+    import pandas as pd
+
+    schema = FeatureSchema([CategoricalFeature("user id", "user")], [Task("click")])
+    frame = pd.DataFrame({"user id": list("ab"), "click": [0, 1]})
+    encoder = FeatureEncoder(schema).fit(frame)
+    with pytest.raises(ValueError, match="`user id` can't be names of inputs"):
+        export_saved_model(SharedBottom(encoder.schema), encoder, tmp_path / "1")
+
+
+def test_a_folder_that_can_not_be_written_is_named(exported, encoder, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError, match="file/models/1` can't be written"):
+        export_saved_model(exported[0], encoder, tmp_path / "file" / "models" / "1")
+
+
+def test_a_full_disk_leaves_nothing(exported, encoder, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match="1` can't be written: .*Nothing was left there"):
+            export_saved_model(exported[0], encoder, tmp_path / "1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
