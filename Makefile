@@ -1,0 +1,49 @@
+# One environment serves every target. It is made when missing, and again only when pyproject.toml
+# has changed: the stamp's name holds the checksum of that file.
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+OUT ?= runs/demo
+PYTEST ?= $(BIN)/python -m pytest -q -n 2
+
+# These folders' tests give the same result on any backend: they run once.
+ONE_BACKEND := tests/house tests/features tests/datasets
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export NO_MKDOCS_2_WARNING ?= 1
+
+.PHONY: demo test test-tensorflow test-jax lint format docs names
+
+demo: $(STAMP)
+	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)") --out "$(OUT)"
+
+test: test-tensorflow test-jax
+
+test-tensorflow: $(STAMP)
+	KERAS_BACKEND=tensorflow $(PYTEST)
+
+test-jax: $(STAMP)
+	KERAS_BACKEND=jax $(PYTEST) $(ONE_BACKEND:%=--ignore=%)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+
+names: $(STAMP)
+	$(BIN)/python -m tests.house.public_names
+
+$(STAMP):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=path/to/python"; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@rm -f $(VENV)/installed-*
+	@touch $@
