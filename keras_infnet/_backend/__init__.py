@@ -1,0 +1,1 @@
+"""The one place with code for one backend, each piece behind one function."""

@@ -1,0 +1,42 @@
+"""Log loss: the mean cross entropy of labels and probabilities."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_infnet.metrics.observed_rows import observed_binary_rows
+
+# A float32 probability may round to exactly 0 or 1; Keras's cross entropy clips at this value too.
+_EPSILON = 1e-7
+
+
+def log_loss(labels: Any, probabilities: Any, sample_weight: Any = None) -> float:
+    """Weighted mean of `-(y log p + (1 - y) log(1 - p))`, `p` clipped to [1e-7, 1 - 1e-7].
+
+    Args:
+        labels: `y`, 0 or 1, `(rows,)` or `(rows, 1)`.
+        probabilities: `p`, `(rows,)` or `(rows, 1)`.
+        sample_weight: Weight of each row; rows of weight 0 are left out. Defaults to 1.
+
+    Returns:
+        Log loss in nats, also where one class only was observed; NaN without an observed row.
+
+    Raises:
+        ValueError: An observed label is not 0 or 1, a probability is outside [0, 1], or the
+            lengths differ.
+
+    Example:
+        >>> round(keras_infnet.log_loss([1, 0], [0.5, 0.5]), 4)
+        0.6931
+    """
+    labels, p, weights, _ = observed_binary_rows(labels, probabilities, sample_weight)
+    if not len(labels):
+        return float("nan")
+    if p.min() < 0 or p.max() > 1:
+        raise ValueError(
+            f"Log loss needs probabilities in [0, 1]. Received: values from {p.min():g} to "
+            f"{p.max():g}. Apply a sigmoid to logits first."
+        )
+    p = np.clip(p, _EPSILON, 1 - _EPSILON)
+    losses = -np.log(np.where(labels == 1, p, 1 - p))
+    return float(np.average(losses, weights=weights))

@@ -1,0 +1,47 @@
+"""Mean squared and mean absolute error of a regression task."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_infnet.metrics.observed_rows import observed_rows
+
+
+def mean_squared_error(labels: Any, predictions: Any, sample_weight: Any = None) -> float:
+    """Weighted mean of `(y - p)^2` over observed rows; NaN without any.
+
+    Args:
+        labels: `y`, `(rows,)` or `(rows, 1)`.
+        predictions: `p`, `(rows,)` or `(rows, 1)`.
+        sample_weight: Weight of each row; rows of weight 0 are left out. Defaults to 1.
+
+    Returns:
+        The error, in squared units of the label.
+
+    Raises:
+        ValueError: An observed label or prediction is NaN, or the lengths differ.
+    """
+    labels, predictions, weights, _ = observed_rows(labels, predictions, sample_weight)
+    return _weighted_mean((labels - predictions) ** 2, weights)
+
+
+def mean_absolute_error(labels: Any, predictions: Any, sample_weight: Any = None) -> float:
+    """Weighted mean of `|y - p|` over observed rows; NaN without any.
+
+    Args:
+        labels: `y`, `(rows,)` or `(rows, 1)`.
+        predictions: `p`, `(rows,)` or `(rows, 1)`.
+        sample_weight: Weight of each row; rows of weight 0 are left out. Defaults to 1.
+
+    Returns:
+        The error, in units of the label.
+
+    Raises:
+        ValueError: An observed label or prediction is NaN, or the lengths differ.
+    """
+    labels, predictions, weights, _ = observed_rows(labels, predictions, sample_weight)
+    return _weighted_mean(np.abs(labels - predictions), weights)
+
+
+def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.average(values, weights=weights)) if len(values) else float("nan")

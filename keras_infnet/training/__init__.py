@@ -1,0 +1,1 @@
+"""Training: seeds, optimizers, the policy over tasks, and the recipe that joins them."""

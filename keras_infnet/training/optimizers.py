@@ -1,0 +1,59 @@
+"""Embedding tables and dense weights under optimizers of their own."""
+
+from typing import Any
+
+import keras
+
+# The path of a variable holds its layer's name; FusedEmbedding layers hold all tables.
+TABLES = r".*fused_embedding.*"
+
+
+def split_optimizer(
+    embeddings: keras.optimizers.Optimizer | None = None,
+    dense: keras.optimizers.Optimizer | None = None,
+    tables: str = TABLES,
+) -> keras.optimizers.Optimizer:
+    """One optimizer for `compile` that trains embedding tables and dense weights differently.
+
+    A row of a table gets a gradient only where its id occurs, so tables learn well with Adagrad
+    and a large learning rate; the dense part with AdamW and a small one. Each optimizer keeps its
+    learning rate, schedule and slots; the state is part of a `.keras` file.
+
+    Args:
+        embeddings: Optimizer of the tables. Defaults to `Adagrad(0.05)`.
+        dense: Optimizer of everything else. Defaults to `AdamW(1e-4)`.
+        tables: Regular expression for the whole `path` of a table's variable.
+
+    Returns:
+        A `keras.optimizers.MultiOptimizer`; its `optimizers` are the two parts.
+
+    Raises:
+        ValueError: When the optimizer is built, no variable's path matches `tables`.
+
+    Example:
+        >>> optimizer = keras_infnet.split_optimizer(dense=keras.optimizers.AdamW(3e-4))
+        >>> [part.name for part in optimizer.optimizers]
+        ['adagrad', 'adam_w']
+
+    Reference:
+        UniRank, arXiv:2607.19987, trains with these defaults.
+    """
+    dense = keras.optimizers.AdamW(1e-4) if dense is None else dense
+    embeddings = keras.optimizers.Adagrad(0.05) if embeddings is None else embeddings
+    return _SplitOptimizer(keras.optimizers.OptimizerMap(dense, {tables: embeddings}))
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet", name="SplitOptimizer")
+class _SplitOptimizer(keras.optimizers.MultiOptimizer):
+    """A `MultiOptimizer` that refuses a pattern which no variable matches."""
+
+    def build(self, var_list: list[Any]) -> None:
+        parts = self._optimizer_map
+        if not any(parts(variable) is not parts.default_optimizer for variable in var_list):
+            paths = ", ".join(variable.path for variable in var_list[:10])
+            raise ValueError(
+                f"split_optimizer: no variable's path matches tables={next(iter(parts))!r}. "
+                f"Paths: {paths}. Give `tables` a regular expression that matches the whole path "
+                "of each embedding table."
+            )
+        super().build(var_list)

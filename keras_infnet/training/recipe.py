@@ -1,0 +1,162 @@
+"""The training recipe of the demo and the benchmarks, in one call."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from keras_infnet.training.group_auc_callback import GroupAUCCallback
+from keras_infnet.training.policy import PolicyScore, TaskPolicy
+
+_INFINITE, _UNKNOWN = -1, -2
+
+
+def fit_ranker(
+    model: keras.Model,
+    train: Any,
+    validation: Any = None,
+    *,
+    epochs: int = 1,
+    learning_rate: float = 2e-3,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    evaluations_per_epoch: int = 2,
+    policy: TaskPolicy | None = None,
+    patience: int = 2,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    verbose: Any = "auto",
+) -> keras.callbacks.History:
+    """Compiles and trains a ranking model, and leaves it with its best weights.
+
+    Adam whose learning rate falls linearly from `learning_rate` to 0 over all steps; a validation
+    after each part of an epoch; weights restored from the validation that the policy scores best.
+    Large embedding tables overfit in the second epoch, hence one epoch with validations inside.
+
+    All batches of an epoch are seen once, in the dataset's order. What Keras's progress bars,
+    history and callbacks call an epoch is one part, `ceil(batches / evaluations_per_epoch)`
+    batches; the last part may be shorter.
+
+    Args:
+        model: Model with `schema`, or any model whose `compile(optimizer)` knows its losses and
+            metrics.
+        train: Batched `tf.data.Dataset` of (inputs, labels, weights) whose number of batches is
+            known. It is repeated here: leave `repeat` out.
+        validation: Like `train`, its number of batches may be unknown. Without it nothing is
+            evaluated or restored.
+        epochs: Passes over `train`.
+        learning_rate: Learning rate of the first step; unused where `optimizer` is given.
+        optimizer: Used as it is, such as `split_optimizer()`. Defaults to Adam with linear decay.
+        evaluations_per_epoch: Validations in one epoch, at equal distances.
+        policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or
+            the lowest mean squared error where all tasks are regressions.
+        patience: Training stops after so many validations without a better one.
+        callbacks: Further Keras callbacks. They see `val_score`, except `GroupAUCCallback`s, which
+            come before the policy's score.
+        verbose: As in `keras.Model.fit`.
+
+    Returns:
+        The history, with one entry a validation.
+
+    Raises:
+        ValueError: The number of training batches is unknown, infinite or 0; the validation is
+            infinite; a number is out of range; or there is a policy and no validation.
+
+    Example:
+        ```python
+        model = keras_infnet.INFNet(encoder.schema)
+        policy = keras_infnet.TaskPolicy(weights={"click": 1, "like": 2})
+        history = keras_infnet.fit_ranker(model, train, validation, policy=policy)
+        history.history["val_score"]  # one value each half epoch
+        ```
+    """
+    _check_positive(epochs=epochs, evaluations_per_epoch=evaluations_per_epoch, patience=patience)
+    if validation is None and policy is not None:
+        raise ValueError("fit_ranker: a policy needs validation data. Received: validation=None")
+    if validation is not None and int(validation.cardinality()) == _INFINITE:
+        raise ValueError("fit_ranker: the validation data never end. Leave `repeat` out.")
+    batches = _count_batches(train)
+    total = epochs * batches
+    steps = batches if validation is None else math.ceil(batches / evaluations_per_epoch)
+    model.compile(_decaying_adam(learning_rate, total) if optimizer is None else optimizer)
+
+    before, after = _partition(callbacks)
+    if validation is not None:
+        before.append(PolicyScore(_default_policy(model) if policy is None else policy))
+        after.append(_best_weights(patience))
+    if total % steps:
+        after.append(_StopAtLastBatch(total))
+    return model.fit(
+        train.repeat(epochs),
+        epochs=math.ceil(total / steps),
+        steps_per_epoch=steps,
+        validation_data=validation,
+        callbacks=before + after,
+        shuffle=False,
+        verbose=verbose,
+    )
+
+
+class _StopAtLastBatch(keras.callbacks.Callback):
+    """Ends the last, shorter part: Keras warns of lacking data otherwise."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self.total = total
+        self.seen = 0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # At the beginning: Keras trains this batch and then stops, and JAX stays asynchronous.
+        self.seen += 1
+        if self.seen == self.total:
+            self.model.stop_training = True
+
+
+def _count_batches(train: Any) -> int:
+    batches = int(train.cardinality())
+    if batches == _INFINITE:
+        raise ValueError(
+            "fit_ranker: the training data never end. Leave `repeat` out and set `epochs`."
+        )
+    if batches == _UNKNOWN:
+        raise ValueError(
+            "fit_ranker: the number of training batches is unknown, and the learning rate falls to "
+            "0 over all of them. Count them, and give the dataset the number: "
+            "`train.apply(tf.data.experimental.assert_cardinality(batches))`."
+        )
+    if batches == 0:
+        raise ValueError("fit_ranker: the training data have no batch. Check the split's dates.")
+    return batches
+
+
+def _check_positive(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if value < 1:
+            raise ValueError(f"fit_ranker: `{name}` must be 1 or more. Received: {value}")
+
+
+def _decaying_adam(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+    schedule = keras.optimizers.schedules.PolynomialDecay(
+        learning_rate, decay_steps=steps, end_learning_rate=0.0
+    )
+    return keras.optimizers.Adam(schedule)
+
+
+def _best_weights(patience: int) -> keras.callbacks.Callback:
+    return keras.callbacks.EarlyStopping(
+        "val_score", mode="max", patience=patience, restore_best_weights=True
+    )
+
+
+def _partition(
+    callbacks: Iterable[keras.callbacks.Callback],
+) -> tuple[list[keras.callbacks.Callback], list[keras.callbacks.Callback]]:
+    """Callbacks that write what the policy may read, and those that may read its score."""
+    callbacks = list(callbacks)
+    before = [callback for callback in callbacks if isinstance(callback, GroupAUCCallback)]
+    return before, [callback for callback in callbacks if callback not in before]
+
+
+def _default_policy(model: keras.Model) -> TaskPolicy:
+    tasks = getattr(getattr(model, "schema", None), "tasks", ())
+    only_regressions = bool(tasks) and all(task.kind == "regression" for task in tasks)
+    return TaskPolicy("mse" if only_regressions else "auc")

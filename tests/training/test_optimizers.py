@@ -1,0 +1,88 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet.models.registry import MODELS
+from keras_infnet.training.optimizers import split_optimizer
+from keras_infnet.training.recipe import fit_ranker
+from tests.tiny import schema
+from tests.training.tiny_ranker import batches_of, tiny_ranker, tiny_rows
+
+
+def gradients_of_one_batch(model, rows):
+    """Gradients of the mean cross entropies, written out for table -> flatten -> sigmoid heads."""
+    x, y, _ = rows
+    ids = x["categorical"]
+    table, *heads = model.get_weights()
+    flat = table[ids].reshape(len(ids), -1)
+    upstream, found = 0.0, []
+    for kernel, bias, labels in zip(heads[::2], heads[1::2], y.values(), strict=True):
+        error = (1 / (1 + np.exp(-(flat @ kernel + bias))) - labels) / len(ids)
+        found += [flat.T @ error, error.sum(axis=0)]
+        upstream = upstream + error @ kernel.T
+    gradient = np.zeros_like(table)
+    np.add.at(gradient, ids, upstream.reshape(*ids.shape, -1))
+    return [gradient, *found]
+
+
+def test_tables_and_dense_weights_take_the_step_of_their_own_optimizer():
+    rows = tiny_rows(10, num_ids=40)
+    # No id twice: stock Keras on TensorFlow squares sparse gradients before summing duplicates.
+    rows[0]["categorical"][:] = np.random.default_rng(0).permutation(40)[:20].reshape(10, 2)
+    model = tiny_ranker()
+    before, gradients = model.get_weights(), gradients_of_one_batch(model, rows)
+    model.compile(split_optimizer(keras.optimizers.Adagrad(0.5), keras.optimizers.SGD(0.25)))
+    model.train_on_batch(*rows)
+
+    adagrad = before[0] - 0.5 * gradients[0] / np.sqrt(0.1 + gradients[0] ** 2 + 1e-7)
+    sgd = [w - 0.25 * g for w, g in zip(before[1:], gradients[1:], strict=True)]
+    for found, expected in zip(model.get_weights(), [adagrad, *sgd], strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_defaults_are_adagrad_and_adamw_and_new_in_each_call():
+    adagrad, adamw = split_optimizer().optimizers
+    assert (type(adagrad), type(adamw)) == (keras.optimizers.Adagrad, keras.optimizers.AdamW)
+    np.testing.assert_allclose([adagrad.learning_rate, adamw.learning_rate], [0.05, 1e-4])
+    assert split_optimizer().optimizers[0] is not adagrad
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_of_a_model_the_embeddings_optimizer_gets_the_tables_alone(name):
+    fitted = schema()
+    variables = MODELS[name](fitted).trainable_variables
+    optimizer = split_optimizer()
+    optimizer.build(variables)
+    rows = sum(fitted.table_rows().values())
+    embeddings, dense = (
+        [v.path for v in part._trainable_variables] for part in optimizer.optimizers
+    )
+    assert embeddings == [v.path for v in variables if v.shape[0] == rows]
+    assert len(dense) == len(variables) - len(embeddings) > 0
+
+
+def test_a_keras_file_keeps_the_state_so_that_training_goes_on(tmp_path):
+    rows, more = tiny_rows(seed=1), tiny_rows(seed=2)
+    model = tiny_ranker()
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, 100)
+    optimizer = split_optimizer(dense=keras.optimizers.AdamW(schedule))
+    fit_ranker(model, batches_of(rows), optimizer=optimizer, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    first, second = (m.optimizer.variables for m in (model, loaded))
+    assert len(first) == len(second) > 4
+    for m in (model, loaded):
+        m.train_on_batch(*more)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7)
+
+
+def test_a_pattern_without_a_table_is_an_error_that_lists_the_paths():
+    model = tiny_ranker()
+    model.compile(split_optimizer(tables="no_such_table"))
+    message = "no variable's path matches tables='no_such_table'.*fused_embedding/embeddings"
+    with pytest.raises(ValueError, match=message):
+        model.fit(batches_of(tiny_rows()), verbose=0, shuffle=False)

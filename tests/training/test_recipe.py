@@ -1,0 +1,225 @@
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_infnet.training.group_auc_callback import GroupAUCCallback
+from keras_infnet.training.policy import TaskPolicy
+from keras_infnet.training.recipe import fit_ranker
+from tests.training.tiny_ranker import batches_of, tiny_ranker, tiny_rows
+
+
+class RowCounter(keras.Model):
+    """Its loss is the sum of its rows' weights: a step of SGD(1) takes 1 from each row seen."""
+
+    def compile(self, optimizer):
+        super().compile(optimizer, loss=SumOfOutputs())
+
+
+class SumOfOutputs(keras.losses.Loss):
+    def __init__(self):
+        super().__init__(reduction="sum")
+
+    def call(self, y_true, y_pred):
+        return y_pred[:, 0]
+
+
+def row_counter(weights):
+    row = keras.Input((1,), dtype="int32")
+    embedding = keras.layers.Embedding(len(weights), 1)
+    model = RowCounter(row, {"click": keras.layers.Flatten()(embedding(row))})
+    model.set_weights([weights])
+    return model
+
+
+def numbered_rows(num_rows):
+    rows = np.arange(num_rows, dtype="int32")[:, None]
+    return tf.data.Dataset.from_tensor_slices((rows, {"click": np.zeros((num_rows, 1))}))
+
+
+class ScriptedPolicy:
+    """A policy whose scores are given in advance."""
+
+    def __init__(self, *scores):
+        self.scores = list(scores)
+
+    def check_tasks(self, tasks):
+        pass
+
+    def score(self, logs, tasks=None):
+        return self.scores.pop(0)
+
+
+class Recorder(keras.callbacks.Callback):
+    """Batches, logs and weights of each evaluation."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches, self.logs, self.weights = [], [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.append(0)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.batches[-1] += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(dict(logs))
+        self.weights.append(self.model.get_weights())
+
+
+def validation():
+    return batches_of(tiny_rows(seed=1))
+
+
+@pytest.mark.parametrize(
+    ("num_batches", "epochs", "evaluations", "parts"),
+    [
+        (6, 1, 2, [3, 3]),
+        (5, 1, 2, [3, 2]),
+        (5, 2, 2, [3, 3, 3, 1]),
+        (4, 1, 3, [2, 2]),
+        (3, 1, 9, [1, 1, 1]),
+        (4, 2, 1, [4, 4]),
+    ],
+)
+def test_every_row_is_seen_once_an_epoch(num_batches, epochs, evaluations, parts):
+    num_rows = num_batches * 4 - 1
+    model, train = row_counter(np.zeros((num_rows, 1))), numbered_rows(num_rows).batch(4)
+    record = Recorder()
+    history = fit_ranker(
+        model,
+        train.shuffle(num_batches),
+        train.take(1),
+        epochs=epochs,
+        optimizer=keras.optimizers.SGD(1.0),
+        evaluations_per_epoch=evaluations,
+        policy=ScriptedPolicy(*range(9)),
+        callbacks=[record],
+        verbose=0,
+    )
+    np.testing.assert_array_equal(model.get_weights()[0], np.full((num_rows, 1), -epochs))
+    assert record.batches == parts
+    assert history.history["val_score"] == list(range(len(parts)))
+
+
+def test_batches_come_in_the_order_of_the_dataset():
+    losses = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"]))
+    )
+    # The loss of row k is k, and Keras logs the mean since the last evaluation.
+    model, train = row_counter(np.arange(5)[:, None]), numbered_rows(5)
+    fit_ranker(
+        model,
+        train.batch(1),
+        train.batch(1),
+        optimizer=keras.optimizers.SGD(0.0),
+        policy=ScriptedPolicy(1, 2),
+        callbacks=[record],
+        verbose=0,
+    )
+    np.testing.assert_allclose(losses, [0, 0.5, 1, 3, 3.5])
+
+
+def test_the_learning_rate_falls_from_its_first_value_to_zero():
+    model = tiny_ranker()
+    fit_ranker(model, batches_of(tiny_rows(50)), epochs=2, learning_rate=0.1, verbose=0)
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert int(model.optimizer.iterations) == 10
+    schedule = model.optimizer._learning_rate
+    rates = [float(schedule(step)) for step in range(11)]
+    np.testing.assert_allclose(rates, 0.1 * (1 - np.arange(11) / 10), atol=1e-7)
+
+
+def test_the_weights_that_the_policy_scores_best_are_restored():
+    model, record = tiny_ranker(), Recorder()
+    policy = ScriptedPolicy(0.5, 0.9, 0.7, 0.8)
+    train = batches_of(tiny_rows())
+    fit_ranker(model, train, validation(), epochs=2, policy=policy, callbacks=[record], verbose=0)
+    assert len(record.weights) == 4
+    for found, best, last in zip(
+        model.get_weights(), record.weights[1], record.weights[3], strict=True
+    ):
+        np.testing.assert_array_equal(found, best)
+        assert np.abs(found - last).max() > 0
+
+
+def test_it_stops_after_patience_evaluations_without_a_better_one():
+    policy = ScriptedPolicy(0.5, 0.4, 0.45, 0.9)
+    train = batches_of(tiny_rows())
+    history = fit_ranker(tiny_ranker(), train, validation(), epochs=2, policy=policy, verbose=0)
+    assert history.history["val_score"] == [0.5, 0.4, 0.45]
+
+
+def test_the_default_policy_is_mean_auc_and_callbacks_see_its_score():
+    record = Recorder()
+    fit_ranker(tiny_ranker(), batches_of(tiny_rows()), validation(), callbacks=[record], verbose=0)
+    for logs in record.logs:
+        mean = (logs["val_click_auc"] + logs["val_like_auc"]) / 2
+        assert logs["val_score"] == pytest.approx(mean)
+
+
+def test_a_policy_may_choose_by_group_auc():
+    gauc = GroupAUCCallback(validation(), np.arange(60) % 4)
+    history = fit_ranker(
+        tiny_ranker(),
+        batches_of(tiny_rows()),
+        validation(),
+        policy=TaskPolicy("gauc", weights={"like": 1}),
+        callbacks=[gauc],
+        verbose=0,
+    )
+    assert history.history["val_score"] == history.history["val_like_gauc"]
+
+
+class TinyRegression(keras.Model):
+    """Two regressions and their schema."""
+
+    schema = SimpleNamespace(
+        task_names=("watch", "share"), tasks=[SimpleNamespace(kind="regression")] * 2
+    )
+
+    def compile(self, optimizer):
+        mse = {"watch": ["mse"], "share": ["mse"]}
+        super().compile(optimizer, loss="mse", weighted_metrics=mse)
+
+
+def test_regressions_alone_are_judged_by_squared_error():
+    ranker = tiny_ranker(("watch", "share"))
+    model = TinyRegression(ranker.input, ranker.output)
+    rows = batches_of(tiny_rows(tasks=("watch", "share")))
+    history = fit_ranker(model, rows, rows, verbose=0).history
+    mean = np.add(history["val_watch_mse"], history["val_share_mse"]) / 2
+    np.testing.assert_allclose(history["val_score"], -mean, rtol=1e-6)
+
+
+def test_without_validation_it_trains_whole_epochs():
+    record = Recorder()
+    train = batches_of(tiny_rows())
+    history = fit_ranker(tiny_ranker(), train, epochs=2, callbacks=[record], verbose=0)
+    assert record.batches == [6, 6]
+    assert "val_score" not in history.history
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: {"train": data.repeat()}, "training data never end. Leave `repeat` out"),
+        (lambda data: {"train": data.filter(lambda *_: True)}, "unknown.*assert_cardinality"),
+        (lambda data: {"train": data.take(0)}, "no batch. Check the split's dates"),
+        (lambda data: {"validation": data.repeat()}, "validation data never end"),
+        (lambda data: {"validation": None, "policy": TaskPolicy()}, "policy needs validation"),
+        (lambda data: {"epochs": 0}, "`epochs` must be 1 or more. Received: 0"),
+        (lambda data: {"evaluations_per_epoch": -1}, "`evaluations_per_epoch` must be 1 or more"),
+        (lambda data: {"patience": 0}, "`patience` must be 1 or more"),
+        (lambda data: {"policy": TaskPolicy(floors={"clck": 0.5})}, "`clck`.*mean `click`"),
+    ],
+)
+def test_what_can_not_be_trained_is_an_error_that_says_what_to_do(change, message):
+    data = batches_of(tiny_rows())
+    arguments = {"train": data, "validation": data, **change(data)}
+    with pytest.raises(ValueError, match=message):
+        fit_ranker(tiny_ranker(), **arguments, verbose=0)
