@@ -62,7 +62,7 @@ def pad_lists(lists: pa.ListArray, width: int, fill: Any) -> np.ndarray:
     inside = index < offsets[1:, None]
     flat = lists.values.to_numpy(zero_copy_only=False)
     if not len(flat):
-        return np.full(index.shape, fill, dtype=object if isinstance(fill, str) else None)
+        return np.full(index.shape, fill, flat.dtype)
     return np.where(inside, flat[np.where(inside, index, 0)], fill)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from keras_infnet.features import columns as raw
 from keras_infnet.features.buckets import learn_edges, number_ids
+from keras_infnet.features.encoder_hash import hash_buckets
 from keras_infnet.features.events import (
     action_codes,
     action_values,
@@ -24,7 +25,7 @@ from keras_infnet.features.events import (
 from keras_infnet.features.feature import CategoricalFeature, DenseFeature, NumericFeature
 from keras_infnet.features.labels import learn_base_rates
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.features.vocabulary import Vocabulary, hash_buckets
+from keras_infnet.features.vocabulary import Vocabulary
 
 
 class FeatureEncoder:
@@ -158,15 +159,12 @@ class FeatureEncoder:
         if isinstance(feature, NumericFeature):
             return number_ids(self._numbers(frame, name, label), self.edges[table])[:, None]
         series = raw.column(frame, name, label)
-        if feature.is_bag:
-            missing = raw.MISSING_STRING if feature.dtype == "string" else raw.MISSING_INT
-            values = raw.pad_lists(
-                raw.bag_values(series, feature, label), feature.max_values, missing
-            )
-        else:
+        if not feature.is_bag:
             values = raw.categorical_values(series, feature.dtype, label)
-        ids = self.lookup(table, values, label)
-        return ids if feature.is_bag else ids[:, None]
+            return self.lookup(table, values, label)[:, None]
+        lists = raw.bag_values(series, feature, label)
+        ids = pa.array(self.lookup(table, lists.values, label))
+        return raw.pad_lists(pa.ListArray.from_arrays(lists.offsets, ids), feature.max_values, 0)
 
     def lookup(self, table: str, values: Any, label: str) -> np.ndarray:
         """Ids of canonical values in the table of feature `table`."""
@@ -218,6 +216,22 @@ class FeatureEncoder:
         from keras_infnet.features.encoder_file import load_encoder
 
         return load_encoder(cls, Path(path), schema)
+
+    def check_model(self, model: Any, what: str) -> None:
+        """A ValueError unless the model was built from this encoder's schema.
+
+        Args:
+            model: A model of this library.
+            what: Who asks, for the error message.
+        """
+        schema = getattr(model, "schema", None)
+        if schema != self.schema:
+            found = "no schema" if schema is None else f"fingerprint {schema.fingerprint}"
+            raise ValueError(
+                f"{what}: the model is of another schema than the encoder ({found}; expected "
+                f"{self.schema.fingerprint}). Build it from `encoder.schema`, or load the encoder "
+                "that was saved with it."
+            )
 
     def digest(self) -> str:
         """Twelve hexadecimal digits of all vocabularies and edges."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
+from keras_infnet.features.encoder_hash import hash_buckets
 
 
 class Vocabulary:
@@ -101,14 +102,3 @@ class Vocabulary:
         if self.oov_buckets == 1:
             return np.ones(len(values), "int32")
         return 1 + hash_buckets(values, self.oov_buckets)
-
-
-def hash_buckets(values: pa.Array, buckets: int) -> np.ndarray:
-    """Bucket of each value, from 0: by TensorFlow's own hash, so that the graph agrees."""
-    import tensorflow as tf
-
-    if pa.types.is_integer(values.type):
-        text = tf.strings.as_string(tf.constant(np.asarray(values)))
-    else:
-        text = tf.constant(values.to_numpy(zero_copy_only=False), tf.string)
-    return tf.strings.to_hash_bucket_fast(text, buckets).numpy().astype("int32")

@@ -38,7 +38,7 @@ def predict_frame(
     Raises:
         ValueError: The model is of another schema, or as `make_dataset`.
     """
-    check_schema(model, encoder, "predict_frame")
+    encoder.check_model(model, "predict_frame")
     batches = make_dataset(
         encoder, frame, histories, batch_size=batch_size, freeze_at=freeze_at, labels=False
     )
@@ -48,14 +48,3 @@ def predict_frame(
         index=frame.index,
     )
 
-
-def check_schema(model: Any, encoder: FeatureEncoder, what: str) -> None:
-    """A ValueError unless the model was built from the encoder's schema."""
-    schema = getattr(model, "schema", None)
-    if schema != encoder.schema:
-        found = "no schema" if schema is None else f"fingerprint {schema.fingerprint}"
-        raise ValueError(
-            f"{what}: the model is of another schema than the encoder ({found}; expected "
-            f"{encoder.schema.fingerprint}). Build it from `encoder.schema`, or load the encoder "
-            f"saved with it."
-        )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import keras
 
-import keras_infnet  # noqa: F401  (registers the layers and models)
 from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.models.registry import MODELS  # noqa: F401  (registers the models' classes)
 from keras_infnet.serving.saved_model import write_saved_model
 
 

@@ -1,0 +1,1 @@
+"""Which task reads which field and which position of the history."""
