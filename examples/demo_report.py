@@ -105,7 +105,7 @@ def plot_training(curves: dict[str, Any], path: Path) -> None:
 
 
 def plot_attention(attention: pd.DataFrame, path: Path) -> None:
-    """Heat map: task queries against fields and history positions, each row scaled to its peak."""
+    """Heat map: task queries against fields and history positions, each with its own scale."""
     memories = list(dict.fromkeys(attention.columns.get_level_values(0)))
     widths = [max(8, attention[m].shape[1]) for m in memories]
     figure, axes = plt.subplots(
@@ -113,7 +113,7 @@ def plot_attention(attention: pd.DataFrame, path: Path) -> None:
     )
     for axis, memory in zip(axes[0], memories, strict=True):
         part = attention[memory]
-        image = axis.imshow(part.to_numpy(), aspect="auto", cmap="viridis", vmin=0)
+        image = axis.imshow(part.to_numpy(), aspect="auto", cmap="viridis")
         figure.colorbar(image, ax=axis, fraction=0.03, label="mean weight")
         every = 1 if part.shape[1] <= 60 else 10
         axis.set_xticks(np.arange(0, part.shape[1], every), part.columns[::every], rotation=90)

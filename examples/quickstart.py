@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder in KuaiRand's layout; default: simulate")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the report")
-    parser.add_argument("--rows", type=int, default=200_000, help="rows to simulate")
+    parser.add_argument("--rows", type=int, default=500_000, help="rows to simulate")
     parser.add_argument("--same-tasks", action="store_true", help="simulate tasks that read alike")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -84,7 +84,7 @@ def demo(args: argparse.Namespace, out: Path) -> None:
         report["served"] = serve(encoder, histories, frame, split.test, out)
     report |= {
         "verified_rows": len(checked),
-        "data": {"name": data.describe().splitlines()[0], "source": source(args)},
+        "data": {"name": f"KuaiRand's layout, {data.found.variant}", "source": source(args)},
         "rows": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
         "seeds": [args.seed],
         "batch_size": BATCH_SIZE,
@@ -199,7 +199,8 @@ def serve(
     done = subprocess.run([sys.executable, str(script), *files], capture_output=True, text=True)
     if done.returncode != 0:
         raise OSError(f"the serving process failed:\n{done.stderr[-2000:]}")
-    scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    served = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    scores = {task: served[task] for task in encoder.schema.task_names}
     user = int(request_row[encoder.schema.user_key].iloc[0])
     return {"user": user, "candidates": items["video_id"].tolist(), "scores": scores}
 

@@ -12,6 +12,12 @@ except ModuleNotFoundError as error:
         "(`tensorflow` or `jax`) chooses between them."
     ) from error
 
+from keras_infnet.datasets.kuairand import KuaiRand
+from keras_infnet.datasets.qb_video import QBVideo
+from keras_infnet.datasets.simulate import Simulation, simulate
+from keras_infnet.datasets.simulation_settings import SimulationSettings
+from keras_infnet.datasets.split import Split, split_by_date, split_by_order
+from keras_infnet.explain.task_attention import task_attention
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.feature import (
     CategoricalFeature,
@@ -21,25 +27,94 @@ from keras_infnet.features.feature import (
     SequenceFeature,
     Task,
 )
+from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.features.vocabulary import Vocabulary
+from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.layers.grouped_pooling import GroupedPooling
+from keras_infnet.layers.heterogeneous_flow import HeterogeneousFlow
+from keras_infnet.layers.history_score_bias import HistoryScoreBias
+from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
+from keras_infnet.layers.infnet_block import INFNetBlock
+from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
+from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
+from keras_infnet.layers.sequence_encoder import SequenceEncoder
+from keras_infnet.layers.task_head import TaskHead
+from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
+from keras_infnet.metrics.auc import auc
+from keras_infnet.metrics.group_auc import GroupAUC, group_auc
+from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+from keras_infnet.metrics.task_metrics import task_metrics
+from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.models.registry import MODELS
+from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.pipelines.dataset import make_dataset
 from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
+from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.training.group_auc_callback import GroupAUCCallback
+from keras_infnet.training.optimizers import split_optimizer
+from keras_infnet.training.policy import PolicyScore, TaskPolicy
+from keras_infnet.training.recipe import fit_ranker
+from keras_infnet.training.seeds import set_seeds
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BucketEmbedding",
     "CategoricalFeature",
     "DenseFeature",
     "FeatureEncoder",
     "FeatureSchema",
+    "FusedEmbedding",
+    "GroupAUC",
+    "GroupAUCCallback",
+    "GroupedPooling",
+    "HeterogeneousFlow",
     "Histories",
     "HistoryGroup",
+    "HistoryScoreBias",
+    "HistoryTokenEmbedding",
+    "INFNet",
+    "INFNetBlock",
+    "KuaiRand",
+    "MODELS",
     "NumericFeature",
+    "PolicyScore",
+    "ProxyCrossAttention",
+    "ProxyGatedUnit",
+    "QBVideo",
+    "RankingModel",
+    "SequenceEncoder",
     "SequenceFeature",
+    "SharedBottom",
+    "Simulation",
+    "SimulationSettings",
+    "Split",
     "Task",
+    "TaskHead",
+    "TaskPolicy",
+    "TaskTokenEmbedding",
     "Vocabulary",
+    "auc",
+    "export_saved_model",
+    "fit_ranker",
+    "frame_to_request",
+    "group_auc",
+    "log_loss",
     "make_dataset",
+    "mean_absolute_error",
+    "mean_squared_error",
     "predict_frame",
+    "set_seeds",
+    "simulate",
+    "split_by_date",
+    "split_by_order",
+    "split_optimizer",
+    "task_attention",
+    "task_metrics",
+    "verify_saved_model",
 ]

@@ -1,0 +1,172 @@
+"""Fast against textbook `INFNet.paper_v1`: what not projecting and not gating the tokens saves.
+
+Both models have the same weights and the same look-ups. The textbook one is written here as in the
+paper: every attention projects keys and values of all tokens, every gate writes all tokens, and
+sequence tokens are projected before they are pooled. Both are compiled by XLA, and their steps
+alternate.
+
+    python benchmarks/attention.py --lengths 64 256 1000 4000 --out attention.json
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FIELDS, BEHAVIOURS, DIM, BATCH, TABLE_ROWS = 89, 4, 64, 256, 40_000
+TASKS = ("click", "like", "long_view")
+
+
+def main() -> None:
+    options = parse_arguments()
+    if options.child:
+        measure_backend(options)
+        return
+    records = [r for backend in options.backends for r in run_child(backend, options)]
+    print(markdown_table(records))
+    if options.out:
+        partial = options.out.with_suffix(options.out.suffix + ".part")
+        partial.write_text(json.dumps(records, indent=1) + "\n")
+        partial.replace(options.out)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[64, 256, 1000, 4000])
+    parser.add_argument(
+        "--backends", nargs="+", default=["tensorflow", "jax"], choices=["tensorflow", "jax"]
+    )
+    parser.add_argument("--steps", type=int, default=7, help="timed steps of each model")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--out", type=Path, help="JSON file for the ratios")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    short = [n for n in options.lengths if n < BEHAVIOURS or n % BEHAVIOURS]
+    if short or options.steps < 1 or options.batch < 1:
+        parser.error(f"lengths must be multiples of {BEHAVIOURS}, steps and batch 1 or more")
+    return options
+
+
+def run_child(backend: str, options: argparse.Namespace) -> list[dict]:
+    """The records of one backend, from a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "records.json"
+        command = [sys.executable, __file__, "--child", "--out", str(out)]
+        command += ["--steps", str(options.steps), "--batch", str(options.batch)]
+        command += ["--backends", backend, "--lengths", *map(str, options.lengths)]
+        root = str(Path(__file__).resolve().parents[1])
+        path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path}
+        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        subprocess.run(command, env=environment, check=True)
+        return json.loads(out.read_text())
+
+
+def measure_backend(options: argparse.Namespace) -> None:
+    import keras
+    from attention_textbook import copy_weights, textbook_model
+
+    (backend,) = options.backends
+    records = []
+    for length in options.lengths:
+        schema = make_schema(length)
+        x, y = make_batch(schema, options.batch)
+        fast, textbook = fast_model(schema), textbook_model(schema, DIM)
+        copy_weights(fast, textbook)
+        for model in (fast, textbook):
+            optimizer = keras.optimizers.Adam(1e-3)
+            model.compile(optimizer, loss="binary_crossentropy", jit_compile=True)
+        check_outputs(fast, textbook, x)
+        for mode in ("train", "infer"):
+            fast_s, textbook_s = interleaved([fast, textbook], mode, x, y, options.steps)
+            records.append(
+                {"backend": backend, "length": length, "mode": mode, "ratio": textbook_s / fast_s}
+            )
+            print(
+                f"{backend:10} length {length:4} {mode:5} textbook {textbook_s * 1e3:8.1f} ms, "
+                f"fast {fast_s * 1e3:8.1f} ms, ratio {textbook_s / fast_s:.2f}",
+                file=sys.stderr,
+                flush=True,
+            )
+    options.out.write_text(json.dumps(records))
+
+
+def make_schema(length: int):
+    import keras_infnet as ki
+
+    first = ki.CategoricalFeature("video_id", "item", num_ids=TABLE_ROWS)
+    others = [ki.CategoricalFeature(f"field_{i}", "user", num_ids=100) for i in range(1, FIELDS)]
+    histories = [
+        ki.SequenceFeature(f"behaviour_{i}", ("video_id",), length // BEHAVIOURS, ages=False)
+        for i in range(BEHAVIOURS)
+    ]
+    return ki.FeatureSchema([first, *others], [ki.Task(t, base_rate=0.3) for t in TASKS], histories)
+
+
+def fast_model(schema):
+    import keras_infnet as ki
+
+    return ki.INFNet.paper_v1(schema, dim=DIM)
+
+
+def make_batch(schema, batch: int) -> tuple[dict, dict]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x = {}
+    for name, (shape, _) in schema.packed_inputs().items():
+        high = 100 if name == "categorical" else TABLE_ROWS
+        x[name] = rng.integers(1, high, (batch, *shape)).astype("int32")
+    for history in schema.sequences:
+        # A tenth of the positions is padding, on the left.
+        x[history.name][:, : history.max_length // 10] = 0
+    y = {t: rng.integers(0, 2, (batch, 1)).astype("float32") for t in TASKS}
+    return x, y
+
+
+def check_outputs(fast, textbook, x) -> None:
+    import numpy as np
+
+    expected, outputs = textbook.predict_on_batch(x), fast.predict_on_batch(x)
+    worst = max(float(np.abs(outputs[t] - expected[t]).max()) for t in TASKS)
+    spread = max(float(np.ptp(expected[t])) for t in TASKS)
+    if worst > 1e-4 or spread < 1e-3:
+        raise SystemExit(f"The models are not comparable: they differ by {worst}, range {spread}.")
+
+
+def interleaved(models: list, mode: str, x, y, steps: int) -> list[float]:
+    """Median seconds of a step of each model; their steps alternate."""
+    seconds = [[] for _ in models]
+    for step in range(steps + 2):
+        for model, found in zip(models, seconds, strict=True):
+            start = time.perf_counter()
+            if mode == "train":
+                model.train_on_batch(x, y)
+            else:
+                model.predict_on_batch(x)
+            if step >= 2:
+                found.append(time.perf_counter() - start)
+    return [statistics.median(found) for found in seconds]
+
+
+def markdown_table(records: list[dict]) -> str:
+    lines = [
+        f"Textbook seconds / fast seconds, {FIELDS} fields, {BEHAVIOURS} behaviours, width {DIM}:",
+        "",
+        "| backend | length | training | inference |",
+        "|---|---|---|---|",
+    ]
+    ratios = {(r["backend"], r["length"], r["mode"]): r["ratio"] for r in records}
+    for backend, length in dict.fromkeys((r["backend"], r["length"]) for r in records):
+        train, infer = (ratios[backend, length, mode] for mode in ("train", "infer"))
+        lines.append(f"| {backend} | {length} | {train:.2f} | {infer:.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Attention of a few queries to a long memory, which is read as it lies."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def masked_softmax(scores: Any, mask: Any = None) -> Any:
+    """Softmax over the last axis, in float32; a row without a valid entry is 0, not NaN.
+
+    Args:
+        scores: Float tensor `(..., length)`.
+        mask: Bool tensor that broadcasts to `scores`, True where valid. Defaults to `None`.
+
+    Returns:
+        Float32 tensor like `scores`.
+    """
+    scores = ops.cast(scores, "float32")
+    if mask is not None:
+        scores = ops.where(mask, scores, -1e30)
+    # Not `ops.softmax`, which warns where the memory has one token, such as a single task.
+    weights = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
+    if mask is None:
+        return weights / ops.sum(weights, axis=-1, keepdims=True)
+    weights = ops.where(mask, weights, 0.0)
+    total = ops.sum(weights, axis=-1, keepdims=True)
+    # A row with a valid entry has a total of 1 or more; an empty one divides 0 by 1.
+    return weights / (total + ops.cast(ops.equal(total, 0.0), "float32"))
+
+
+def attention_pooling(queries: Any, memory: Any, mask: Any = None, bias: Any = None) -> Any:
+    """`softmax(Q X^T + bias) X`, where masked positions have no weight.
+
+    On JAX it has a gradient of its own: XLA on CPU takes six times as long for `Q X^T`, few rows
+    times many, as for `X Q^T`, and turns the one into the other unless it is held back. The
+    gradient of `X` is written once, as one product for scores and values together.
+
+    Args:
+        queries: Float tensor `(batch, queries, width)`, scaled.
+        memory: Float tensor `(batch, length, width)`.
+        mask: Bool tensor `(batch, length)`, True where valid. Defaults to `None`.
+        bias: Float tensor `(batch or 1, queries, length)`. Defaults to `None`.
+
+    Returns:
+        Float tensor `(batch, queries, width)`; zeros where all of the memory is masked.
+    """
+    if keras.backend.backend() == "jax":
+        return _jax_pooling()(queries, memory, mask, bias)
+    scores = attention_scores(queries, memory, bias)
+    weights = masked_softmax(scores, None if mask is None else ops.expand_dims(mask, 1))
+    return ops.matmul(ops.cast(weights, memory.dtype), memory)
+
+
+def attention_scores(queries: Any, memory: Any, bias: Any = None) -> Any:
+    """`Q X^T + bias`, `(batch, queries, length)`."""
+    scores = ops.matmul(queries, ops.swapaxes(memory, 1, 2))
+    return scores if bias is None else scores + bias
+
+
+@functools.cache
+def _jax_pooling() -> Callable:
+    import jax
+    import jax.numpy as jnp
+
+    def times_memory(queries: Any, memory: Any) -> Any:
+        """`Q X^T`, computed as `X Q^T`."""
+        product = jnp.matmul(memory, jnp.swapaxes(queries, 1, 2))
+        return jnp.swapaxes(jax.lax.optimization_barrier(product), 1, 2)
+
+    def forward(queries: Any, memory: Any, mask: Any, bias: Any) -> tuple[Any, tuple]:
+        scores = times_memory(queries, memory).astype("float32")
+        scores = scores if bias is None else scores + bias
+        weights = masked_softmax(scores, None if mask is None else mask[:, None])
+        weights = weights.astype(memory.dtype)
+        pooled = jnp.matmul(weights, memory)
+        return pooled, (queries, memory, mask, bias, weights, pooled)
+
+    def backward(saved: tuple, upstream: Any) -> tuple:
+        queries, memory, mask, bias, weights, pooled = saved
+        of_weights = times_memory(upstream, memory).astype("float32")
+        mean = jnp.sum(upstream * pooled, axis=-1, keepdims=True, dtype="float32")
+        of_scores = weights * (of_weights - mean)
+        of_bias = None
+        if bias is not None:
+            of_bias = jnp.sum(of_scores, 0, keepdims=True) if bias.shape[0] == 1 else of_scores
+            of_bias = of_bias.astype(bias.dtype)
+        of_scores = of_scores.astype(memory.dtype)
+        left = jnp.swapaxes(jnp.concatenate([of_scores, weights], axis=1), 1, 2)
+        of_memory = jnp.matmul(left, jnp.concatenate([queries, upstream], axis=1))
+        # JAX wants a gradient of this kind for booleans.
+        of_mask = None if mask is None else np.zeros(mask.shape, jax.dtypes.float0)
+        return jnp.matmul(of_scores, memory), of_memory, of_mask, of_bias
+
+    pooling = jax.custom_vjp(lambda *arguments: forward(*arguments)[0])
+    pooling.defvjp(forward, backward)
+    return pooling

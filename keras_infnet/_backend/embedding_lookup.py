@@ -1,0 +1,47 @@
+"""Row look-ups of an embedding table whose gradient is dense, the same maths on both backends."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def embedding_lookup(table: Any, ids: Any) -> Any:
+    """Rows `table[ids]`, with a gradient as dense as the table.
+
+    On TensorFlow the stock gradient of a gather is `IndexedSlices`, and Keras optimizers square
+    those before duplicate ids are summed, which is not the maths of Adam or Adagrad. Here
+    duplicates are summed first, as JAX does. Ids are not checked: encoders make them.
+
+    Args:
+        table: Float variable or tensor `(rows, dim)`.
+        ids: Integer tensor of any shape, `0 <= ids < rows`.
+
+    Returns:
+        Float tensor `ids.shape + (dim,)`.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _tensorflow_lookup(ops.convert_to_tensor(table), ops.convert_to_tensor(ids))
+    return _jax_lookup(ops.convert_to_tensor(table), ops.convert_to_tensor(ids))
+
+
+def _jax_lookup(table: Any, ids: Any) -> Any:
+    # The stock look-up fills rows of ids out of range with NaN, which costs a pass over the output.
+    return table.at[ids].get(mode="promise_in_bounds")
+
+
+def _tensorflow_lookup(table: Any, ids: Any) -> Any:
+    import tensorflow as tf
+
+    rows, dim = table.shape
+
+    @tf.custom_gradient
+    def lookup(values: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            flat = tf.reshape(upstream, (-1, dim))
+            return tf.math.unsorted_segment_sum(flat, tf.reshape(ids, (-1,)), rows)
+
+        return tf.gather(values, ids), gradient
+
+    # Read outside: a variable that the function itself reads would have no gradient from it.
+    return lookup(tf.convert_to_tensor(table))

@@ -1,0 +1,1 @@
+"""The layers of INFNet, in `keras.ops` alone."""

@@ -1,0 +1,112 @@
+"""What is known of an event besides its item: action, ratio, age and position, as one vector."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_infnet._backend.embedding_lookup import embedding_lookup
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class BucketEmbedding(keras.layers.Layer):
+    """Sum of one row for each bucketised quantity of an event, and one for its position.
+
+    `output_l = A[action_l] + R[ratio_l] + D[age_l] + P[position_l]`, for whichever quantities are
+    there. Positions count from the newest event, which has 0 and stands last; several histories
+    side by side have positions of their own.
+
+    Args:
+        num_buckets: Number of buckets of each quantity, by name.
+        dim: Width of a row.
+        lengths: Lengths of the histories that lie side by side. Defaults to `()`: no positions.
+        initializer: Initializer of all tables. Defaults to `None`: normal with standard
+            deviation 0.01.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        buckets: Dict of integer tensors `(batch, length)`, one for each name in `num_buckets`.
+
+    Returns:
+        Float tensor `(batch, length, dim)`; batch is 1 if there are positions alone.
+
+    Raises:
+        ValueError: A size is below 1, there is nothing to embed, or a quantity is missing.
+
+    Example:
+        >>> embedding = keras_infnet.BucketEmbedding({"age": 23}, dim=4, lengths=(3,))
+        >>> tuple(embedding({"age": keras.ops.array([[0, 5, 2], [1, 1, 0]])}).shape)
+        (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        num_buckets: Mapping[str, int],
+        dim: int,
+        lengths: Sequence[int] = (),
+        initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        num_buckets, lengths = dict(num_buckets), tuple(lengths)
+        sizes = [*num_buckets.values(), *lengths]
+        if not sizes or min(dim, *sizes) < 1:
+            raise ValueError(
+                "`num_buckets` or `lengths` must be there, and all sizes 1 or more. "
+                f"Received: {num_buckets=}, {dim=}, {lengths=}"
+            )
+        self.num_buckets = num_buckets
+        self.dim = dim
+        self.lengths = lengths
+        self.initializer = keras.initializers.get(
+            initializer or keras.initializers.RandomNormal(stddev=0.01)
+        )
+
+    def build(self, buckets_shape: Any = None) -> None:
+        self.tables = {
+            name: self.add_weight(
+                (rows, self.dim), self.initializer, name=f"{name}_table", autocast=False
+            )
+            for name, rows in self.num_buckets.items()
+        }
+        if self.lengths:
+            self.positions = self.add_weight(
+                (sum(self.lengths), self.dim), self.initializer, name="positions", autocast=False
+            )
+
+    def call(self, buckets: Mapping[str, Any]) -> Any:
+        missing = sorted(set(self.num_buckets) - set(buckets))
+        if missing:
+            raise ValueError(
+                f"Layer `{self.name}`: `buckets` lacks {missing}; "
+                f"expected {list(self.num_buckets)}."
+            )
+        rows = [embedding_lookup(self.tables[name], buckets[name]) for name in self.num_buckets]
+        if self.lengths:
+            rows.append(ops.expand_dims(embedding_lookup(self.positions, self._newest_last()), 0))
+        return ops.cast(sum(rows[1:], rows[0]), self.compute_dtype)
+
+    def compute_output_shape(self, buckets_shape: Mapping[str, tuple]) -> tuple:
+        for name in self.num_buckets:
+            return (*buckets_shape[name], self.dim)
+        return (1, sum(self.lengths), self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_buckets": dict(self.num_buckets),
+            "dim": self.dim,
+            "lengths": list(self.lengths),
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+    def _newest_last(self) -> np.ndarray:
+        """Rows of the position table, history by history, from the oldest position to 0."""
+        starts = np.cumsum((0, *self.lengths[:-1]))
+        rows = [
+            start + np.arange(length)[::-1]
+            for start, length in zip(starts, self.lengths, strict=True)
+        ]
+        return np.concatenate(rows).astype("int32")

@@ -1,0 +1,104 @@
+"""One embedding weight for many fields: one gather instead of one for each field."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_infnet._backend.embedding_lookup import embedding_lookup
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class FusedEmbedding(keras.layers.Layer):
+    """Embedding tables of one width, stored one below the other in one weight.
+
+    `output[..., c, :] = E[ids[..., c] + offset(tables[c])]`, where `E` is `(sum of rows, dim)` and
+    `offset(t)` the number of rows above table `t`. All columns are read in one gather. The look-up
+    is in float32 and the rows are cast to the compute dtype after it.
+
+    Args:
+        table_rows: Rows of each table, by name.
+        dim: Width of a row.
+        embeddings_initializer: Initializer of `E`. Defaults to `None`: normal with standard
+            deviation 0.01.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        ids: Integer tensor `(batch, ..., columns)`; column `c` holds ids of table `tables[c]`,
+            from 0 to its rows - 1.
+        tables: Name of the table of each column. Defaults to `None`: all tables, in order.
+
+    Returns:
+        Float tensor `(batch, ..., columns, dim)`.
+
+    Raises:
+        ValueError: A size is below 1, a table is unknown, or `tables` and the columns of `ids`
+            differ in number.
+
+    Example:
+        >>> embedding = keras_infnet.FusedEmbedding({"user_id": 10, "video_id": 20}, dim=4)
+        >>> tuple(embedding(keras.ops.array([[3, 7], [9, 19]])).shape)
+        (2, 2, 4)
+
+    Reference:
+        The initializer is measured: Keras's default, three times as wide, is worse on KuaiRand.
+    """
+
+    def __init__(
+        self,
+        table_rows: Mapping[str, int],
+        dim: int,
+        embeddings_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        table_rows = dict(table_rows)
+        if not table_rows or min(dim, *table_rows.values()) < 1:
+            raise ValueError(
+                f"`table_rows` and `dim` must be 1 or more. Received: {table_rows=}, {dim=}"
+            )
+        self.table_rows = table_rows
+        self.dim = dim
+        self.embeddings_initializer = keras.initializers.get(
+            embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
+        )
+        ends = np.cumsum(list(table_rows.values()))
+        self._offsets = dict(zip(table_rows, [0, *ends.tolist()], strict=False))
+
+    def build(self, ids_shape: tuple) -> None:
+        self.embeddings = self.add_weight(
+            (sum(self.table_rows.values()), self.dim),
+            self.embeddings_initializer,
+            name="embeddings",
+            autocast=False,
+        )
+
+    def call(self, ids: Any, tables: Sequence[str] | None = None) -> Any:
+        offsets = self._column_offsets(tables, ids.shape[-1])
+        rows = embedding_lookup(self.embeddings, ops.cast(ids, "int32") + offsets)
+        return ops.cast(rows, self.compute_dtype)
+
+    def compute_output_shape(self, ids_shape: tuple) -> tuple:
+        return (*ids_shape, self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        initializer = keras.initializers.serialize(self.embeddings_initializer)
+        config = {"table_rows": dict(self.table_rows), "dim": self.dim}
+        return {**super().get_config(), **config, "embeddings_initializer": initializer}
+
+    def _column_offsets(self, tables: Sequence[str] | None, num_columns: int) -> np.ndarray:
+        tables = list(self.table_rows if tables is None else tables)
+        unknown = sorted(set(tables) - set(self.table_rows))
+        if unknown:
+            raise ValueError(
+                f"Layer `{self.name}`: no table {unknown}; "
+                f"expected names of {list(self.table_rows)}."
+            )
+        if len(tables) != num_columns:
+            raise ValueError(
+                f"Layer `{self.name}`: `ids` has {num_columns} columns; expected {len(tables)}, "
+                "one for each name in `tables`."
+            )
+        return np.array([self._offsets[table] for table in tables], "int32")

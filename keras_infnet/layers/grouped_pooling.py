@@ -1,0 +1,161 @@
+"""Sequence proxies: one token for each group of events."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class GroupedPooling(keras.layers.Layer):
+    """Pools the events of each group of each history into one proxy.
+
+    With `n_f` the number of valid events of group `f`:
+
+    - `"mean_log_count"`: `S~_f = W_f (sum_{l in f} S_l / max(n_f, 1)) + b_f + log1p(n_f)/2 * c_f`;
+    - `"sum"` (version 1): `S~_f = sum_{l in f} (W S_l + b) = W (sum_{l in f} S_l) + n_f b`, one `W`
+      for all groups; pooled before it is projected;
+    - `"mean"` (version 2): `S~_f = W'_f mean_{l in f} relu(W_f S_l + b_f) + b'_f`, and 0 if the
+      group is empty.
+
+    Groups may overlap. Padding belongs to no group and adds nothing.
+
+    Args:
+        dim: Width of a proxy.
+        pooling: `"mean_log_count"`, `"sum"` or `"mean"`. Defaults to `"mean_log_count"`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        tokens: Float tensor `(batch, total length, width)`, histories side by side along time.
+        groups: List with one tensor for each history, `(batch, groups of it, length of it)`: 1
+            where the event belongs to the group, else 0.
+
+    Returns:
+        Float tensor `(batch, total groups, dim)`.
+
+    Raises:
+        ValueError: `dim` is below 1, `pooling` is unknown, or the lengths of `groups` don't add up.
+
+    Example:
+        >>> pooling = keras_infnet.GroupedPooling(dim=8)
+        >>> tokens = keras.ops.ones((2, 7, 4))
+        >>> groups = [keras.ops.ones((2, 3, 5)), keras.ops.ones((2, 1, 2))]
+        >>> tuple(pooling(tokens, groups).shape)
+        (2, 4, 8)
+
+    Reference:
+        Li et al., INFNet, arXiv:2508.11565, sequence proxies; `"mean_log_count"` is our choice.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        pooling: Literal["mean_log_count", "sum", "mean"] = "mean_log_count",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if dim < 1 or pooling not in ("mean_log_count", "sum", "mean"):
+            raise ValueError(
+                '`dim` must be 1 or more, and `pooling` "mean_log_count", "sum" or "mean". '
+                f"Received: {dim=}, {pooling=}"
+            )
+        self.dim = dim
+        self.pooling = pooling
+
+    def build(self, tokens_shape: tuple, groups_shape: Sequence[tuple]) -> None:
+        width, num_groups = tokens_shape[-1], sum(shape[1] for shape in groups_shape)
+        lengths = [shape[2] for shape in groups_shape]
+        if None not in (*lengths, tokens_shape[1]) and sum(lengths) != tokens_shape[1]:
+            raise ValueError(
+                f"Layer `{self.name}`: `groups` cover {lengths} positions; expected "
+                f"{tokens_shape[1]} in all, those of `tokens`."
+            )
+        if self.pooling == "sum":
+            self.kernel = self.add_weight((width, self.dim), "glorot_uniform", name="kernel")
+            self.bias = self.add_weight((self.dim,), "zeros", name="bias")
+            return
+        hidden = self.dim if self.pooling == "mean" else width
+        self.kernel = self._group_weight("kernel", num_groups, hidden, self.dim)
+        self.bias = self.add_weight((num_groups, self.dim), "zeros", name="bias")
+        if self.pooling == "mean_log_count":
+            self.count_weight = self.add_weight(
+                (num_groups, self.dim), keras.initializers.RandomNormal(stddev=0.01), name="count"
+            )
+        else:
+            self.hidden_kernel = self._group_weight("hidden_kernel", num_groups, width, hidden)
+            self.hidden_bias = self.add_weight((num_groups, hidden), "zeros", name="hidden_bias")
+
+    def call(self, tokens: Any, groups: Sequence[Any]) -> Any:
+        groups = [ops.cast(g, self.compute_dtype) for g in groups]
+        counts = ops.concatenate([ops.sum(ops.cast(g, "float32"), -1) for g in groups], axis=1)
+        counts = ops.expand_dims(counts, -1)
+        if self.pooling == "sum":
+            total = ops.matmul(self._sums(tokens, groups), self.kernel)
+            return total + ops.cast(counts, self.compute_dtype) * self.bias
+        inverse = ops.cast(1 / ops.maximum(counts, 1), self.compute_dtype)
+        if self.pooling == "mean":
+            hidden = self._hidden_sums(tokens, groups) * inverse
+            proxies = _matmul_per_group(hidden, self.kernel) + self.bias
+            return proxies * ops.cast(counts > 0, self.compute_dtype)
+        means = self._sums(tokens, groups) * inverse
+        log_counts = ops.cast(ops.log1p(counts) / 2, self.compute_dtype)
+        return _matmul_per_group(means, self.kernel) + self.bias + log_counts * self.count_weight
+
+    def compute_output_shape(self, tokens_shape: tuple, groups_shape: Sequence[tuple]) -> tuple:
+        return (tokens_shape[0], sum(shape[1] for shape in groups_shape), self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "dim": self.dim, "pooling": self.pooling}
+
+    def _group_weight(self, name: str, num_groups: int, rows: int, columns: int) -> Any:
+        initializer = keras.initializers.VarianceScaling(
+            scale=2 * rows / (rows + columns), mode="fan_in", distribution="uniform"
+        )
+        return self.add_weight((num_groups, rows, columns), initializer, name=name)
+
+    def _sums(self, tokens: Any, groups: Sequence[Any]) -> Any:
+        return ops.matmul(over_all_histories(groups), tokens)
+
+    def _hidden_sums(self, tokens: Any, groups: Sequence[Any]) -> Any:
+        sums, first = [], 0
+        for part, group in zip(_split_like(tokens, groups), groups, strict=True):
+            for g in range(group.shape[1]):
+                kernel, bias = self.hidden_kernel[first + g], self.hidden_bias[first + g]
+                hidden = ops.relu(ops.matmul(part, kernel) + bias)
+                sums.append(ops.matmul(group[:, g : g + 1], hidden))
+            first += group.shape[1]
+        return _concatenate(sums)
+
+
+def over_all_histories(groups: Sequence[Any]) -> Any:
+    """Groups `(batch, total groups, total length)`, 0 where another history lies.
+
+    One product over all histories is faster than one for each: slices of tokens would be copied.
+    """
+    lengths = [group.shape[2] for group in groups]
+    padded = []
+    for i, group in enumerate(groups):
+        around = (sum(lengths[:i]), sum(lengths[i + 1 :]))
+        padded.append(ops.pad(group, ((0, 0), (0, 0), around)) if len(groups) > 1 else group)
+    return _concatenate(padded)
+
+
+def _split_like(tokens: Any, groups: Sequence[Any]) -> list[Any]:
+    """The tokens of each history."""
+    if len(groups) == 1:
+        return [tokens]
+    parts, start = [], 0
+    for group in groups:
+        parts.append(tokens[:, start : start + group.shape[2]])
+        start += group.shape[2]
+    return parts
+
+
+def _concatenate(parts: list[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+
+
+def _matmul_per_group(inputs: Any, kernels: Any) -> Any:
+    """`(batch, groups, i)` times `(groups, i, o)`, group by group."""
+    return ops.swapaxes(ops.matmul(ops.swapaxes(inputs, 0, 1), kernels), 0, 1)

@@ -1,0 +1,214 @@
+"""The heterogeneous flow: a few queries read a long memory, at the cost of reading it once."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_infnet._backend.attention_pooling import (
+    attention_pooling,
+    attention_scores,
+    masked_softmax,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class ProxyCrossAttention(keras.layers.Layer):
+    """Attention of several query sets to one memory `X`.
+
+    `CA(Q, X) = softmax((Q W_Q) (X W_K)^T / sqrt(d_k) + bias) (X W_V)` with `d_k = dim / num_heads`;
+    the heads' outputs stand side by side. It is computed as `softmax((Q W_Q W_K^T) X^T / sqrt(d_k))
+    X W_V`, which is the same up to rounding: keys and values of the memory are never projected, all
+    query sets and heads share one product `q X^T` and one `A X`, and a gate of the memory is folded
+    into queries and output. Padding gets no weight, and where all of the memory is padding the
+    output is 0. The softmax is in float32.
+
+    Args:
+        dim: Width of the output, and of queries and keys together over all heads.
+        num_heads: Number of heads, a divisor of `dim`. Defaults to `1`.
+        query_sets: Number of query tensors, each with its own `W_Q`. Defaults to `1`.
+        share_kv: Whether all query sets share one `W_K` and one `W_V`. Defaults to `False`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        queries: Float tensor `(batch, m, query width)`, or a list of `query_sets` of them.
+        memory: Float tensor `(batch, length, memory width)`.
+        memory_mask: Bool tensor `(batch, length)`, True where valid; Keras fills it from `memory`.
+            Defaults to `None`: all positions are valid.
+        memory_gate: Float tensor `(batch, 1, memory width)`: attend to `memory * memory_gate`
+            without writing it. Defaults to `None`.
+        score_bias: Float tensor `(batch, queries of all sets, length)`, added to the scores of all
+            heads. Defaults to `None`.
+
+    Returns:
+        Float tensor `(batch, m, dim)`, or a list of them, as `queries`.
+
+    Raises:
+        ValueError: A size is below 1, `num_heads` does not divide `dim`, or `queries` holds another
+            number of sets than `query_sets`.
+
+    Example:
+        >>> attention = keras_infnet.ProxyCrossAttention(dim=8)
+        >>> tuple(attention(keras.ops.ones((2, 4, 8)), keras.ops.ones((2, 100, 8))).shape)
+        (2, 4, 8)
+
+    Reference:
+        Li et al., INFNet, arXiv:2508.11565, heterogeneous flow. No bias in the projections and no
+        projection after the heads: our choice.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 1,
+        query_sets: int = 1,
+        share_kv: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if min(dim, num_heads, query_sets) < 1 or dim % num_heads:
+            raise ValueError(
+                "`dim`, `num_heads` and `query_sets` must be 1 or more, and `num_heads` a divisor "
+                f"of `dim`. Received: {dim=}, {num_heads=}, {query_sets=}"
+            )
+        self.supports_masking = True
+        self.dim = dim
+        self.num_heads = num_heads
+        self.query_sets = query_sets
+        self.share_kv = share_kv
+
+    def build(self, queries_shape: Any, memory_shape: tuple) -> None:
+        shapes = queries_shape if isinstance(queries_shape[0], (list, tuple)) else [queries_shape]
+        self._check_sets(len(shapes))
+        kv_sets = 1 if self.share_kv else self.query_sets
+        self.query_kernels = [self._kernel("query", i, s[-1]) for i, s in enumerate(shapes)]
+        self.key_kernels = [self._kernel("key", i, memory_shape[-1]) for i in range(kv_sets)]
+        self.value_kernels = [self._kernel("value", i, memory_shape[-1]) for i in range(kv_sets)]
+
+    def call(
+        self,
+        queries: Any,
+        memory: Any,
+        memory_mask: Any = None,
+        memory_gate: Any = None,
+        score_bias: Any = None,
+    ) -> Any:
+        sets = self._as_sets(queries)
+        absorbed = self._absorbed_queries(sets, memory, memory_gate)
+        bias = self._bias_of_heads(score_bias)
+        mask = None if memory_mask is None else ops.cast(memory_mask, "bool")
+        pooled = attention_pooling(absorbed, memory, mask, bias)
+        if memory_gate is not None:
+            pooled = pooled * memory_gate
+        outputs = self._project_values(pooled, [q.shape[1] for q in sets])
+        return outputs if isinstance(queries, (list, tuple)) else outputs[0]
+
+    def attention_weights(
+        self,
+        queries: Any,
+        memory: Any,
+        memory_mask: Any = None,
+        memory_gate: Any = None,
+        score_bias: Any = None,
+    ) -> Any:
+        """What each query reads: the softmax of the built layer, averaged over heads.
+
+        Args:
+            queries: As in `call`.
+            memory: As in `call`.
+            memory_mask: As in `call`. Defaults to `None`.
+            memory_gate: As in `call`. Defaults to `None`.
+            score_bias: As in `call`. Defaults to `None`.
+
+        Returns:
+            Float32 tensor `(batch, queries of all sets, length)`; rows sum to 1, or are 0 where all
+            of the memory is padding.
+        """
+        sets = self._as_sets(queries)
+        absorbed = self._absorbed_queries(sets, memory, memory_gate)
+        scores = attention_scores(absorbed, memory, self._bias_of_heads(score_bias))
+        mask = None if memory_mask is None else ops.cast(memory_mask, "bool")[:, None]
+        weights = masked_softmax(scores, mask)
+        shape = (-1, sum(q.shape[1] for q in sets), self.num_heads, *ops.shape(weights)[-1:])
+        return ops.mean(ops.reshape(weights, shape), axis=2)
+
+    def compute_output_shape(self, queries_shape: Any, memory_shape: tuple) -> Any:
+        if isinstance(queries_shape[0], (list, tuple)):
+            return [(*shape[:-1], self.dim) for shape in queries_shape]
+        return (*queries_shape[:-1], self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "num_heads": self.num_heads,
+            "query_sets": self.query_sets,
+            "share_kv": self.share_kv,
+        }
+
+    def _kernel(self, kind: str, i: int, width: int) -> Any:
+        return self.add_weight((width, self.dim), "glorot_uniform", name=f"{kind}_kernel_{i}")
+
+    def _as_sets(self, queries: Any) -> list[Any]:
+        sets = list(queries) if isinstance(queries, (list, tuple)) else [queries]
+        self._check_sets(len(sets))
+        return sets
+
+    def _check_sets(self, found: int) -> None:
+        if found != self.query_sets:
+            raise ValueError(
+                f"Layer `{self.name}`: `queries` holds {found} sets; expected "
+                f"query_sets={self.query_sets}."
+            )
+
+    def _absorbed_queries(self, sets: list[Any], memory: Any, gate: Any) -> Any:
+        """`Q W_Q W_K^T / sqrt(d_k)`, `(batch, queries * heads, width)`, heads beside each other."""
+        keys = self.key_kernels * (self.query_sets if self.share_kv else 1)
+        parts = []
+        for query, w_q, w_k in zip(sets, self.query_kernels, keys, strict=True):
+            absorbed = ops.matmul(query, self._absorb(w_q, w_k))
+            rows = query.shape[1] * self.num_heads
+            parts.append(ops.reshape(absorbed, (-1, rows, memory.shape[-1])))
+        absorbed = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+        return absorbed if gate is None else absorbed * gate
+
+    def _bias_of_heads(self, score_bias: Any) -> Any:
+        if score_bias is None or self.num_heads == 1:
+            return score_bias
+        return ops.repeat(score_bias, self.num_heads, axis=1)
+
+    def _absorb(self, query_kernel: Any, key_kernel: Any) -> Any:
+        """`W_Q W_K^T / sqrt(d_k)`, heads side by side: (query width, heads * memory width)."""
+        scale = (self.dim / self.num_heads) ** -0.5
+        if self.num_heads == 1:
+            return ops.matmul(query_kernel, ops.transpose(key_kernel)) * scale
+        split = (-1, self.num_heads, self.dim // self.num_heads)
+        w_q = ops.transpose(ops.reshape(query_kernel, split), (1, 0, 2))
+        w_k = ops.transpose(ops.reshape(key_kernel, split), (1, 2, 0))
+        per_head = ops.transpose(ops.matmul(w_q, w_k), (1, 0, 2)) * scale
+        return ops.reshape(per_head, (per_head.shape[0], -1))
+
+    def _project_values(self, pooled: Any, sizes: list[int]) -> list[Any]:
+        """`(A X) W_V`, split into query sets."""
+        if self.share_kv:
+            projected = self._project(pooled, self.value_kernels[0])
+            return [projected[:, end - n : end] for n, end in zip(sizes, _ends(sizes), strict=True)]
+        outputs = []
+        for n, end, kernel in zip(sizes, _ends(sizes), self.value_kernels, strict=True):
+            rows = slice((end - n) * self.num_heads, end * self.num_heads)
+            outputs.append(self._project(pooled[:, rows], kernel))
+        return outputs
+
+    def _project(self, pooled: Any, kernel: Any) -> Any:
+        if self.num_heads == 1:
+            return ops.matmul(pooled, kernel)
+        head_dim = self.dim // self.num_heads
+        heads = [
+            ops.matmul(pooled[:, h :: self.num_heads], kernel[:, h * head_dim : (h + 1) * head_dim])
+            for h in range(self.num_heads)
+        ]
+        return ops.concatenate(heads, axis=-1)
+
+
+def _ends(sizes: list[int]) -> list[int]:
+    return [sum(sizes[: i + 1]) for i in range(len(sizes))]

@@ -1,0 +1,188 @@
+"""What all models have in common: inputs from a schema, heads, losses, metrics and config."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.layers.task_head import TaskHead
+
+# Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
+_AUC_THRESHOLDS = 1000
+
+
+class RankingModel(keras.Model):
+    """A functional model from a schema's packed inputs to one output a task.
+
+    Models derive from it: their `__init__` makes the graph and passes inputs, outputs and its own
+    arguments here.
+
+    Args:
+        schema: A fitted schema.
+        inputs: Dict of the packed inputs, from `packed_inputs`.
+        outputs: Dict of outputs by task name, from `task_outputs`.
+        hyperparameters: What the model's constructor was given besides, from
+            `constructor_arguments`.
+        dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
+        **kwargs: `name` and `trainable`.
+
+    Returns:
+        Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
+    """
+
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(inputs=dict(inputs), outputs=dict(outputs), **kwargs)
+        self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        self._schema = schema
+        self._hyperparameters = dict(hyperparameters)
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """The schema that the model was built from."""
+        return self._schema
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Arguments of the constructor besides schema, dtype and name."""
+        return dict(self._hyperparameters)
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        loss_weights: Any = None,
+        weighted_metrics: Any = None,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Configures training; losses and metrics come from the schema unless they are given.
+
+        Metrics are weighted, so that an unobserved label, whose sample weight is 0, counts in
+        neither loss nor metric.
+
+        Args:
+            optimizer: Keras optimizer or its name. Defaults to `"adam"`.
+            loss: Defaults to `None`: binary cross entropy, or squared error for regression.
+            loss_weights: Defaults to `None`: the tasks' `loss_weight`; only read with `loss=None`.
+            weighted_metrics: Defaults to `None`: `auc`, or `mse` for regression.
+            jit_compile: Defaults to `"auto"`: as Keras chooses, but on TensorFlow without a GPU the
+                training step is compiled by XLA too, where it takes a half to a third of the time.
+            **kwargs: Further arguments of `keras.Model.compile`.
+        """
+        tasks = self._schema.tasks
+        if loss is None:
+            loss = {t.name: _LOSSES[t.kind] for t in tasks}
+            loss_weights = loss_weights or {t.name: t.loss_weight for t in tasks}
+        if weighted_metrics is None:
+            weighted_metrics = {t.name: [_metric(t.kind)] for t in tasks}
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            weighted_metrics=weighted_metrics,
+            jit_compile=jit_compile,
+            **kwargs,
+        )
+        self._trains_by_xla = jit_compile == "auto"
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as the saved model was, so that training goes on where it stopped."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """The function of a training step; Keras calls it."""
+        chosen = self.jit_compile
+        distributed = getattr(self, "_distribute_strategy", None) is not None
+        if self._trains_by_xla and not distributed and keras.backend.backend() == "tensorflow":
+            self.jit_compile = True
+        try:
+            return super().make_train_function(force)
+        finally:
+            self.jit_compile = chosen
+
+    def get_config(self) -> dict[str, Any]:
+        """Schema, hyperparameters, name and dtype."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in self.hyperparameters.items()}
+        return {
+            **plain,
+            "schema": self._schema.to_dict(),
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "RankingModel":
+        """The model that `get_config` described."""
+        config = dict(config)
+        schema = FeatureSchema.from_dict(config.pop("schema"))
+        dtype = config.pop("dtype", None)
+        if isinstance(dtype, dict):
+            dtype = keras.dtype_policies.deserialize(dtype)
+        return cls(schema, dtype=dtype, **config)
+
+
+def constructor_arguments(cls: type, local_names: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the `locals()` of a model's `__init__`, its hyperparameters: all but schema and dtype."""
+    names = list(inspect.signature(cls.__init__).parameters)
+    return {n: local_names[n] for n in names if n not in ("self", "schema", "dtype", "kwargs")}
+
+
+_LOSSES = {"binary": "binary_crossentropy", "regression": "mean_squared_error"}
+
+
+def packed_inputs(schema: FeatureSchema) -> dict[str, Any]:
+    """A `keras.Input` for each packed input of a fitted schema."""
+    schema.require_fitted()
+    packed = schema.packed_inputs().items()
+    return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in packed}
+
+
+def fused_embedding(
+    schema: FeatureSchema, dim: int, stddev: float, dtype: Any
+) -> FusedEmbedding | None:
+    """The tables of all features; None if the schema has dense vectors alone."""
+    rows = schema.table_rows()
+    if not rows:
+        return None
+    initializer = keras.initializers.RandomNormal(stddev=stddev)
+    return FusedEmbedding(rows, dim, initializer, dtype=dtype, name="fused_embedding")
+
+
+def task_outputs(
+    schema: FeatureSchema,
+    representations: Mapping[str, Any],
+    hidden_dim: int,
+    dropout: float,
+    dtype: Any,
+) -> dict[str, Any]:
+    """One head for each task, on its representation `(batch, width)`."""
+    return {
+        task.name: TaskHead(
+            hidden_dim=hidden_dim,
+            kind=task.kind,
+            base_rate=task.base_rate,
+            dropout=dropout,
+            dtype=dtype,
+            name=f"{task.name}_head",
+        )(representations[task.name])
+        for task in schema.tasks
+    }
+
+
+def _metric(kind: str) -> keras.metrics.Metric:
+    if kind == "regression":
+        return keras.metrics.MeanSquaredError(name="mse")
+    return keras.metrics.AUC(num_thresholds=_AUC_THRESHOLDS, name="auc")

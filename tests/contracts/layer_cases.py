@@ -1,0 +1,137 @@
+"""Every public layer with arguments and inputs: what the contracts of tests/contracts walk over."""
+
+import numpy as np
+
+import keras_infnet as ki
+
+RNG = np.random.default_rng(0)
+BATCH, DIM = 5, 8
+MASK = np.arange(6)[None] >= np.array([6, 0, 2, 3, 5])[:, None]
+
+
+def tokens(number, width=DIM):
+    return RNG.normal(size=(BATCH, number, width)).astype("float32")
+
+
+def ids(length, high):
+    return RNG.integers(0, high, (BATCH, length)).astype("int32")
+
+
+def state():
+    return {
+        "fields": tokens(7),
+        "history": tokens(6),
+        "history_mask": MASK,
+        "history_buckets": {"age": ids(6, 23)},
+        "field_proxies": tokens(4),
+        "sequence_proxies": tokens(3),
+        "task_proxies": tokens(2),
+        "tasks": tokens(3),
+        "candidate_proxy": tokens(1),
+    }
+
+
+SCORES = {"score_buckets": {"age": 23}, "score_lengths": (6,)}
+# Class, arguments, call arguments.
+CASES = {
+    "bucket_embedding": (
+        ki.BucketEmbedding,
+        {"num_buckets": {"age": 23, "action": 4}, "dim": DIM, "lengths": (4, 2)},
+        {"buckets": {"age": ids(6, 23), "action": ids(6, 4)}},
+    ),
+    "fused_embedding": (
+        ki.FusedEmbedding,
+        {"table_rows": {"user_id": 9, "video_id": 20}, "dim": DIM},
+        {"ids": ids(2, 9)},
+    ),
+    "grouped_pooling": (
+        ki.GroupedPooling,
+        {"dim": DIM},
+        {
+            "tokens": tokens(6),
+            "groups": [np.stack([ids(4, 2)] * 2, 1), MASK[:, None, :2]],
+        },
+    ),
+    "grouped_pooling_sum": (
+        ki.GroupedPooling,
+        {"dim": DIM, "pooling": "sum"},
+        {"tokens": tokens(6), "groups": [MASK[:, None]]},
+    ),
+    "grouped_pooling_mean": (
+        ki.GroupedPooling,
+        {"dim": DIM, "pooling": "mean"},
+        {"tokens": tokens(6), "groups": [MASK[:, None, :4], MASK[:, None, 4:]]},
+    ),
+    "heterogeneous_flow": (ki.HeterogeneousFlow, {"dim": DIM, **SCORES}, {"state": state()}),
+    "history_score_bias": (
+        ki.HistoryScoreBias,
+        {"num_queries": 3, "num_buckets": {"age": 23}, "lengths": (6,)},
+        {"buckets": {"age": ids(6, 23)}},
+    ),
+    "history_token_embedding": (
+        ki.HistoryTokenEmbedding,
+        {"dim": DIM, "num_buckets": {"age": 23}, "lengths": (4, 2)},
+        {"events": [tokens(4, 16), tokens(2, 24)], "buckets": {"age": ids(6, 23)}},
+    ),
+    "infnet_block": (ki.INFNetBlock, {"dim": DIM, "num_heads": 2, **SCORES}, {"state": state()}),
+    "infnet_block_v2": (
+        ki.INFNetBlock,
+        {
+            "dim": DIM,
+            "share_kv": False,
+            "attend_own_group": True,
+            "joint_task_queries": True,
+            "gate": "affine",
+            "gate_hidden_dim": 16,
+        },
+        {"state": {name: x for name, x in state().items() if name != "candidate_proxy"}},
+    ),
+    "proxy_cross_attention": (
+        ki.ProxyCrossAttention,
+        {"dim": DIM, "num_heads": 2, "query_sets": 2},
+        {"queries": [tokens(2, 4), tokens(3)], "memory": tokens(6, 5), "memory_mask": MASK},
+    ),
+    "proxy_gated_unit": (
+        ki.ProxyGatedUnit,
+        {"dim": DIM, "hidden_dim": 16},
+        {"tokens": tokens(6), "proxies": tokens(2), "tokens_mask": MASK},
+    ),
+    "proxy_gated_unit_affine": (
+        ki.ProxyGatedUnit,
+        {"dim": DIM, "gate": "affine"},
+        {"tokens": tokens(6), "proxies": tokens(2), "tokens_mask": MASK},
+    ),
+    "proxy_gated_unit_interpolate": (
+        ki.ProxyGatedUnit,
+        {"dim": DIM, "gate": "interpolate"},
+        {"tokens": tokens(6), "proxies": tokens(2), "tokens_mask": MASK},
+    ),
+    "sequence_encoder": (
+        ki.SequenceEncoder,
+        {"num_layers": 2, "num_heads": 2, "max_distance": 4},
+        {"tokens": tokens(6), "tokens_mask": MASK},
+    ),
+    "task_head": (
+        ki.TaskHead,
+        {"hidden_dim": 16, "base_rate": 0.2},
+        {"inputs": tokens(1)[:, 0]},
+    ),
+    "task_token_embedding": (
+        ki.TaskTokenEmbedding,
+        {"num_tokens": 3, "dim": DIM},
+        {"inputs": tokens(2)},
+    ),
+}
+# Call arguments whose padded positions, by the mask above, may hold anything.
+PADDED = {
+    "proxy_cross_attention": ("memory",),
+    "proxy_gated_unit": ("tokens",),
+    "proxy_gated_unit_affine": ("tokens",),
+    "proxy_gated_unit_interpolate": ("tokens",),
+    "sequence_encoder": ("tokens",),
+    "grouped_pooling_sum": ("tokens",),
+    "grouped_pooling_mean": ("tokens",),
+    "heterogeneous_flow": ("history",),
+    "infnet_block": ("history",),
+    "infnet_block_v2": ("history",),
+}

@@ -1,0 +1,83 @@
+"""What every model must do."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import MODELS, INFNet
+from tests import tiny
+from tests.contracts.test_layers import assert_defaults_are_documented
+
+BUILD = {
+    **MODELS,
+    "paper_v1": INFNet.paper_v1,
+    "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=2),
+}
+
+
+@functools.cache
+def model_of(name, history="exposures", dtype=None):
+    keras.utils.set_random_seed(0)
+    return tiny.randomise(BUILD[name](tiny.schema(history), dim=8, dtype=dtype), scale=0.1)
+
+
+@pytest.mark.parametrize("history", ["exposures", "mixed", "none"])
+@pytest.mark.parametrize("name", BUILD)
+def test_outputs_are_one_probability_a_task(name, history):
+    model = model_of(name, history)
+    outputs = tiny.predict(model, tiny.inputs(model.schema))
+    assert sorted(outputs) == sorted(model.schema.task_names)
+    for task, p in outputs.items():
+        assert p.shape == (6, 1) and p.dtype == "float32"
+        assert model.output[task].shape == (None, 1)
+        assert ((p > 0) & (p < 1)).all()
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_keras_file_round_trip(name, tmp_path):
+    model = model_of(name)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(model) and loaded.get_config() == model.get_config()
+    assert loaded.schema == model.schema
+    assert [w.path for w in loaded.weights] == [w.path for w in model.weights]
+    x = tiny.inputs(model.schema)
+    expected, outputs = tiny.predict(model, x), tiny.predict(loaded, x)
+    for task in model.schema.task_names:
+        np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_a_fit_step_reaches_every_weight(name):
+    keras.utils.set_random_seed(0)
+    model = tiny.randomise(BUILD[name](tiny.schema("positives"), dim=8), scale=0.3)
+    # Lion goes by the sign of a gradient: a small one moves a weight as far as a large one.
+    model.compile(keras.optimizers.Lion(0.1), jit_compile=keras.backend.backend() == "jax")
+    x, (y, w) = tiny.inputs(model.schema, batch=16), tiny.labels(model.schema, batch=16)
+    before = model.get_weights()
+    model.fit(x, y, sample_weight=w, batch_size=16, verbose=0)
+    changed = [np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True)]
+    assert [w.path for w, c in zip(model.weights, changed, strict=True) if not c] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("INFNet", "mixed_float16"), *((name, "mixed_bfloat16") for name in BUILD)]
+)
+def test_mixed_precision_trains_and_its_outputs_are_float32(name, dtype):
+    keras.utils.set_random_seed(0)
+    model = BUILD[name](tiny.schema(), dim=8, dtype=dtype)
+    model.compile("sgd", jit_compile=keras.backend.backend() == "jax")
+    x, (y, w) = tiny.inputs(model.schema), tiny.labels(model.schema)
+    history = model.fit(x, y, sample_weight=w, batch_size=6, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert {w.dtype for w in model.trainable_weights} == {"float32"}
+    for p in model.predict_on_batch(x).values():
+        assert p.dtype == "float32" and np.isfinite(p).all()
+    assert type(model).from_config(model.get_config()).dtype_policy.name == dtype
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_defaults_in_the_docstring_are_those_of_the_signature(model):
+    assert_defaults_are_documented(model)

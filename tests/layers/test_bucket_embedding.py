@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from keras_infnet import BucketEmbedding, HistoryScoreBias
+from tests import tiny
+
+AGES = np.array([[0, 2, 1, 1, 0]], "int32")
+ACTIONS = np.array([[1, 1, 0, 1, 0]], "int32")
+
+
+def test_rows_of_all_quantities_and_the_position_are_summed():
+    layer = BucketEmbedding({"age": 3, "action": 2}, dim=4, lengths=(3, 2))
+    layer.build()
+    age, action, position = tiny.randomise(layer).get_weights()
+    # Both histories count from their newest event, which stands last.
+    expected = age[AGES] + action[ACTIONS] + position[[2, 1, 0, 4, 3]]
+    np.testing.assert_allclose(layer({"age": AGES, "action": ACTIONS}), expected, atol=1e-6)
+
+
+def test_positions_alone_need_no_batch():
+    layer = BucketEmbedding({}, dim=4, lengths=(3,))
+    layer.build()
+    (position,) = tiny.randomise(layer).get_weights()
+    np.testing.assert_allclose(layer({}), position[None, ::-1])
+
+
+def test_score_bias_has_one_scalar_a_query_and_bucket():
+    layer = HistoryScoreBias(num_queries=2, num_buckets={"age": 3}, lengths=(5,))
+    layer.build()
+    age, position = tiny.randomise(layer).get_weights()
+    bias = np.array(layer({"age": AGES}))
+    assert bias.shape == (1, 2, 5)
+    np.testing.assert_allclose(bias[0, 1, 1], age[2, 1] + position[3, 1], rtol=1e-6)
+
+
+def test_a_missing_quantity_is_an_error():
+    layer = BucketEmbedding({"age": 3, "action": 2}, dim=4)
+    with pytest.raises(ValueError, match="`buckets` lacks \\['action'\\]"):
+        layer({"age": AGES})
+
+
+def test_nothing_to_embed_is_an_error():
+    with pytest.raises(ValueError, match="must be there.*num_buckets={}"):
+        BucketEmbedding({}, dim=4)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from keras_infnet import INFNetBlock
+from tests import tiny
+
+RNG = np.random.default_rng(0)
+
+
+def state(**more):
+    sizes = {"fields": 5, "tasks": 3, "field_proxies": 4, "task_proxies": 2, **more}
+    return {n: RNG.normal(size=(2, m, 8)).astype("float32") for n, m in sizes.items()}
+
+
+def test_it_updates_what_the_state_holds_and_builds_nothing_else():
+    block = INFNetBlock(dim=8, residual=False, layer_norm=False)
+    assert sorted(block(state())) == ["field_proxies", "fields_gate", "task_proxies", "tasks"]
+    small = INFNetBlock(dim=8, residual=False, layer_norm=False, last=True)
+    first = {name: x for name, x in state().items() if name != "field_proxies"}
+    assert sorted(small(first)) == ["task_proxies", "tasks"]
+    assert small.count_params() == 2 * 64 + 2 * 64 + 2 * 8 * 8 + 8
+
+
+def test_gates_multiply_over_blocks():
+    block, before = tiny.randomise_after(INFNetBlock(dim=8), state()), state()
+    once = np.array(block(before)["fields_gate"])
+    ones = {**before, "fields_gate": np.ones((2, 1, 8), "float32")}
+    np.testing.assert_allclose(block(ones)["fields_gate"], once, atol=1e-6)
+    gated = {**before, "fields_gate": once}
+    written = {**before, "fields": before["fields"] * once}
+    for name in ("tasks", "task_proxies"):
+        np.testing.assert_allclose(block(gated)[name], block(written)[name], atol=1e-5)
+
+
+def test_without_heterogeneous_flow_queries_pass_through():
+    block, before = INFNetBlock(dim=8, heterogeneous_flow=False), state()
+    after = block(before)
+    np.testing.assert_array_equal(after["field_proxies"], before["field_proxies"])
+    assert "fields_gate" not in after and block.attention_weights(before) == {}
+    assert np.any(np.array(after["tasks"]) != before["tasks"])
+
+
+def test_without_homogeneous_flow_tokens_pass_through():
+    after = INFNetBlock(dim=8, homogeneous_flow=False)(state())
+    assert sorted(after) == ["field_proxies", "task_proxies", "tasks"]
+
+
+@pytest.mark.parametrize("missing", ["fields", "tasks"])
+def test_a_state_without_fields_or_tasks_is_an_error(missing):
+    given = {name: x for name, x in state().items() if name != missing}
+    with pytest.raises(ValueError, match=f"`state` lacks \\['{missing}'\\]"):
+        INFNetBlock(dim=8)(given)
+
+
+def test_a_history_without_its_mask_is_an_error():
+    with pytest.raises(ValueError, match="`state` lacks \\['history_mask'\\]"):
+        INFNetBlock(dim=8)(state(history=6))

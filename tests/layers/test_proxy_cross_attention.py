@@ -1,0 +1,97 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import ProxyCrossAttention
+from tests import tiny
+from tests.gradients import gradients
+from tests.reference.textbook import Weights, cross_attention
+
+RNG = np.random.default_rng(0)
+MEMORY = RNG.normal(size=(4, 6, 5)).astype("float32")
+MASK = np.arange(6)[None] >= np.array([6, 0, 3, 5])[:, None]
+GATE = RNG.uniform(size=(4, 1, 5)).astype("float32")
+QUERIES = [RNG.normal(size=(4, m, 8)).astype("float32") for m in (2, 3)]
+BIAS = RNG.normal(size=(4, 5, 6)).astype("float32")
+
+
+def built(**arguments):
+    layer = ProxyCrossAttention(dim=8, query_sets=2, **arguments)
+    layer.build([q.shape for q in QUERIES], MEMORY.shape)
+    return tiny.randomise(layer)
+
+
+@pytest.mark.parametrize("share_kv", [True, False])
+@pytest.mark.parametrize("num_heads", [1, 4])
+def test_output_equals_projected_keys_and_values(num_heads, share_kv):
+    layer = built(num_heads=num_heads, share_kv=share_kv)
+    arguments = {"memory_mask": MASK, "memory_gate": GATE, "score_bias": BIAS}
+    outputs, w = layer(QUERIES, MEMORY, **arguments), Weights.of(layer)
+    w.prefix = f"{layer.name}/"
+    for i, (query, output) in enumerate(zip(QUERIES, outputs, strict=True)):
+        kv, rows = 0 if share_kv else i, slice(0, 2) if i == 0 else slice(2, 5)
+        kernels = w[f"query_kernel_{i}"], w[f"key_kernel_{kv}"], w[f"value_kernel_{kv}"]
+        expected = cross_attention(
+            query, MEMORY * GATE, *kernels, num_heads, mask=MASK, bias=BIAS[:, rows]
+        )
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+        np.testing.assert_array_equal(output[0], 0)
+
+
+def test_one_query_tensor_gives_one_output():
+    layer = tiny.randomise_after(ProxyCrossAttention(dim=8), QUERIES[0], MEMORY)
+    output, w = layer(QUERIES[0], MEMORY), [np.array(x) for x in layer.get_weights()]
+    np.testing.assert_allclose(output, cross_attention(QUERIES[0], MEMORY, *w), atol=1e-5)
+
+
+def test_a_memory_of_one_token_is_read_without_a_warning():
+    layer = tiny.randomise_after(ProxyCrossAttention(dim=8), QUERIES[0], MEMORY)
+    expected = np.repeat(MEMORY[:, :1] @ np.array(layer.value_kernels[0]), 2, axis=1)
+    np.testing.assert_allclose(layer(QUERIES[0], MEMORY[:, :1]), expected, atol=1e-5)
+
+
+def test_attention_weights_pool_to_the_output():
+    layer = built(share_kv=True)
+    weights = np.array(layer.attention_weights(QUERIES, MEMORY, memory_mask=MASK))
+    pooled = weights @ MEMORY @ np.array(layer.value_kernels[0])
+    np.testing.assert_allclose(
+        layer(QUERIES, MEMORY, memory_mask=MASK)[1], pooled[:, 2:], atol=1e-5
+    )
+    np.testing.assert_array_equal(weights.swapaxes(1, 2)[~MASK], 0)
+    np.testing.assert_allclose(weights.sum(-1)[1:], 1, atol=1e-6)
+
+
+def test_keras_fills_the_mask_of_the_memory():
+    memory = keras.layers.Masking()(np.where(MASK[:, :, None], MEMORY, 0))
+    layer = tiny.randomise_after(ProxyCrossAttention(dim=8), QUERIES[0], MEMORY)
+    expected = layer(QUERIES[0], MEMORY, memory_mask=MASK)
+    np.testing.assert_allclose(layer(QUERIES[0], memory), expected, atol=1e-6)
+
+
+def test_gradients_of_padding_are_zero_and_finite():
+    inputs = [keras.Input(q.shape[1:]) for q in (QUERIES[0], MEMORY, MASK)]
+    memory = keras.layers.EinsumDense("blc,cd->bld", (None, 5), name="memory")(inputs[1])
+    mask = keras.ops.cast(inputs[2], "bool")
+    output = ProxyCrossAttention(dim=8)(inputs[0], memory, memory_mask=mask)
+    model = keras.Model(inputs, output)
+    all_padding = [QUERIES[0], MEMORY, np.zeros_like(MASK, "float32")]
+    for gradient in gradients(model, all_padding, keras.ops.sum).values():
+        np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_large_scores_are_safe_in_half_precision(dtype):
+    layer = tiny.randomise_after(ProxyCrossAttention(dim=8, dtype=dtype), QUERIES[0], MEMORY)
+    output = layer(20 * QUERIES[0], 20 * MEMORY, memory_mask=MASK)
+    output = np.asarray(keras.ops.cast(output, "float32"))
+    assert np.isfinite(output).all() and not output[0].any() and output[1:].any()
+
+
+def test_heads_that_do_not_divide_the_width_are_an_error():
+    with pytest.raises(ValueError, match="divisor of `dim`.*dim=8, num_heads=3"):
+        ProxyCrossAttention(dim=8, num_heads=3)
+
+
+def test_another_number_of_query_sets_is_an_error():
+    with pytest.raises(ValueError, match="`queries` holds 3 sets; expected query_sets=2"):
+        ProxyCrossAttention(dim=8, query_sets=2)([QUERIES[0]] * 3, MEMORY)

@@ -1,0 +1,173 @@
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import INFNet
+from tests import tiny
+from tests.gradients import gradients
+from tests.reference import infnet as reference
+
+FORMS = {
+    "form_b": (INFNet, {"dim": 8, "head_dim": 6}),
+    "form_b_deep": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "num_heads": 2}),
+    "paper_v1": (INFNet.paper_v1, {"dim": 8, "head_dim": 6}),
+    "paper_v2": (INFNet.paper_v2, {"dim": 8, "head_dim": 6, "num_blocks": 2}),
+}
+
+
+@functools.cache
+def make(form, history):
+    build, arguments = FORMS[form]
+    schema = tiny.schema(history)
+    return tiny.randomise(build(schema, **arguments), scale=0.4), schema
+
+
+def by_path(model):
+    return {v.path: np.array(v, "float64") for v in model.weights}
+
+
+@pytest.mark.parametrize("history", ["exposures", "positives", "none"])
+@pytest.mark.parametrize("form", FORMS)
+def test_outputs_equal_the_textbook(form, history):
+    model, schema = make(form, history)
+    x = tiny.inputs(schema)
+    expected = reference.predict(by_path(model), schema, x, model.hyperparameters)
+    outputs = tiny.predict(model, x)
+    for task in schema.task_names:
+        np.testing.assert_allclose(outputs[task], expected[task], atol=1e-5)
+
+
+@pytest.mark.parametrize("history", ["exposures", "positives"])
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_equal_finite_differences_of_the_textbook(form, history):
+    model, schema = make(form, history)
+    x, (y, w) = tiny.inputs(schema), tiny.labels(schema)
+    loss = keras.losses.BinaryCrossentropy()
+
+    def training_loss(outputs):
+        return sum(
+            t.loss_weight * loss(y[t.name], outputs[t.name], w[t.name]) for t in schema.tasks
+        )
+
+    variables, rng = by_path(model), np.random.default_rng(3)
+    options, step = model.hyperparameters, 1e-5
+    for path, gradient in gradients(model, x, training_loss).items():
+        direction = rng.normal(size=variables[path].shape)
+        sides = []
+        for sign in (1, -1):
+            moved = {**variables, path: variables[path] + sign * step * direction}
+            sides.append(reference.loss(moved, schema, x, options, y, w))
+        slope = (sides[0] - sides[1]) / (2 * step)
+        np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_garbage_in_padded_events_changes_nothing(form):
+    model, schema = make(form, "exposures")
+    x = tiny.inputs(schema)
+    padded = x["exposures"][:, :, 0] == 0
+    garbage = {name: array.copy() for name, array in x.items()}
+    garbage["exposures"][padded, 1:] = 1
+    garbage["exposures_age"][padded] = 7
+    assert padded[0].all() and padded[1:].any()
+    expected, outputs = tiny.predict(model, x), model.predict_on_batch(garbage)
+    for task in schema.task_names:
+        assert np.isfinite(expected[task]).all()
+        np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_longer_padding_changes_nothing(form):
+    model, schema = make(form, "exposures")
+    longer = tiny.longer(schema, 5)
+    build, arguments = FORMS[form]
+    wide = tiny.randomise(build(longer, **arguments), seed=9)
+    for old, new in zip(model.weights, wide.weights, strict=True):
+        # Positions count from the newest event: the first rows are those that both have.
+        new.assign(np.concatenate([np.array(old), np.array(new)[old.shape[0] :]]))
+    x = tiny.inputs(schema)
+    padding = {"exposures": ((0, 0), (5, 0), (0, 0)), "exposures_age": ((0, 0), (5, 0))}
+    padded = {name: np.pad(a, padding[name]) if name in padding else a for name, a in x.items()}
+    expected, outputs = tiny.predict(model, x), tiny.predict(wide, padded)
+    for task in schema.task_names:
+        np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("history", "switches"),
+    [
+        ("exposures", {"flow": False}),
+        ("exposures", {"homogeneous_flow": False, "num_blocks": 2}),
+        ("positives", {"read_proxies": False, "num_blocks": 2}),
+        ("positives", {"num_encoder_layers": 1, "event_context": ()}),
+        ("mixed", {"gate": "interpolate", "num_blocks": 2, "pooling": "sum"}),
+        ("mixed", {"heterogeneous_flow": False}),
+        ("none", {"read_proxies": False, "homogeneous_flow": False}),
+    ],
+)
+def test_switches_build_no_weight_without_a_gradient(history, switches):
+    schema = tiny.schema(history)
+    x, (y, _) = tiny.inputs(schema, batch=8), tiny.labels(schema, batch=8)
+    model = tiny.randomise(INFNet(schema, dim=4, head_dim=16, **switches))
+    found = gradients(model, x, lambda outputs: squared_error(outputs, y))
+    assert [path for path, g in found.items() if g is None or not np.any(g)] == []
+
+
+def squared_error(outputs, labels):
+    return sum(keras.ops.mean((outputs[t] - labels[t]) ** 2) for t in labels)
+
+
+def test_attention_weights_sum_to_one_and_padding_has_none():
+    model, schema = make("form_b_deep", "exposures")
+    x = tiny.inputs(schema)
+    maps = model.attention_weights(x)
+    assert {m: sorted(groups) for m, groups in maps.items()} == {
+        "fields": ["candidate_proxy", "sequence_proxies", "task_proxies", "tasks"],
+        "history": ["candidate_proxy", "field_proxies", "task_proxies", "tasks"],
+        "tasks": ["field_proxies", "sequence_proxies"],
+    }
+    np.testing.assert_allclose(np.sum(maps["fields"]["tasks"], -1), 1, atol=1e-6)
+    history = np.array(maps["history"]["tasks"])
+    assert history.shape == (6, 3, 8)
+    assert not np.any(history.swapaxes(1, 2)[x["exposures"][:, :, 0] == 0])
+    np.testing.assert_allclose(history[0].sum(), 0)
+    np.testing.assert_allclose(history[-1].sum(-1), 1, atol=1e-6)
+
+
+def test_attention_of_a_block_that_is_not_there_is_an_error():
+    model = INFNet(tiny.schema("none"), dim=4, flow=False)
+    with pytest.raises(ValueError, match="no block -1; it has 0"):
+        model.attention_weights(tiny.inputs(model.schema))
+
+
+def test_sizes_of_the_papers():
+    first = INFNet.paper_v1(tiny.schema(), dim=16).hyperparameters
+    assert (first["num_blocks"], first["num_field_proxies"], first["num_task_proxies"]) == (2, 4, 2)
+    assert (first["gate_hidden_dim"], first["read_proxies"]) == (16, False)
+    second = INFNet.paper_v2(tiny.schema("none"), num_blocks=1).hyperparameters
+    assert (second["dim"], second["num_field_proxies"], second["gate"]) == (64, 16, "affine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dim": 0}, "sizes must be 1 or more.*'dim': 0"),
+        ({"dropout": 1.0}, "`dropout` in"),
+        ({"event_context": ("age", "place")}, "event_context has \\['place'\\]"),
+        (
+            {"read_proxies": False, "condition_on_candidate": False, "flow": False},
+            "nothing of the inputs reaches the heads",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        INFNet(tiny.schema("none"), **arguments)
+
+
+def test_a_schema_that_is_not_fitted_is_an_error():
+    features = (tiny.CategoricalFeature("video_id", "item"),)
+    with pytest.raises(ValueError, match="Fit an encoder on training rows"):
+        INFNet(tiny.schema("none", features=features))

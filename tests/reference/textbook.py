@@ -1,0 +1,164 @@
+"""INFNet in numpy, as the papers write it: keys and values projected, gated tokens written.
+
+Weights come from a built model by the names of its variables; nothing else of the library is used.
+"""
+
+import numpy as np
+
+
+class Weights:
+    """Weights of a layer or model by path, in float64; `weights / "part"` looks inside a part."""
+
+    def __init__(self, variables, prefix=""):
+        self.variables, self.prefix = variables, prefix
+
+    @classmethod
+    def of(cls, layer):
+        return cls({v.path: np.array(v, "float64") for v in layer.weights})
+
+    def __truediv__(self, part):
+        return Weights(self.variables, f"{self.prefix}{part}/")
+
+    def __getitem__(self, name):
+        return self.variables[f"{self.prefix}{name}"]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def dense(x, w):
+    return x @ w["kernel"] + w.variables.get(f"{w.prefix}bias", 0)
+
+
+def layer_norm(x, w, epsilon=1e-3):
+    centred = x - x.mean(-1, keepdims=True)
+    variance = (centred**2).mean(-1, keepdims=True)
+    return centred / np.sqrt(variance + epsilon) * w["gamma"] + w["beta"]
+
+
+def cross_attention(queries, memory, w_q, w_k, w_v, num_heads=1, mask=None, bias=None):
+    """`softmax(Q W_Q (X W_K)^T / sqrt(d_k) + bias) (X W_V)`, row by row and head by head."""
+    q, k, v = queries @ w_q, memory @ w_k, memory @ w_v
+    output = np.zeros(q.shape)
+    head_dim = q.shape[-1] // num_heads
+    for b in range(len(q)):
+        valid = np.arange(memory.shape[1]) if mask is None else np.flatnonzero(mask[b])
+        if not len(valid):
+            continue
+        for h in range(num_heads):
+            part = slice(h * head_dim, (h + 1) * head_dim)
+            scores = q[b, :, part] @ k[b, valid][:, part].T / np.sqrt(head_dim)
+            if bias is not None:
+                scores = scores + bias[b % len(bias)][:, valid]
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            weights /= weights.sum(-1, keepdims=True)
+            output[b, :, part] = weights @ v[b, valid][:, part]
+    return output
+
+
+def gated_unit(tokens, proxies, mlp, gate="sigmoid", norm=None, mask=None):
+    """PGU of either version; `mlp` holds one Dense or two."""
+    control = proxies.reshape(len(proxies), -1)
+    for w in mlp[:-1]:
+        control = relu(dense(control, w))
+    control = dense(control, mlp[-1])[:, None]
+    if gate == "sigmoid":
+        return tokens * sigmoid(control)
+    alpha, beta = np.split(control, 2, -1)
+    output = layer_norm(tokens + tokens * sigmoid(alpha) + beta, norm)
+    return output if mask is None else output * mask[:, :, None]
+
+
+MLP = ("hidden", "control")
+READS = {
+    "field_proxies": ("history", "tasks"),
+    "sequence_proxies": ("fields", "tasks"),
+    "task_proxies": ("fields", "history"),
+    "tasks": ("fields", "history"),
+    "candidate_proxy": ("fields", "history"),
+}
+READS_ALL = {
+    "field_proxies": ("fields", "history", "tasks"),
+    "sequence_proxies": ("fields", "history", "tasks"),
+    "tasks+task_proxies": ("fields", "history", "tasks"),
+}
+
+
+def score_bias(w, buckets):
+    """One scalar for each query and bucket, `(batch, queries, length)`."""
+    rows = sum(w[f"{name}_table"][ids] for name, ids in buckets.items() if name != "position")
+    return np.swapaxes(rows + w["positions"][buckets["position"]], 1, 2)
+
+
+def heterogeneous_flow(w, state, options, reads):
+    """The new tokens of each group of queries, one `CA` after the other."""
+    groups = [g for g in reads if all(name in state for name in g.split("+"))]
+    queries = {g: np.concatenate([state[n] for n in g.split("+")], 1) for g in groups}
+    updated = {}
+    for group in groups:
+        results = []
+        for memory in [m for m in reads[group] if m in state]:
+            readers = [g for g in groups if memory in reads[g]]
+            k = readers.index(group)
+            kv = 0 if options["share_kv"] else k
+            at, bias = w / f"{memory}_attention", None
+            if memory == "history" and options["score_biases"]:
+                first = sum(queries[g].shape[1] for g in readers[:k])
+                bias = score_bias(w / "history_score_bias" / "scalars", state["buckets"])
+                bias = bias[:, first : first + queries[group].shape[1]]
+            results.append(
+                cross_attention(
+                    queries[group],
+                    state[memory],
+                    at[f"query_kernel_{k}"],
+                    at[f"key_kernel_{kv}"],
+                    at[f"value_kernel_{kv}"],
+                    options["num_heads"],
+                    state["mask"] if memory == "history" else None,
+                    bias,
+                )
+            )
+        name = group.replace("+", "_and_")
+        if options["attend_own_group"]:
+            flow = dense(np.concatenate(results, -1), w / f"{name}_fusion")
+        else:
+            flow = sum(results)
+        if options["residual"]:
+            flow = queries[group] + flow
+        if options["layer_norm"]:
+            flow = layer_norm(flow, w / f"{name}_norm")
+        start = 0
+        for part in group.split("+"):
+            updated[part] = flow[:, start : start + state[part].shape[1]]
+            start += state[part].shape[1]
+    return updated
+
+
+def block(w, state, options, last):
+    """One block; gated fields and history are written out."""
+    reads = READS_ALL if options["attend_own_group"] else READS
+    order = ("field_proxies", "sequence_proxies", "task_proxies", "tasks", "candidate_proxy")
+    if not options["attend_own_group"]:
+        reads = {name: reads[name] for name in order}
+    if last and not options["read_proxies"]:
+        unread = ("field_proxies", "sequence_proxies")
+        state = {name: x for name, x in state.items() if name not in unread}
+    new = {**state, **heterogeneous_flow(w / "heterogeneous_flow", state, options, reads)}
+    hubs = {"tasks": new["task_proxies"]}
+    if options["attend_own_group"]:
+        hubs["tasks"] = np.concatenate([new["tasks"], new["task_proxies"]], 1)
+    if not last:
+        hubs |= {"fields": new["field_proxies"], "history": new.get("sequence_proxies")}
+    for name, proxies in hubs.items():
+        if name not in new:
+            continue
+        gate = w / f"{name}_gate"
+        mlp = [gate / part for part in MLP if f"{gate.prefix}{part}/kernel" in gate.variables]
+        mask = new["mask"] if name == "history" else None
+        new[name] = gated_unit(new[name], proxies, mlp, options["gate"], gate / "norm", mask)
+    return new
