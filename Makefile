@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 OUT ?= runs/demo
-PYTEST ?= $(BIN)/python -m pytest -q -n 2
+# Whole files to a process, so that what a file exports or trains is made once.
+PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # These folders' tests give the same result on any backend: they run once.
 ONE_BACKEND := tests/house tests/features tests/datasets

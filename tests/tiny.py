@@ -113,10 +113,15 @@ def randomise_after(layer, *arguments):
     return randomise(layer)
 
 
+def quick():
+    """Arguments of `compile` for a few steps: JAX is slow without compilation, TensorFlow with."""
+    return {"run_eagerly": keras.backend.backend() == "tensorflow"}
+
+
 def predict(model, inputs):
-    """Outputs by task, compiled where a backend is slow otherwise."""
+    """Outputs of a model that need not have been compiled."""
     if not model.compiled:
-        model.compile(jit_compile=keras.backend.backend() == "jax")
+        model.compile(**quick())
     return model.predict_on_batch(inputs)
 
 

@@ -66,15 +66,10 @@ class BucketEmbedding(keras.layers.Layer):
 
     def build(self, buckets_shape: Any = None) -> None:
         self.tables = {
-            name: self.add_weight(
-                (rows, self.dim), self.initializer, name=f"{name}_table", autocast=False
-            )
-            for name, rows in self.num_buckets.items()
+            name: self._table(f"{name}_table", rows) for name, rows in self.num_buckets.items()
         }
         if self.lengths:
-            self.positions = self.add_weight(
-                (sum(self.lengths), self.dim), self.initializer, name="positions", autocast=False
-            )
+            self.positions = self._table("positions", sum(self.lengths))
 
     def call(self, buckets: Mapping[str, Any]) -> Any:
         missing = sorted(set(self.num_buckets) - set(buckets))
@@ -101,6 +96,11 @@ class BucketEmbedding(keras.layers.Layer):
             "lengths": list(self.lengths),
             "initializer": keras.initializers.serialize(self.initializer),
         }
+
+    def _table(self, name: str, rows: int) -> Any:
+        # An initializer gives the same values at each call: every table needs its own.
+        initializer = self.initializer.clone()
+        return self.add_weight((rows, self.dim), initializer, name=name, autocast=False)
 
     def _newest_last(self) -> np.ndarray:
         """Rows of the position table, history by history, from the oldest position to 0."""

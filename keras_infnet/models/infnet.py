@@ -128,12 +128,11 @@ class INFNet(RankingModel):
     ) -> None:
         hyperparameters = constructor_arguments(INFNet, locals())
         check_hyperparameters(hyperparameters)
-        needs_candidate = condition_on_candidate or candidate_proxy or candidate_products
         tokens = SchemaTokens(
             schema,
             dim,
             event_context,
-            project_events=needs_candidate,
+            project_events=condition_on_candidate or candidate_proxy or candidate_products,
             num_encoder_layers=num_encoder_layers,
             num_heads=num_heads,
             dropout=dropout,
@@ -144,8 +143,7 @@ class INFNet(RankingModel):
         state = first_state(tokens, candidate, hyperparameters)
         block_states = []
         for i in range(num_blocks if flow else 0):
-            last = i == num_blocks - 1
-            block_states.append(what_is_read(state, last, hyperparameters))
+            block_states.append(what_is_read(state, i == num_blocks - 1, hyperparameters))
             block = INFNetBlock(
                 dim,
                 num_heads=num_heads,
@@ -160,7 +158,7 @@ class INFNet(RankingModel):
                 score_lengths=tokens.layout.position_lengths if score_biases else (),
                 heterogeneous_flow=heterogeneous_flow,
                 homogeneous_flow=homogeneous_flow,
-                last=last,
+                last=i == num_blocks - 1,
                 dtype=dtype,
                 name=f"block_{i}",
             )
@@ -174,9 +172,8 @@ class INFNet(RankingModel):
     def paper_v1(cls, schema: FeatureSchema, **overrides: Any) -> "INFNet":
         """The first version of the paper to the letter: two blocks, heads on `T_i` alone.
 
-        Where the paper is silent: one head of attention, `d_k = dim`, a gate's MLP is Dense(dim,
-        relu) -> Dense(dim), an event of one field is that field's embedding, and several are
-        projected.
+        Where the paper is silent: one head, `d_k = dim`, a gate's MLP is Dense(dim, relu) ->
+        Dense(dim); an event of one field is that field's embedding, several are projected.
 
         Args:
             schema: A fitted schema.
@@ -200,8 +197,7 @@ class INFNet(RankingModel):
         """The second version of the paper to the letter, "Aggregate and Broadcast".
 
         Its hub tokens are the proxies here. Where the paper is silent: as in `paper_v1`, but a
-        gate's MLP is Dense(4 dim, relu) -> Dense(2 dim). Tokens are normalised after each gate, so
-        they are written.
+        gate's MLP is Dense(4 dim, relu) -> Dense(2 dim). Gated tokens are normalised, so written.
 
         Args:
             schema: A fitted schema.
@@ -230,9 +226,9 @@ class INFNet(RankingModel):
             inputs: Dict of packed inputs.
             block: Index of the block. Defaults to `-1`, the last.
 
-        Returns: `{memory: {query group: (batch, queries, length)}}` with the memories `fields` (in
-        the order of
-            `schema.field_names`), `history` (all histories side by side) and `tasks`.
+        Returns:
+            `{memory: {query group: (batch, queries, length)}}`, with the memories `fields` (ordered
+            as `schema.field_names`), `history` (all histories side by side) and `tasks`.
 
         Raises:
             ValueError: The model has no such block.
@@ -240,8 +236,8 @@ class INFNet(RankingModel):
         if not -len(self._block_states) <= block < len(self._block_states):
             raise ValueError(f"INFNet: no block {block}; it has {len(self._block_states)}.")
         state = keras.Model(self._inputs_struct, self._block_states[block])(inputs)
-        name = f"block_{block % len(self._block_states)}"
-        return self.get_layer(name).attention_weights(state)
+        layer = self.get_layer(f"block_{block % len(self._block_states)}")
+        return layer.attention_weights(state)
 
 
 _PAPER = {

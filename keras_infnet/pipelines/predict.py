@@ -47,4 +47,3 @@ def predict_frame(
         {task: np.asarray(predictions[task])[:, 0] for task in encoder.schema.task_names},
         index=frame.index,
     )
-

@@ -53,9 +53,11 @@ def export_saved_model(
         OSError: The folder can't be written.
 
     Example:
-        >>> keras_infnet.export_saved_model(  # doctest: +SKIP
-        ...     model, encoder, "models/ranker/1", verify=histories.attach(rows)
-        ... )
+        ```python
+        keras_infnet.export_saved_model(
+            model, encoder, "models/ranker/1", verify=histories.attach(test.head(1000))
+        )
+        ```
     """
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
@@ -95,9 +97,10 @@ def verify_saved_model(
             an answer is not a number.
 
     Example:
-        >>> keras_infnet.verify_saved_model(  # doctest: +SKIP
-        ...     "models/ranker/1", model, encoder, histories.attach(rows)
-        ... )
+        ```python
+        rows = histories.attach(test.head(1000))
+        keras_infnet.verify_saved_model("models/ranker/1", model, encoder, rows)
+        ```
     """
     import tensorflow as tf
 

@@ -54,7 +54,7 @@ def test_a_fit_step_reaches_every_weight(name):
     keras.utils.set_random_seed(0)
     model = tiny.randomise(BUILD[name](tiny.schema("positives"), dim=8), scale=0.3)
     # Lion goes by the sign of a gradient: a small one moves a weight as far as a large one.
-    model.compile(keras.optimizers.Lion(0.1), jit_compile=keras.backend.backend() == "jax")
+    model.compile(keras.optimizers.Lion(0.1), **tiny.quick())
     x, (y, w) = tiny.inputs(model.schema, batch=16), tiny.labels(model.schema, batch=16)
     before = model.get_weights()
     model.fit(x, y, sample_weight=w, batch_size=16, verbose=0)
@@ -68,7 +68,7 @@ def test_a_fit_step_reaches_every_weight(name):
 def test_mixed_precision_trains_and_its_outputs_are_float32(name, dtype):
     keras.utils.set_random_seed(0)
     model = BUILD[name](tiny.schema(), dim=8, dtype=dtype)
-    model.compile("sgd", jit_compile=keras.backend.backend() == "jax")
+    model.compile("sgd", **tiny.quick())
     x, (y, w) = tiny.inputs(model.schema), tiny.labels(model.schema)
     history = model.fit(x, y, sample_weight=w, batch_size=6, verbose=0).history
     assert np.isfinite(history["loss"]).all()

@@ -17,6 +17,13 @@ def test_rows_of_all_quantities_and_the_position_are_summed():
     np.testing.assert_allclose(layer({"age": AGES, "action": ACTIONS}), expected, atol=1e-6)
 
 
+def test_tables_start_with_values_of_their_own():
+    layer = BucketEmbedding({"age": 3, "action": 3}, dim=4)
+    layer.build()
+    age, action = layer.get_weights()
+    assert not np.any(age == action)
+
+
 def test_positions_alone_need_no_batch():
     layer = BucketEmbedding({}, dim=4, lengths=(3,))
     layer.build()

@@ -18,7 +18,7 @@ from tests import tiny
 forms = {"form_b": INFNet, "v1": INFNet.paper_v1, "v2": INFNet.paper_v2, "shared": SharedBottom}
 outputs = {}
 for form, build in forms.items():
-    for history in ("exposures", "mixed"):
+    for history in ("mixed",) if form == "form_b" else ("exposures",):
         schema = tiny.schema(history)
         blocks = {} if form == "shared" else {"num_blocks": 2}
         model = tiny.randomise(build(schema, dim=8, **blocks), scale=0.3)
@@ -42,6 +42,6 @@ def outputs(tmp_path_factory):
 
 
 def test_outputs_of_both_backends_are_equal(outputs):
-    assert len(outputs["jax"]) == 4 * 2 * 3
+    assert len(outputs["jax"]) == 4 * 3
     for name, expected in outputs["tensorflow"].items():
         np.testing.assert_allclose(outputs["jax"][name], expected, atol=1e-5, err_msg=name)

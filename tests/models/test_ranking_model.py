@@ -10,7 +10,7 @@ def make(tasks=tiny.TASKS):
     # Without dense vectors all tokens start near 0.
     schema = tiny.schema("none", tasks=tasks, features=tiny.FEATURES[:-1])
     model = SharedBottom(schema, dim=4, hidden_dims=(8,))
-    model.compile("sgd", jit_compile=keras.backend.backend() == "jax")
+    model.compile("sgd", **tiny.quick())
     return model, tiny.inputs(schema, batch=64)
 
 
@@ -70,7 +70,7 @@ def test_regression_has_squared_error():
 
 def test_loss_of_the_caller_wins():
     model, x = make((Task("click"),))
-    model.compile("sgd", loss={"click": "mean_absolute_error"}, weighted_metrics=[])
+    model.compile("sgd", loss={"click": "mean_absolute_error"}, weighted_metrics=[], **tiny.quick())
     y = {"click": np.ones((64, 1), "float32")}
     expected = np.mean(1 - model.predict(x, verbose=0)["click"])
     assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
