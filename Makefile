@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 OUT ?= runs/demo
-# Whole files to a process, so that what a file exports or trains is made once.
+# Whole files to a process: what a file trains or exports is made once.
 PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # These folders' tests give the same result on any backend: they run once.
@@ -25,6 +25,9 @@ test: test-tensorflow test-jax
 test-tensorflow: $(STAMP)
 	KERAS_BACKEND=tensorflow $(PYTEST)
 
+# Tests compile much and run little: XLA need not optimise.
+test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
+	--xla_llvm_disable_expensive_passes=true
 test-jax: $(STAMP)
 	KERAS_BACKEND=jax $(PYTEST) $(ONE_BACKEND:%=--ignore=%)
 
