@@ -41,10 +41,7 @@ def require_rows(frame: pd.DataFrame, what: str) -> None:
 
 def categorical_values(series: pd.Series, dtype: str, label: str) -> pa.Array:
     """Values of a one-valued field, missing ones as -1 or the empty string."""
-    try:
-        values = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
-        raise _wrong_values(series, _EXPECTED[dtype], label) from error
+    values = _arrow(series, _EXPECTED[dtype], label)
     return _canonical(values, dtype, label)
 
 
@@ -64,6 +61,11 @@ def pad_lists(lists: pa.ListArray, width: int, fill: Any) -> np.ndarray:
     if not len(flat):
         return np.full(index.shape, fill, flat.dtype)
     return np.where(inside, flat[np.where(inside, index, 0)], fill)
+
+
+def list_values(series: pd.Series, label: str) -> pa.ListArray:
+    """One list a row, of whatever values; a null row stays null."""
+    return _list_array(_arrow(series, "one list a row", label), label)
 
 
 def bag_weight_values(
@@ -186,23 +188,29 @@ def _as_int64(values: pa.Array, label: str) -> pa.Array:
 
 
 def _as_lists(series: pd.Series, feature: CategoricalFeature, label: str) -> pa.ListArray:
-    try:
-        values = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise _wrong_values(series, f"lists of {_EXPECTED[feature.dtype]}", label) from error
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
+    values = _arrow(series, f"lists of {_EXPECTED[feature.dtype]}", label)
     if feature.separator is not None and not pa.types.is_list(values.type):
         parts = pc.split_pattern(_canonical(values, "string", label), feature.separator)
         return _split_values(parts, feature, label)
+    return _list_array(values, label, " (or strings, with `separator`)")
+
+
+def _arrow(series: pd.Series, expected: str, label: str) -> pa.Array:
+    try:
+        values = pa.array(series, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+        raise _wrong_values(series, expected, label) from error
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _list_array(values: pa.Array, label: str, hint: str = "") -> pa.ListArray:
     if pa.types.is_null(values.type):
         values = values.cast(pa.list_(pa.null()))
     if pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
         values = values.cast(pa.list_(values.type.value_type))
     if not pa.types.is_list(values.type):
         raise ValueError(
-            f"{label}: found values of type {values.type}; expected one list a row (or strings, "
-            f"with `separator`)."
+            f"{label}: found values of type {values.type}; expected one list a row{hint}."
         )
     return values
 

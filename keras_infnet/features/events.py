@@ -76,7 +76,8 @@ def list_events(
     names |= {f"{sequence.name}_{e}": f"{sequence.name}_{e}" for e, there in extra if there}
     flat, offsets, first = {}, None, ""
     for column, name in names.items():
-        lists = _lists(raw.column(frame, name, f"History `{sequence.name}`"), name)
+        series = raw.column(frame, name, f"History `{sequence.name}`")
+        lists = raw.list_values(series, f"Column `{name}`")
         lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype("int64")
         if offsets is None:
             offsets, first = np.concatenate([[0], np.cumsum(lengths)]), name
@@ -136,24 +137,6 @@ def _group_bits(sequence: SequenceFeature, values: np.ndarray | None, rows: int)
             member &= (values[:, [sequence.actions.index(a) for a in group.none_of]] == 0).all(1)
         bits |= member.astype("int32") << g
     return bits[:, None]
-
-
-def _lists(series: pd.Series, name: str) -> pa.ListArray:
-    try:
-        values = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(f"Column `{name}`: expected one list a row; {error}.") from error
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if pa.types.is_null(values.type):
-        values = values.cast(pa.list_(pa.null()))
-    if pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
-        values = values.cast(pa.list_(values.type.value_type))
-    if not pa.types.is_list(values.type):
-        raise ValueError(
-            f"Column `{name}`: found values of type {values.type}; expected one list a row."
-        )
-    return values
 
 
 def _ages(
