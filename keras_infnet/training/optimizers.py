@@ -32,8 +32,8 @@ def split_optimizer(
 
     Example:
         >>> optimizer = keras_infnet.split_optimizer(dense=keras.optimizers.AdamW(3e-4))
-        >>> [part.name for part in optimizer.optimizers]
-        ['adagrad', 'adam_w']
+        >>> [type(part).__name__ for part in optimizer.optimizers]
+        ['Adagrad', 'AdamW']
 
     Reference:
         UniRank, arXiv:2607.19987, trains with these defaults.
