@@ -129,16 +129,20 @@ def flush(values: np.ndarray) -> np.ndarray:
 
 def vectors(series: pd.Series, feature: DenseFeature, label: str) -> np.ndarray:
     """A float32 matrix `(rows, dim)`."""
-    try:
-        rows = np.stack([np.asarray(v, dtype="float32") for v in series.to_list()])
-    except (TypeError, ValueError) as error:
+    lists = list_values(series, label)
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+    other = np.flatnonzero(lengths != feature.dim)
+    if len(other):
         raise ValueError(
-            f"{label}: expected one list of {feature.dim} floats a row; {error}."
-        ) from error
-    if rows.shape[1:] != (feature.dim,):
-        raise ValueError(
-            f"{label}: found vectors of shape {rows.shape[1:]}; expected ({feature.dim},)."
+            f"{label}: {len(other)} of {len(lengths)} rows have another length (such as row "
+            f"{series.index[other[0]]}: {lengths[other[0]]}); expected one list of {feature.dim} "
+            "floats a row."
         )
+    try:
+        flat = pc.fill_null(lists.flatten().cast(pa.float32(), safe=False), np.nan)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _wrong_values(series, "lists of numbers", label) from error
+    rows = np.asarray(flat).reshape(len(lists), feature.dim)
     if not np.isfinite(rows).all():
         bad = int((~np.isfinite(rows)).any(axis=1).sum())
         raise ValueError(f"{label}: {bad} of {len(rows)} vectors hold NaN or infinity.")

@@ -63,7 +63,7 @@ def make_dataset(
     require_rows(frame, "make_dataset")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"make_dataset: batch_size is {batch_size!r}; expected 1 or more rows.")
-    _check_histories(encoder, frame, histories)
+    _check_histories(encoder, frame, histories, freeze_at)
     arrays: dict[str, Any] = {"x": encoder.transform(frame)}
     if labels:
         y, weights = read_labels(encoder.schema, frame)
@@ -75,8 +75,6 @@ def make_dataset(
             starts, ends, times = histories.windows(sequence.name, frame, freeze_at)
             arrays[f"window/{sequence.name}"] = np.stack([starts, ends, times], axis=1)
             gathers[sequence.name] = _window_gather(encoder.schema, sequence.name, histories)
-    if freeze_at is not None and not gathers and encoder.schema.sequences:
-        raise ValueError("make_dataset: `freeze_at` needs `histories`; list columns can't be cut.")
     tensors = tf.nest.map_structure(tf.constant, arrays)
 
     def assemble(index: Any) -> Any:
@@ -104,9 +102,18 @@ def read_rows(rows: Rows) -> pd.DataFrame:
 
 
 def _check_histories(
-    encoder: FeatureEncoder, frame: pd.DataFrame, histories: Histories | None
+    encoder: FeatureEncoder,
+    frame: pd.DataFrame,
+    histories: Histories | None,
+    freeze_at: int | str | None,
 ) -> None:
     lacking = [s.name for s in encoder.schema.sequences if not has_list_columns(s, frame)]
+    listed = [s.name for s in encoder.schema.sequences if s.name not in lacking]
+    if freeze_at is not None and listed:
+        raise ValueError(
+            f"make_dataset: `freeze_at` can't cut the histories {', '.join(listed)}, which the rows "
+            "hold as list columns. Use `Histories.attach(frame, freeze_at)`, or drop them."
+        )
     if lacking and histories is None:
         raise ValueError(
             f"make_dataset: the schema has histories ({', '.join(lacking)}), the rows hold none "

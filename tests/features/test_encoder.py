@@ -170,8 +170,14 @@ def test_a_column_of_another_kind_is_refused_by_name(feature, values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([[1, 2], [3], [4, 5]], "expected one list of 2 floats"),
-        ([[1, 2, 3]] * 3, r"found vectors of shape \(3,\); expected \(2,\)"),
+        ([[1, 2], [3], [4, 5]], "1 of 3 rows .* .such as row 1: 1.; expected one list of 2 floats"),
+        (
+            [[1, 2, 3]] * 3,
+            "3 of 3 rows have another length .such as row 0: 3.; .* list of 2 floats",
+        ),
+        ([[1, 2], None, [4, 5]], "1 of 3 rows have another length .such as row 1: 0"),
+        ([["a", "b"]] * 3, "expected lists of numbers"),
+        ([1.0, 2.0, 3.0], "values of type double; expected one list a row"),
         ([[1, np.nan], [1, 2], [3, 4]], "1 of 3 vectors hold NaN"),
     ],
 )
@@ -180,6 +186,15 @@ def test_vectors_of_the_wrong_shape_are_refused(values, message):
     encoder, frame = fit(country, DenseFeature("image", "item", dim=2), country=list("abc"))
     with pytest.raises(ValueError, match=message):
         encoder.transform(frame.assign(image=values))
+
+
+def test_vectors_may_be_lists_or_arrays_of_any_numbers():
+    image = DenseFeature("image", "item", dim=2)
+    country = CategoricalFeature("country", "user")
+    for values in ([[1, 2], [3, 4], [5, 6]], list(np.array([[1.0, 2], [3, 4], [5, 6]]))):
+        encoder, frame = fit(country, image, country=list("abc"), image=values)
+        dense = encoder.transform(frame)["dense"]
+        assert dense.dtype == np.float32 and dense.tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_a_misspelt_column_suggests_the_nearest():

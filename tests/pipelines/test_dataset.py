@@ -124,8 +124,11 @@ def test_what_does_not_belong_together_is_refused(encoder, log, histories):
         make_dataset(other, log, histories)
     with pytest.raises(ValueError, match="has histories .seen, liked.*`histories` is None"):
         make_dataset(encoder, log)
-    with pytest.raises(ValueError, match="`freeze_at` needs `histories`"):
+    with pytest.raises(ValueError, match="`freeze_at` can't cut the histories seen, liked"):
         make_dataset(encoder, histories.attach(log), freeze_at=FREEZE)
+    mixed = histories.attach(log).drop(columns=["liked_video_id", "liked_age_seconds"])
+    with pytest.raises(ValueError, match="`freeze_at` can't cut the histories seen, which"):
+        make_dataset(encoder, mixed, histories, freeze_at=FREEZE)
     with pytest.raises(ValueError, match="batch_size is 0"):
         make_dataset(encoder, log, histories, batch_size=0)
     with pytest.raises(ValueError, match="the frame is empty"):
