@@ -111,8 +111,8 @@ def _check_histories(
     listed = [s.name for s in encoder.schema.sequences if s.name not in lacking]
     if freeze_at is not None and listed:
         raise ValueError(
-            f"make_dataset: `freeze_at` can't cut the histories {', '.join(listed)}, which the rows "
-            "hold as list columns. Use `Histories.attach(frame, freeze_at)`, or drop them."
+            f"make_dataset: `freeze_at` can't cut the histories {', '.join(listed)}, which the "
+            "rows hold as list columns. Use `Histories.attach(frame, freeze_at)`, or drop them."
         )
     if lacking and histories is None:
         raise ValueError(
