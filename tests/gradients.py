@@ -4,20 +4,23 @@ import keras
 import numpy as np
 
 
-def gradients(model, inputs, loss):
+def gradients(model, inputs, loss, training=False):
     """`{path: d loss(model(inputs)) / d weight}`; a weight that is not reached has None."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            value = loss(model(inputs))
+            value = loss(model(inputs, training=training))
         found = tape.gradient(value, [v.value for v in model.trainable_variables])
     else:
         import jax
 
         def of_values(values):
             outputs, _ = model.stateless_call(
-                values, [v.value for v in model.non_trainable_variables], inputs
+                values,
+                [v.value for v in model.non_trainable_variables],
+                inputs,
+                training=training,
             )
             return loss(outputs)
 

@@ -1,4 +1,4 @@
-"""Events of all histories, side by side along time: embedded fields, mask, groups and buckets."""
+"""Events of all histories, side by side along time: mask, groups and buckets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,10 +8,11 @@ from keras import ops
 
 from keras_infnet.features.feature import NUM_AGE_BUCKETS, NUM_RATIO_BUCKETS, SequenceFeature
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.layers.fused_embedding import FusedEmbedding
-from keras_infnet.models.field_tokens import mean_of_bag
+from keras_infnet.models.event_matches import match_patterns, num_match_patterns
+from keras_infnet.models.event_rows import event_kinds, joined
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
+EVENT_QUANTITIES = (*EVENT_CONTEXT, "match")
 
 
 class HistoryLayout:
@@ -22,13 +23,13 @@ class HistoryLayout:
 
     Args:
         schema: A fitted schema.
-        event_context: What a token knows of its event besides the item: any of `EVENT_CONTEXT`.
+        event_context: What a token knows of its event besides the item: any of
+            `EVENT_QUANTITIES`. `"match"` is which of its fields equal the candidate's.
     """
 
     def __init__(self, schema: FeatureSchema, event_context: Sequence[str] = EVENT_CONTEXT) -> None:
         self.schema = schema
-        kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
-        self.kinds = [[s for s in schema.sequences if s.fields == kind] for kind in kinds]
+        self.kinds = event_kinds(schema)
         self.sequences: list[SequenceFeature] = [s for kind in self.kinds for s in kind]
         self.positions = {}
         start = 0
@@ -43,29 +44,9 @@ class HistoryLayout:
         self.lengths = tuple(s.max_length for s in self.sequences)
         self.position_lengths = self.lengths if "position" in event_context else ()
 
-    def embed_events(self, inputs: Mapping[str, Any], embedding: FusedEmbedding) -> list[Any]:
-        """Fields of events, `(batch, length, fields * dim)` for each kind, all in one gather."""
-        ids, tables, shapes = [], [], []
-        for kind in self.kinds:
-            columns = self._field_columns(kind[0])
-            length = sum(s.max_length for s in kind)
-            width = max(c.stop for c in columns.values())
-            packed = _concatenate([inputs[s.name][:, :, :width] for s in kind])
-            ids.append(packed)
-            shapes.append((length, width))
-            tables.append(
-                [self.schema.table_of(f) for f, c in columns.items() for _ in range(width)[c]]
-            )
-        if len(ids) == 1:
-            rows = [embedding(ids[0], tables=tuple(tables[0]))]
-        else:
-            rows = self._embed_together(ids, tables, shapes, embedding)
-        parts = zip(self.kinds, ids, rows, strict=True)
-        return [self._fields_of_events(kind[0], i, r) for kind, i, r in parts]
-
     def mask(self, inputs: Mapping[str, Any]) -> Any:
         """Bool `(batch, length)`: where there is an event."""
-        return _concatenate([_is_event(inputs[s.name]) for s in self.sequences])
+        return joined([_is_event(inputs[s.name]) for s in self.sequences])
 
     def groups(self, inputs: Mapping[str, Any]) -> list[Any]:
         """For each history, float `(batch, groups, length)`: 1 where an event is in a group."""
@@ -89,7 +70,7 @@ class HistoryLayout:
             for s in self.sequences:
                 parts.append(self._bucket_ids(s, quantity, inputs) + offset)
                 offset += self._buckets_of(s, quantity)
-            buckets[quantity] = _concatenate(parts)
+            buckets[quantity] = joined(parts)
         return buckets
 
     def candidate(self, fields: Any) -> list[Any]:
@@ -98,42 +79,10 @@ class HistoryLayout:
         kinds = [[names.index(field) for field in kind[0].fields] for kind in self.kinds]
         return [ops.concatenate([fields[:, i] for i in kind], axis=-1) for kind in kinds]
 
-    def _field_columns(self, sequence: SequenceFeature) -> dict[str, slice]:
-        columns = self.schema.history_columns(sequence.name)
-        return {field: columns[field] for field in sequence.fields}
-
-    def _embed_together(
-        self, ids: list, tables: list, shapes: list, embedding: FusedEmbedding
-    ) -> list[Any]:
-        flat = [
-            ops.reshape(i, (-1, length * width))
-            for i, (length, width) in zip(ids, shapes, strict=True)
-        ]
-        names = [t for ts, (length, _) in zip(tables, shapes, strict=True) for t in ts * length]
-        rows, parts, start = embedding(_concatenate(flat), tables=tuple(names)), [], 0
-        for length, width in shapes:
-            part = rows[:, start : start + length * width]
-            parts.append(ops.reshape(part, (-1, length, width, embedding.dim)))
-            start += length * width
-        return parts
-
-    def _fields_of_events(self, sequence: SequenceFeature, ids: Any, rows: Any) -> Any:
-        columns = self._field_columns(sequence)
-        length, width, dim = rows.shape[1:]
-        if len(columns) == width:
-            return ops.reshape(rows, (-1, length, width * dim))
-        parts = []
-        for of_field in columns.values():
-            part = rows[:, :, of_field]
-            if part.shape[2] > 1:
-                there = ops.cast(ops.not_equal(ids[:, :, of_field], 0), "float32")
-                parts.append(mean_of_bag(part, there))
-            else:
-                parts.append(part[:, :, 0])
-        return ops.concatenate(parts, axis=-1)
-
     def _buckets_of(self, s: SequenceFeature, quantity: str) -> int:
         """Number of buckets of a quantity in one history; 1, unknown, where it has none."""
+        if quantity == "match":
+            return num_match_patterns(s)
         there = {"action": s.actions, "ratio": s.ratio, "age": s.ages}.get(quantity)
         sizes = {"action": s.num_actions, "ratio": NUM_RATIO_BUCKETS, "age": NUM_AGE_BUCKETS}
         return sizes[quantity] if there else 1
@@ -141,6 +90,8 @@ class HistoryLayout:
     def _bucket_ids(self, s: SequenceFeature, quantity: str, inputs: Mapping[str, Any]) -> Any:
         if self._buckets_of(s, quantity) == 1:
             return ops.zeros_like(inputs[s.name][:, :, 0])
+        if quantity == "match":
+            return match_patterns(self.schema, s, inputs)
         if quantity == "age":
             return inputs[f"{s.name}_age"]
         return inputs[s.name][:, :, self.schema.history_columns(s.name)[f"#{quantity}"].start]
@@ -148,7 +99,3 @@ class HistoryLayout:
 
 def _is_event(history: Any) -> Any:
     return ops.not_equal(history[:, :, 0], 0)
-
-
-def _concatenate(parts: list[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)

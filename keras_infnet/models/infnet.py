@@ -6,16 +6,11 @@ from typing import Any, Literal
 import keras
 
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.layers.infnet_block import INFNetBlock
+from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.infnet_graph import (
-    check_hyperparameters,
-    first_state,
-    head_inputs,
-    what_is_read,
-)
-from keras_infnet.models.ranking_model import RankingModel, constructor_arguments, task_outputs
-from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.models.infnet_graph import check_infnet, infnet_network
+from keras_infnet.models.members import member_outputs, network_of, read_tensors
+from keras_infnet.models.ranking_model import RankingModel, constructor_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -71,6 +66,8 @@ class INFNet(RankingModel):
         homogeneous_flow: Whether blocks have it; +.0002 / +.0005 / +.0000 without. Defaults to
             `True`.
         num_encoder_layers: Layers of a `SequenceEncoder` on each history; 0: none. Defaults to `0`.
+        members: Number of networks on shared tables, each with its own loss; their outputs are
+            averaged: +.0014 mean AUC with two, in three seeds. Defaults to `1`.
         dropout: Rate in heads and encoder; .1 has no measurable effect. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start; 0.2 is much worse. Defaults
             to `0.01`.
@@ -121,52 +118,25 @@ class INFNet(RankingModel):
         heterogeneous_flow: bool = True,
         homogeneous_flow: bool = True,
         num_encoder_layers: int = 0,
+        members: int = 1,
         dropout: float = 0.0,
         embedding_stddev: float = 0.01,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
         hyperparameters = constructor_arguments(INFNet, locals())
-        check_hyperparameters(hyperparameters)
-        tokens = SchemaTokens(
-            schema,
-            dim,
-            event_context,
-            project_events=condition_on_candidate or candidate_proxy or candidate_products,
-            num_encoder_layers=num_encoder_layers,
-            num_heads=num_heads,
-            dropout=dropout,
-            embedding_stddev=embedding_stddev,
-            dtype=dtype,
-        )
-        candidate = tokens.candidate()
-        state = first_state(tokens, candidate, hyperparameters)
-        block_states = []
-        for i in range(num_blocks if flow else 0):
-            block_states.append(what_is_read(state, i == num_blocks - 1, hyperparameters))
-            block = INFNetBlock(
-                dim,
-                num_heads=num_heads,
-                residual=residual,
-                layer_norm=layer_norm,
-                share_kv=share_kv,
-                attend_own_group=attend_own_group,
-                joint_task_queries=attend_own_group,
-                gate=gate,
-                gate_hidden_dim=gate_hidden_dim,
-                score_buckets=tokens.layout.num_buckets if score_biases else None,
-                score_lengths=tokens.layout.position_lengths if score_biases else (),
-                heterogeneous_flow=heterogeneous_flow,
-                homogeneous_flow=homogeneous_flow,
-                last=i == num_blocks - 1,
-                dtype=dtype,
-                name=f"block_{i}",
-            )
-            state = {**state, **block(block_states[-1])}
-        representations = head_inputs(schema, state, candidate, hyperparameters, dtype)
-        outputs = task_outputs(schema, representations, head_dim, dropout, dtype)
-        super().__init__(schema, tokens.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
-        self._block_states = block_states
+        check_infnet(hyperparameters)
+        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
+        states: list[list[dict[str, Any]]] = []
+
+        def network(part: EmbeddedInputs) -> dict[str, Any]:
+            outputs, states_of_member = infnet_network(part, hyperparameters)
+            states.append(states_of_member)
+            return outputs
+
+        outputs = member_outputs(embedded, members, network)
+        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+        self._block_states = states
 
     @classmethod
     def paper_v1(cls, schema: FeatureSchema, **overrides: Any) -> "INFNet":
@@ -219,25 +189,29 @@ class INFNet(RankingModel):
         }
         return cls(schema, **{**_PAPER, **form, **overrides})
 
-    def attention_weights(self, inputs: Any, block: int = -1) -> dict[str, dict[str, Any]]:
+    def attention_weights(
+        self, inputs: Any, block: int = -1, member: int = 0
+    ) -> dict[str, dict[str, Any]]:
         """What each query group of a block reads (the paper's Figure 5 for the task groups).
 
         Args:
             inputs: Dict of packed inputs.
             block: Index of the block. Defaults to `-1`, the last.
+            member: Index of the network, of a model with several members. Defaults to `0`.
 
         Returns:
             `{memory: {query group: (batch, queries, length)}}`, with the memories `fields` (ordered
             as `schema.field_names`), `history` (all histories side by side) and `tasks`.
 
         Raises:
-            ValueError: The model has no such block.
+            ValueError: The model has no such block or member.
         """
-        if not -len(self._block_states) <= block < len(self._block_states):
-            raise ValueError(f"INFNet: no block {block}; it has {len(self._block_states)}.")
-        state = keras.Model(self._inputs_struct, self._block_states[block])(inputs)
-        layer = self.get_layer(f"block_{block % len(self._block_states)}")
-        return layer.attention_weights(state)
+        network = network_of(self, member)
+        states = self._block_states[member]
+        if not -len(states) <= block < len(states):
+            raise ValueError(f"INFNet: no block {block}; it has {len(states)}.")
+        state = read_tensors(self, inputs, dict(states[block]), member)
+        return network.get_layer(f"block_{block % len(states)}").attention_weights(state)
 
 
 _PAPER = {

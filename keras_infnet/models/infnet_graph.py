@@ -1,4 +1,4 @@
-"""Parts of INFNet's graph: proxies and task tokens before the blocks, heads after them."""
+"""INFNet's graph: proxies and task tokens, the blocks, and what the heads read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,31 +8,76 @@ from keras import ops
 
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.grouped_pooling import GroupedPooling
+from keras_infnet.layers.infnet_block import INFNetBlock
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.embedded_inputs import EmbeddedInputs
+from keras_infnet.models.network_parts import task_outputs
+from keras_infnet.models.ranking_model import check_hyperparameters
 from keras_infnet.models.schema_tokens import SchemaTokens
 
 _PROXIES = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
 
 
-def check_hyperparameters(hyperparameters: Mapping[str, Any]) -> None:
+def check_infnet(given: Mapping[str, Any]) -> None:
     """Raises a ValueError for what is out of range, or leaves the heads without inputs."""
-    given = hyperparameters
-    sizes = ("dim", "num_blocks", "num_field_proxies", "num_task_proxies", "num_heads", "head_dim")
-    wrong = {name: given[name] for name in sizes if given[name] < 1}
-    if wrong or not 0 <= given["dropout"] < 1 or given["num_encoder_layers"] < 0:
-        raise ValueError(
-            f"INFNet: sizes must be 1 or more, and `dropout` in [0, 1). Received: {wrong or given}"
-        )
-    unknown = sorted(set(given["event_context"]) - set(EVENT_CONTEXT))
-    if unknown:
-        raise ValueError(f"INFNet: event_context has {unknown}; expected any of {EVENT_CONTEXT}.")
+    check_hyperparameters("INFNet", given, may_be_zero=("num_encoder_layers",))
     flows = given["flow"] and given["heterogeneous_flow"]
     if not (flows or given["read_proxies"] or given["condition_on_candidate"]):
         raise ValueError(
             "INFNet: nothing of the inputs reaches the heads, which read the task tokens alone "
             "while no attention feeds them. Set read_proxies=True, or keep the heterogeneous flow."
         )
+
+
+def infnet_network(
+    embedded: EmbeddedInputs, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One member: outputs by task, and the state that each block reads."""
+    projected = ("condition_on_candidate", "candidate_proxy", "candidate_products")
+    tokens = SchemaTokens(
+        embedded,
+        given["event_context"],
+        project_events=any(given[name] for name in projected),
+        num_encoder_layers=given["num_encoder_layers"],
+        num_heads=given["num_heads"],
+        dropout=given["dropout"],
+    )
+    candidate = tokens.candidate()
+    state, states = first_state(tokens, candidate, given), []
+    num_blocks = given["num_blocks"] if given["flow"] else 0
+    for i in range(num_blocks):
+        last = i == num_blocks - 1
+        states.append(what_is_read(state, last, given))
+        state = {**state, **infnet_block(tokens, given, i, last)(states[-1])}
+    schema, dtype = embedded.schema, embedded.dtype
+    representations = head_inputs(schema, state, candidate, given, dtype)
+    outputs = task_outputs(schema, representations, given["head_dim"], given["dropout"], dtype)
+    return outputs, states
+
+
+def infnet_block(
+    tokens: SchemaTokens, given: Mapping[str, Any], index: int, last: bool
+) -> INFNetBlock:
+    """Block number `index`."""
+    biases, layout = given["score_biases"], tokens.layout
+    return INFNetBlock(
+        given["dim"],
+        num_heads=given["num_heads"],
+        residual=given["residual"],
+        layer_norm=given["layer_norm"],
+        share_kv=given["share_kv"],
+        attend_own_group=given["attend_own_group"],
+        joint_task_queries=given["attend_own_group"],
+        gate=given["gate"],
+        gate_hidden_dim=given["gate_hidden_dim"],
+        score_buckets=layout.num_buckets if biases else None,
+        score_lengths=layout.position_lengths if biases else (),
+        heterogeneous_flow=given["heterogeneous_flow"],
+        homogeneous_flow=given["homogeneous_flow"],
+        last=last,
+        dtype=tokens.dtype,
+        name=f"block_{index}",
+    )
 
 
 def first_state(

@@ -1,14 +1,15 @@
-"""What all models have in common: inputs from a schema, heads, losses, metrics and config."""
+"""What all models have in common: losses, metrics, training step and config."""
 
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.layers.fused_embedding import FusedEmbedding
-from keras_infnet.layers.task_head import TaskHead
+from keras_infnet.models.history_tokens import EVENT_QUANTITIES
 
 # Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
 _AUC_THRESHOLDS = 1000
@@ -22,8 +23,8 @@ class RankingModel(keras.Model):
 
     Args:
         schema: A fitted schema.
-        inputs: Dict of the packed inputs, from `packed_inputs`.
-        outputs: Dict of outputs by task name, from `task_outputs`.
+        inputs: Dict of the packed inputs.
+        outputs: Dict of outputs by task name.
         hyperparameters: What the model's constructor was given besides, from
             `constructor_arguments`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
@@ -96,6 +97,31 @@ class RankingModel(keras.Model):
         )
         self._trains_by_xla = jit_compile == "auto"
 
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The mean over members of each one's own loss; Keras calls it."""
+        members = self.hyperparameters.get("members", 1) if training else 1
+        if members > 1:
+            y, sample_weight = (
+                keras.tree.map_structure(lambda rows: _repeated(rows, members), part)
+                for part in (y, sample_weight)
+            )
+            y_pred = {t: ops.reshape(ops.transpose(p), (-1, 1)) for t, p in y_pred.items()}
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Metrics of the members' mean; Keras calls it."""
+        means = {t: ops.mean(p, axis=-1, keepdims=True) for t, p in y_pred.items()}
+        return super().compute_metrics(x, y, means, sample_weight)
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was, so that training goes on where it stopped."""
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -140,49 +166,42 @@ def constructor_arguments(cls: type, local_names: Mapping[str, Any]) -> dict[str
     return {n: local_names[n] for n in names if n not in ("self", "schema", "dtype", "kwargs")}
 
 
+def check_hyperparameters(
+    model: str, given: Mapping[str, Any], may_be_zero: Collection[str] = ()
+) -> None:
+    """Raises a ValueError for hyperparameters out of range, which it knows by their names.
+
+    Args:
+        model: Name of the model, for the message.
+        given: Hyperparameters by name. Widths and numbers (`dim`, `*_dim`, `*_dims`, `num_*`,
+            `members`) must be 1 or more, `dropout` in [0, 1), `event_context` known.
+        may_be_zero: Names of widths and numbers that may be 0.
+    """
+    for name, value in given.items():
+        if not re.fullmatch(r"dim|.*_dims?|num_.*|members", name) or value is None:
+            continue
+        lowest = 0 if name in may_be_zero else 1
+        for size in value if isinstance(value, (list, tuple)) else (value,):
+            if size < lowest:
+                raise ValueError(f"{model}: `{name}` must be {lowest} or more. Received: {value}")
+    if not 0 <= given["dropout"] < 1:
+        raise ValueError(f"{model}: `dropout` must be in [0, 1). Received: {given['dropout']}")
+    unknown = sorted(set(given["event_context"]) - set(EVENT_QUANTITIES))
+    if unknown:
+        raise ValueError(
+            f"{model}: event_context has {unknown}; expected any of {EVENT_QUANTITIES}."
+        )
+
+
 _LOSSES = {"binary": "binary_crossentropy", "regression": "mean_squared_error"}
-
-
-def packed_inputs(schema: FeatureSchema) -> dict[str, Any]:
-    """A `keras.Input` for each packed input of a fitted schema."""
-    schema.require_fitted()
-    packed = schema.packed_inputs().items()
-    return {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in packed}
-
-
-def fused_embedding(
-    schema: FeatureSchema, dim: int, stddev: float, dtype: Any
-) -> FusedEmbedding | None:
-    """The tables of all features; None if the schema has dense vectors alone."""
-    rows = schema.table_rows()
-    if not rows:
-        return None
-    initializer = keras.initializers.RandomNormal(stddev=stddev)
-    return FusedEmbedding(rows, dim, initializer, dtype=dtype, name="fused_embedding")
-
-
-def task_outputs(
-    schema: FeatureSchema,
-    representations: Mapping[str, Any],
-    hidden_dim: int,
-    dropout: float,
-    dtype: Any,
-) -> dict[str, Any]:
-    """One head for each task, on its representation `(batch, width)`."""
-    return {
-        task.name: TaskHead(
-            hidden_dim=hidden_dim,
-            kind=task.kind,
-            base_rate=task.base_rate,
-            dropout=dropout,
-            dtype=dtype,
-            name=f"{task.name}_head",
-        )(representations[task.name])
-        for task in schema.tasks
-    }
 
 
 def _metric(kind: str) -> keras.metrics.Metric:
     if kind == "regression":
         return keras.metrics.MeanSquaredError(name="mse")
     return keras.metrics.AUC(num_thresholds=_AUC_THRESHOLDS, name="auc")
+
+
+def _repeated(rows: Any, members: int) -> Any:
+    """The rows once for each member, one member after the other."""
+    return None if rows is None else ops.concatenate([rows] * members, axis=0)

@@ -1,4 +1,4 @@
-"""From packed inputs to tokens: what every model of the library shares."""
+"""From embedded inputs to tokens: what every model of the library shares."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,71 +6,68 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
-from keras_infnet.models.field_tokens import embed_fields
+from keras_infnet.models.embedded_inputs import EmbeddedInputs
+from keras_infnet.models.event_rows import joined
 from keras_infnet.models.history_tokens import EVENT_CONTEXT, HistoryLayout
-from keras_infnet.models.ranking_model import fused_embedding, packed_inputs
 
 
 class SchemaTokens:
-    """The part of a functional graph from the inputs of a schema to its tokens.
+    """The part of a network's graph from embedded inputs to tokens.
 
-    `inputs` are the packed inputs; `fields (batch, fields, dim)`; `history (batch, length, dim)`,
-    all histories side by side, is None in a schema without history; `history_mask (batch, length)`;
-    `groups` and `buckets` as in `HistoryLayout`.
+    `fields (batch, fields, dim)`; `history (batch, length, dim)`, all histories side by side, is
+    None in a schema without history; `history_mask (batch, length)`; `groups` and `buckets` as in
+    `HistoryLayout`.
 
     Args:
-        schema: A fitted schema.
-        dim: Token width.
+        embedded: Inputs and their rows.
         event_context: What a token knows of its event besides the item.
         project_events: Whether events of one field are projected too; those of several always are.
         num_encoder_layers: Layers of a `SequenceEncoder` on each history, shared by all; 0: none.
         num_heads: Heads of the encoder.
         dropout: Dropout of the encoder.
-        embedding_stddev: Standard deviation of the embeddings' start.
-        dtype: Dtype policy of the layers.
+        name: Name of the layer that makes the tokens of events.
     """
 
     def __init__(
         self,
-        schema: FeatureSchema,
-        dim: int,
+        embedded: EmbeddedInputs,
         event_context: Sequence[str] = EVENT_CONTEXT,
         project_events: bool = True,
         num_encoder_layers: int = 0,
         num_heads: int = 1,
         dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
+        name: str = "history_tokens",
     ) -> None:
-        self.schema, self.dim, self.dtype = schema, dim, dtype
-        self.inputs = packed_inputs(schema)
-        embedding = fused_embedding(schema, dim, embedding_stddev, dtype)
-        self.fields = embed_fields(schema, self.inputs, embedding, dim, dtype)
-        self.layout = HistoryLayout(schema, event_context)
+        self.schema, self.dim, self.dtype = embedded.schema, embedded.dim, embedded.dtype
+        self.fields = embedded.fields
+        self.layout = HistoryLayout(self.schema, event_context)
         self.history = None
-        if not schema.sequences:
+        self._candidate = None
+        if not self.schema.sequences:
             return
-        self.history_mask = self.layout.mask(self.inputs)
-        self.groups = self.layout.groups(self.inputs)
-        self.buckets = self.layout.buckets(self.inputs)
-        self.item_embedding = HistoryTokenEmbedding(
-            dim,
+        self.history_mask = self.layout.mask(embedded.inputs)
+        self.groups = self.layout.groups(embedded.inputs)
+        self.buckets = self.layout.buckets(embedded.inputs)
+        self._item_embedding = HistoryTokenEmbedding(
+            self.dim,
             self.layout.num_buckets,
             self.layout.position_lengths,
-            use_projection=project_events or any(len(s.fields) > 1 for s in schema.sequences),
-            initializer=keras.initializers.RandomNormal(stddev=embedding_stddev),
-            dtype=dtype,
-            name="history_tokens",
+            use_projection=project_events or any(len(s.fields) > 1 for s in self.schema.sequences),
+            initializer=keras.initializers.RandomNormal(stddev=embedded.stddev),
+            dtype=self.dtype,
+            name=name,
         )
-        events = self.layout.embed_events(self.inputs, embedding)
-        self.history = self.item_embedding(events, self.buckets or None)
+        self.history = self._item_embedding(embedded.events, self.buckets or None)
         if num_encoder_layers:
             encoder = SequenceEncoder(
-                num_encoder_layers, num_heads, dropout=dropout, dtype=dtype, name="sequence_encoder"
+                num_encoder_layers,
+                num_heads,
+                dropout=dropout,
+                dtype=self.dtype,
+                name="sequence_encoder",
             )
             self.history = self._encode(encoder)
 
@@ -80,16 +77,17 @@ class SchemaTokens:
         Without history it is a projection of the item's field tokens, or of all if no feature is
         the item's: our choice.
         """
-        if self.history is not None:
-            return self.item_embedding(self.layout.candidate(self.fields))
-        names = self.schema.field_names
-        items = [i for i, n in enumerate(names) if self.schema.feature(n).owner == "item"]
-        parts = [self.fields[:, i] for i in items or range(len(names))]
-        flat = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
-        project = keras.layers.Dense(
-            self.dim, use_bias=False, dtype=self.dtype, name="candidate_projection"
-        )
-        return project(flat)
+        if self._candidate is None and self.history is not None:
+            self._candidate = self._item_embedding(self.layout.candidate(self.fields))
+        elif self._candidate is None:
+            names = self.schema.field_names
+            items = [i for i, n in enumerate(names) if self.schema.feature(n).owner == "item"]
+            parts = [self.fields[:, i] for i in items or range(len(names))]
+            project = keras.layers.Dense(
+                self.dim, use_bias=False, dtype=self.dtype, name="candidate_projection"
+            )
+            self._candidate = project(joined(parts))
+        return self._candidate
 
     def group_means(self) -> tuple[Any, Any]:
         """Mean token `(batch, groups, dim)` and log1p of the number of events `(batch, groups)`."""
@@ -99,10 +97,32 @@ class SchemaTokens:
         means = ops.matmul(ops.cast(weights, self.history.dtype), self.history)
         return means, ops.log1p(counts)
 
+    def flat(self) -> Any:
+        """What MLPs read, `(batch, width)`: `[flatten(C); cand; flatten(means); log1p(n_f)]`.
+
+        Means and counts are those of the groups of events; without history it is `flatten(C)`.
+        """
+        parts = [ops.reshape(self.fields, (-1, self.fields.shape[1] * self.dim))]
+        if self.history is not None:
+            means, log_counts = self.group_means()
+            means = ops.reshape(means, (-1, means.shape[1] * self.dim))
+            parts += [self.candidate(), means, ops.cast(log_counts, means.dtype)]
+        return joined(parts)
+
+    def interaction_tokens(self) -> Any:
+        """What feature interactions read, `(batch, tokens, dim)`: `[C; cand; group means]`.
+
+        Without history it is `C`.
+        """
+        if self.history is None:
+            return self.fields
+        candidate = ops.expand_dims(self.candidate(), 1)
+        return ops.concatenate([self.fields, candidate, self.group_means()[0]], axis=1)
+
     def _encode(self, encoder: SequenceEncoder) -> Any:
         """Each history by itself: what comes later in `S` is not later in time."""
         parts = []
         for position in self.layout.positions.values():
             mask = self.history_mask[:, position]
             parts.append(encoder(self.history[:, position], tokens_mask=mask))
-        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+        return joined(parts, axis=1)

@@ -1,13 +1,20 @@
 """The plainest multi-task model: one shared MLP, one head a task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.models.ranking_model import RankingModel, constructor_arguments, task_outputs
+from keras_infnet.models.embedded_inputs import EmbeddedInputs
+from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.members import member_outputs
+from keras_infnet.models.network_parts import mlp, task_outputs
+from keras_infnet.models.ranking_model import (
+    RankingModel,
+    check_hyperparameters,
+    constructor_arguments,
+)
 from keras_infnet.models.schema_tokens import SchemaTokens
 
 
@@ -25,6 +32,11 @@ class SharedBottom(RankingModel):
         dim: Token width. Defaults to `32`.
         hidden_dims: Widths of the shared MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
+        event_context: What an event's token knows besides its item, where the schema has it; it may
+            have `"match"` too: which of its fields equal the candidate's. Defaults to `("action",
+            "ratio", "age", "position")`.
+        members: Number of networks on shared tables, each with its own loss; their outputs are
+            averaged. Defaults to `1`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
@@ -53,31 +65,24 @@ class SharedBottom(RankingModel):
         dim: int = 32,
         hidden_dims: Sequence[int] = (256, 128),
         head_dim: int = 64,
+        event_context: Sequence[str] = EVENT_CONTEXT,
+        members: int = 1,
         dropout: float = 0.0,
         embedding_stddev: float = 0.01,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
         hyperparameters = constructor_arguments(SharedBottom, locals())
-        if min(dim, head_dim, *hidden_dims) < 1 or not 0 <= dropout < 1:
-            raise ValueError(
-                "SharedBottom: widths must be 1 or more, and `dropout` in [0, 1). Received: "
-                f"{dim=}, {head_dim=}, {hidden_dims=}, {dropout=}"
-            )
-        tokens = SchemaTokens(schema, dim, embedding_stddev=embedding_stddev, dtype=dtype)
-        parts = [keras.layers.Flatten(dtype=dtype, name="flat_fields")(tokens.fields)]
-        if tokens.history is not None:
-            means, log_counts = tokens.group_means()
-            parts += [
-                tokens.candidate(),
-                ops.reshape(means, (-1, means.shape[1] * dim)),
-                log_counts,
-            ]
-        shared = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
-        for i, width in enumerate(hidden_dims):
-            dense = keras.layers.Dense(width, activation="relu", dtype=dtype, name=f"shared_{i}")
-            shared = dense(shared)
-            shared = keras.layers.Dropout(dropout, dtype=dtype, name=f"dropout_{i}")(shared)
-        representations = {task.name: shared for task in schema.tasks}
-        outputs = task_outputs(schema, representations, head_dim, dropout, dtype)
-        super().__init__(schema, tokens.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+        check_hyperparameters("SharedBottom", hyperparameters)
+        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
+        outputs = member_outputs(embedded, members, lambda part: _network(part, hyperparameters))
+        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+
+
+def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, Any]:
+    """One member: from embedded inputs to an output for each task."""
+    schema, dropout, dtype = embedded.schema, given["dropout"], embedded.dtype
+    tokens = SchemaTokens(embedded, given["event_context"])
+    shared = mlp(tokens.flat(), given["hidden_dims"], dropout, dtype, name="shared")
+    representations = dict.fromkeys(schema.task_names, shared)
+    return task_outputs(schema, representations, given["head_dim"], dropout, dtype)

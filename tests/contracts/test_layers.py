@@ -136,7 +136,7 @@ def assert_defaults_are_documented(documented):
             assert found is None, name
         else:
             expected = repr(parameter.default).replace("'", '"')
-            assert found and found[1] == expected, (name, expected)
+            assert found and " ".join(found[1].split()) == expected, (name, expected)
 
 
 def _shapes_of(call):

@@ -153,8 +153,8 @@ def test_sizes_of_the_papers():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dim": 0}, "sizes must be 1 or more.*'dim': 0"),
-        ({"dropout": 1.0}, "`dropout` in"),
+        ({"dim": 0}, "INFNet: `dim` must be 1 or more. Received: 0"),
+        ({"dropout": 1.0}, "`dropout` must be in"),
         ({"event_context": ("age", "place")}, "event_context has \\['place'\\]"),
         (
             {"read_proxies": False, "condition_on_candidate": False, "flow": False},

@@ -34,7 +34,7 @@ def test_outputs_equal_the_formula(history):
 
 
 def test_widths_below_one_are_an_error():
-    with pytest.raises(ValueError, match="widths must be 1 or more.*hidden_dims=\\(8, 0\\)"):
+    with pytest.raises(ValueError, match="`hidden_dims` must be 1 or more. Received: \\(8, 0\\)"):
         SharedBottom(tiny.schema(), hidden_dims=(8, 0))
 
 

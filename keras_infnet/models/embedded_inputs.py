@@ -1,0 +1,99 @@
+"""Packed inputs of a schema, and the rows of the embedding tables that their ids point to."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.models.event_rows import embed_events
+from keras_infnet.models.field_tokens import embed_fields
+
+
+class EmbeddedInputs:
+    """The first part of every model's graph, and what the members of a model share.
+
+    All tables have rows of width `dim + tasks * own_dim`: first what all tasks share, then what
+    each task has for itself, so that one gather reads both.
+
+    Args:
+        schema: A fitted schema.
+        dim: Width of the shared embeddings, and of the tokens made of them.
+        stddev: Standard deviation of the embeddings' start.
+        own_dim: Width of each task's own embeddings; 0: there are none.
+        dtype: Dtype policy of the layers.
+    """
+
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        dim: int,
+        stddev: float = 0.01,
+        own_dim: int = 0,
+        dtype: Any = None,
+    ) -> None:
+        schema.require_fitted()
+        self.schema, self.dim, self.stddev, self.dtype = schema, dim, stddev, dtype
+        self.own_dim = own_dim
+        packed = schema.packed_inputs().items()
+        self.inputs = {name: keras.Input(shape, dtype=d, name=name) for name, (shape, d) in packed}
+        width = dim + own_dim * len(schema.tasks)
+        tables = _tables(schema, width, stddev, dtype)
+        self._rows = {"embedded_fields": embed_fields(schema, self.inputs, tables, width, dtype)}
+        for i, events in enumerate(embed_events(schema, self.inputs, tables)):
+            self._rows[f"embedded_events_{i}"] = events
+        self._columns = slice(0, dim) if own_dim else slice(None)
+
+    @property
+    def fields(self) -> Any:
+        """Field tokens `(batch, fields, dim)` in the order of `schema.field_names`."""
+        return self._rows["embedded_fields"][:, :, self._columns]
+
+    @property
+    def events(self) -> list[Any]:
+        """Fields of events `(batch, length, fields * dim)`, for each kind of event."""
+        parts = []
+        for name, rows in self._rows.items():
+            if name.startswith("embedded_events"):
+                length, fields = rows.shape[1:3]
+                rows = rows[:, :, :, self._columns]
+                parts.append(ops.reshape(rows, (-1, length, fields * self.dim)))
+        return parts
+
+    @property
+    def tensors(self) -> dict[str, Any]:
+        """All inputs and rows: what a network on these inputs may read."""
+        return {**self.inputs, **self._rows}
+
+    def own(self, task: int) -> "EmbeddedInputs":
+        """The same inputs in the tables of one task alone, `own_dim` wide."""
+        start = self.dim + task * self.own_dim
+        view = copy.copy(self)
+        view.dim, view.own_dim = self.own_dim, 0
+        view._columns = slice(start, start + self.own_dim)
+        return view
+
+    def placeholders(self) -> "EmbeddedInputs":
+        """Inputs and rows as the inputs of a graph of its own."""
+        view = copy.copy(self)
+        view.inputs, view._rows = _placeholders(self.inputs), _placeholders(self._rows)
+        return view
+
+
+def _tables(schema: FeatureSchema, dim: int, stddev: float, dtype: Any) -> FusedEmbedding | None:
+    """The tables of all features; None if the schema has dense vectors alone."""
+    rows = schema.table_rows()
+    if not rows:
+        return None
+    initializer = keras.initializers.RandomNormal(stddev=stddev)
+    return FusedEmbedding(rows, dim, initializer, dtype=dtype, name="fused_embedding")
+
+
+def _placeholders(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+        for name, tensor in tensors.items()
+    }

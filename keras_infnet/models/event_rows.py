@@ -1,0 +1,78 @@
+"""Rows of the embedding tables for the fields of past events, all read in one gather."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_infnet.features.feature import SequenceFeature
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.models.field_tokens import mean_of_bag
+
+
+def event_kinds(schema: FeatureSchema) -> list[list[SequenceFeature]]:
+    """Histories by kind of event: those of one kind have the same fields."""
+    kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
+    return [[s for s in schema.sequences if s.fields == kind] for kind in kinds]
+
+
+def embed_events(
+    schema: FeatureSchema, inputs: Mapping[str, Any], embedding: FusedEmbedding
+) -> list[Any]:
+    """Rows `(batch, length, fields, dim)` for each kind of event; a bag is the mean of its rows."""
+    ids, tables, shapes = [], [], []
+    kinds = event_kinds(schema)
+    if not kinds:
+        return []
+    for kind in kinds:
+        columns = _field_columns(schema, kind[0])
+        length = sum(s.max_length for s in kind)
+        width = max(c.stop for c in columns.values())
+        ids.append(joined([inputs[s.name][:, :, :width] for s in kind]))
+        shapes.append((length, width))
+        tables.append([schema.table_of(f) for f, c in columns.items() for _ in range(width)[c]])
+    if len(ids) == 1:
+        rows = [embedding(ids[0], tables=tuple(tables[0]))]
+    else:
+        rows = _embed_together(ids, tables, shapes, embedding)
+    return [
+        _one_row_a_field(_field_columns(schema, kind[0]), of_kind, r)
+        for kind, of_kind, r in zip(kinds, ids, rows, strict=True)
+    ]
+
+
+def joined(parts: Sequence[Any], axis: int = 1) -> Any:
+    """Tensors side by side; one alone needs no copy."""
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
+
+
+def _field_columns(schema: FeatureSchema, sequence: SequenceFeature) -> dict[str, slice]:
+    columns = schema.history_columns(sequence.name)
+    return {field: columns[field] for field in sequence.fields}
+
+
+def _embed_together(ids: list, tables: list, shapes: list, embedding: FusedEmbedding) -> list[Any]:
+    flat = [
+        ops.reshape(i, (-1, length * width)) for i, (length, width) in zip(ids, shapes, strict=True)
+    ]
+    names = [t for ts, (length, _) in zip(tables, shapes, strict=True) for t in ts * length]
+    rows, parts, start = embedding(joined(flat), tables=tuple(names)), [], 0
+    for length, width in shapes:
+        part = rows[:, start : start + length * width]
+        parts.append(ops.reshape(part, (-1, length, width, embedding.dim)))
+        start += length * width
+    return parts
+
+
+def _one_row_a_field(columns: Mapping[str, slice], ids: Any, rows: Any) -> Any:
+    if len(columns) == rows.shape[2]:
+        return rows
+    parts = []
+    for of_field in columns.values():
+        part = rows[:, :, of_field]
+        if part.shape[2] > 1:
+            there = ops.cast(ops.not_equal(ids[:, :, of_field], 0), "float32")
+            part = ops.expand_dims(mean_of_bag(part, there), 2)
+        parts.append(part)
+    return ops.concatenate(parts, axis=2)

@@ -1,0 +1,86 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import INFNet, SharedBottom
+from tests import tiny
+from tests.gradients import gradients
+
+
+def two_members(model_class):
+    return tiny.randomise(model_class(tiny.schema(), dim=4, members=2), scale=0.15)
+
+
+def alone(model, member):
+    """A model of one network with the weights of one member."""
+    single = type(model)(model.schema, dim=4)
+    of_member = {v.path.removeprefix(f"member_{member}/"): v for v in model.weights}
+    for weight in single.weights:
+        weight.assign(np.array(of_member[weight.path]))
+    return single
+
+
+@pytest.mark.parametrize("model_class", [INFNet, SharedBottom])
+def test_outputs_are_the_mean_of_the_members(model_class):
+    model = two_members(model_class)
+    x = tiny.inputs(model.schema)
+    members = [tiny.predict(alone(model, m), x) for m in range(2)]
+    for task, p in tiny.predict(model, x).items():
+        np.testing.assert_allclose(p, (members[0][task] + members[1][task]) / 2, atol=1e-6)
+        assert np.abs(members[0][task] - members[1][task]).max() > 1e-3
+
+
+def test_each_member_has_its_own_loss():
+    model = two_members(SharedBottom)
+    x, (y, w) = tiny.inputs(model.schema), tiny.labels(model.schema)
+    model.compile(keras.optimizers.SGD(0.0), **tiny.quick())
+    trained = model.fit(x, y, sample_weight=w, batch_size=6, verbose=0).history
+    losses, aucs = [], []
+    for member in range(2):
+        single = alone(model, member)
+        single.compile("sgd", **tiny.quick())
+        losses.append(single.evaluate(x, y, sample_weight=w, verbose=0, return_dict=True)["loss"])
+    evaluated = model.evaluate(x, y, sample_weight=w, verbose=0, return_dict=True)
+    np.testing.assert_allclose(trained["loss"], np.mean(losses), rtol=1e-5)
+    assert evaluated["loss"] < np.mean(losses) - 1e-4
+    for task in model.schema.task_names:
+        aucs.append((trained[f"{task}_auc"][0], evaluated[f"{task}_auc"]))
+    np.testing.assert_allclose(*zip(*aucs, strict=True), atol=1e-6)
+
+
+def test_gradients_of_a_member_are_its_own_and_those_of_the_tables_a_mean():
+    model = two_members(SharedBottom)
+    x, (y, w) = tiny.inputs(model.schema), tiny.labels(model.schema)
+
+    def loss_of(some):
+        some.compile("sgd", **tiny.quick())
+        return lambda outputs: some.compute_loss(x, y, outputs, w, training=True)
+
+    found = gradients(model, x, loss_of(model), training=True)
+    singles = []
+    for member in range(2):
+        single = alone(model, member)
+        singles.append(gradients(single, x, loss_of(single), training=True))
+        for path, gradient in singles[-1].items():
+            name = f"member_{member}/{path}"
+            if name in found:
+                np.testing.assert_allclose(found[name], gradient / 2, atol=1e-6)
+    tables = "fused_embedding/embeddings"
+    mean = (singles[0][tables] + singles[1][tables]) / 2
+    np.testing.assert_allclose(found[tables], mean, atol=1e-6)
+
+
+def test_attention_of_a_member_is_that_of_its_network():
+    model = two_members(INFNet)
+    x = tiny.inputs(model.schema)
+    expected = alone(model, 1).attention_weights(x)["history"]["tasks"]
+    found = model.attention_weights(x, member=1)["history"]["tasks"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_member_that_is_not_there_is_an_error():
+    model = two_members(INFNet)
+    with pytest.raises(ValueError, match="INFNet: no member 2; it has 2"):
+        model.attention_weights(tiny.inputs(model.schema), member=2)
+    with pytest.raises(ValueError, match="SharedBottom: `members` must be 1 or more"):
+        SharedBottom(tiny.schema(), members=0)
