@@ -1,10 +1,10 @@
 # One environment serves every target. It is made when missing, and again only when pyproject.toml
-# has changed: the stamp's name holds the checksum of that file.
+# or this file has changed: the stamp's name holds their checksum.
 PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/installed-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+STAMP := $(VENV)/installed-$(shell cat pyproject.toml Makefile | cksum | cut -d' ' -f1)
 OUT ?= runs/demo
 # Whole files to a process: what a file trains or exports is made once.
 PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -49,5 +49,9 @@ $(STAMP):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=path/to/python"; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# Tests compare with TensorFlow Recommenders. Its dependencies would lay `tensorflow` over
+	@# `tensorflow-cpu`, which serves it as well.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		'tensorflow-recommenders>=0.7.7' 'tf-keras>=2.20'
 	@rm -f $(VENV)/installed-*
 	@touch $@

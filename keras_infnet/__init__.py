@@ -30,31 +30,54 @@ from keras_infnet.features.feature import (
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.features.vocabulary import Vocabulary
+from keras_infnet.layers.augru import AUGRU
+from keras_infnet.layers.bi_interaction import BiInteraction
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.cross_layer import CrossLayer
+from keras_infnet.layers.expert_gate import ExpertGate
+from keras_infnet.layers.expert_group import ExpertGroup
 from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
 from keras_infnet.layers.grouped_pooling import GroupedPooling
 from keras_infnet.layers.heterogeneous_flow import HeterogeneousFlow
 from keras_infnet.layers.history_score_bias import HistoryScoreBias
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
+from keras_infnet.layers.hstu_layer import HSTULayer
 from keras_infnet.layers.infnet_block import INFNetBlock
+from keras_infnet.layers.local_activation_unit import LocalActivationUnit
+from keras_infnet.layers.member_mean import MemberMean
+from keras_infnet.layers.next_event_loss import NextEventLoss
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
 from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
+from keras_infnet.layers.wukong_layer import WuKongLayer
 from keras_infnet.metrics.auc import auc
 from keras_infnet.metrics.group_auc import GroupAUC, group_auc
 from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 from keras_infnet.metrics.task_metrics import task_metrics
+from keras_infnet.models.dcnv2 import DCNv2
+from keras_infnet.models.dien import DIEN
+from keras_infnet.models.din import DIN
+from keras_infnet.models.fm import FM
+from keras_infnet.models.gdcn import GDCN
+from keras_infnet.models.hstu import HSTU
 from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.mmoe import MMoE
+from keras_infnet.models.omoe import OMoE
+from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.registry import MODELS
 from keras_infnet.models.shared_bottom import SharedBottom
+from keras_infnet.models.stem import STEM
+from keras_infnet.models.wukong import WuKong
 from keras_infnet.pipelines.dataset import make_dataset
 from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.optimizers import split_optimizer
 from keras_infnet.training.policy import PolicyScore, TaskPolicy
@@ -64,15 +87,29 @@ from keras_infnet.training.seeds import set_seeds
 __version__ = "0.1.0"
 
 __all__ = [
+    "AUGRU",
+    "BiInteraction",
     "BucketEmbedding",
     "CategoricalFeature",
+    "CrossLayer",
+    "DCNv2",
+    "DIEN",
+    "DIN",
     "DenseFeature",
+    "ExpertGate",
+    "ExpertGroup",
+    "ExpertSharesCallback",
+    "FM",
     "FeatureEncoder",
     "FeatureSchema",
     "FusedEmbedding",
+    "GDCN",
+    "GatedCrossLayer",
     "GroupAUC",
     "GroupAUCCallback",
     "GroupedPooling",
+    "HSTU",
+    "HSTULayer",
     "HeterogeneousFlow",
     "Histories",
     "HistoryGroup",
@@ -81,13 +118,20 @@ __all__ = [
     "INFNet",
     "INFNetBlock",
     "KuaiRand",
+    "LocalActivationUnit",
+    "MMoE",
     "MODELS",
+    "MemberMean",
+    "NextEventLoss",
     "NumericFeature",
+    "OMoE",
+    "PLE",
     "PolicyScore",
     "ProxyCrossAttention",
     "ProxyGatedUnit",
     "QBVideo",
     "RankingModel",
+    "STEM",
     "SequenceEncoder",
     "SequenceFeature",
     "SharedBottom",
@@ -99,6 +143,8 @@ __all__ = [
     "TaskPolicy",
     "TaskTokenEmbedding",
     "Vocabulary",
+    "WuKong",
+    "WuKongLayer",
     "auc",
     "export_saved_model",
     "fit_ranker",

@@ -28,7 +28,7 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
         newest.
 
     Raises:
-        ValueError: The model has no block, or its block no heterogeneous flow.
+        ValueError: The model has no block, no task tokens, or its block no heterogeneous flow.
 
     Example:
         ```python
@@ -40,6 +40,9 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
     Reference:
         Li et al., INFNet, arXiv:2508.11565v1, Figure 5.
     """
+    given = model.hyperparameters
+    if not (given["task_tokens"] or given["num_task_proxies"]):
+        raise ValueError("task_attention: the model has no task tokens, real or shared.")
     rows = len(next(iter(inputs.values())))
     total: dict[str, np.ndarray] = {}
     for start in range(0, rows, _BATCH):
@@ -59,7 +62,7 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
         for sequence in model.schema.sequences
         for position in reversed(range(sequence.max_length))
     ]
-    names = list(model.schema.task_names)
+    names = list(model.schema.task_names) if given["task_tokens"] else []
     shared = len(next(iter(total.values()))) - len(names)
     index = names + [f"shared {i}" for i in range(shared)]
     parts = [

@@ -29,9 +29,11 @@ class FusedEmbedding(keras.layers.Layer):
         ids: Integer tensor `(batch, ..., columns)`; column `c` holds ids of table `tables[c]`,
             from 0 to its rows - 1.
         tables: Name of the table of each column. Defaults to `None`: all tables, in order.
+        whole: Whether to give the tables themselves, one below the other; `ids` are not read.
+            Defaults to `False`.
 
     Returns:
-        Float tensor `(batch, ..., columns, dim)`.
+        Float tensor `(batch, ..., columns, dim)`; with `whole`, float32 `(rows of tables, dim)`.
 
     Raises:
         ValueError: A size is below 1, a table is unknown, or `tables` and the columns of `ids`
@@ -75,10 +77,21 @@ class FusedEmbedding(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, ids: Any, tables: Sequence[str] | None = None) -> Any:
+    def call(self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False) -> Any:
+        if whole:
+            parts = [self._table(name) for name in self._known(tables)]
+            return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
         offsets = self._column_offsets(tables, ids.shape[-1])
         rows = embedding_lookup(self.embeddings, ops.cast(ids, "int32") + offsets)
         return ops.cast(rows, self.compute_dtype)
+
+    def compute_output_spec(
+        self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False
+    ) -> Any:
+        if whole:
+            rows = sum(self.table_rows[name] for name in self._known(tables))
+            return keras.KerasTensor((rows, self.dim), dtype="float32")
+        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
 
     def compute_output_shape(self, ids_shape: tuple) -> tuple:
         return (*ids_shape, self.dim)
@@ -89,6 +102,15 @@ class FusedEmbedding(keras.layers.Layer):
         return {**super().get_config(), **config, "embeddings_initializer": initializer}
 
     def _column_offsets(self, tables: Sequence[str] | None, num_columns: int) -> np.ndarray:
+        tables = self._known(tables)
+        if len(tables) != num_columns:
+            raise ValueError(
+                f"Layer `{self.name}`: `ids` has {num_columns} columns; expected {len(tables)}, "
+                "one for each name in `tables`."
+            )
+        return np.array([self._offsets[table] for table in tables], "int32")
+
+    def _known(self, tables: Sequence[str] | None) -> list[str]:
         tables = list(self.table_rows if tables is None else tables)
         unknown = sorted(set(tables) - set(self.table_rows))
         if unknown:
@@ -96,9 +118,8 @@ class FusedEmbedding(keras.layers.Layer):
                 f"Layer `{self.name}`: no table {unknown}; "
                 f"expected names of {list(self.table_rows)}."
             )
-        if len(tables) != num_columns:
-            raise ValueError(
-                f"Layer `{self.name}`: `ids` has {num_columns} columns; expected {len(tables)}, "
-                "one for each name in `tables`."
-            )
-        return np.array([self._offsets[table] for table in tables], "int32")
+        return tables
+
+    def _table(self, name: str) -> Any:
+        first = self._offsets[name]
+        return ops.convert_to_tensor(self.embeddings)[first : first + self.table_rows[name]]

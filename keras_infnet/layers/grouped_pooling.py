@@ -109,9 +109,9 @@ class GroupedPooling(keras.layers.Layer):
         return {**super().get_config(), "dim": self.dim, "pooling": self.pooling}
 
     def _group_weight(self, name: str, num_groups: int, rows: int, columns: int) -> Any:
-        initializer = keras.initializers.VarianceScaling(
-            scale=2 * rows / (rows + columns), mode="fan_in", distribution="uniform"
-        )
+        # Glorot's limit for each group's own matrix; Keras would count the groups as inputs too.
+        limit = (6 / (rows + columns)) ** 0.5
+        initializer = keras.initializers.RandomUniform(-limit, limit)
         return self.add_weight((num_groups, rows, columns), initializer, name=name)
 
     def _sums(self, tokens: Any, groups: Sequence[Any]) -> Any:

@@ -8,16 +8,13 @@ from keras import ops
 
 from keras_infnet.layers.history_score_bias import HistoryScoreBias
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
-
-MEMORIES = ("fields", "history", "tasks")
-# Who queries, and the memory that is its own group's.
-QUERIES = {
-    "field_proxies": "fields",
-    "sequence_proxies": "history",
-    "task_proxies": "tasks",
-    "tasks": "tasks",
-    "candidate_proxy": "tasks",
-}
+from keras_infnet.layers.token_groups import (
+    MEMORIES,
+    QUERIES,
+    count_tokens,
+    stack_tokens,
+    unstack_tokens,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -30,8 +27,8 @@ class HeterogeneousFlow(keras.layers.Layer):
       default), or
     - `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)` with `attend_own_group=True` (version 2).
 
-    `K` reads what `T` reads. Each memory is read once for all its queries. Groups that the state
-    lacks are left out.
+    `K` reads what `T` reads. Each memory is read once for all its queries. Memories and groups that
+    the state lacks are left out; a group left without memory passes through unchanged.
 
     Args:
         dim: Width of all tokens.
@@ -54,7 +51,7 @@ class HeterogeneousFlow(keras.layers.Layer):
         Dict with the new tokens of the query groups that the state holds.
 
     Raises:
-        ValueError: The state lacks `fields` or `tasks`, or has a `history` without `history_mask`.
+        ValueError: The state lacks `fields`, or has a `history` without `history_mask`.
 
     Example:
         >>> flow = keras_infnet.HeterogeneousFlow(dim=8)
@@ -95,12 +92,14 @@ class HeterogeneousFlow(keras.layers.Layer):
         self._check_state(state_shape)
         self.attentions, self.fusions, self.norms = {}, {}, {}
         self.score_bias = None
-        count = {name: _count(state_shape, name) for name in self._query_groups(state_shape)}
+        count = {name: count_tokens(state_shape, name) for name in self._query_groups(state_shape)}
         for memory in MEMORIES:
             readers = self._readers(memory, state_shape) if memory in state_shape else []
             if readers:
                 self._build_attention(memory, state_shape[memory], [count[n] for n in readers])
         for name in count:
+            if not any(name in self._readers(memory, state_shape) for memory in self.attentions):
+                continue
             if self.attend_own_group:
                 self.fusions[name] = keras.layers.Dense(
                     self.dim, dtype=self.dtype_policy, name=f"{name.replace('+', '_and_')}_fusion"
@@ -120,15 +119,10 @@ class HeterogeneousFlow(keras.layers.Layer):
                 results[name].append(output)
         updated = {}
         for name, outputs in results.items():
-            if self.attend_own_group:
-                flow = self.fusions[name](ops.concatenate(outputs, axis=-1))
-            else:
-                flow = sum(outputs[1:], outputs[0])
-            if self.residual:
-                flow = stack_tokens(state, name) + flow
-            if self.layer_norm:
-                flow = self.norms[name](flow)
-            updated |= _unstack_tokens(flow, name, state)
+            tokens = stack_tokens(state, name)
+            if outputs:
+                tokens = self._update(name, tokens, outputs)
+            updated |= unstack_tokens(tokens, name, state)
         return updated
 
     def attention_weights(self, state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -171,10 +165,20 @@ class HeterogeneousFlow(keras.layers.Layer):
             "score_lengths": list(self.score_lengths),
         }
 
+    def _update(self, name: str, tokens: Any, outputs: list[Any]) -> Any:
+        """New tokens of a query group, from what it read in each memory."""
+        if self.attend_own_group:
+            flow = self.fusions[name](ops.concatenate(outputs, axis=-1))
+        else:
+            flow = sum(outputs[1:], outputs[0])
+        if self.residual:
+            flow = tokens + flow
+        return self.norms[name](flow) if self.layer_norm else flow
+
     def _query_groups(self, state: Mapping[str, Any]) -> list[str]:
         """Query groups that the state holds; `tasks+task_proxies` is a joint one."""
         names = [name for name in QUERIES if name in state]
-        if self.joint_task_queries and "task_proxies" in names:
+        if self.joint_task_queries and {"tasks", "task_proxies"} <= set(names):
             names[names.index("task_proxies")] = "tasks+task_proxies"
             names.remove("tasks")
         return names
@@ -222,27 +226,9 @@ class HeterogeneousFlow(keras.layers.Layer):
         return arguments
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
-        required = ["fields", "tasks"] + ["history_mask"] * ("history" in state)
+        required = ["fields"] + ["history_mask"] * ("history" in state)
         missing = [name for name in required if name not in state]
         if missing:
             raise ValueError(
                 f"Layer `{self.name}`: `state` lacks {missing}. Received: {sorted(state)}"
             )
-
-
-def stack_tokens(state: Mapping[str, Any], group: str) -> Any:
-    """The tokens of a query group; a joint one's stand one after the other."""
-    parts = [state[name] for name in group.split("+")]
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
-
-
-def _unstack_tokens(tokens: Any, group: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    names = group.split("+")
-    if len(names) == 1:
-        return {group: tokens}
-    first = state[names[0]].shape[1]
-    return {names[0]: tokens[:, :first], names[1]: tokens[:, first:]}
-
-
-def _count(state_shape: Mapping[str, Any], group: str) -> int:
-    return sum(state_shape[name][1] for name in group.split("+"))

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
 
 
@@ -30,9 +31,16 @@ class HistoryTokenEmbedding(keras.layers.Layer):
             deviation 0.01.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
+    Where the tables are small, events can be given by their ids: in training the tables are then
+    projected before the look-up, `E W_tok` row by row, which is the same but for rounding and costs
+    a product with the tables instead of one with every event of the batch.
+
     Call arguments:
         events: Float tensor `(batch, length, fields * dim)`, or a list of them, one for each kind
-            of event. With `(batch, fields * dim)` the output is the candidate's.
+            of event. Instead of a tensor a kind may be a dict of lists with an item for each field:
+            `"ids"`, `(batch, length, values)`, into `"tables"`, `(rows, dim)`; of several values it
+            is the mean of those that are not 0. With `(batch, fields * dim)` the output is the
+            candidate's.
         buckets: Dict of integer tensors `(batch, total length)`, one for each quantity; only read
             for events. Defaults to `None`.
 
@@ -80,7 +88,7 @@ class HistoryTokenEmbedding(keras.layers.Layer):
             )
 
     def build(self, events_shape: Any, buckets_shape: Any = None) -> None:
-        widths = [shape[-1] for shape in _as_list(events_shape)]
+        widths = [_shape_of_rows(shape)[-1] for shape in _as_list(events_shape)]
         self.projections = []
         if self.use_projection:
             for i, width in enumerate(widths):
@@ -97,20 +105,37 @@ class HistoryTokenEmbedding(keras.layers.Layer):
         if self.context is not None:
             self.context.build()
 
-    def call(self, events: Any, buckets: Mapping[str, Any] | None = None) -> Any:
-        events = list(events) if isinstance(events, (list, tuple)) else [events]
-        if self.use_projection:
-            events = [dense(e) for dense, e in zip(self.projections, events, strict=True)]
+    def call(
+        self,
+        events: Any,
+        buckets: Mapping[str, Any] | None = None,
+        training: bool | None = None,
+    ) -> Any:
+        kinds = list(events) if isinstance(events, (list, tuple)) else [events]
+        projections = self.projections or [None] * len(kinds)
+        events = [
+            _looked_up(**kind, projection=dense, training=training)
+            if isinstance(kind, Mapping)
+            else (kind if dense is None else dense(kind))
+            for dense, kind in zip(projections, kinds, strict=True)
+        ]
         if len(events[0].shape) == 2:
             return sum(events[1:], events[0])
         tokens = events[0] if len(events) == 1 else ops.concatenate(events, axis=1)
+        tokens = ops.cast(tokens, self.compute_dtype)
         return tokens if self.context is None else tokens + self.context(buckets or {})
 
+    def compute_output_spec(
+        self, events: Any, buckets: Any = None, training: bool | None = None
+    ) -> keras.KerasTensor:
+        shapes = keras.tree.map_structure(lambda tensor: tensor.shape, events)
+        return keras.KerasTensor(self.compute_output_shape(shapes), dtype=self.compute_dtype)
+
     def compute_output_shape(self, events_shape: Any, buckets_shape: Any = None) -> tuple:
-        shapes = _as_list(events_shape)
-        if len(shapes[0]) == 2:
-            return (shapes[0][0], self.dim)
-        return (shapes[0][0], sum(shape[1] for shape in shapes), self.dim)
+        kinds = [_shape_of_rows(shape) for shape in _as_list(events_shape)]
+        if len(kinds[0]) == 2:
+            return (kinds[0][0], self.dim)
+        return (kinds[0][0], sum(shape[1] for shape in kinds), self.dim)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -123,6 +148,47 @@ class HistoryTokenEmbedding(keras.layers.Layer):
         }
 
 
+def _looked_up(
+    ids: Sequence[Any], tables: Sequence[Any], projection: Any, training: bool | None
+) -> Any:
+    """Projected events, `(batch, length, dim)`, field by field."""
+    tokens, start = 0.0, 0
+    for of_field, table in zip(ids, tables, strict=True):
+        kernel = None
+        if projection is not None:
+            kernel = ops.convert_to_tensor(projection.kernel)[start : start + table.shape[1]]
+            start += table.shape[1]
+        if kernel is not None and training:
+            table, kernel = ops.matmul(table, ops.cast(kernel, table.dtype)), None
+        # Duplicate ids are summed in the gradient, so in float32 whatever the policy.
+        rows = _mean_of_rows(ops.cast(table, "float32"), of_field)
+        tokens = tokens + (
+            rows if kernel is None else ops.matmul(rows, ops.cast(kernel, "float32"))
+        )
+    return tokens
+
+
+def _mean_of_rows(table: Any, ids: Any) -> Any:
+    """Row of a value, or mean of the rows of several that are not 0."""
+    values = ids.shape[-1]
+    if values == 1:
+        return embedding_lookup(table, ids[..., 0])
+    there = ops.cast(ops.not_equal(ids, 0), table.dtype)
+    weights = there / ops.maximum(ops.sum(there, axis=-1, keepdims=True), 1.0)
+    # One look-up a value: the compiled sum then writes no (batch, length, values, dim).
+    rows = [embedding_lookup(table, ids[..., i]) * weights[..., i : i + 1] for i in range(values)]
+    return sum(rows[1:], rows[0])
+
+
 def _as_list(shapes: Any) -> list:
-    """One shape, or a list of shapes, as a list."""
-    return list(shapes) if isinstance(shapes[0], (list, tuple)) else [shapes]
+    """One kind of event, or a list of kinds, as a list."""
+    if isinstance(shapes, Mapping) or not isinstance(shapes[0], (list, tuple, Mapping)):
+        return [shapes]
+    return list(shapes)
+
+
+def _shape_of_rows(shape: Any) -> tuple:
+    """Shape of a kind's rows, `(..., fields * dim)`, also where ids and tables are given."""
+    if not isinstance(shape, Mapping):
+        return tuple(shape)
+    return (*shape["ids"][0][:2], sum(table[1] for table in shape["tables"]))

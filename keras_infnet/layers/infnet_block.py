@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import keras
 
-from keras_infnet.layers.heterogeneous_flow import QUERIES, HeterogeneousFlow, stack_tokens
+from keras_infnet.layers.heterogeneous_flow import HeterogeneousFlow
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
+from keras_infnet.layers.token_groups import QUERIES, count_tokens, stack_tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -31,6 +32,10 @@ class INFNetBlock(keras.layers.Layer):
             Defaults to `False`.
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
         gate_hidden_dim: Hidden width of the gates' MLP. Defaults to `None`: one Dense.
+        gate_input: Whether the gates read the proxies after the heterogeneous flow (`"new"`) or
+            before it (`"old"`). Defaults to `"new"`.
+        gate_only: Groups of proxies that gate but are not updated, since nothing reads them
+            afterwards. Defaults to `()`: all are updated.
         score_buckets: Buckets of `HistoryScoreBias` by quantity, for scores on the history.
             Defaults to `None`: no quantity.
         score_lengths: Lengths of the histories, for a score bias by position. Defaults to `()`:
@@ -41,9 +46,9 @@ class INFNetBlock(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        state: Dict of tensors. Required are `fields` and `tasks`, `(batch, number, dim)`. Optional
-            are `history (batch, length, dim)` with `history_mask (batch, length)`, bool, and
-            `history_buckets`, a dict of ids `(batch, length)`; `field_proxies`,
+        state: Dict of tensors. Required is `fields (batch, number, dim)`. Optional are `history
+            (batch, length, dim)` with `history_mask (batch, length)`, bool, and
+            `history_buckets`, a dict of ids `(batch, length)`; `tasks`, `field_proxies`,
             `sequence_proxies`, `task_proxies` and `candidate_proxy`, `(batch, number, dim)`;
             `fields_gate` and `history_gate`, `(batch, 1, dim)`.
 
@@ -52,7 +57,8 @@ class INFNetBlock(keras.layers.Layer):
         `fields_gate` and `history_gate` (`gate="sigmoid"`) or `fields` and `history`.
 
     Raises:
-        ValueError: The state lacks `fields` or `tasks`, or has a `history` without `history_mask`.
+        ValueError: `gate_input` is unknown, or the state lacks `fields` or has a `history` without
+            `history_mask`.
 
     Example:
         >>> block = keras_infnet.INFNetBlock(dim=8)
@@ -64,7 +70,7 @@ class INFNetBlock(keras.layers.Layer):
 
     Reference:
         Li et al., INFNet, arXiv:2508.11565. The paper gates by the proxies "from the heterogeneous
-        stage", which we take as the new ones.
+        stage", which we take as the new ones; its equation shows the old ones.
     """
 
     def __init__(
@@ -78,6 +84,8 @@ class INFNetBlock(keras.layers.Layer):
         joint_task_queries: bool = False,
         gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid",
         gate_hidden_dim: int | None = None,
+        gate_input: Literal["new", "old"] = "new",
+        gate_only: Sequence[str] = (),
         score_buckets: Mapping[str, int] | None = None,
         score_lengths: Sequence[int] = (),
         heterogeneous_flow: bool = True,
@@ -86,6 +94,8 @@ class INFNetBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if gate_input not in ("new", "old"):
+            raise ValueError(f'`gate_input` must be "new" or "old". Received: {gate_input!r}')
         self.dim = dim
         self.num_heads = num_heads
         self.residual = residual
@@ -95,6 +105,8 @@ class INFNetBlock(keras.layers.Layer):
         self.joint_task_queries = joint_task_queries
         self.gate = gate
         self.gate_hidden_dim = gate_hidden_dim
+        self.gate_input = gate_input
+        self.gate_only = tuple(gate_only)
         self.score_buckets = dict(score_buckets or {})
         self.score_lengths = tuple(score_lengths)
         self.heterogeneous_flow = heterogeneous_flow
@@ -118,7 +130,7 @@ class INFNetBlock(keras.layers.Layer):
 
     def build(self, state_shape: Mapping[str, Any]) -> None:
         if self.flow is not None:
-            self.flow.build(state_shape)
+            self.flow.build(self._without_gate_only(state_shape))
         self.gates = {}
         for tokens, proxies in self._gated(state_shape).items():
             unit = ProxyGatedUnit(
@@ -128,18 +140,19 @@ class INFNetBlock(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name=f"{tokens}_gate",
             )
-            count = sum(state_shape[name][1] for name in proxies.split("+"))
+            count = count_tokens(state_shape, proxies)
             unit.build(tuple(state_shape[tokens]), (None, count, self.dim))
             self.gates[tokens] = unit
 
     def call(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        queried = self._without_gate_only(state)
         if self.flow is None:
-            changed = {name: state[name] for name in QUERIES if name in state}
+            changed = {name: queried[name] for name in QUERIES if name in queried}
         else:
-            changed = self.flow(state)
-        gated = {}
+            changed = self.flow(queried)
+        gated, gate_by = {}, state if self.gate_input == "old" else {**state, **changed}
         for tokens, proxies in self._gated(state).items():
-            unit, hubs = self.gates[tokens], stack_tokens(changed, proxies)
+            unit, hubs = self.gates[tokens], stack_tokens(gate_by, proxies)
             if tokens == "tasks":
                 gated["tasks"] = unit(changed["tasks"], hubs)
             elif self.gate == "sigmoid":
@@ -159,14 +172,17 @@ class INFNetBlock(keras.layers.Layer):
         Returns:
             `{memory: {query group: (batch, queries, length)}}`, empty without heterogeneous flow.
         """
-        return {} if self.flow is None else self.flow.attention_weights(state)
+        if self.flow is None:
+            return {}
+        return self.flow.attention_weights(self._without_gate_only(state))
 
     def compute_output_spec(self, state: Mapping[str, Any]) -> dict[str, keras.KerasTensor]:
         shapes = self.compute_output_shape({name: x.shape for name, x in _flat(state).items()})
         return {name: keras.KerasTensor(s, dtype=self.compute_dtype) for name, s in shapes.items()}
 
     def compute_output_shape(self, state_shape: Mapping[str, Any]) -> dict[str, tuple]:
-        shapes = {name: tuple(state_shape[name]) for name in QUERIES if name in state_shape}
+        queried = self._without_gate_only(state_shape)
+        shapes = {name: tuple(queried[name]) for name in QUERIES if name in queried}
         for tokens in self._gated(state_shape):
             if tokens != "tasks" and self.gate == "sigmoid":
                 shapes[f"{tokens}_gate"] = (state_shape["fields"][0], 1, self.dim)
@@ -186,12 +202,17 @@ class INFNetBlock(keras.layers.Layer):
             "joint_task_queries": self.joint_task_queries,
             "gate": self.gate,
             "gate_hidden_dim": self.gate_hidden_dim,
+            "gate_input": self.gate_input,
+            "gate_only": list(self.gate_only),
             "score_buckets": dict(self.score_buckets),
             "score_lengths": list(self.score_lengths),
             "heterogeneous_flow": self.heterogeneous_flow,
             "homogeneous_flow": self.homogeneous_flow,
             "last": self.last,
         }
+
+    def _without_gate_only(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: x for name, x in state.items() if name not in self.gate_only}
 
     def _gated(self, state: Mapping[str, Any]) -> dict[str, str]:
         """Tokens that this block gates, and the proxies that do it."""
@@ -201,7 +222,7 @@ class INFNetBlock(keras.layers.Layer):
                 gated["fields"] = "field_proxies"
             if "sequence_proxies" in state and "history" in state:
                 gated["history"] = "sequence_proxies"
-        if self.homogeneous_flow and "task_proxies" in state:
+        if self.homogeneous_flow and {"tasks", "task_proxies"} <= set(state):
             gated["tasks"] = "tasks+task_proxies" if self.joint_task_queries else "task_proxies"
         return gated
 

@@ -30,6 +30,9 @@ class MemberMean(keras.layers.Layer):
         [[0.5], [0.75]]
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return inputs if training else ops.mean(inputs, axis=-1, keepdims=True)
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
-from keras_infnet.models.event_rows import embed_events
+from keras_infnet.models.event_rows import embed_events, event_ids, event_tables, small_tables
 from keras_infnet.models.field_tokens import embed_fields
 
 
@@ -24,6 +24,7 @@ class EmbeddedInputs:
         dim: Width of the shared embeddings, and of the tokens made of them.
         stddev: Standard deviation of the embeddings' start.
         own_dim: Width of each task's own embeddings; 0: there are none.
+        event_rows: Whether `event_rows` is read; tokens of events need it only for large tables.
         dtype: Dtype policy of the layers.
     """
 
@@ -33,6 +34,7 @@ class EmbeddedInputs:
         dim: int,
         stddev: float = 0.01,
         own_dim: int = 0,
+        event_rows: bool = False,
         dtype: Any = None,
     ) -> None:
         schema.require_fitted()
@@ -41,11 +43,17 @@ class EmbeddedInputs:
         packed = schema.packed_inputs().items()
         self.inputs = {name: keras.Input(shape, dtype=d, name=name) for name, (shape, d) in packed}
         width = dim + own_dim * len(schema.tasks)
-        tables = _tables(schema, width, stddev, dtype)
-        self._rows = {"embedded_fields": embed_fields(schema, self.inputs, tables, width, dtype)}
-        for i, events in enumerate(embed_events(schema, self.inputs, tables)):
-            self._rows[f"embedded_events_{i}"] = events
+        embedding = _tables(schema, width, stddev, dtype)
         self._columns = slice(0, dim) if own_dim else slice(None)
+        self._rows = {"embedded_fields": embed_fields(schema, self.inputs, embedding, width, dtype)}
+        small = small_tables(schema)
+        if event_rows or len(small) < len(event_tables(schema)):
+            for i, rows in enumerate(embed_events(schema, self.inputs, embedding)):
+                self._rows[f"embedded_events_{i}"] = rows
+        elif small:
+            ids = next(iter(self.inputs.values()))
+            for table in small:
+                self._rows[f"table_{table}"] = embedding(ids, tables=(table,), whole=True)
 
     @property
     def fields(self) -> Any:
@@ -54,6 +62,21 @@ class EmbeddedInputs:
 
     @property
     def events(self) -> list[Any]:
+        """What `HistoryTokenEmbedding` reads, for each kind of event: rows, or ids and tables."""
+        if any(name.startswith("embedded_events") for name in self._rows):
+            return self.event_rows
+        tables = {
+            name.removeprefix("table_"): table[:, self._columns]
+            for name, table in self._rows.items()
+            if name.startswith("table_")
+        }
+        return [
+            {"ids": list(ids.values()), "tables": [tables[self.schema.table_of(f)] for f in ids]}
+            for ids in event_ids(self.schema, self.inputs)
+        ]
+
+    @property
+    def event_rows(self) -> list[Any]:
         """Fields of events `(batch, length, fields * dim)`, for each kind of event."""
         parts = []
         for name, rows in self._rows.items():
@@ -94,6 +117,6 @@ def _tables(schema: FeatureSchema, dim: int, stddev: float, dtype: Any) -> Fused
 
 def _placeholders(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+        name: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
         for name, tensor in tensors.items()
     }

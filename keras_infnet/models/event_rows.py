@@ -1,4 +1,4 @@
-"""Rows of the embedding tables for the fields of past events, all read in one gather."""
+"""Fields of past events: their ids, their tables, and their rows read in one gather."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,36 @@ from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.models.field_tokens import mean_of_bag
 
+# Up to here a product with all rows of a table costs less than one with all events of a batch.
+_SMALL_TABLE = 65_536
+
 
 def event_kinds(schema: FeatureSchema) -> list[list[SequenceFeature]]:
     """Histories by kind of event: those of one kind have the same fields."""
     kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
     return [[s for s in schema.sequences if s.fields == kind] for kind in kinds]
+
+
+def event_tables(schema: FeatureSchema) -> tuple[str, ...]:
+    """Names of the tables of all events' fields."""
+    fields = [field for sequence in schema.sequences for field in sequence.fields]
+    return tuple(dict.fromkeys(schema.table_of(field) for field in fields))
+
+
+def small_tables(schema: FeatureSchema) -> tuple[str, ...]:
+    """Those of `event_tables` that are cheaper to project than the events of a batch."""
+    rows = schema.table_rows()
+    return tuple(table for table in event_tables(schema) if rows[table] <= _SMALL_TABLE)
+
+
+def event_ids(schema: FeatureSchema, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each kind of event, ids `(batch, length, values)` by field."""
+    kinds = []
+    for kind in event_kinds(schema):
+        columns = _field_columns(schema, kind[0])
+        packed = joined([inputs[s.name] for s in kind])
+        kinds.append({field: packed[:, :, part] for field, part in columns.items()})
+    return kinds
 
 
 def embed_events(

@@ -33,15 +33,24 @@ class INFNet(RankingModel):
         dim: Token width. Defaults to `32`.
         num_blocks: Number of blocks. Defaults to `1`: two blocks have no measurable effect.
         num_field_proxies: Number of `C~`. Defaults to `4`.
-        num_task_proxies: Number of `T~`. Defaults to `2`.
+        num_task_proxies: Number of `T~`; with 0 nothing gates `T`. Defaults to `2`.
+        num_recent_proxies: Number of the newest events of each history whose tokens `S_l` stand in
+            `H` too, zeros where there is no event; they are read by heads alone. Not measured
+            alone. Defaults to `0`.
         num_heads: Heads of each attention. Defaults to `1`: two have no measurable effect.
         head_dim: Hidden width of the heads. Defaults to `64`.
+        own_dim: Width of tables of each task's own; 0: none. Head `i` reads `own_i = relu(W_i
+            [flatten(C^i); mean of each group of events; log1p(n_f)/2] + b_i)` of width `head_dim`,
+            and `T_i` starts with a projection of it added. Not measured alone. Defaults to `0`.
         residual: Whether the heterogeneous flow has a residual connection; not in version 1.
             Defaults to `True`.
         layer_norm: Whether it has a LayerNorm; not in version 1. Together with `residual`
             +.0027 / +.1021 / +.0032. Defaults to `True`.
         read_proxies: Whether heads read `H` beside `T_i`, which never sees the proxies in the
             paper: +.0059 / +.0304 / +.0041, with `embedding_stddev`. Defaults to `True`.
+        task_tokens: Whether there is `T`. Without it heads read the rest, and `C~` and `S~` have no
+            memory of tasks: `T~` are no memory in the paper. Needs `read_proxies`. Not measured
+            alone. Defaults to `True`.
         condition_on_candidate: Whether `T_i` and `T~` start from the candidate (`T_i = t_i + W_i
             cand`): +.0003 / +.0157 / +.0036. Defaults to `True`.
         candidate_proxy: Whether there is `K`. Defaults to `True`: not measured alone.
@@ -49,7 +58,8 @@ class INFNet(RankingModel):
             `read_proxies`. Defaults to `True`: not measured alone.
         event_context: What an event's token knows besides its item, where the schema has it. All
             together, with every exposure as history: +.011 click, +.010 long-view, in every model.
-            Defaults to `("action", "ratio", "age", "position")`.
+            It may have `"match"` too: which of its fields equal the candidate's. Defaults to
+            `("action", "ratio", "age", "position")`.
         score_biases: Whether scores on the history add scalars of `event_context`. Defaults to
             `True`: not measured alone.
         pooling: How `GroupedPooling` makes `S~`. Without counts like falls from .878 to .866.
@@ -59,12 +69,18 @@ class INFNet(RankingModel):
             (version 2): no measurable effect. Defaults to `False`.
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
         gate_hidden_dim: Hidden width of the gates' MLP. Defaults to `None`: one Dense.
+        gate_input: Whether gates read the proxies after a block's heterogeneous flow (`"new"`) or
+            before it (`"old"`). Not measured alone. Defaults to `"new"`.
         flow: Whether there are blocks at all. Without them: faster, and a tie on those rows
             (-.0003 / -.0008 / -.0003 with them, three seeds). Defaults to `True`.
         heterogeneous_flow: Whether blocks have it; -.0001 / -.0013 / -.0002 without. Defaults to
             `True`.
         homogeneous_flow: Whether blocks have it; +.0002 / +.0005 / +.0000 without. Defaults to
             `True`.
+        all_to_all: Ablation without proxies in the blocks: `C' = LN(C + CA(C, S) + CA(C, T))` and
+            `S' = LN(S + CA(S, C) + CA(S, T))`, which no gate follows; heads read proxies of the
+            last `C'` and `S'`. Costs fields times events a block. Not measured alone. Defaults to
+            `False`.
         num_encoder_layers: Layers of a `SequenceEncoder` on each history; 0: none. Defaults to `0`.
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged: +.0014 mean AUC with two, in three seeds. Defaults to `1`.
@@ -78,8 +94,8 @@ class INFNet(RankingModel):
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
 
     Raises:
-        ValueError: The schema is not fitted, a hyperparameter is out of range, or nothing of the
-            inputs would reach the heads.
+        ValueError: The schema is not fitted, a hyperparameter is out of range, arguments exclude
+            each other, or nothing of the inputs would reach the heads.
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
@@ -99,11 +115,14 @@ class INFNet(RankingModel):
         num_blocks: int = 1,
         num_field_proxies: int = 4,
         num_task_proxies: int = 2,
+        num_recent_proxies: int = 0,
         num_heads: int = 1,
         head_dim: int = 64,
+        own_dim: int = 0,
         residual: bool = True,
         layer_norm: bool = True,
         read_proxies: bool = True,
+        task_tokens: bool = True,
         condition_on_candidate: bool = True,
         candidate_proxy: bool = True,
         candidate_products: bool = True,
@@ -114,9 +133,11 @@ class INFNet(RankingModel):
         attend_own_group: bool = False,
         gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid",
         gate_hidden_dim: int | None = None,
+        gate_input: Literal["new", "old"] = "new",
         flow: bool = True,
         heterogeneous_flow: bool = True,
         homogeneous_flow: bool = True,
+        all_to_all: bool = False,
         num_encoder_layers: int = 0,
         members: int = 1,
         dropout: float = 0.0,
@@ -126,7 +147,9 @@ class INFNet(RankingModel):
     ) -> None:
         hyperparameters = constructor_arguments(INFNet, locals())
         check_infnet(hyperparameters)
-        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
+        embedded = EmbeddedInputs(
+            schema, dim, embedding_stddev, own_dim, event_rows=own_dim > 0, dtype=dtype
+        )
         states: list[list[dict[str, Any]]] = []
 
         def network(part: EmbeddedInputs) -> dict[str, Any]:
@@ -201,7 +224,8 @@ class INFNet(RankingModel):
 
         Returns:
             `{memory: {query group: (batch, queries, length)}}`, with the memories `fields` (ordered
-            as `schema.field_names`), `history` (all histories side by side) and `tasks`.
+            as `schema.field_names`), `history` (all histories side by side) and `tasks`. With
+            `all_to_all`, groups `field_proxies` and `sequence_proxies` are fields and events.
 
         Raises:
             ValueError: The model has no such block or member.

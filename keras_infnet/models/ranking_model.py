@@ -122,10 +122,18 @@ class RankingModel(keras.Model):
         means = {t: ops.mean(p, axis=-1, keepdims=True) for t, p in y_pred.items()}
         return super().compute_metrics(x, y, means, sample_weight)
 
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """How the model was compiled, and whether it has been trained since."""
+        config = super().get_compile_config()
+        return config and {**config, "trained": self.optimizer.built}
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was, so that training goes on where it stopped."""
+        trained = config.pop("trained", True)
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        # An optimizer that was saved before its first step has no variables to load.
+        if trained:
+            self.optimizer.build(self.trainable_variables)
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""

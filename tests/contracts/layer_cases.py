@@ -34,16 +34,49 @@ def state():
 SCORES = {"score_buckets": {"age": 23}, "score_lengths": (6,)}
 # Class, arguments, call arguments.
 CASES = {
+    "augru": (
+        ki.AUGRU,
+        {"dim": 4},
+        {"tokens": tokens(6), "attention": tokens(1, 6)[:, 0], "tokens_mask": MASK},
+    ),
+    "augru_sequences": (
+        ki.AUGRU,
+        {"dim": 4, "return_sequences": True},
+        {"tokens": tokens(6), "tokens_mask": MASK},
+    ),
+    "bi_interaction": (ki.BiInteraction, {}, {"tokens": tokens(6), "tokens_mask": MASK}),
     "bucket_embedding": (
         ki.BucketEmbedding,
         {"num_buckets": {"age": 23, "action": 4}, "dim": DIM, "lengths": (4, 2)},
         {"buckets": {"age": ids(6, 23), "action": ids(6, 4)}},
+    ),
+    "cross_layer": (ki.CrossLayer, {}, {"x0": tokens(1)[:, 0], "x": tokens(1)[:, 0]}),
+    "cross_layer_low_rank": (
+        ki.CrossLayer,
+        {"projection_dim": 3},
+        {"x0": tokens(1)[:, 0], "x": tokens(1)[:, 0]},
+    ),
+    "expert_gate": (
+        ki.ExpertGate,
+        {"expert_names": ["shared_0", "click_0", "click_1"]},
+        {"inputs": tokens(1)[:, 0], "experts": tokens(3)},
+    ),
+    "expert_gate_deep": (
+        ki.ExpertGate,
+        {"expert_names": ["shared_0", "click_0"], "hidden_dims": [6, 4], "use_bias": True},
+        {"inputs": tokens(1)[:, 0], "experts": tokens(2)},
+    ),
+    "expert_group": (
+        ki.ExpertGroup,
+        {"num_experts": 3, "hidden_dims": [8, 6]},
+        {"inputs": tokens(1)[:, 0]},
     ),
     "fused_embedding": (
         ki.FusedEmbedding,
         {"table_rows": {"user_id": 9, "video_id": 20}, "dim": DIM},
         {"ids": ids(2, 9)},
     ),
+    "gated_cross_layer": (ki.GatedCrossLayer, {}, {"x0": tokens(1)[:, 0], "x": tokens(1)[:, 0]}),
     "grouped_pooling": (
         ki.GroupedPooling,
         {"dim": DIM},
@@ -73,7 +106,22 @@ CASES = {
         {"dim": DIM, "num_buckets": {"age": 23}, "lengths": (4, 2)},
         {"events": [tokens(4, 16), tokens(2, 24)], "buckets": {"age": ids(6, 23)}},
     ),
+    "hstu_layer": (
+        ki.HSTULayer,
+        {"num_heads": 2, "max_distance": 4, "num_age_buckets": 23},
+        {"tokens": tokens(6), "ages": ids(6, 23), "tokens_mask": MASK},
+    ),
+    "hstu_layer_last": (
+        ki.HSTULayer,
+        {"last_only": True},
+        {"tokens": tokens(6), "tokens_mask": MASK},
+    ),
     "infnet_block": (ki.INFNetBlock, {"dim": DIM, "num_heads": 2, **SCORES}, {"state": state()}),
+    "infnet_block_old_gates": (
+        ki.INFNetBlock,
+        {"dim": DIM, "gate_input": "old", "gate_only": ["task_proxies"]},
+        {"state": state()},
+    ),
     "infnet_block_v2": (
         ki.INFNetBlock,
         {
@@ -85,6 +133,17 @@ CASES = {
             "gate_hidden_dim": 16,
         },
         {"state": {name: x for name, x in state().items() if name != "candidate_proxy"}},
+    ),
+    "local_activation_unit": (
+        ki.LocalActivationUnit,
+        {"hidden_dims": (16, 8)},
+        {"tokens": tokens(6), "candidate": tokens(1)[:, 0], "tokens_mask": MASK},
+    ),
+    "member_mean": (ki.MemberMean, {}, {"inputs": tokens(1)[:, 0]}),
+    "next_event_loss": (
+        ki.NextEventLoss,
+        {"weight": 0.5, "shift": 2},
+        {"states": tokens(6), "tokens": tokens(6), "tokens_mask": MASK},
     ),
     "proxy_cross_attention": (
         ki.ProxyCrossAttention,
@@ -121,17 +180,29 @@ CASES = {
         {"num_tokens": 3, "dim": DIM},
         {"inputs": tokens(2)},
     ),
+    "wukong_layer": (
+        ki.WuKongLayer,
+        {"num_fmb_tokens": 3, "num_lcb_tokens": 2, "projection_dim": 4, "hidden_dims": (16,)},
+        {"tokens": tokens(6)},
+    ),
 }
 # Call arguments whose padded positions, by the mask above, may hold anything.
 PADDED = {
+    "augru": ("tokens",),
+    "augru_sequences": ("tokens",),
+    "bi_interaction": ("tokens",),
+    "grouped_pooling_mean": ("tokens",),
+    "grouped_pooling_sum": ("tokens",),
+    "heterogeneous_flow": ("history",),
+    "hstu_layer": ("tokens",),
+    "hstu_layer_last": ("tokens",),
+    "infnet_block": ("history",),
+    "infnet_block_v2": ("history",),
+    "local_activation_unit": ("tokens",),
+    "next_event_loss": ("tokens",),
     "proxy_cross_attention": ("memory",),
     "proxy_gated_unit": ("tokens",),
     "proxy_gated_unit_affine": ("tokens",),
     "proxy_gated_unit_interpolate": ("tokens",),
     "sequence_encoder": ("tokens",),
-    "grouped_pooling_sum": ("tokens",),
-    "grouped_pooling_mean": ("tokens",),
-    "heterogeneous_flow": ("history",),
-    "infnet_block": ("history",),
-    "infnet_block_v2": ("history",),
 }

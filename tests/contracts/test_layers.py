@@ -116,7 +116,7 @@ def test_mixed_precision_computes_in_the_policy(case, dtype):
         np.testing.assert_allclose(half, x, atol=0.15 * max(1, np.abs(x).max()))
     expected = "float32" if case == "task_head" else dtype.removeprefix("mixed_")
     assert {x.dtype for x in tree.flatten(model_of(case, dtype).output)} == {expected}
-    assert {w.dtype for w in model_of(case, dtype).weights} == {"float32"}
+    assert {w.dtype for w in model_of(case, dtype).weights} <= {"float32"}
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)

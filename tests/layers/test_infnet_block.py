@@ -3,6 +3,7 @@ import pytest
 
 from keras_infnet import INFNetBlock
 from tests import tiny
+from tests.reference.textbook import Weights, dense, gated_unit, sigmoid
 
 RNG = np.random.default_rng(0)
 
@@ -45,10 +46,50 @@ def test_without_homogeneous_flow_tokens_pass_through():
     assert sorted(after) == ["field_proxies", "task_proxies", "tasks"]
 
 
-@pytest.mark.parametrize("missing", ["fields", "tasks"])
-def test_a_state_without_fields_or_tasks_is_an_error(missing):
-    given = {name: x for name, x in state().items() if name != missing}
-    with pytest.raises(ValueError, match=f"`state` lacks \\['{missing}'\\]"):
+def test_proxies_without_any_memory_pass_through():
+    before = {name: x for name, x in state().items() if name != "tasks"}
+    block = tiny.randomise_after(INFNetBlock(dim=8, last=True), before)
+    after = block(before)
+    assert sorted(after) == ["field_proxies", "task_proxies"]
+    np.testing.assert_array_equal(after["field_proxies"], before["field_proxies"])
+    assert np.any(np.array(after["task_proxies"]) != before["task_proxies"])
+
+
+@pytest.mark.parametrize("gate_input", ["new", "old"])
+def test_gates_read_the_proxies_after_or_before_the_flow(gate_input):
+    before = state()
+    block = tiny.randomise_after(INFNetBlock(dim=8, gate_input=gate_input), before)
+    new, after = block.flow(before), block(before)
+    w = Weights.of(block) / block.name
+    gate_by = {"new": new, "old": before}[gate_input]
+    mlp = [w / "tasks_gate" / "control"]
+    expected = gated_unit(np.array(new["tasks"]), np.array(gate_by["task_proxies"]), mlp)
+    np.testing.assert_allclose(after["tasks"], expected, atol=1e-5)
+    control = np.array(gate_by["field_proxies"]).reshape(2, -1)
+    gate = sigmoid(dense(control, w / "fields_gate" / "control"))
+    np.testing.assert_allclose(after["fields_gate"][:, 0], gate, atol=1e-5)
+
+
+def test_groups_that_gate_only_are_not_updated():
+    before = state()
+    options = {"dim": 8, "gate_input": "old", "layer_norm": False, "last": True}
+    block = INFNetBlock(gate_only=["task_proxies", "field_proxies"], **options)
+    assert sorted(block(before)) == ["tasks"]
+    assert block.compute_output_shape({n: x.shape for n, x in before.items()}) == {
+        "tasks": (2, 3, 8)
+    }
+    assert block.count_params() == 3 * 64 + 2 * 8 * 8 + 8
+    assert block.attention_weights(before).keys() == {"fields"}
+
+
+def test_a_gate_input_that_is_not_known_is_an_error():
+    with pytest.raises(ValueError, match="`gate_input` must be .* Received: 'both'"):
+        INFNetBlock(dim=8, gate_input="both")
+
+
+def test_a_state_without_fields_is_an_error():
+    given = {name: x for name, x in state().items() if name != "fields"}
+    with pytest.raises(ValueError, match="`state` lacks \\['fields'\\]"):
         INFNetBlock(dim=8)(given)
 
 

@@ -14,7 +14,34 @@ FORMS = {
     "form_b_deep": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "num_heads": 2}),
     "paper_v1": (INFNet.paper_v1, {"dim": 8, "head_dim": 6}),
     "paper_v2": (INFNet.paper_v2, {"dim": 8, "head_dim": 6, "num_blocks": 2}),
+    "old_gates": (INFNet.paper_v1, {"dim": 8, "head_dim": 6, "num_blocks": 3, "gate_input": "old"}),
+    "no_task_tokens": (
+        INFNet,
+        {
+            "dim": 8,
+            "head_dim": 6,
+            "num_blocks": 2,
+            "gate_input": "old",
+            "task_tokens": False,
+            "num_recent_proxies": 3,
+            "event_context": ("action", "age", "position", "match"),
+        },
+    ),
+    "no_shared_tokens": (
+        INFNet,
+        {"dim": 8, "head_dim": 6, "num_blocks": 2, "num_task_proxies": 0, "own_dim": 3},
+    ),
+    "all_to_all": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "all_to_all": True}),
 }
+WITH_HISTORY = [
+    *((form, history) for form in list(FORMS)[:4] for history in ("exposures", "positives")),
+    ("old_gates", "exposures"),
+    ("no_task_tokens", "exposures"),
+    ("no_shared_tokens", "mixed"),
+    ("all_to_all", "exposures"),
+]
+WITHOUT = [(form, "none") for form in FORMS if form not in ("old_gates", "all_to_all")]
+PADDED = [form for form in FORMS if form not in ("old_gates", "no_shared_tokens")]
 
 
 @functools.cache
@@ -28,8 +55,7 @@ def by_path(model):
     return {v.path: np.array(v, "float64") for v in model.weights}
 
 
-@pytest.mark.parametrize("history", ["exposures", "positives", "none"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("form", "history"), [*WITH_HISTORY, *WITHOUT, ("all_to_all", "mixed")])
 def test_outputs_equal_the_textbook(form, history):
     model, schema = make(form, history)
     x = tiny.inputs(schema)
@@ -39,8 +65,7 @@ def test_outputs_equal_the_textbook(form, history):
         np.testing.assert_allclose(outputs[task], expected[task], atol=1e-5)
 
 
-@pytest.mark.parametrize("history", ["exposures", "positives"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("form", "history"), WITH_HISTORY)
 def test_gradients_equal_finite_differences_of_the_textbook(form, history):
     model, schema = make(form, history)
     x, (y, w) = tiny.inputs(schema), tiny.labels(schema)
@@ -63,7 +88,7 @@ def test_gradients_equal_finite_differences_of_the_textbook(form, history):
         np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=2e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", PADDED)
 def test_garbage_in_padded_events_changes_nothing(form):
     model, schema = make(form, "exposures")
     x = tiny.inputs(schema)
@@ -78,7 +103,7 @@ def test_garbage_in_padded_events_changes_nothing(form):
         np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", PADDED)
 def test_longer_padding_changes_nothing(form):
     model, schema = make(form, "exposures")
     longer = tiny.longer(schema, 5)
@@ -105,6 +130,11 @@ def test_longer_padding_changes_nothing(form):
         ("mixed", {"gate": "interpolate", "num_blocks": 2, "pooling": "sum"}),
         ("mixed", {"heterogeneous_flow": False}),
         ("none", {"read_proxies": False, "homogeneous_flow": False}),
+        ("none", {"task_tokens": False, "num_blocks": 2, "event_context": ("match",)}),
+        ("exposures", {"read_proxies": False, "heterogeneous_flow": False, "own_dim": 2}),
+        ("positives", {"read_proxies": False, "attend_own_group": True, "gate_input": "old"}),
+        ("mixed", {"read_proxies": False, "all_to_all": True, "num_blocks": 2}),
+        ("mixed", {"own_dim": 2, "num_recent_proxies": 3, "flow": False, "members": 2}),
     ],
 )
 def test_switches_build_no_weight_without_a_gradient(history, switches):
@@ -136,6 +166,40 @@ def test_attention_weights_sum_to_one_and_padding_has_none():
     np.testing.assert_allclose(history[-1].sum(-1), 1, atol=1e-6)
 
 
+def test_attention_of_all_to_all_is_that_of_fields_and_events():
+    model, schema = make("all_to_all", "exposures")
+    maps = model.attention_weights(tiny.inputs(schema))
+    assert maps["history"]["field_proxies"].shape == (6, len(schema.field_names), 8)
+    assert maps["fields"]["sequence_proxies"].shape == (6, 8, len(schema.field_names))
+    np.testing.assert_allclose(np.sum(maps["fields"]["sequence_proxies"], -1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["no_task_tokens", "no_shared_tokens", "all_to_all"])
+def test_a_saved_model_has_the_same_arguments_and_outputs(form, tmp_path):
+    (build, arguments), schema = FORMS[form], tiny.schema()
+    model = tiny.randomise(build(schema, **arguments))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    x = tiny.inputs(schema)
+    expected, outputs = tiny.predict(model, x), tiny.predict(loaded, x)
+    for task in schema.task_names:
+        np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
+
+
+def test_tables_of_a_task_are_read_by_its_own_head_alone():
+    schema = tiny.schema()
+    model = INFNet(schema, dim=4, own_dim=2, head_dim=8, task_tokens=False)
+    x = tiny.inputs(schema)
+    before = tiny.predict(tiny.randomise(model), x)
+    tables = model.get_layer("fused_embedding").embeddings
+    columns = np.arange(tables.shape[1])
+    # `like` is the second task: its columns follow the shared ones and those of `click`.
+    tables.assign(tables + np.where((columns >= 6) & (columns < 8), 1.0, 0.0))
+    after = tiny.predict(model, x)
+    assert {task for task, p in after.items() if np.any(p != before[task])} == {"like"}
+
+
 def test_attention_of_a_block_that_is_not_there_is_an_error():
     model = INFNet(tiny.schema("none"), dim=4, flow=False)
     with pytest.raises(ValueError, match="no block -1; it has 0"):
@@ -160,6 +224,14 @@ def test_sizes_of_the_papers():
             {"read_proxies": False, "condition_on_candidate": False, "flow": False},
             "nothing of the inputs reaches the heads",
         ),
+        ({"own_dim": -1}, "`own_dim` must be 0 or more. Received: -1"),
+        ({"task_tokens": False, "read_proxies": False}, "leaves the heads nothing to read"),
+        (
+            {"num_recent_proxies": 4, "read_proxies": False},
+            "num_recent_proxies=4, which heads alone read.*Set read_proxies=True",
+        ),
+        ({"all_to_all": True, "attend_own_group": True}, "at a cost of its length squared"),
+        ({"gate_input": "both"}, '`gate_input` must be "new" or "old". Received: \'both\''),
     ],
 )
 def test_arguments_out_of_range_are_errors(arguments, message):

@@ -1,35 +1,45 @@
-"""The whole of INFNet in numpy, float64: tokens, proxies, blocks and heads, and its loss."""
+"""The whole of INFNet in numpy, float64: proxies, task tokens, blocks and heads, and its loss."""
 
 import numpy as np
 
+from tests.reference.schema_tokens import (
+    by_kind,
+    candidate,
+    event_rows,
+    field_tokens,
+    history_tokens,
+    in_groups,
+)
 from tests.reference.textbook import Weights, block, dense, relu, sigmoid
 
 
 def predict(variables, schema, inputs, options):
     """Outputs `(batch, 1)` by task, from variables by path."""
-    w, dim = Weights(variables), options["dim"]
-    fields = field_tokens(w, schema, inputs)
-    batch, state = len(fields), {"fields": fields}
-    if schema.sequences:
-        state |= history_tokens(w, schema, inputs, options)
-    cand = candidate(w, schema, fields) if options["condition_on_candidate"] else None
-    for name, number in (
-        ("tasks", len(schema.tasks)),
-        ("task_proxies", options["num_task_proxies"]),
-    ):
-        state[name] = np.repeat((w / name)["embeddings"][None], batch, 0)
-        if cand is not None:
-            projected = cand @ (w / f"{name}_of_candidate")["kernel"]
-            state[name] = state[name] + projected.reshape(batch, number, dim)
-    flat = fields.reshape(batch, -1)
-    state["field_proxies"] = dense(flat, w / "field_proxies").reshape(batch, -1, dim)
-    if schema.sequences:
-        state["sequence_proxies"] = pool(w / "sequence_proxies", state, options["pooling"])
-    if options["candidate_proxy"]:
+    w, shared = Weights(variables), slice(0, options["dim"])
+    state = {"fields": field_tokens(w, schema, inputs, shared)}
+    flows = options["flow"] and options["heterogeneous_flow"]
+    if schema.sequences and (flows or options["read_proxies"]):
+        state |= history_tokens(w, schema, inputs, options, shared)
+    projections = ("candidate_projection/kernel", "history_tokens/projection_0/kernel")
+    projected = any(name in w for name in projections)
+    cand = candidate(w, schema, state["fields"]) if projected else None
+    own = [own_representation(w, schema, inputs, i, options) for i in range(len(schema.tasks))]
+    state |= task_tokens(w, schema, own, cand, options)
+    if options["candidate_proxy"] and options["read_proxies"]:
         state["candidate_proxy"] = dense(cand, w / "candidate_proxy")[:, None]
-    for i in range(options["num_blocks"]):
-        state = block(w / f"block_{i}", state, options, last=i == options["num_blocks"] - 1)
-    return {t.name: head(w, t, i, state, cand, options) for i, t in enumerate(schema.tasks)}
+    if options["num_recent_proxies"] and "history" in state:
+        recent = recent_tokens(schema, state, options["num_recent_proxies"])
+    else:
+        recent = np.zeros((len(state["fields"]), 0, options["dim"]))
+    if not options["all_to_all"] and "field_proxies/kernel" in w:
+        state |= proxies(w, schema, state, options)
+    num_blocks = options["num_blocks"] if options["flow"] else 0
+    for i in range(num_blocks):
+        state = block(w / f"block_{i}", state, options, after=num_blocks - 1 - i)
+    if options["all_to_all"] and options["read_proxies"]:
+        state |= proxies(w, schema, state, options)
+    state["recent_proxies"] = recent
+    return {t.name: head(w, t, i, state, cand, own[i], options) for i, t in enumerate(schema.tasks)}
 
 
 def loss(variables, schema, inputs, options, labels, weights):
@@ -42,97 +52,63 @@ def loss(variables, schema, inputs, options, labels, weights):
     return total
 
 
-def field_tokens(w, schema, inputs):
-    tokens, table = [], tables(w, schema)
-    for i, feature in enumerate(schema.one_valued):
-        tokens.append(table[schema.table_of(feature.name)][inputs["categorical"][:, i]])
-    start = 0
-    for feature in schema.bags:
-        columns = slice(start, start + feature.max_values)
-        rows = table[schema.table_of(feature.name)][inputs["bags"][:, columns]]
-        tokens.append(bag_mean(rows, inputs["bag_weights"][:, columns].astype("float64")))
-        start += feature.max_values
-    start = 0
-    for feature in schema.dense:
-        vector = inputs["dense"][:, start : start + feature.dim].astype("float64")
-        tokens.append(dense(vector, w / f"{feature.name}_projection"))
-        start += feature.dim
+def task_tokens(w, schema, own, cand, options):
+    """`T_i = t_i + W_i cand + V_i own_i` and `T~ = t~ + reshape(W_s cand)`."""
+    tokens, batch = {}, len(own[0])
+    numbers = {
+        "tasks": len(schema.tasks) * options["task_tokens"],
+        "task_proxies": options["num_task_proxies"],
+    }
+    for name, number in numbers.items():
+        if not number or f"{name}/embeddings" not in w:
+            continue
+        tokens[name] = np.repeat((w / name)["embeddings"][None], batch, 0)
+        if options["condition_on_candidate"]:
+            projected = cand @ (w / f"{name}_of_candidate")["kernel"]
+            tokens[name] = tokens[name] + projected.reshape(batch, number, -1)
+    if options["own_dim"] and options["task_tokens"]:
+        for i, task in enumerate(schema.tasks):
+            tokens["tasks"][:, i] += own[i] @ (w / f"{task.name}_own_token")["kernel"]
+    return tokens
+
+
+def proxies(w, schema, state, options):
+    flat = state["fields"].reshape(len(state["fields"]), -1)
+    found = {
+        "field_proxies": dense(flat, w / "field_proxies").reshape(len(flat), -1, options["dim"])
+    }
+    if "history" in state:
+        found["sequence_proxies"] = pool(w / "sequence_proxies", state, options["pooling"])
+    return found
+
+
+def recent_tokens(schema, state, number):
+    """The newest events of each history; they stand last."""
+    tokens, start = [], 0
+    for s in by_kind(schema):
+        for at in range(start + s.max_length - min(number, s.max_length), start + s.max_length):
+            tokens.append(np.where(state["mask"][:, at, None], state["history"][:, at], 0))
+        start += s.max_length
     return np.stack(tokens, 1)
 
 
-def tables(w, schema):
-    """Each table, cut out of the one weight."""
-    table, start, all_rows = {}, 0, (w / "fused_embedding")["embeddings"]
-    for name, rows in schema.table_rows().items():
-        table[name] = all_rows[start : start + rows]
-        start += rows
-    return table
-
-
-def bag_mean(rows, weights):
-    total = weights.sum(-1, keepdims=True)
-    mean = (rows * weights[..., None]).sum(-2) / np.where(total, total, 1)
-    return np.where(total, mean, 0)
-
-
-def history_tokens(w, schema, inputs, options):
-    """Tokens, mask, groups and buckets of histories whose events have the same fields."""
-    table, parts, at = tables(w, schema), [], w / "history_tokens"
-    mask, groups = [], []
-    buckets = {name: [] for name in options["event_context"]}
-    offsets = dict.fromkeys(buckets, 0)
-    for s in schema.sequences:
-        columns, ids = schema.history_columns(s.name), inputs[s.name]
-        embedded = []
-        for field in s.fields:
-            of_field = ids[:, :, columns[field]]
-            rows = table[schema.table_of(field)][of_field]
-            one = of_field.shape[-1] == 1
-            embedded.append(rows[:, :, 0] if one else bag_mean(rows, (of_field != 0) * 1.0))
-        parts.append(np.concatenate(embedded, -1))
-        mask.append(ids[:, :, 0] != 0)
-        bits = [g for g in range(len(s.groups))]
-        in_group = [(ids[:, :, columns["#groups"].start] >> g) & 1 for g in bits] or [mask[-1]]
-        groups += [(s.name, g * mask[-1]) for g in in_group]
-        known = {
-            "action": (ids[:, :, columns["#action"].start], s.num_actions) if s.actions else None,
-            "ratio": (ids[:, :, columns["#ratio"].start], 14) if s.ratio else None,
-            "age": (inputs[f"{s.name}_age"], 23) if s.ages else None,
-            "position": (np.arange(s.max_length)[None, ::-1], s.max_length),
-        }
-        for name in buckets:
-            values, size = known[name] or (np.zeros_like(ids[:, :, 0]), 1)
-            buckets[name].append(values + offsets[name])
-            offsets[name] += size
-    buckets = {
-        name: np.concatenate(ids, 1)
-        for name, ids in buckets.items()
-        if name == "position" or offsets[name] > len(schema.sequences)
-    }
-    tokens = np.concatenate(parts, 1)
-    if "history_tokens/projection_0/kernel" in w.variables:
-        tokens = tokens @ (at / "projection_0")["kernel"]
-    for name, ids in buckets.items():
-        weight = "positions" if name == "position" else f"{name}_table"
-        tokens = tokens + (at / "context")[weight][ids]
-    return {
-        "history": tokens,
-        "mask": np.concatenate(mask, 1),
-        "groups": pad_groups(groups, schema),
-        "buckets": buckets,
-    }
-
-
-def pad_groups(groups, schema):
-    """Each group over all histories: 0 where another history lies."""
-    padded = []
-    for name, group in groups:
-        parts = [
-            group if s.name == name else np.zeros((len(group), s.max_length))
-            for s in schema.sequences
-        ]
-        padded.append(np.concatenate(parts, 1))
-    return np.stack(padded, 1).astype("float64")
+def own_representation(w, schema, inputs, i, options):
+    """What task `i` reads in the columns of its own; `(batch, 0)` without such tables."""
+    size, batch = options["own_dim"], len(inputs["categorical"])
+    if not size:
+        return np.zeros((batch, 0))
+    columns = slice(options["dim"] + i * size, options["dim"] + (i + 1) * size)
+    parts, logs = [field_tokens(w, schema, inputs, columns).reshape(batch, -1)], []
+    for s in by_kind(schema):
+        ids = inputs[s.name]
+        events, there = event_rows(w, schema, s, ids, columns), ids[:, :, 0] != 0
+        for group in in_groups(schema, s, ids):
+            member = (group * there)[:, :, None]
+            count = member.sum(1)
+            parts.append((events * member).sum(1) / np.maximum(count, 1))
+            logs.append(np.log1p(count) / 2)
+    own = w / f"{schema.tasks[i].name}_own"
+    return relu(dense(np.concatenate(parts + logs, -1), own))
 
 
 def pool(w, state, pooling):
@@ -155,27 +131,17 @@ def pool(w, state, pooling):
     return np.stack(proxies, 1)
 
 
-def candidate(w, schema, fields):
-    """`W_tok` on the candidate's own fields."""
-    if schema.sequences:
-        names = schema.sequences[0].fields
-        kernel = (w / "history_tokens" / "projection_0")["kernel"]
-    else:
-        names = [n for n in schema.field_names if schema.feature(n).owner == "item"]
-        kernel = (w / "candidate_projection")["kernel"]
-    chosen = [fields[:, schema.field_names.index(name)] for name in names]
-    return np.concatenate(chosen, -1) @ kernel
-
-
-def head(w, task, i, state, cand, options):
-    parts = [state["tasks"][:, i]]
+def head(w, task, i, state, cand, own, options):
+    parts = [state["tasks"][:, i]] if options["task_tokens"] else []
     if options["read_proxies"]:
         names = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
-        proxies = np.concatenate([state[name] for name in names if name in state], 1)
-        product = dense(cand, w / "product_candidate")[:, None] * (
-            proxies @ (w / "product_proxies")["kernel"]
-        )
-        parts += [proxies.reshape(len(cand), -1), product.reshape(len(cand), -1)]
+        names = [name for name in (*names, "recent_proxies") if name in state]
+        tokens = np.concatenate([state[name] for name in names], 1)
+        parts.append(tokens.reshape(len(own), -1))
+        if options["candidate_products"]:
+            scale = dense(cand, w / "product_candidate")[:, None]
+            product = scale * (tokens @ (w / "product_proxies")["kernel"])
+            parts.append(product.reshape(len(own), -1))
     at = w / f"{task.name}_head"
-    logits = dense(relu(dense(np.concatenate(parts, -1), at / "hidden")), at / "output")
+    logits = dense(relu(dense(np.concatenate([*parts, own], -1), at / "hidden")), at / "output")
     return sigmoid(logits) if task.kind == "binary" else logits

@@ -19,6 +19,9 @@ class Weights:
     def __truediv__(self, part):
         return Weights(self.variables, f"{self.prefix}{part}/")
 
+    def __contains__(self, name):
+        return f"{self.prefix}{name}" in self.variables
+
     def __getitem__(self, name):
         return self.variables[f"{self.prefix}{name}"]
 
@@ -86,52 +89,45 @@ READS_ALL = {
     "field_proxies": ("fields", "history", "tasks"),
     "sequence_proxies": ("fields", "history", "tasks"),
     "tasks+task_proxies": ("fields", "history", "tasks"),
+    "candidate_proxy": ("fields", "history", "tasks"),
 }
+ALL_TO_ALL = {
+    "fields": ("history", "tasks"),
+    "history": ("fields", "tasks"),
+    **{name: READS[name] for name in ("task_proxies", "tasks", "candidate_proxy")},
+}
+# Weights of all-to-all are named after the proxies whose place the tokens take.
+NAMES = {"fields": "field_proxies", "history": "sequence_proxies"}
 
 
 def score_bias(w, buckets):
     """One scalar for each query and bucket, `(batch, queries, length)`."""
-    rows = sum(w[f"{name}_table"][ids] for name, ids in buckets.items() if name != "position")
-    return np.swapaxes(rows + w["positions"][buckets["position"]], 1, 2)
+    names = {name: f"{name}_table" for name in buckets} | {"position": "positions"}
+    return np.swapaxes(sum(w[names[name]][ids] for name, ids in buckets.items()), 1, 2)
 
 
 def heterogeneous_flow(w, state, options, reads):
     """The new tokens of each group of queries, one `CA` after the other."""
-    groups = [g for g in reads if all(name in state for name in g.split("+"))]
-    queries = {g: np.concatenate([state[n] for n in g.split("+")], 1) for g in groups}
+    queries = {g: np.concatenate([state[n] for n in g.split("+")], 1) for g in reads}
     updated = {}
-    for group in groups:
-        results = []
-        for memory in [m for m in reads[group] if m in state]:
-            readers = [g for g in groups if memory in reads[g]]
-            k = readers.index(group)
-            kv = 0 if options["share_kv"] else k
-            at, bias = w / f"{memory}_attention", None
-            if memory == "history" and options["score_biases"]:
-                first = sum(queries[g].shape[1] for g in readers[:k])
-                bias = score_bias(w / "history_score_bias" / "scalars", state["buckets"])
-                bias = bias[:, first : first + queries[group].shape[1]]
-            results.append(
-                cross_attention(
-                    queries[group],
-                    state[memory],
-                    at[f"query_kernel_{k}"],
-                    at[f"key_kernel_{kv}"],
-                    at[f"value_kernel_{kv}"],
-                    options["num_heads"],
-                    state["mask"] if memory == "history" else None,
-                    bias,
-                )
+    for group in reads:
+        results = [
+            read(
+                w, queries, group, memory, [g for g in reads if memory in reads[g]], state, options
             )
-        name = group.replace("+", "_and_")
-        if options["attend_own_group"]:
-            flow = dense(np.concatenate(results, -1), w / f"{name}_fusion")
-        else:
-            flow = sum(results)
-        if options["residual"]:
-            flow = queries[group] + flow
-        if options["layer_norm"]:
-            flow = layer_norm(flow, w / f"{name}_norm")
+            for memory in reads[group]
+            if memory in state
+        ]
+        flow, name = queries[group], NAMES.get(group, group).replace("+", "_and_")
+        if results:
+            if options["attend_own_group"]:
+                flow = dense(np.concatenate(results, -1), w / f"{name}_fusion")
+            else:
+                flow = sum(results)
+            if options["residual"]:
+                flow = queries[group] + flow
+            if options["layer_norm"]:
+                flow = layer_norm(flow, w / f"{name}_norm")
         start = 0
         for part in group.split("+"):
             updated[part] = flow[:, start : start + state[part].shape[1]]
@@ -139,26 +135,69 @@ def heterogeneous_flow(w, state, options, reads):
     return updated
 
 
-def block(w, state, options, last):
-    """One block; gated fields and history are written out."""
+def read(w, queries, group, memory, readers, state, options):
+    """`CA(Q, X)` of one group; `readers` are the groups that query this memory."""
+    k = readers.index(group)
+    kv = 0 if options["share_kv"] else k
+    at, bias = w / f"{memory}_attention", None
+    if memory == "history" and options["score_biases"] and state["buckets"]:
+        first = sum(queries[g].shape[1] for g in readers[:k])
+        bias = score_bias(w / "history_score_bias" / "scalars", state["buckets"])
+        bias = bias[:, first : first + queries[group].shape[1]]
+    return cross_attention(
+        queries[group],
+        state[memory],
+        at[f"query_kernel_{k}"],
+        at[f"key_kernel_{kv}"],
+        at[f"value_kernel_{kv}"],
+        options["num_heads"],
+        state["mask"] if memory == "history" else None,
+        bias,
+    )
+
+
+def what_is_updated(state, options, after):
+    """Memories by group, for the groups whose new tokens are read; `after` blocks follow."""
     reads = READS_ALL if options["attend_own_group"] else READS
-    order = ("field_proxies", "sequence_proxies", "task_proxies", "tasks", "candidate_proxy")
-    if not options["attend_own_group"]:
-        reads = {name: reads[name] for name in order}
-    if last and not options["read_proxies"]:
-        unread = ("field_proxies", "sequence_proxies")
-        state = {name: x for name, x in state.items() if name not in unread}
-    new = {**state, **heterogeneous_flow(w / "heterogeneous_flow", state, options, reads)}
-    hubs = {"tasks": new["task_proxies"]}
-    if options["attend_own_group"]:
-        hubs["tasks"] = np.concatenate([new["tasks"], new["task_proxies"]], 1)
-    if not last:
-        hubs |= {"fields": new["field_proxies"], "history": new.get("sequence_proxies")}
+    reads = ALL_TO_ALL if options["all_to_all"] else reads
+    # Gates by old proxies read what the block before made.
+    gated_after = after - (options["gate_input"] == "old")
+    gates = options["homogeneous_flow"]
+    unread = set()
+    if not options["read_proxies"]:
+        if not (gates and gated_after > 0):
+            unread |= {"field_proxies", "sequence_proxies"}
+        if not after:
+            unread |= {"fields", "history"}
+        if not (gates and gated_after >= 0):
+            unread.add("task_proxies")
+    updated = {}
+    for group, memories in reads.items():
+        names = [name for name in group.split("+") if name in state and name not in unread]
+        if names:
+            updated["+".join(names)] = memories
+    return updated
+
+
+def block(w, state, options, after):
+    """One block that `after` others follow; gated fields and history are written out."""
+    reads, new = what_is_updated(state, options, after), dict(state)
+    if options["heterogeneous_flow"]:
+        new |= heterogeneous_flow(w / "heterogeneous_flow", state, options, reads)
+    if not options["homogeneous_flow"]:
+        return new
+    hubs, gate_by = {}, state if options["gate_input"] == "old" else new
+    if "task_proxies" in state and "tasks" in state:
+        hubs["tasks"] = gate_by["task_proxies"]
+        if options["attend_own_group"]:
+            hubs["tasks"] = np.concatenate([gate_by["tasks"], gate_by["task_proxies"]], 1)
+    if after and options["heterogeneous_flow"] and not options["all_to_all"]:
+        hubs |= {"fields": gate_by["field_proxies"], "history": gate_by.get("sequence_proxies")}
     for name, proxies in hubs.items():
         if name not in new:
             continue
         gate = w / f"{name}_gate"
-        mlp = [gate / part for part in MLP if f"{gate.prefix}{part}/kernel" in gate.variables]
+        mlp = [gate / part for part in MLP if f"{part}/kernel" in gate]
         mask = new["mask"] if name == "history" else None
         new[name] = gated_unit(new[name], proxies, mlp, options["gate"], gate / "norm", mask)
     return new

@@ -1,0 +1,82 @@
+"""The gated cross layer of GDCN."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class GatedCrossLayer(keras.layers.Layer):
+    """`c_{l+1} = c_0 * (W_c c_l + b) * sigmoid(W_g c_l) + c_l`, products element by element.
+
+    The gate says, for each element, how much of its cross goes on to the next layer. `W_c` and
+    `W_g` are `(width, width)`.
+
+    Args:
+        bias_initializer: Initializer of `b`. Defaults to `"zeros"`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        x0: Float tensor `(batch, width)`, the input of the first layer, `c_0`.
+        x: Float tensor `(batch, width)`, the output of the layer before, `c_l`; in the first `x0`.
+
+    Returns:
+        Float tensor `(batch, width)`.
+
+    Raises:
+        ValueError: `x0` and `x` differ in width.
+
+    Example:
+        >>> x0 = keras.ops.ones((2, 8))
+        >>> tuple(keras_infnet.GatedCrossLayer()(x0, x0).shape)
+        (2, 8)
+
+    Reference:
+        Wang et al., Towards Deeper, Lighter and Interpretable Cross Network for CTR Prediction,
+        CIKM 2023, gated cross layer.
+    """
+
+    def __init__(self, bias_initializer: Any = "zeros", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+
+    def build(self, x0_shape: tuple, x_shape: tuple) -> None:
+        width = x0_shape[-1]
+        if x_shape[-1] != width:
+            raise ValueError(
+                f"Layer `{self.name}`: `x0` is {width} wide, `x` {x_shape[-1]}; expected equal "
+                "widths. `x` is the output of the layer before, or `x0` in the first."
+            )
+        self.projection = keras.layers.Dense(
+            width,
+            bias_initializer=self.bias_initializer,
+            dtype=self.dtype_policy,
+            name="projection",
+        )
+        self.gate = keras.layers.Dense(
+            width, activation="sigmoid", use_bias=False, dtype=self.dtype_policy, name="gate"
+        )
+        self.projection.build((None, width))
+        self.gate.build((None, width))
+
+    def call(self, x0: Any, x: Any) -> Any:
+        return x0 * self.projection(x) * self.gate(x) + x
+
+    def gate_vector(self, x: Any) -> Any:
+        """The gate of the built layer, to see which crosses it lets through.
+
+        Args:
+            x: Float tensor `(batch, width)`, as in the call.
+
+        Returns:
+            Float tensor `(batch, width)` between 0 and 1.
+        """
+        return self.gate(ops.convert_to_tensor(x, self.compute_dtype))
+
+    def compute_output_shape(self, x0_shape: tuple, x_shape: tuple) -> tuple:
+        return x0_shape
+
+    def get_config(self) -> dict[str, Any]:
+        initializer = keras.initializers.serialize(self.bias_initializer)
+        return {**super().get_config(), "bias_initializer": initializer}

@@ -1,0 +1,67 @@
+"""Histories by themselves: what reads events in order must not run from one into the next."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.models.embedded_inputs import EmbeddedInputs
+from keras_infnet.models.schema_tokens import SchemaTokens
+
+
+def require_history(model: str, schema: FeatureSchema) -> None:
+    """Raises a ValueError if the schema has no history."""
+    if not schema.sequences:
+        raise ValueError(
+            f"{model}: the schema has no history, and {model} compares the candidate with past "
+            "events. Add a SequenceFeature to the schema's sequences, or use a model that does "
+            "without: INFNet, FM, DCNv2, GDCN, WuKong, SharedBottom, MMoE, OMoE, PLE or STEM."
+        )
+
+
+class SeparateHistories:
+    """The histories of a schema as rows of the batch, so that one layer reads them all at once.
+
+    Row `b * histories + k` is history `k` of example `b`, padded on the left to the longest.
+    `tokens (rows, longest, dim)`, `mask (rows, longest)`, `candidate (rows, dim)`.
+
+    Args:
+        embedded: Inputs and their rows.
+        tokens: Their tokens, with a history.
+    """
+
+    def __init__(self, embedded: EmbeddedInputs, tokens: SchemaTokens) -> None:
+        self._layout = tokens.layout
+        self.number = len(self._layout.lengths)
+        self.length = max(self._layout.lengths)
+        self.tokens = self._as_rows(tokens.history)
+        self.mask = ops.cast(self._as_rows(ops.cast(tokens.history_mask, "int32")), "bool")
+        self.candidate = tokens.candidate()
+        if self.number > 1:
+            self.candidate = ops.repeat(self.candidate, self.number, axis=0)
+        self._inputs = embedded.inputs
+
+    def ages(self) -> Any:
+        """Buckets of the events' ages, int `(rows, longest)`; 0 in a history without ages."""
+        ages = []
+        for s in self._layout.sequences:
+            if s.ages:
+                ages.append(self._inputs[f"{s.name}_age"])
+            else:
+                ages.append(ops.zeros_like(self._inputs[s.name][:, :, 0]))
+        return self._as_rows(ops.concatenate(ages, axis=1) if len(ages) > 1 else ages[0])
+
+    def as_examples(self, rows: Any) -> Any:
+        """`(rows, width)` as `(batch, histories * width)`."""
+        return ops.reshape(rows, (-1, self.number * rows.shape[-1]))
+
+    def _as_rows(self, x: Any) -> Any:
+        """`(batch, all lengths, ...)` as `(rows, longest, ...)`."""
+        if self.number == 1:
+            return x
+        parts = []
+        for position in self._layout.positions.values():
+            part = x[:, position]
+            missing = self.length - part.shape[1]
+            parts.append(ops.pad(part, [(0, 0), (missing, 0)] + [(0, 0)] * (len(x.shape) - 2)))
+        return ops.reshape(ops.stack(parts, axis=1), (-1, self.length, *x.shape[2:]))

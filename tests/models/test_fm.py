@@ -1,0 +1,62 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import FM
+from tests import tiny
+from tests.reference.textbook import Weights, sigmoid
+from tests.reference.tokens import flat_tokens, interaction_tokens
+
+
+@pytest.mark.parametrize("history", ["exposures", "positives", "none"])
+def test_outputs_equal_the_formula(history):
+    schema = tiny.schema(history)
+    model = tiny.randomise(FM(schema, dim=8), scale=0.4)
+    x, w = tiny.inputs(schema), Weights.of(model)
+    flat, tokens = flat_tokens(w, schema, x), interaction_tokens(w, schema, x)
+    pairs = itertools.combinations(range(tokens.shape[1]), 2)
+    interactions = sum(tokens[:, j] * tokens[:, k] for j, k in pairs)
+    outputs = tiny.predict(model, x)
+    for task in schema.task_names:
+        head = w / f"{task}_head"
+        linear, weight = np.split(head["kernel"], [flat.shape[1]])
+        logits = flat @ linear + interactions @ weight + head["bias"]
+        np.testing.assert_allclose(outputs[task], sigmoid(logits), atol=1e-5)
+
+
+def test_it_starts_near_the_base_rates():
+    keras.utils.set_random_seed(0)
+    model = FM(tiny.schema("none", features=tiny.FEATURES[:4]), dim=4)
+    outputs = tiny.predict(model, tiny.inputs(model.schema))
+    for task in model.schema.tasks:
+        np.testing.assert_allclose(outputs[task.name], task.base_rate, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("task", "bias"),
+    [
+        (tiny.Task("watch_time", kind="regression", base_rate=12.5), 12.5),
+        (tiny.Task("watch_time", kind="regression"), 0.0),
+        (tiny.Task("follow"), 0.0),
+        (tiny.Task("follow", base_rate=0.0), np.log(1e-6 / (1 - 1e-6))),
+    ],
+)
+def test_the_bias_starts_at_the_mean_label(task, bias):
+    model = FM(tiny.schema("none", tasks=(task,)), dim=4)
+    head = model.get_layer(f"{task.name}_head")
+    np.testing.assert_allclose(head.bias, [bias], rtol=1e-5)
+
+
+def test_dropout_is_only_in_training():
+    keras.utils.set_random_seed(0)
+    model = tiny.randomise(FM(tiny.schema("none"), dim=4, dropout=0.5))
+    x = tiny.inputs(model.schema)
+    np.testing.assert_array_equal(model(x)["click"], model(x)["click"])
+    assert np.abs(np.array(model(x, training=True)["click"]) - model(x)["click"]).max() > 1e-3
+
+
+def test_a_width_of_zero_is_an_error():
+    with pytest.raises(ValueError, match="FM: `dim` must be 1 or more"):
+        FM(tiny.schema(), dim=0)

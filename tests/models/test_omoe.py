@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from keras_infnet import OMoE
+from tests import tiny
+from tests.reference import experts as reference
+from tests.reference.textbook import Weights
+
+SIZES = {"dim": 4, "num_experts": 3, "expert_dims": (6, 5), "head_dim": 4}
+
+
+@pytest.mark.parametrize("history", ["exposures", "positives", "none"])
+def test_outputs_and_shares_equal_the_formula(history):
+    schema = tiny.schema(history)
+    model = tiny.randomise(OMoE(schema, **SIZES), scale=0.4)
+    x = tiny.inputs(schema)
+    expected, shares = reference.omoe(Weights.of(model), schema, x, model.hyperparameters)
+    outputs, found = tiny.predict(model, x), model.expert_shares(x)
+    assert {gate: tuple(experts) for gate, experts in shares.items()} == model.expert_gates
+    for task in schema.task_names:
+        np.testing.assert_allclose(outputs[task], expected[task], atol=1e-5)
+    for gate in shares:
+        for expert in shares[gate]:
+            np.testing.assert_allclose(found[gate][expert], shares[gate][expert], atol=1e-5)
+
+
+def test_one_expert_is_an_error():
+    with pytest.raises(ValueError, match="a gate needs 2 or more experts"):
+        OMoE(tiny.schema("none"), num_experts=1)

@@ -1,0 +1,139 @@
+"""Tokens of a schema's inputs in numpy, float64: fields, events and the candidate."""
+
+import numpy as np
+
+from tests.reference.matches import match_patterns
+from tests.reference.textbook import dense
+
+
+def field_tokens(w, schema, inputs, columns=slice(None)):
+    """One token a feature, from these columns of the tables."""
+    tokens, table = [], tables(w, schema)
+    for i, feature in enumerate(schema.one_valued):
+        tokens.append(table[schema.table_of(feature.name)][inputs["categorical"][:, i]])
+    start = 0
+    for feature in schema.bags:
+        bag = slice(start, start + feature.max_values)
+        rows = table[schema.table_of(feature.name)][inputs["bags"][:, bag]]
+        tokens.append(bag_mean(rows, inputs["bag_weights"][:, bag].astype("float64")))
+        start += feature.max_values
+    start = 0
+    for feature in schema.dense:
+        vector = inputs["dense"][:, start : start + feature.dim].astype("float64")
+        tokens.append(dense(vector, w / f"{feature.name}_projection"))
+        start += feature.dim
+    return np.stack(tokens, 1)[:, :, columns]
+
+
+def tables(w, schema):
+    """Each table, cut out of the one weight."""
+    table, start, all_rows = {}, 0, (w / "fused_embedding")["embeddings"]
+    for name, rows in schema.table_rows().items():
+        table[name] = all_rows[start : start + rows]
+        start += rows
+    return table
+
+
+def bag_mean(rows, weights):
+    total = weights.sum(-1, keepdims=True)
+    mean = (rows * weights[..., None]).sum(-2) / np.where(total, total, 1)
+    return np.where(total, mean, 0)
+
+
+def by_kind(schema):
+    """Histories as they lie in `S`: those whose events have the same fields are neighbours."""
+    kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
+    return sorted(schema.sequences, key=lambda s: kinds.index(s.fields))
+
+
+def event_rows(w, schema, s, ids, columns):
+    """`[E(video), E(author), ...]` of the events of one history."""
+    embedded, table = [], tables(w, schema)
+    for field in s.fields:
+        of_field = ids[:, :, schema.history_columns(s.name)[field]]
+        rows = table[schema.table_of(field)][of_field][..., columns]
+        one = of_field.shape[-1] == 1
+        embedded.append(rows[:, :, 0] if one else bag_mean(rows, (of_field != 0) * 1.0))
+    return np.concatenate(embedded, -1)
+
+
+def in_groups(schema, s, ids):
+    """Which events are in each group of a history."""
+    bits = ids[:, :, schema.history_columns(s.name)["#groups"].start] if s.groups else None
+    return [(bits >> g) & 1 for g in range(len(s.groups))] or [ids[:, :, 0] != 0]
+
+
+def history_tokens(w, schema, inputs, options, columns=slice(None)):
+    """Tokens, mask, groups and buckets of all histories, side by side."""
+    tokens, mask, groups, at = [], [], [], w / "history_tokens"
+    kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
+    buckets = {name: [] for name in options["event_context"]}
+    offsets = dict.fromkeys(buckets, 0)
+    for s in by_kind(schema):
+        ids = inputs[s.name]
+        rows, kernel = event_rows(w, schema, s, ids, columns), f"projection_{kinds.index(s.fields)}"
+        tokens.append(rows @ at[f"{kernel}/kernel"] if f"{kernel}/kernel" in at else rows)
+        mask.append(ids[:, :, 0] != 0)
+        groups += [(s.name, g * mask[-1]) for g in in_groups(schema, s, ids)]
+        for name in buckets:
+            values, size = known_of_events(schema, s, inputs, name)
+            buckets[name].append(values + offsets[name])
+            offsets[name] += size
+    buckets = {
+        name: np.concatenate(ids, 1)
+        for name, ids in buckets.items()
+        if name == "position" or offsets[name] > len(schema.sequences)
+    }
+    tokens = np.concatenate(tokens, 1)
+    for name, ids in buckets.items():
+        weight = "positions" if name == "position" else f"{name}_table"
+        tokens = tokens + (at / "context")[weight][ids]
+    return {
+        "history": tokens,
+        "mask": np.concatenate(mask, 1),
+        "groups": pad_groups(groups, schema),
+        "buckets": buckets,
+    }
+
+
+def known_of_events(schema, s, inputs, name):
+    """Bucket of each event of a history, and how many there are; 1 where it is not known."""
+    ids, columns = inputs[s.name], schema.history_columns(s.name)
+    if name == "position":
+        return np.arange(s.max_length)[None, ::-1], s.max_length
+    if name == "match":
+        return match_patterns(schema, s, inputs), 2 ** len(s.fields)
+    if name == "age" and s.ages:
+        return inputs[f"{s.name}_age"], 23
+    if name == "action" and s.actions:
+        return ids[:, :, columns["#action"].start], s.num_actions
+    if name == "ratio" and s.ratio:
+        return ids[:, :, columns["#ratio"].start], 14
+    return np.zeros_like(ids[:, :, 0]), 1
+
+
+def pad_groups(groups, schema):
+    """Each group over all histories: 0 where another history lies."""
+    padded = []
+    for name, group in groups:
+        parts = [
+            group if s.name == name else np.zeros((len(group), s.max_length))
+            for s in by_kind(schema)
+        ]
+        padded.append(np.concatenate(parts, 1))
+    return np.stack(padded, 1).astype("float64")
+
+
+def candidate(w, schema, fields):
+    """`W_tok` on the candidate's own fields, summed over kinds of events."""
+    if schema.sequences:
+        kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
+        kernels = [f"history_tokens/projection_{i}" for i in range(len(kinds))]
+    else:
+        kinds = [[n for n in schema.field_names if schema.feature(n).owner == "item"]]
+        kernels = ["candidate_projection"]
+    found = 0
+    for names, kernel in zip(kinds, kernels, strict=True):
+        chosen = [fields[:, schema.field_names.index(name)] for name in names]
+        found = found + np.concatenate(chosen, -1) @ (w / kernel)["kernel"]
+    return found
