@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.cheap_dropout import CheapDropout
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class ExpertGroup(keras.layers.Layer):
@@ -58,7 +60,7 @@ class ExpertGroup(keras.layers.Layer):
         self.num_experts = num_experts
         self.hidden_dims = hidden_dims
         self.dropout = dropout
-        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
 
     def build(self, inputs_shape: tuple) -> None:
         number, (first, *others) = self.num_experts, self.hidden_dims

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
+from keras_infnet.layers.cheap_dropout import CheapDropout
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -81,7 +82,7 @@ class HSTULayer(keras.layers.Layer):
         self.num_age_buckets = num_age_buckets
         self.last_only = last_only
         self.dropout = dropout
-        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
 
     def build(self, tokens_shape: tuple, ages_shape: tuple | None = None) -> None:
         dim = tokens_shape[-1]

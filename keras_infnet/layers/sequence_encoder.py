@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_infnet._backend.attention_pooling import masked_softmax
 from keras_infnet._backend.embedding_lookup import embedding_lookup
+from keras_infnet.layers.cheap_dropout import CheapDropout
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -72,7 +73,7 @@ class SequenceEncoder(keras.layers.Layer):
         self.hidden_dim = hidden_dim
         self.max_distance = max_distance
         self.dropout = dropout
-        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
 
     def build(self, tokens_shape: tuple) -> None:
         dim = tokens_shape[-1]

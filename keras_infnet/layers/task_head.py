@@ -6,6 +6,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from keras_infnet.layers.cheap_dropout import CheapDropout
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class TaskHead(keras.layers.Layer):
@@ -60,7 +62,7 @@ class TaskHead(keras.layers.Layer):
         self.kind = kind
         self.base_rate = base_rate
         self.dropout = dropout
-        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
         self.hidden = keras.layers.Dense(
             hidden_dim, activation="relu", dtype=self.dtype_policy, name="hidden"
         )

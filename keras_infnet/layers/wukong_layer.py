@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.cheap_dropout import CheapDropout
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class WuKongLayer(keras.layers.Layer):
@@ -68,7 +70,7 @@ class WuKongLayer(keras.layers.Layer):
         self.projection_dim = projection_dim
         self.hidden_dims = hidden_dims
         self.dropout = dropout
-        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
 
     def build(self, tokens_shape: tuple) -> None:
         num_tokens, dim = tokens_shape[1:]

@@ -10,6 +10,7 @@ from keras import ops
 from keras_infnet.features.feature import Task
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.bi_interaction import BiInteraction
+from keras_infnet.layers.cheap_dropout import CheapDropout
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
 from keras_infnet.models.members import member_outputs
@@ -87,7 +88,7 @@ def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, An
     interactions = BiInteraction(dtype=dtype, name="interactions")(tokens.interaction_tokens())
     terms = ops.concatenate([tokens.flat(), interactions], axis=-1)
     if given["dropout"]:
-        terms = keras.layers.Dropout(given["dropout"], dtype=dtype, name="dropout")(terms)
+        terms = CheapDropout(given["dropout"], dtype=dtype, name="dropout")(terms)
     return {task.name: _linear_head(task)(terms) for task in embedded.schema.tasks}
 
 

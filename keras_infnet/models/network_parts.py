@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.layers.cheap_dropout import CheapDropout
 from keras_infnet.layers.task_head import TaskHead
 
 
@@ -15,7 +16,7 @@ def mlp(inputs: Any, widths: Sequence[int], dropout: float, dtype: Any, name: st
         dense = keras.layers.Dense(width, activation="relu", dtype=dtype, name=f"{name}_{i}")
         inputs = dense(inputs)
         if dropout:
-            drop = keras.layers.Dropout(dropout, dtype=dtype, name=f"{name}_dropout_{i}")
+            drop = CheapDropout(dropout, dtype=dtype, name=f"{name}_dropout_{i}")
             inputs = drop(inputs)
     return inputs
 
