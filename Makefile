@@ -10,7 +10,7 @@ OUT ?= runs/demo
 PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # These folders' tests give the same result on any backend: they run once.
-ONE_BACKEND := tests/house tests/features tests/datasets
+ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1

@@ -1,0 +1,227 @@
+"""Trains every model by one protocol on the same rows, and compares them.
+
+    python benchmarks/accuracy.py --data DIR --models all --trials 4 --seeds 3 --out runs/accuracy
+
+A stopped command goes on where it stopped; more models, seeds or trials add to what is there.
+`--simulate ROWS` takes a simulated log instead of `--data`, whose best possible AUC is known.
+"""
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from accuracy_cost import measure_costs
+from accuracy_data import HISTORIES, simulated_log
+from accuracy_paired import update_paired
+from accuracy_plan import ABLATED, Plan
+from accuracy_plots import draw_plots
+from accuracy_pool import Job, Pool
+from accuracy_protocol import begin, check_protocol, protocol_of
+from accuracy_report import write_report
+from accuracy_space import check_models, draw_trials
+from accuracy_store import RunStore
+from accuracy_tables import Tables
+
+FULL = {"models": ["all"], "trials": 4, "seeds": 3, "rows": None}
+QUICK = {"models": ["INFNet", "SharedBottom"], "trials": 1, "seeds": 2, "rows": 8_000}
+TASKS = ("click", "like", "long_view")
+
+
+def main() -> None:
+    """Reads the arguments; an expected mistake ends with one line, not with a traceback."""
+    args = parse_arguments()
+    try:
+        models = models_asked(args)
+        with only_command(args.out):
+            run(args, models)
+    except (ValueError, OSError) as error:
+        sys.exit(f"accuracy: {error}")
+    except KeyboardInterrupt:
+        sys.exit("accuracy: stopped; the same command goes on from here.")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, help="folder in KuaiRand's layout")
+    add("--simulate", type=int, metavar="ROWS", help="rows of a simulated log")
+    add("--same-tasks", action="store_true", help="simulate tasks that read alike")
+    add("--models", nargs="+", help="names, `all`, and `ablation`; default: all")
+    add("--tasks", nargs="+", default=list(TASKS))
+    add("--histories", nargs="+", default=["exposures"], choices=HISTORIES)
+    add("--members", nargs="+", type=int, default=[1], help="networks on shared tables")
+    add("--trials", type=int, help="configurations tried for each model; default: 4")
+    add("--seeds", type=int, help="runs of the chosen configuration; default: 3")
+    add("--epochs", type=int, default=1)
+    add("--out", type=Path, default=Path("runs/accuracy"), help="folder of the runs")
+    add("--results", type=Path, help="further folder for tables, report and plots")
+    add("--workers", type=int, default=1, help="processes, on equal shares of the cores")
+    add("--limit-minutes", type=float, help="begin no run after this time")
+    add("--alone", action="store_true", help="train each task alone too")
+    add("--cost", action="store_true", help="measure time and size; nothing else must run")
+    add("--report", action="store_true", help="only rewrite report and plots")
+    add("--retry", action="store_true", help="try failed runs again")
+    add("--quick", action="store_true", help="two models on a small simulated log")
+    args = parser.parse_args()
+    default = QUICK if args.quick else FULL
+    args.models = args.models or default["models"]
+    args.trials = default["trials"] if args.trials is None else args.trials
+    args.seeds = default["seeds"] if args.seeds is None else args.seeds
+    if args.data is None and args.simulate is None:
+        args.simulate = default["rows"]
+    check_numbers(parser, args)
+    return args
+
+
+def check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the command with the parser's usage if a number makes no sense."""
+    sources = (args.data is not None) + (args.simulate is not None)
+    if sources == 2 or (sources == 0 and not args.report):
+        parser.error("give either --data DIR or --simulate ROWS")
+    for name in ("seeds", "epochs", "workers"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} must be 1 or more, not {getattr(args, name)}")
+    if min(args.members) < 1:
+        parser.error(f"--members must be 1 or more, not {min(args.members)}")
+
+
+def models_asked(args: argparse.Namespace) -> list[str]:
+    """Names of the models; an unknown one is an error before anything is made."""
+    draw_trials(args.trials)
+    models = check_models([name for name in args.models if name != "ablation"])
+    return [*models, *([ABLATED] if "ablation" in args.models and ABLATED not in models else [])]
+
+
+def run(args: argparse.Namespace, models: list[str]) -> None:
+    """The command's stages."""
+    folders = [args.out, *([args.results] if args.results else [])]
+    tables = Tables(folders)
+    path, protocol = open_protocol(args, folders, tables)
+    store = RunStore(args.out, tables)
+    if args.retry:
+        store.retry_failed()
+    plan = Plan(
+        models=tuple(models),
+        histories=tuple(dict.fromkeys(args.histories)),
+        members=tuple(sorted(set(args.members))),
+        trials=args.trials,
+        seeds=args.seeds,
+        tasks=tuple(protocol["tasks"]),
+        data=protocol["data"],
+        epochs=protocol["epochs"],
+        alone=args.alone,
+        ablations="ablation" in args.models,
+    )
+    left = 0
+    if not args.report:
+        left = train_all(plan, store, Pool(args.workers, path, store.runs), args.limit_minutes)
+    if args.cost and not args.report:
+        measure_costs(tables, path, cost_settings(plan, store))
+    finish(folders, tables, plan, store, protocol)
+    if left:
+        print(f"{left} runs are left; the same command goes on with them.")
+
+
+def open_protocol(
+    args: argparse.Namespace, folders: list[Path], tables: Tables
+) -> tuple[Path | None, dict[str, Any]]:
+    """The log's folder and the protocol; a report alone needs no log."""
+    if args.data is None and args.simulate is None:
+        found = check_protocol(folders, {})
+        if found is None:
+            raise ValueError(f"{args.out} holds no runs to report on.")
+        check_protocol(folders, found)
+        return None, found
+    source = source_text(args)
+    check_protocol(folders, {"source": source})
+    path = args.data or simulated_log(args.out, args.simulate, args.same_tasks)
+    protocol = protocol_of(path, source, args.tasks, args.epochs)
+    return path, begin(folders, protocol, path, tables)
+
+
+def source_text(args: argparse.Namespace) -> str:
+    """Where the rows come from, in words."""
+    if args.data is not None:
+        return args.data.resolve().name
+    tasks = "tasks that read alike" if args.same_tasks else "tasks that read different things"
+    return f"simulated, {args.simulate:,} rows, {tasks}"
+
+
+def train_all(plan: Plan, store: RunStore, pool: Pool, limit_minutes: float | None) -> int:
+    """Does the plan's jobs; returns the number of trainings left."""
+    store.update_tables(plan)
+    deadline = None if limit_minutes is None else time.monotonic() + 60 * limit_minutes
+    start, total, seconds = time.monotonic(), plan.count(store.records), []
+
+    def next_job(in_work: list[Any]) -> Job | None:
+        busy = {config.name for config in in_work}
+        return next((j for j in plan.jobs(store.records) if j.config.name not in busy), None)
+
+    def done(job: Job, answer: dict[str, Any]) -> None:
+        store.finish(job, answer)
+        store.update_tables(plan)
+        left = plan.count(store.records)
+        if "failed" in answer:
+            print(f"{job.config.name}: {job.kind} failed: {answer['failed']}", flush=True)
+        elif job.kind == "train":
+            seconds.append(answer["seconds"])
+            minutes = (time.monotonic() - start) / len(seconds) * left / 60
+            print(
+                f"[{total - left}/{total}] {job.config.name}: {answer['seconds']:.0f} s, mean "
+                f"validation AUC {store.records[job.config.name]['mean_auc']:.4f}; {left} left, "
+                f"about {minutes:.0f} min",
+                flush=True,
+            )
+
+    pool.work(next_job, done, deadline)
+    return plan.count(store.records)
+
+
+def cost_settings(plan: Plan, store: RunStore) -> dict[tuple[str, str], Any]:
+    """Each model's default and, where it differs, its chosen configuration."""
+    settings, histories = {}, plan.histories[0]
+    for model in plan.models:
+        default = plan.trial_runs(model, histories)[0]
+        settings[model, "default"] = default
+        chosen = plan.chosen(model, histories, store.records)
+        if chosen is not None and chosen.arguments != default.arguments:
+            settings[model, "chosen"] = chosen
+    return settings
+
+
+def finish(
+    folders: list[Path], tables: Tables, plan: Plan, store: RunStore, protocol: dict[str, Any]
+) -> None:
+    """Paired tests, report and plots."""
+    store.update_tables(plan)
+    update_paired(tables, plan, store.records, store.runs)
+    for folder in folders:
+        plots = draw_plots(tables, folder)
+        write_report(tables, protocol, plots, folder)
+    print(f"The report is {folders[-1] / 'results.md'}.")
+
+
+@contextmanager
+def only_command(out: Path) -> Iterator[None]:
+    """Holds the folder, so that two commands don't write into it at once."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{out} is in use by another command.") from None
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+import pytest
+from accuracy_folders import new_folder, read_json, write_json
+from accuracy_pool import Job
+from accuracy_store import RunStore
+from accuracy_tables import Tables
+
+from tests.benchmarks.accuracy_cases import TASKS, make_plan
+
+PLAN = make_plan(models=("INFNet",))
+FIRST, SECOND = PLAN.trial_runs("INFNet", "exposures")
+SIZES = {"parameters": 100, "table_parameters": 60, "seconds": 1.5}
+
+
+def finish(store, run, auc, tested=False):
+    """What a worker leaves of a run, and the store's note of it."""
+    metrics = {task: {"auc": auc} for task in run.tasks}
+    if not (store.runs / run.name).exists():
+        with new_folder(store.runs, run) as folder:
+            write_json(folder / "result.json", {"metrics": metrics, "mean_auc": auc, **SIZES})
+    if tested:
+        write_json(store.runs / run.name / "test.json", metrics)
+    store.finish(Job("test" if tested else "train", run), {"seconds": 1.5})
+
+
+def make_store(path):
+    return RunStore(path / "out", Tables([path / "out", path / "results"]))
+
+
+def values(store, name="results.csv"):
+    table = store.tables[name]
+    table = table[table["task"] == TASKS[0]]
+    return dict(zip(zip(table["split"], table["seed"], strict=True), table["value"], strict=True))
+
+
+def test_only_runs_of_the_chosen_configuration_are_results(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    store.update_tables(PLAN)
+    assert store.tables["results.csv"].empty
+    finish(store, SECOND, 0.7)
+    finish(store, SECOND, 0.7, tested=True)
+    finish(store, SECOND.with_seed(1), 0.8)
+    store.update_tables(PLAN)
+    assert values(store) == {("validation", 0): 0.7, ("test", 0): 0.7, ("validation", 1): 0.8}
+    runs = store.tables["runs.csv"].set_index("run")
+    assert runs["chosen"].to_dict() == {
+        FIRST.name: False,
+        SECOND.name: True,
+        SECOND.with_seed(1).name: True,
+    }
+
+
+def test_tables_alone_say_what_was_done_when_folders_are_gone(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    for run in (SECOND, SECOND.with_seed(1)):
+        finish(store, run, 0.7)
+        finish(store, run, 0.7, tested=True)
+    store.update_tables(PLAN)
+    later = RunStore(tmp_path / "other", Tables([tmp_path / "other", tmp_path / "results"]))
+    assert not list(PLAN.jobs(later.records))
+    later.update_tables(PLAN)
+    assert values(later) == values(store) and len(values(later)) == 4
+
+
+def test_a_later_choice_takes_the_place_of_an_earlier_one(tmp_path):
+    store = make_store(tmp_path)
+    one_trial = make_plan(models=("INFNet",), trials=1)
+    for run in (FIRST, FIRST.with_seed(1)):
+        finish(store, run, 0.6)
+        finish(store, run, 0.6, tested=True)
+    store.update_tables(one_trial)
+    finish(store, SECOND, 0.7)
+    store.update_tables(PLAN)
+    # The new choice has neither test rows nor a second seed yet.
+    assert values(store) == {("validation", 0): 0.7}
+    assert not store.records[FIRST.name]["chosen"]
+
+
+def test_fewer_seeds_and_other_models_leave_what_is_there(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.5)
+    for seed in range(3):
+        finish(store, SECOND.with_seed(seed), 0.7)
+        finish(store, SECOND.with_seed(seed), 0.7, tested=True)
+    store.update_tables(make_plan(models=("INFNet",), seeds=3))
+    for plan in (make_plan(models=("INFNet",), seeds=1), make_plan(models=("SharedBottom",))):
+        later = make_store(tmp_path)
+        later.update_tables(plan)
+        assert len(values(later)) == 6
+        marked = later.tables["runs.csv"].set_index("run")["chosen"]
+        assert marked.sum() == 3 and not marked[FIRST.name]
+
+
+def test_numbers_of_an_earlier_choice_leave_the_ablations_and_the_transfer(tmp_path):
+    one_trial = make_plan(models=("INFNet",), trials=1, seeds=1, ablations=True, alone=True)
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    finish(store, next(r for n, _, r in one_trial.ablation_runs(FIRST) if n == "flows"), 0.5)
+    finish(store, one_trial.alone_runs(FIRST, "click")[0], 0.5)
+    store.update_tables(one_trial)
+    assert {"default", "flows"} <= set(store.tables["ablation.csv"]["ablation"])
+    assert len(store.tables["transfer.csv"]) == 1
+    finish(store, SECOND, 0.7)
+    later = make_plan(models=("INFNet",), seeds=1, ablations=True, alone=True)
+    store.update_tables(later)
+    # The new choice is its own default; its changes are yet to be run.
+    assert set(store.tables["ablation.csv"]["value"]) == {0.7}
+    assert store.tables["transfer.csv"].empty
+
+
+def test_a_failed_run_stays_failed_until_it_is_retried(tmp_path):
+    store = make_store(tmp_path)
+    store.finish(Job("train", FIRST), {"failed": "killed by SIGKILL", "ended": 1})
+    again = make_store(tmp_path)
+    assert again.records[FIRST.name]["reason"] == "killed by SIGKILL"
+    assert [job.config for job in PLAN.jobs(again.records)] == [SECOND]
+    again.retry_failed()
+    assert FIRST.name not in make_store(tmp_path).records
+    assert not (again.runs / f"{FIRST.name}.failed").exists()
+
+
+def test_test_rows_that_failed_fail_the_run(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    store.finish(Job("test", FIRST), {"failed": "3 predictions are NaN"})
+    assert store.records[FIRST.name]["reason"] == "3 predictions are NaN"
+
+
+def test_alone_and_together_stand_side_by_side(tmp_path):
+    plan = make_plan(models=("INFNet",), trials=1, seeds=1, alone=True)
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    for task, auc in zip(TASKS, (0.7, 0.5), strict=True):
+        finish(store, plan.alone_runs(FIRST, task)[0], auc)
+    store.update_tables(plan)
+    table = store.tables["transfer.csv"].set_index("task")
+    assert table["alone"].to_dict() == dict(zip(TASKS, (0.7, 0.5), strict=True))
+    assert "value" not in table
+    assert set(table["together"]) == {0.6} and set(table["split"]) == {"validation"}
+
+
+def test_ablations_stand_in_a_table_of_their_own(tmp_path):
+    plan = make_plan(models=("INFNet",), trials=1, seeds=1, ablations=True)
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6, tested=False)
+    runs = {name: run for name, _, run in plan.ablation_runs(FIRST)}
+    finish(store, runs["flows"], 0.5)
+    store.update_tables(plan)
+    table = store.tables["ablation.csv"]
+    by_name = table[table["task"] == "like"].drop_duplicates("ablation").set_index("ablation")
+    assert by_name.loc["default", "value"] == 0.6 and by_name.loc["flows", "value"] == 0.5
+    assert set(table["split"]) == {"validation"}
+
+
+def test_a_finished_run_of_other_defaults_is_an_error(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    path = store.runs / FIRST.name / "config.json"
+    kept = read_json(path)
+    write_json(path, {**kept, "defaults": {**kept["defaults"], "head_dim": 7}})
+    with pytest.raises(ValueError, match="defaults of INFNet have changed since"):
+        make_store(tmp_path)
+
+
+def test_a_folder_under_another_name_is_an_error(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    (store.runs / FIRST.name).rename(store.runs / SECOND.name)
+    with pytest.raises(ValueError, match=f"its config.json is of {FIRST.name}.*never mixed"):
+        make_store(tmp_path)
