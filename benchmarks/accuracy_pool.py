@@ -17,6 +17,8 @@ from typing import Any, Literal
 from accuracy_config import RunConfig
 
 _SCRIPT = Path(__file__).with_name("accuracy_worker.py")
+# Compiled steps of past runs stay in a process, some 150 MB a run.
+_JOBS_A_WORKER = 10
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Worker:
         self, command: list[str], environment: dict[str, str], log: Path, answers: queue.Queue
     ) -> None:
         self.job: Job | None = None
+        self.jobs = 0
         self.ready = False
         self.log = log
         with log.open("ab") as errors:
@@ -51,6 +54,7 @@ class Worker:
     def start(self, job: Job) -> None:
         """Sends a job."""
         self.job = job
+        self.jobs += 1
         message = {"kind": job.kind, "config": job.config.to_dict()}
         # A broken pipe: the process has ended, and its reader says so.
         with contextlib.suppress(BrokenPipeError):
@@ -133,6 +137,9 @@ class Pool:
         job = next_job([w.job.config for w in self.running.values() if w.job])
         if job is None:
             return
+        if worker is not None and worker.jobs >= _JOBS_A_WORKER:
+            worker.stop()
+            worker = None
         if worker is None:
             worker = self.running[place] = self._new(place)
         worker.start(job)

@@ -86,3 +86,13 @@ def test_the_cores_are_shared_evenly(tmp_path, monkeypatch):
     assert Pool(2, tmp_path, tmp_path).shares == [[0, 1], [4, 5]]
     assert Pool(3, tmp_path, tmp_path).shares == [[0], [1], [4]]
     assert len(Pool(6, tmp_path, tmp_path).shares) == 6
+
+
+def test_a_worker_is_replaced_after_some_jobs(pool, monkeypatch):
+    monkeypatch.setattr("accuracy_pool._JOBS_A_WORKER", 2)
+    begun = []
+    new = pool._new
+    monkeypatch.setattr(pool, "_new", lambda place: begun.append(place) or new(place))
+    answers, _ = work(pool, [1, 2, 3, 4, 5, 6])
+    assert answers == {rate: {"seconds": rate} for rate in (1, 2, 3, 4, 5, 6)}
+    assert len(begun) > 2 and not pool.running
