@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.history_tokens import EVENT_QUANTITIES
 
@@ -96,6 +97,7 @@ class RankingModel(keras.Model):
             **kwargs,
         )
         self._trains_by_xla = jit_compile == "auto"
+        self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
 
     def compute_loss(
         self,
@@ -134,6 +136,10 @@ class RankingModel(keras.Model):
         # An optimizer that was saved before its first step has no variables to load.
         if trained:
             self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """One step of training; Keras calls it."""
+        return train_step_by_rows(self, super().train_step, arguments)
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""
