@@ -100,11 +100,14 @@ def _tensorflow_sum(gradient: Any, positions: Any) -> Any:
         sums = tf.math.unsorted_segment_sum(values, first, tf.shape(unique)[0])
         return tf.IndexedSlices(sums, unique, gradient.dense_shape)
     ids, positions = tf.cast(ids, "int32"), _native(positions)
+    rows = positions.shape[0]
     order = tf.range(tf.shape(ids)[0])
     positions.scatter_update(tf.IndexedSlices(order, ids))
-    first = tf.gather(positions, ids)
+    # Compiled, an id out of range would read the position of another one.
+    in_range = tf.logical_and(ids >= 0, ids < rows)
+    first = tf.where(in_range, tf.gather(positions, ids), -1)
     sums = tf.math.unsorted_segment_sum(values, first, tf.shape(ids)[0])
-    ids = tf.where(tf.equal(first, order), ids, positions.shape[0])
+    ids = tf.where(tf.equal(first, order), ids, rows)
     return tf.IndexedSlices(sums, ids, gradient.dense_shape)
 
 

@@ -30,21 +30,11 @@ def train_step_by_rows(model: keras.Model, train_step: Callable, arguments: Sequ
 
 
 def loss_scale_by_rows(optimizer: Any, variables: Sequence[Any]) -> Any:
-    """The optimizer; one that scales the loss dynamically then looks at the rows' gradients alone.
-
-    Raises:
-        ValueError: On JAX, where conditional steps and gradients of rows do not go together.
-    """
+    """The optimizer; one that scales the loss dynamically then reads no whole table for it."""
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return optimizer
     if isinstance(optimizer, RowLossScale) or not tables_by_row(optimizer, variables):
         return optimizer
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "LossScaleOptimizer, which Keras adds for mixed_float16, can't scale gradients of rows "
-            "on JAX. Use dtype mixed_bfloat16, or compile(..., auto_scale_loss=False) with a fixed "
-            "`loss_scale_factor` in the optimizer."
-        )
     return RowLossScale(
         optimizer.inner_optimizer,
         initial_scale=optimizer.initial_scale,
@@ -66,6 +56,12 @@ def _jax_train_step(model: keras.Model, tables: list, state: tuple, data: Any) -
     import jax
     import jax.numpy as jnp
 
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "LossScaleOptimizer, which Keras adds for mixed_float16, can't scale gradients of rows "
+            "on JAX. Use dtype mixed_bfloat16, or compile(..., auto_scale_loss=False) with a fixed "
+            "`loss_scale_factor` in the optimizer."
+        )
     trainable, non_trainable, of_optimizer, metrics = state
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     variables = model.trainable_variables

@@ -74,7 +74,9 @@ class RankingModel(keras.Model):
         neither loss nor metric.
 
         Args:
-            optimizer: Keras optimizer or its name. Defaults to `"adam"`.
+            optimizer: Keras optimizer or its name. `SparseAdagrad`, `LazyAdam` and `LazyAdamW`
+                update large embedding tables by rows; Keras's own read and write all rows in every
+                step. Defaults to `"adam"`.
             loss: Defaults to `None`: binary cross entropy, or squared error for regression.
             loss_weights: Defaults to `None`: the tasks' `loss_weight`; only read with `loss=None`.
             weighted_metrics: Defaults to `None`: `auc`, or `mse` for regression.

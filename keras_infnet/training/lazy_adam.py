@@ -21,12 +21,9 @@ class _LazyMoments(RowUpdates):
         step = ops.cast(self.iterations + 1, gradient.dtype)
         powers = [ops.power(ops.cast(b, gradient.dtype), step) for b in (self.beta_1, self.beta_2)]
         rate = learning_rate * ops.sqrt(1 - powers[1]) / (1 - powers[0])
-        m = read_rows(self._momentums[index], ids)
-        v = read_rows(self._velocities[index], ids)
-        m = m + (gradient - m) * (1 - self.beta_1)
-        v = v + (ops.square(gradient) - v) * (1 - self.beta_2)
-        write_rows(self._momentums[index], ids, m)
-        write_rows(self._velocities[index], ids, v)
+        m, v = self._momentums[index], self._velocities[index]
+        m = _move_rows(m, ids, gradient, 1 - self.beta_1)
+        v = _move_rows(v, ids, ops.square(gradient), 1 - self.beta_2)
         if self.amsgrad:
             v = ops.maximum(read_rows(self._velocity_hats[index], ids), v)
             write_rows(self._velocity_hats[index], ids, v)
@@ -131,3 +128,11 @@ class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
     ) -> None:
         super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **kwargs)
         self.row_updates_from = check_row_updates_from(row_updates_from)
+
+
+def _move_rows(moment: Any, ids: Any, target: Any, share: float) -> Any:
+    """Moves the rows of a moment by a share of the way to a target, and gives them."""
+    rows = read_rows(moment, ids)
+    write_rows(moment, ids, rows + (target - rows) * share)
+    # Read again: XLA then keeps fewer temporary tensors.
+    return read_rows(moment, ids)

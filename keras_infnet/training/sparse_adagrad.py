@@ -64,6 +64,7 @@ class SparseAdagrad(RowUpdates, keras.optimizers.Adagrad):
     def row_step(self, ids: Any, gradient: Any, index: int, learning_rate: Any) -> Any:
         """Writes the accumulator's rows, and gives what is subtracted from the table's."""
         accumulator = self._accumulators[index]
-        sums = read_rows(accumulator, ids) + ops.square(gradient)
-        write_rows(accumulator, ids, sums)
+        # Written before they are read: XLA then keeps fewer temporary tensors.
+        write_rows(accumulator, ids, ops.square(gradient), add=True)
+        sums = read_rows(accumulator, ids)
         return learning_rate * gradient / ops.sqrt(sums + self.epsilon)

@@ -56,8 +56,9 @@ def test_mixed_float16_scales_the_loss_and_leaves_out_steps_that_overflow():
     model = one_table("mixed_float16")
     if keras.backend.backend() == "jax":
         message = "LossScaleOptimizer.*can't scale gradients of rows on JAX.*auto_scale_loss=False"
+        model.compile(SparseAdagrad(0.1, row_updates_from=0))
         with pytest.raises(ValueError, match=message):
-            model.compile(SparseAdagrad(0.1, row_updates_from=0))
+            model.train_on_batch(*batch())
         optimizer = SparseAdagrad(0.1, row_updates_from=0, loss_scale_factor=256.0)
         model.compile(optimizer, auto_scale_loss=False)
         model.train_on_batch(*batch())
@@ -73,6 +74,17 @@ def test_mixed_float16_scales_the_loss_and_leaves_out_steps_that_overflow():
     model.optimizer.dynamic_scale.assign(256.0)
     model.train_on_batch(*batch())
     np.testing.assert_allclose(model.get_weights()[0], adagrad_step(), atol=1e-3)
+
+
+def test_ids_beyond_the_table_train_no_row_of_another_id():
+    model, (x, y) = one_table(), batch()
+    model.compile(SparseAdagrad(0.1, row_updates_from=0), weighted_metrics=[])
+    for step, ids in enumerate(([1, 3, 3], [1, 3, 9])):
+        x["categorical"][:, 0] = ids
+        before = model.get_weights()[0]
+        model.train_on_batch(x, y)
+        moved = np.any(model.get_weights()[0] != before, axis=1)
+        assert moved.tolist() == [False, True, False, True, False, False], step
 
 
 def test_a_table_that_the_loss_reads_besides_looking_it_up_is_not_trained_by_half():

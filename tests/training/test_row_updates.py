@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet.training.lazy_adam import LazyAdam
+from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.training.lazy_adam import LazyAdam, LazyAdamW
 from keras_infnet.training.optimizers import split_optimizer
+from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
 from tests.house.source import ROOT
 from tests.tiny import quick
@@ -22,6 +24,7 @@ from tests.training.row_ranker import (
     train,
     trained,
 )
+from tests.training.tiny_ranker import batches_of, tiny_ranker, tiny_rows
 
 OPTIMIZERS = {
     "adagrad": lambda: SparseAdagrad(0.1, row_updates_from=0),
@@ -30,6 +33,22 @@ OPTIMIZERS = {
         LazyAdam(0.01, row_updates_from=0), keras.optimizers.Adagrad(0.1)
     ),
 }
+
+
+@pytest.mark.parametrize("optimizer", [SparseAdagrad, LazyAdam, LazyAdamW])
+def test_tables_are_updated_by_rows_from_131072_rows_on(optimizer):
+    for rows, by_row in ((131_071, False), (131_072, True)):
+        layer = FusedEmbedding({"video_id": rows}, dim=1)
+        layer.build((None, 1))
+        assert optimizer().updates_rows(layer.embeddings) is by_row
+        assert split_optimizer(optimizer()).updates_rows(layer.embeddings) is by_row
+    assert not optimizer().updates_rows(keras.Variable(np.zeros((131_072, 1))))
+
+
+def test_the_recipe_updates_large_tables_by_rows():
+    model = tiny_ranker()
+    fit_ranker(model, batches_of(tiny_rows(20)), verbose=0)
+    assert type(model.optimizer) is LazyAdam
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -134,6 +153,18 @@ def test_with_mixed_bfloat16_rows_are_float32_and_others_stay():
     assert_weights(model, expected, atol=0.05)
     seen = np.isin(np.arange(ROWS), [table_ids(x) for x, _ in batches])
     np.testing.assert_array_equal(model.get_weights()[0][~seen], before[0][~seen])
+
+
+def test_a_dynamic_loss_scale_is_part_of_a_keras_file(tmp_path):
+    model = row_ranker("mixed_float16")
+    model.compile(OPTIMIZERS["split"](), weighted_metrics=[])
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.dynamic_scale.assign(64.0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").optimizer
+    assert isinstance(loaded, keras.optimizers.LossScaleOptimizer)
+    assert float(loaded.dynamic_scale) == 64
+    assert [v.shape for v in loaded.variables] == [v.shape for v in model.optimizer.variables]
 
 
 def test_a_frozen_table_does_not_move():
