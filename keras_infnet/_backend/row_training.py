@@ -62,30 +62,13 @@ def _jax_train_step(model: keras.Model, tables: list, state: tuple, data: Any) -
             "on JAX. Use dtype mixed_bfloat16, or compile(..., auto_scale_loss=False) with a fixed "
             "`loss_scale_factor` in the optimizer."
         )
-    trainable, non_trainable, of_optimizer, metrics = state
+    trainable, _, of_optimizer, _ = state
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     variables = model.trainable_variables
     by_row = [i for i, v in enumerate(variables) if any(v is table for table in tables)]
     dense = [None if i in by_row else value for i, value in enumerate(trainable)]
-
-    def loss_of(dense: list, of_tables: list, lookups: RecordedLookups) -> tuple:
-        values = list(dense)
-        for i, value in zip(by_row, of_tables, strict=True):
-            values[i] = value
-        with lookups:
-            loss, updates = model.compute_loss_and_updates(
-                values,
-                non_trainable,
-                metrics,
-                x,
-                y,
-                sample_weight,
-                training=True,
-                optimizer_variables=of_optimizer,
-            )
-        return loss, (updates, lookups.ids)
-
     of_tables = [trainable[i] for i in by_row]
+    loss_of = _loss_of(model, by_row, state, (x, y, sample_weight))
     recorded = _record(loss_of, dense, of_tables, tables)
 
     def loss_of_rows(dense: list, added: list) -> tuple:
@@ -100,6 +83,28 @@ def _jax_train_step(model: keras.Model, tables: list, state: tuple, data: Any) -
     trainable, of_optimizer = model.optimizer.stateless_apply(of_optimizer, gradients, trainable)
     logs, metrics = model._update_metrics_variables(metrics, loss, x, y, y_pred, sample_weight)
     return logs, (trainable, non_trainable, of_optimizer, metrics)
+
+
+def _loss_of(model: keras.Model, by_row: list[int], state: tuple, data: tuple) -> Callable:
+    """The loss of a step as a function of dense variables, tables and their look-ups."""
+    _, non_trainable, of_optimizer, metrics = state
+
+    def loss_of(dense: list, of_tables: list, lookups: RecordedLookups) -> tuple:
+        values = list(dense)
+        for i, value in zip(by_row, of_tables, strict=True):
+            values[i] = value
+        with lookups:
+            loss, updates = model.compute_loss_and_updates(
+                values,
+                non_trainable,
+                metrics,
+                *data,
+                training=True,
+                optimizer_variables=of_optimizer,
+            )
+        return loss, (updates, lookups.ids)
+
+    return loss_of
 
 
 def _record(loss_of: Callable, dense: list, of_tables: list, tables: list) -> RecordedLookups:
