@@ -79,10 +79,12 @@ from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
+from keras_infnet.training.lazy_adam import LazyAdam, LazyAdamW
 from keras_infnet.training.optimizers import split_optimizer
 from keras_infnet.training.policy import PolicyScore, TaskPolicy
 from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.seeds import set_seeds
+from keras_infnet.training.sparse_adagrad import SparseAdagrad
 
 __version__ = "0.1.0"
 
@@ -118,6 +120,8 @@ __all__ = [
     "INFNet",
     "INFNetBlock",
     "KuaiRand",
+    "LazyAdam",
+    "LazyAdamW",
     "LocalActivationUnit",
     "MMoE",
     "MODELS",
@@ -137,6 +141,7 @@ __all__ = [
     "SharedBottom",
     "Simulation",
     "SimulationSettings",
+    "SparseAdagrad",
     "Split",
     "Task",
     "TaskHead",

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
+from keras_infnet._backend.row_lookups import mark_as_table, row_lookups
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -17,6 +18,12 @@ class FusedEmbedding(keras.layers.Layer):
     `output[..., c, :] = E[ids[..., c] + offset(tables[c])]`, where `E` is `(sum of rows, dim)` and
     `offset(t)` the number of rows above table `t`. All columns are read in one gather. The look-up
     is in float32 and the rows are cast to the compute dtype after it.
+
+    `SparseAdagrad`, `LazyAdam` and `LazyAdamW` update a large `E` by rows: those of the look-ups,
+    and with `whole` all rows of the tables that are given.
+
+    Ids are not checked here, which would cost a pass over the look-up: `FeatureEncoder` makes none
+    out of range. Of others the rows have no meaning, or TensorFlow raises an error.
 
     Args:
         table_rows: Rows of each table, by name.
@@ -76,6 +83,7 @@ class FusedEmbedding(keras.layers.Layer):
             name="embeddings",
             autocast=False,
         )
+        mark_as_table(self.embeddings)
 
     def call(self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False) -> Any:
         if whole:
@@ -122,4 +130,8 @@ class FusedEmbedding(keras.layers.Layer):
 
     def _table(self, name: str) -> Any:
         first = self._offsets[name]
+        if row_lookups(self.embeddings) is not None:
+            # A part of the weight would have a gradient as large as all of it.
+            rows = np.arange(first, first + self.table_rows[name], dtype="int32")
+            return embedding_lookup(self.embeddings, rows)
         return ops.convert_to_tensor(self.embeddings)[first : first + self.table_rows[name]]

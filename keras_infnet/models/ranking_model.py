@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.history_tokens import EVENT_QUANTITIES
 
@@ -73,7 +74,9 @@ class RankingModel(keras.Model):
         neither loss nor metric.
 
         Args:
-            optimizer: Keras optimizer or its name. Defaults to `"adam"`.
+            optimizer: Keras optimizer or its name. `SparseAdagrad`, `LazyAdam` and `LazyAdamW`
+                update large embedding tables by rows; Keras's own read and write all rows in every
+                step. Defaults to `"adam"`.
             loss: Defaults to `None`: binary cross entropy, or squared error for regression.
             loss_weights: Defaults to `None`: the tasks' `loss_weight`; only read with `loss=None`.
             weighted_metrics: Defaults to `None`: `auc`, or `mse` for regression.
@@ -96,6 +99,7 @@ class RankingModel(keras.Model):
             **kwargs,
         )
         self._trains_by_xla = jit_compile == "auto"
+        self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
 
     def compute_loss(
         self,
@@ -134,6 +138,10 @@ class RankingModel(keras.Model):
         # An optimizer that was saved before its first step has no variables to load.
         if trained:
             self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """One step of training; Keras calls it."""
+        return train_step_by_rows(self, super().train_step, arguments)
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_infnet.training.sparse_adagrad import SparseAdagrad
+
 # The path of a variable holds its layer's name; FusedEmbedding layers hold all tables.
 TABLES = r".*fused_embedding.*"
 
@@ -20,7 +22,8 @@ def split_optimizer(
     learning rate, schedule and slots; the state is part of a `.keras` file.
 
     Args:
-        embeddings: Optimizer of the tables. Defaults to `Adagrad(0.05)`.
+        embeddings: Optimizer of the tables. Defaults to `SparseAdagrad(0.05)`: Adagrad that updates
+            large tables by rows.
         dense: Optimizer of everything else. Defaults to `AdamW(1e-4)`.
         tables: Regular expression for the whole `path` of a table's variable.
 
@@ -33,19 +36,24 @@ def split_optimizer(
     Example:
         >>> optimizer = keras_infnet.split_optimizer(dense=keras.optimizers.AdamW(3e-4))
         >>> [type(part).__name__ for part in optimizer.optimizers]
-        ['Adagrad', 'AdamW']
+        ['SparseAdagrad', 'AdamW']
 
     Reference:
         UniRank, arXiv:2607.19987, trains with these defaults.
     """
     dense = keras.optimizers.AdamW(1e-4) if dense is None else dense
-    embeddings = keras.optimizers.Adagrad(0.05) if embeddings is None else embeddings
+    embeddings = SparseAdagrad(0.05) if embeddings is None else embeddings
     return _SplitOptimizer(keras.optimizers.OptimizerMap(dense, {tables: embeddings}))
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet", name="SplitOptimizer")
 class _SplitOptimizer(keras.optimizers.MultiOptimizer):
     """A `MultiOptimizer` that refuses a pattern which no variable matches."""
+
+    def updates_rows(self, variable: Any) -> bool:
+        """Whether a variable's optimizer updates it by rows."""
+        updates_rows = getattr(self._optimizer_map(variable), "updates_rows", None)
+        return updates_rows is not None and updates_rows(variable)
 
     def build(self, var_list: list[Any]) -> None:
         parts = self._optimizer_map

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
+from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.policy import PolicyScore, TaskPolicy
 
 _INFINITE, _UNKNOWN = -1, -2
@@ -45,7 +46,8 @@ def fit_ranker(
             evaluated or restored.
         epochs: Passes over `train`.
         learning_rate: Learning rate of the first step; unused where `optimizer` is given.
-        optimizer: Used as it is, such as `split_optimizer()`. Defaults to Adam with linear decay.
+        optimizer: Used as it is, such as `split_optimizer()`. Defaults to `LazyAdam` with linear
+            decay, which is Adam but for large tables.
         evaluations_per_epoch: Validations in one epoch, at equal distances.
         policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or
             the lowest mean squared error where all tasks are regressions.
@@ -138,7 +140,7 @@ def _decaying_adam(learning_rate: float, steps: int) -> keras.optimizers.Optimiz
     schedule = keras.optimizers.schedules.PolynomialDecay(
         learning_rate, decay_steps=steps, end_learning_rate=0.0
     )
-    return keras.optimizers.Adam(schedule)
+    return LazyAdam(schedule)
 
 
 def _best_weights(patience: int) -> keras.callbacks.Callback:

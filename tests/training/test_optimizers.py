@@ -5,6 +5,7 @@ import pytest
 from keras_infnet.models.registry import MODELS
 from keras_infnet.training.optimizers import split_optimizer
 from keras_infnet.training.recipe import fit_ranker
+from keras_infnet.training.sparse_adagrad import SparseAdagrad
 from tests.tiny import schema
 from tests.training.tiny_ranker import batches_of, tiny_ranker, tiny_rows
 
@@ -42,7 +43,7 @@ def test_tables_and_dense_weights_take_the_step_of_their_own_optimizer():
 
 def test_defaults_are_adagrad_and_adamw_and_new_in_each_call():
     adagrad, adamw = split_optimizer().optimizers
-    assert (type(adagrad), type(adamw)) == (keras.optimizers.Adagrad, keras.optimizers.AdamW)
+    assert (type(adagrad), type(adamw)) == (SparseAdagrad, keras.optimizers.AdamW)
     np.testing.assert_allclose([adagrad.learning_rate, adamw.learning_rate], [0.05, 1e-4])
     assert split_optimizer().optimizers[0] is not adagrad
 

@@ -1,0 +1,138 @@
+"""Adam and AdamW that update large embedding tables by rows."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_infnet._backend.row_gradients import read_rows, write_rows
+from keras_infnet.training.row_updates import (
+    ROW_UPDATES_FROM,
+    RowUpdates,
+    check_row_updates_from,
+)
+
+
+class _LazyMoments(RowUpdates):
+    """The step of Adam on the rows that are looked up."""
+
+    def row_step(self, ids: Any, gradient: Any, index: int, learning_rate: Any) -> Any:
+        """Writes the moments' rows, and gives what is subtracted from the table's."""
+        step = ops.cast(self.iterations + 1, gradient.dtype)
+        powers = [ops.power(ops.cast(b, gradient.dtype), step) for b in (self.beta_1, self.beta_2)]
+        rate = learning_rate * ops.sqrt(1 - powers[1]) / (1 - powers[0])
+        m, v = self._momentums[index], self._velocities[index]
+        m = _move_rows(m, ids, gradient, 1 - self.beta_1)
+        v = _move_rows(v, ids, ops.square(gradient), 1 - self.beta_2)
+        if self.amsgrad:
+            v = ops.maximum(read_rows(self._velocity_hats[index], ids), v)
+            write_rows(self._velocity_hats[index], ids, v)
+        return m * rate / (ops.sqrt(v) + self.epsilon)
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class LazyAdam(_LazyMoments, keras.optimizers.Adam):
+    """Adam whose step reads and writes only the rows that it looks up.
+
+    For each row `r` that step `t` looks up, with the sum `g` of the gradients of its look-ups,
+
+    `m_r <- b1 m_r + (1 - b1) g`, `v_r <- b2 v_r + (1 - b2) g^2`,
+    `w_r <- w_r - learning_rate sqrt(1 - b2^t) / (1 - b1^t) m_r / (sqrt(v_r) + epsilon)`.
+
+    It differs from dense Adam in the rows that a step does not look up. There dense Adam shrinks
+    both moments, and moves the row on by its old momentum; here nothing changes, so that rare ids
+    have fresher moments and take larger steps. Where every step looks up every row, both are equal.
+    Weight decay too reaches a row only in the steps that look it up.
+
+    It holds for tables of `FusedEmbedding` in a `RankingModel`, if the layer has at least
+    `row_updates_from` rows; everything else is updated as `keras.optimizers.Adam` does. Beside the
+    moments, twice as large as the tables, there are 4 bytes for each row.
+
+    Args:
+        learning_rate: Float or schedule. Defaults to `0.001`.
+        beta_1: Share `b1` of the old first moment. Defaults to `0.9`.
+        beta_2: Share `b2` of the old second moment. Defaults to `0.999`.
+        epsilon: Added to the root of the second moment. Defaults to `1e-7`.
+        row_updates_from: Rows from which a layer's tables are updated by rows; below, a step over
+            all rows costs less. Defaults to `131072`.
+        **kwargs: Arguments of `keras.optimizers.Adam`, such as `amsgrad`, `clipnorm`,
+            `weight_decay`, `loss_scale_factor` and `name`. Gradients are clipped as dense ones are.
+
+    Raises:
+        ValueError: `row_updates_from` is negative. When the optimizer is built: it has `use_ema` or
+            `gradient_accumulation_steps`, or a table a regularizer or a constraint.
+
+    Example:
+        >>> optimizer = keras_infnet.LazyAdam(1e-3, row_updates_from=1_000_000)
+        >>> optimizer.row_updates_from
+        1000000
+
+    Reference:
+        Kingma and Ba, Adam, ICLR 2015. That rows wait for their look-ups is as in TensorFlow
+        Addons' LazyAdam and PyTorch's SparseAdam.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        row_updates_from: int = ROW_UPDATES_FROM,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
+        self.row_updates_from = check_row_updates_from(row_updates_from)
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
+    """`LazyAdam` with decoupled weight decay, `w_r <- w_r - learning_rate weight_decay w_r`.
+
+    A row of a large table decays only in the steps that look it up, all other weights in every
+    step: dense AdamW would shrink rare rows too, and read the whole table for it.
+
+    Args:
+        learning_rate: Float or schedule. Defaults to `0.001`.
+        weight_decay: Share of a weight that is taken away, times the learning rate. Defaults to
+            `0.004`.
+        beta_1: Share of the old first moment. Defaults to `0.9`.
+        beta_2: Share of the old second moment. Defaults to `0.999`.
+        epsilon: Added to the root of the second moment. Defaults to `1e-7`.
+        row_updates_from: Rows from which a layer's tables are updated by rows; below, a step over
+            all rows costs less. Defaults to `131072`.
+        **kwargs: Arguments of `keras.optimizers.AdamW`, such as `amsgrad`, `clipnorm`,
+            `loss_scale_factor` and `name`. Gradients are clipped as dense ones are.
+
+    Raises:
+        ValueError: `weight_decay` is None, or as in `LazyAdam`.
+
+    Example:
+        >>> optimizer = keras_infnet.LazyAdamW(1e-3, weight_decay=0.01)
+        >>> optimizer.weight_decay
+        0.01
+
+    Reference:
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        row_updates_from: int = ROW_UPDATES_FROM,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **kwargs)
+        self.row_updates_from = check_row_updates_from(row_updates_from)
+
+
+def _move_rows(moment: Any, ids: Any, target: Any, share: float) -> Any:
+    """Moves the rows of a moment by a share of the way to a target, and gives them."""
+    rows = read_rows(moment, ids)
+    write_rows(moment, ids, rows + (target - rows) * share)
+    # Read again: XLA then keeps fewer temporary tensors.
+    return read_rows(moment, ids)
