@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
 from keras_infnet.features.encoder_hash import hash_buckets
+from keras_infnet.features.value_counts import ValueCounts
 
 
 class Vocabulary:
@@ -45,9 +46,17 @@ class Vocabulary:
         cls, columns: Iterable[pa.Array], dtype: str, min_frequency: int = 1, oov_buckets: int = 1
     ) -> "Vocabulary":
         """The values of `columns` seen at least `min_frequency` times, most frequent first."""
-        kind = pa.string() if dtype == "string" else pa.int64()
-        counts = pc.value_counts(pa.chunked_array(list(columns), kind).combine_chunks())
-        table = pa.table({"value": counts.field("values"), "count": counts.field("counts")})
+        counts = ValueCounts(pa.string() if dtype == "string" else pa.int64())
+        for values in columns:
+            counts.add(values)
+        return cls.from_counts(counts, dtype, min_frequency, oov_buckets)
+
+    @classmethod
+    def from_counts(
+        cls, counts: ValueCounts, dtype: str, min_frequency: int = 1, oov_buckets: int = 1
+    ) -> "Vocabulary":
+        """The values counted at least `min_frequency` times, most frequent first."""
+        table = counts.table()
         missing = MISSING_STRING if dtype == "string" else MISSING_INT
         table = table.filter(
             pc.and_(
