@@ -1,0 +1,38 @@
+"""Prepared folders for tests, and what their rows should be by the way through memory."""
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet import Histories, make_dataset, prepare
+from tests.logs import log_schema, make_log
+
+SPLITS = {"train": 1_650_000_030_000, "validation": 1_650_000_045_000, "test": None}
+SMALL = {"partitions": 3, "chunk_rows": 170, "block_rows": 60, "verbose": False}
+
+
+def large_log(**kwargs):
+    return make_log(rows=900, users=40, **kwargs)
+
+
+def prepared(path, log, schema=None, **kwargs):
+    return prepare(schema or log_schema(), log, path, **{"splits": SPLITS, **SMALL, **kwargs})
+
+
+def train_rows(log):
+    return log[log.time_ms < SPLITS["train"]]
+
+
+def collect(dataset, part=0):
+    """All batches below one another: x, or with part 1 or 2 the labels or weights."""
+    batches = [b if isinstance(b, dict) else b[part] for b in dataset.as_numpy_iterator()]
+    return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+
+
+def row_numbers(path, split):
+    """Numbers of a split's rows in the log, in the order of the files."""
+    return pd.read_parquet(path / "rows" / split)["row"].to_numpy()
+
+
+def expected(encoder, log, earlier=None, part=0, **kwargs):
+    """What `make_dataset` gives for the log."""
+    return collect(make_dataset(encoder, log, Histories(encoder, log, earlier), **kwargs), part)
