@@ -22,10 +22,18 @@ def train_rows(log):
     return log[log.time_ms < SPLITS["train"]]
 
 
-def collect(dataset, part=0):
-    """All batches below one another: x, or with part 1 or 2 the labels or weights."""
-    batches = [b if isinstance(b, dict) else b[part] for b in dataset.as_numpy_iterator()]
+def collect(dataset):
+    """All batches below one another: x, labels as `label/{task}`, weights as `weight/{task}`."""
+    batches = [_flat(batch) for batch in dataset.as_numpy_iterator()]
     return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+
+
+def _flat(batch):
+    if isinstance(batch, dict):
+        return batch
+    x, labels, weights = batch
+    parts = {"label": labels, "weight": weights}
+    return x | {f"{kind}/{task}": p[task] for kind, p in parts.items() for task in p}
 
 
 def row_numbers(path, split):
@@ -33,6 +41,7 @@ def row_numbers(path, split):
     return pd.read_parquet(path / "rows" / split)["row"].to_numpy()
 
 
-def expected(encoder, log, earlier=None, part=0, **kwargs):
+def expected(encoder, log, earlier=None, freeze_at=None):
     """What `make_dataset` gives for the log."""
-    return collect(make_dataset(encoder, log, Histories(encoder, log, earlier), **kwargs), part)
+    histories = Histories(encoder, log, earlier)
+    return collect(make_dataset(encoder, log, histories, freeze_at=freeze_at))

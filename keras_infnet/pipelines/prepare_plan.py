@@ -101,7 +101,8 @@ def open_work_folder(
     if overwrite and work.exists():
         shutil.rmtree(work)
     request = {**plan.to_dict(), "rows": {name: describe(rows) for name, rows in sources.items()}}
-    if (work / _REQUEST).exists():
+    # Where no chunk was finished there is nothing to go on with.
+    if (work / _REQUEST).exists() and any(work.rglob("*.arrow")):
         earlier = read_json(work / _REQUEST, "prepare")
         other = sorted(key for key in request if request[key] != earlier.get(key))
         if other:
