@@ -136,7 +136,7 @@ def test_workers_share_an_epoch_in_equal_numbers_of_batches(encoder, folder, log
 
 def test_batches_fit_a_model(encoder, folder):
     model = FM(encoder.schema, dim=4)
-    model.compile()
+    model.compile(jit_compile=False)
     data = stream(encoder, folder, labels=True)
     validation = stream(encoder, folder, split="test", labels=True, shuffle=False)
     history = model.fit(data, epochs=2, verbose=0, validation_data=validation, shuffle=False)
