@@ -85,11 +85,11 @@ class EncoderCounts:
                     np.asarray(table["count"]),
                 )
             elif owner.hash_buckets is None:
-                encoder.vocabularies[owner.name] = Vocabulary.from_counts(
+                encoder.vocabularies[owner.name] = Vocabulary.learn(
                     self._tables[owner.name], owner.dtype, owner.min_frequency, owner.oov_buckets
                 )
         for name, counts in self._actions.items():
-            encoder.action_vocabularies[name] = Vocabulary.from_counts(counts, "int")
+            encoder.action_vocabularies[name] = Vocabulary.learn(counts, "int")
         encoder.schema = self._fitted_schema(encoder, rates)
 
     def _add_values(self, frame: pd.DataFrame, feature: Feature, label: str) -> None:

@@ -43,19 +43,18 @@ class Vocabulary:
 
     @classmethod
     def learn(
-        cls, columns: Iterable[pa.Array], dtype: str, min_frequency: int = 1, oov_buckets: int = 1
+        cls,
+        columns: Iterable[pa.Array] | ValueCounts,
+        dtype: str,
+        min_frequency: int = 1,
+        oov_buckets: int = 1,
     ) -> "Vocabulary":
         """The values of `columns` seen at least `min_frequency` times, most frequent first."""
-        counts = ValueCounts(pa.string() if dtype == "string" else pa.int64())
-        for values in columns:
-            counts.add(values)
-        return cls.from_counts(counts, dtype, min_frequency, oov_buckets)
-
-    @classmethod
-    def from_counts(
-        cls, counts: ValueCounts, dtype: str, min_frequency: int = 1, oov_buckets: int = 1
-    ) -> "Vocabulary":
-        """The values counted at least `min_frequency` times, most frequent first."""
+        counts = columns
+        if not isinstance(columns, ValueCounts):
+            counts = ValueCounts(pa.string() if dtype == "string" else pa.int64())
+            for values in columns:
+                counts.add(values)
         table = counts.table()
         missing = MISSING_STRING if dtype == "string" else MISSING_INT
         table = table.filter(
