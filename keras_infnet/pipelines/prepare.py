@@ -18,10 +18,11 @@ from keras_infnet.pipelines.row_source import (
     RowSource,
     WantedColumns,
     count_rows,
+    list_files,
     read_chunks,
     to_frame,
 )
-from keras_infnet.pipelines.shard_layout import ENCODER, FORMAT, MANIFEST, shard_file
+from keras_infnet.pipelines.shard_layout import ENCODER, FORMAT, MANIFEST, SHARDS, shard_file
 from keras_infnet.pipelines.shard_writer import ShardWriter
 from keras_infnet.pipelines.spool import Spool
 from keras_infnet.pipelines.whole_files import read_json, write_json
@@ -75,7 +76,8 @@ def prepare(
             Defaults to one for each 500,000 rows, or 64 where the number of rows is not known.
         chunk_rows: Rows of a chunk.
         block_rows: Rows of a block, the least that is read at once, in whole users.
-        overwrite: Whether an earlier prepared folder, or an unfinished one, is replaced.
+        overwrite: Whether an earlier prepared folder, or an unfinished one of other arguments, is
+            replaced.
         verbose: Whether progress is shown.
 
     Returns:
@@ -121,8 +123,8 @@ def prepare(
     encoder, number = _spool(work, plan, given, sources, verbose)
     shards = _write_shards(work, plan, encoder, list(earlier or {}), number, verbose)
     write_json(work / MANIFEST, _manifest(plan, encoder, shards))
-    shutil.rmtree(work / _SPOOL)
     publish(work, out)
+    shutil.rmtree(out / _SPOOL)
     return encoder
 
 
@@ -139,23 +141,28 @@ def _spool(
 ) -> tuple[FeatureEncoder, int]:
     """Writes the rows by user and learns the encoder; tells it and the number of rows."""
     done = work / _SPOOL / _SPOOLED
-    if done.exists():
+    # Files were found unchanged; frames can be compared only by reading them again.
+    if done.exists() and all(list_files(rows) for rows in sources.values()):
         return FeatureEncoder.load(work / ENCODER), read_json(done, "prepare")["rows"]
     counts = None if given.schema.fitted else EncoderCounts(plan.schema)
-    number = 0
+    number, changed = 0, False
     for name, rows in sources.items():
         wanted = WantedColumns.of(plan.schema, _more_columns(plan) if name == "rows" else ())
         progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
         spool, first = _spool_of(work, plan, name), 0
         for source, table in read_chunks(rows, wanted, plan.chunk_rows):
             new = spool.add(table, source)
+            changed |= new
             with _named(source):
                 frame = to_frame(table, np.arange(first, first + len(table)))
                 _count(counts, plan, name, frame)
             first += len(table)
             progress.add(len(table), timed=new)
         progress.close()
+        changed |= spool.close()
         number = first if name == "rows" else number
+    if changed:
+        shutil.rmtree(work / SHARDS, ignore_errors=True)
     if counts is not None:
         counts.fit(given)
     given.save(work / ENCODER)

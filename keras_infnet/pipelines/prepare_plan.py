@@ -13,7 +13,7 @@ import pandas as pd
 from keras_infnet.features.columns import column
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.pipelines.row_source import RowSource, describe
-from keras_infnet.pipelines.shard_layout import MANIFEST
+from keras_infnet.pipelines.shard_layout import MANIFEST, SHARDS
 from keras_infnet.pipelines.whole_files import read_json, write_json
 
 _REQUEST = "request.json"
@@ -98,28 +98,28 @@ def open_work_folder(
             f"prepare: {out} exists. Choose another folder{hint and ', or ' + hint}."
         )
     work = out.with_name(f".{out.name}.unfinished")
-    if overwrite and work.exists():
-        shutil.rmtree(work)
     request = {**plan.to_dict(), "rows": {name: describe(rows) for name, rows in sources.items()}}
-    # Where no chunk was finished there is nothing to go on with.
-    if (work / _REQUEST).exists() and any(work.rglob("*.arrow")):
+    # Where nothing was finished there is nothing to go on with.
+    if any(work.rglob("*.arrow")) or (work / SHARDS).exists():
         earlier = read_json(work / _REQUEST, "prepare")
         other = sorted(key for key in request if request[key] != earlier.get(key))
-        if other:
+        if other and not overwrite:
             raise ValueError(
                 f"prepare: {work} holds an unfinished run with other {', '.join(other)}. Repeat "
                 "its arguments to go on, or pass overwrite=True to start again."
             )
-    else:
-        write_json(work / _REQUEST, request)
+        if not other:
+            return work
+    shutil.rmtree(work, ignore_errors=True)
+    write_json(work / _REQUEST, request)
     return work
 
 
 def publish(work: Path, out: Path) -> None:
     """Renames the finished folder to `out`; what was there goes when the new one is in place."""
-    (work / _REQUEST).unlink()
     before = work.with_name(f"{work.name}.before")
     if out.exists():
         out.rename(before)
     work.rename(out)
+    (out / _REQUEST).unlink()
     shutil.rmtree(before, ignore_errors=True)

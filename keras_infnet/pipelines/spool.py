@@ -1,6 +1,9 @@
 """Rows on disk by user: each chunk one file, in it one record batch for each partition."""
 
+import io
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,7 @@ from keras_infnet.features.schema import did_you_mean
 from keras_infnet.pipelines.row_source import to_frame
 from keras_infnet.pipelines.whole_files import whole_file
 
-_ROW = "#row"
+_ROW, _CHECKSUM = "#row", "checksum"
 
 
 class Spool:
@@ -28,38 +31,40 @@ class Spool:
         self._rows: list[int] = []
 
     def add(self, table: pa.Table, source: str) -> bool:
-        """Writes one more chunk, unless an earlier run did; tells whether it wrote.
+        """Writes one more chunk, unless an earlier run wrote it; tells whether it was written.
 
         Raises:
-            ValueError: The chunk has other columns or types than those before it, a row has no
-                user, or an earlier run wrote another number of rows.
+            ValueError: The chunk has other columns or types than those before it, or a row has no
+                user.
         """
         self._unify(table.schema, source)
         parts = self._partition_of(table, source)
-        path, first = self._path(len(self._rows)), sum(self._rows)
+        path, first, checksum = self._path(len(self._rows)), sum(self._rows), _checksum(table)
         self._rows.append(len(table))
-        if path.exists():
-            with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
-                found = sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
-            if found != len(table):
-                raise ValueError(
-                    f"prepare: {source}: {len(table)} rows; the run that is being continued found "
-                    f"{found} there. Pass overwrite=True to start again."
-                )
+        if path.exists() and _checksum_of(path) == checksum:
             return False
         rows = pa.array(np.arange(first, first + len(table)))
         order = np.argsort(parts, kind="stable")
         table = table.append_column(_ROW, rows).take(pa.array(order)).combine_chunks()
         ends = np.searchsorted(parts[order], np.arange(self._partitions), side="right")
-        self._write(path, table, ends)
+        self._write(path, table.replace_schema_metadata({_CHECKSUM: checksum}), ends)
         return True
+
+    def close(self) -> bool:
+        """Takes away chunks of an earlier run that had more rows; tells whether there were any."""
+        known = {self._path(chunk) for chunk in range(len(self._rows))}
+        more = set(self._folder.glob("chunk-*.arrow")) - known
+        for path in more:
+            path.unlink()
+        return bool(more)
 
     def partition(self, number: int) -> pd.DataFrame:
         """The rows of one partition in the order in which they came; the index is their number."""
         tables = []
         for path in sorted(self._folder.glob("chunk-*.arrow")):
             with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
-                tables.append(pa.Table.from_batches([file.get_batch(number)]))
+                table = pa.Table.from_batches([file.get_batch(number)])
+                tables.append(table.replace_schema_metadata(None))
         table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
         return to_frame(table.drop_columns(_ROW), np.asarray(table[_ROW]))
 
@@ -117,6 +122,31 @@ class Spool:
         if np.issubdtype(values.dtype, np.integer) or values.dtype == bool:
             values = values.astype("int64")
         return (pd.util.hash_array(values) % self._partitions).astype("int64")
+
+
+class _Checksum(io.RawIOBase):
+    """A file that keeps no more than the checksum of what is written to it."""
+
+    value = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.value = zlib.crc32(data, self.value)
+        return len(data)
+
+
+def _checksum(table: pa.Table) -> str:
+    sink = _Checksum()
+    with pa.ipc.new_stream(pa.PythonFile(sink, "w"), table.schema) as stream:
+        stream.write_table(table)
+    return f"{len(table)}-{sink.value:08x}"
+
+
+def _checksum_of(path: Path) -> str:
+    with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
+        return file.schema.metadata[_CHECKSUM.encode()].decode()
 
 
 def _no_rows(schema: pa.Schema) -> pa.RecordBatch:

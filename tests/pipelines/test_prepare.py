@@ -65,6 +65,8 @@ def test_encoder_and_rows_are_those_of_the_way_through_memory(kind, log, tmp_pat
     assert FeatureEncoder.load(tmp_path / "out" / "encoder").schema == encoder.schema
     check_rows(tmp_path / "out", encoder, log)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "out"]
+    found = {p.name for p in (tmp_path / "out").iterdir()}
+    assert found == {"encoder", "events", "manifest.json", "rows", "shards"}
 
 
 def test_csv_files_are_read_like_frames(log, tmp_path):
@@ -166,16 +168,17 @@ def stop_after(monkeypatch, number, error):
 
 
 def test_a_stopped_run_goes_on_and_finished_shards_stay(log, tmp_path, monkeypatch):
+    folder = parquet_folder(log, tmp_path / "log")
     with monkeypatch.context() as patch:
         stop_after(patch, 2, Stopped())
         with pytest.raises(Stopped):
-            prepared(tmp_path / "out", log)
+            prepared(tmp_path / "out", folder)
     assert not (tmp_path / "out").exists()
     with monkeypatch.context() as patch:
         written = stop_after(patch, 9, Stopped())
-        # The rows were read wholly, so they aren't read again.
+        # The files were read wholly and are the same, so they aren't read again.
         patch.setattr("keras_infnet.pipelines.prepare.read_chunks", None)
-        encoder = prepared(tmp_path / "out", log)
+        encoder = prepared(tmp_path / "out", folder)
     assert written == ["shard-00002"]
     check_rows(tmp_path / "out", encoder, log)
 
@@ -188,11 +191,28 @@ def test_a_run_stopped_while_reading_goes_on(log, tmp_path):
     with pytest.raises(Stopped):
         prepared(tmp_path / "out", failing())
     unfinished = tmp_path / ".out.unfinished" / "spool" / "rows"
-    before = {p.name: p.stat().st_mtime_ns for p in unfinished.iterdir()}
+    before = {p: p.stat().st_mtime_ns for p in unfinished.iterdir()}
     assert len(before) == 2
-    with pytest.raises(ValueError, match="frame 0, rows 0 to 99: 100 rows; the run .* found 170"):
-        prepared(tmp_path / "out", (log.iloc[i : i + 100] for i in range(0, 900, 100)))
-    encoder = prepared(tmp_path / "out", (log.iloc[i : i + 170] for i in range(0, 900, 170)))
+    seen = []
+
+    def watched():
+        for start in range(0, 900, 170):
+            seen.append({p: p.stat().st_mtime_ns for p in before})
+            yield log.iloc[start : start + 170]
+
+    encoder = prepared(tmp_path / "out", watched())
+    assert len(seen) == 6 and all(times == before for times in seen)
+    check_rows(tmp_path / "out", encoder, log)
+
+
+def test_rows_that_have_changed_are_written_anew(log, tmp_path, monkeypatch):
+    longer = pd.concat([log, log.iloc[:100]], ignore_index=True)
+    for first, stops in [(longer, 2), (log.assign(video_id=1), 2)]:
+        with monkeypatch.context() as patch:
+            stop_after(patch, stops, Stopped())
+            with pytest.raises(Stopped):
+                prepared(tmp_path / "out", iter([first]))
+    encoder = prepared(tmp_path / "out", iter([log]))
     check_rows(tmp_path / "out", encoder, log)
 
 

@@ -1,13 +1,14 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_infnet import FM, FeatureEncoder, Histories, make_dataset, stream_dataset
+from keras_infnet import FeatureEncoder, Histories, make_dataset, stream_dataset
 from keras_infnet.pipelines.prepared_rows import PreparedRows
 from tests.logs import log_schema, make_log
 from tests.prepared import SPLITS, collect, large_log, prepared, row_numbers, train_rows
@@ -121,7 +122,7 @@ def test_what_lies_before_the_start_is_not_read(encoder, folder, monkeypatch):
     assert 1 <= len(seen) <= 2
 
 
-@pytest.mark.parametrize("workers", [2, 3, 7])
+@pytest.mark.parametrize("workers", [2, 5])
 def test_workers_share_an_epoch_in_equal_numbers_of_batches(encoder, folder, log, workers):
     parts = [stream(encoder, folder, shard=(i, workers)) for i in range(workers)]
     assert len({int(part.cardinality()) for part in parts}) == 1
@@ -134,9 +135,20 @@ def test_workers_share_an_epoch_in_equal_numbers_of_batches(encoder, folder, log
     assert sum(batches(later), []) == rows[1][64:]
 
 
+class DenseAlone(keras.Model):
+    """A model of the dense vectors, since this is about batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = {task: keras.layers.Dense(1, "sigmoid") for task in ("click", "like")}
+
+    def call(self, x):
+        return {task: head(x["dense"]) for task, head in self.heads.items()}
+
+
 def test_batches_fit_a_model(encoder, folder):
-    model = FM(encoder.schema, dim=4)
-    model.compile(jit_compile=False)
+    model = DenseAlone()
+    model.compile(loss="binary_crossentropy")
     data = stream(encoder, folder, labels=True)
     validation = stream(encoder, folder, split="test", labels=True, shuffle=False)
     history = model.fit(data, epochs=2, verbose=0, validation_data=validation, shuffle=False)
