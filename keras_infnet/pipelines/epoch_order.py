@@ -24,6 +24,12 @@ class EpochOrder:
     shuffle: bool
     seed: int
 
+    def group_start(self, epoch: int, position: int) -> int:
+        """First position of the group that holds a position."""
+        rows = self.block_rows[self._blocks(epoch)]
+        ends = np.cumsum(rows)[self.group_size - 1 :: self.group_size]
+        return int(max((end for end in ends if end <= position), default=0))
+
     def pieces(self, epoch: int, start: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """What makes up the positions `start .. end - 1` of an epoch, group by group.
 
@@ -31,10 +37,7 @@ class EpochOrder:
             Indices of a group's blocks, and which rows of these blocks, below one another, come in
             which order.
         """
-        blocks = np.arange(len(self.block_rows))
-        if self.shuffle:
-            np.random.default_rng([self.seed, epoch]).shuffle(blocks)
-        first = 0
+        blocks, first = self._blocks(epoch), 0
         for number, at in enumerate(range(0, len(blocks), self.group_size)):
             group = blocks[at : at + self.group_size]
             rows = int(self.block_rows[group].sum())
@@ -42,6 +45,12 @@ class EpochOrder:
             if wanted.start < wanted.stop:
                 yield group, self._order(epoch, number, rows)[wanted]
             first += rows
+
+    def _blocks(self, epoch: int) -> np.ndarray:
+        blocks = np.arange(len(self.block_rows))
+        if self.shuffle:
+            np.random.default_rng([self.seed, epoch]).shuffle(blocks)
+        return blocks
 
     def _order(self, epoch: int, group: int, rows: int) -> np.ndarray:
         if not self.shuffle:

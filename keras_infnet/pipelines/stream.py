@@ -1,10 +1,7 @@
 """A prepared folder -> `tf.data.Dataset`, in bounded memory and from any batch on."""
 
 import itertools
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +9,11 @@ import numpy as np
 
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.pipelines.block_group import join_blocks, take_rows
 from keras_infnet.pipelines.epoch_order import EpochOrder
-from keras_infnet.pipelines.histories import NO_TIME
+from keras_infnet.pipelines.length_buckets import LengthBuckets
 from keras_infnet.pipelines.prepared_rows import Arrays, PreparedRows
 from keras_infnet.pipelines.windows import gather_windows
-
-_ORDER = "order"
+from keras_infnet.pipelines.worker_epochs import ORDER, WorkerEpochs
 
 
 def stream_dataset(
@@ -36,6 +31,7 @@ def stream_dataset(
     repeat: bool = False,
     shard: tuple[int, int] = (0, 1),
     mix_blocks: int = 16,
+    length_buckets: Sequence[int] | None = None,
 ) -> Any:
     """Batches of a folder that `prepare` wrote, for `model.fit`, `evaluate` and `predict`.
 
@@ -61,6 +57,10 @@ def stream_dataset(
         shard: This worker's index, and the number of workers. Each has the same number of batches;
             up to one row fewer than there are workers is left out of an epoch.
         mix_blocks: Blocks that are read and mixed together.
+        length_buckets: Lengths such as `(25, 50)`: rows with histories of about the same length
+            come in one batch, which is cut to the smallest length that holds them, or `max_length`.
+            For a schema with one history, with `shuffle`, and an `INFNet` whose `event_context` has
+            `"age"`. Defaults to none.
 
     Returns:
         A `tf.data.Dataset` that knows its number of batches, infinite with `repeat`. Without it,
@@ -94,7 +94,10 @@ def stream_dataset(
     _check_arguments(batch_size, start_batch, shard, mix_blocks, seed)
     rows = PreparedRows(Path(folder), encoder.schema, split, labels, freeze_at)
     order = EpochOrder(rows.block_rows, mix_blocks, shuffle, seed)
-    epochs = _Epochs(rows, order, batch_size, drop_remainder, *shard)
+    buckets = None
+    if length_buckets is not None:
+        buckets = LengthBuckets.of(encoder.schema, length_buckets, shuffle, seed)
+    epochs = WorkerEpochs(rows, order, batch_size, drop_remainder, *shard, buckets)
     if not epochs.batches:
         raise ValueError(
             f"stream_dataset: split `{split}` has {int(rows.block_rows.sum())} rows; no batch of "
@@ -115,76 +118,20 @@ def stream_dataset(
         name: tf.TensorSpec((None, *array.shape[1:]), array.dtype) for name, array in first.items()
     }
     data = tf.data.Dataset.from_generator(groups, output_signature=signature).prefetch(1)
-    data = data.flat_map(lambda group: _batches(group, encoder.schema, batch_size, labels))
+    data = data.flat_map(lambda group: _batches(group, encoder.schema, batch_size, labels, buckets))
     left = epochs.batches - start_batch % epochs.batches
     number = tf.data.INFINITE_CARDINALITY if repeat else left
     data = data.apply(tf.data.experimental.assert_cardinality(number))
     return data.prefetch(tf.data.AUTOTUNE)
 
 
-@dataclass(frozen=True)
-class _Epochs:
-    """One worker's part of every epoch, as groups of rows of whole batches."""
-
-    rows: PreparedRows
-    order: EpochOrder
-    batch_size: int
-    drop_remainder: bool
-    worker: int
-    workers: int
-
-    @property
-    def own_rows(self) -> int:
-        return int(self.rows.block_rows.sum()) // self.workers
-
-    @property
-    def batches(self) -> int:
-        full, more = divmod(self.own_rows, self.batch_size)
-        return full + (more > 0 and not self.drop_remainder)
-
-    def forever(self, start_batch: int) -> Iterator[Arrays]:
-        yield from self.rest(start_batch)
-        for epoch in itertools.count(start_batch // self.batches + 1):
-            yield from self.rest(epoch * self.batches)
-
-    def rest(self, start_batch: int) -> Iterator[Arrays]:
-        """Groups of an epoch from a batch on: arrays, and in which order their rows come."""
-        epoch, batch = divmod(start_batch, self.batches)
-        first = self.worker * self.own_rows
-        pieces = self.order.pieces(epoch, first + batch * self.batch_size, first + self.own_rows)
-        over: list[Arrays] = []
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for blocks, order in pieces:
-                more = len(over[0][_ORDER]) if over else 0
-                arrays = join_blocks([*over, *pool.map(self._read, blocks)])
-                order = np.concatenate([np.arange(more), more + order])
-                whole = len(order) // self.batch_size * self.batch_size
-                if whole:
-                    yield _ready(arrays, order[:whole])
-                over = [take_rows(arrays, order[whole:])] if whole < len(order) else []
-        if over and not self.drop_remainder:
-            yield _ready(over[0], np.arange(len(over[0][_ORDER])))
-
-    def first_block(self) -> Arrays:
-        return _ready(self._read(0), np.zeros(0, "int64"))
-
-    def _read(self, block: int) -> Arrays:
-        arrays = self.rows.read(block)
-        return {**arrays, _ORDER: np.zeros(self.rows.block_rows[block], "int64")}
-
-
-def _ready(arrays: Arrays, order: np.ndarray) -> Arrays:
-    """Rows in an order; one more event, so that histories without any can be gathered too."""
-    ready = {**arrays, _ORDER: order}
-    for name, array in arrays.items():
-        if name.startswith("events/"):
-            ready[name] = np.pad(array, ((0, 1), (0, 0)))
-        elif name.startswith("times/"):
-            ready[name] = np.append(array, NO_TIME)
-    return ready
-
-
-def _batches(group: dict[str, Any], schema: FeatureSchema, batch_size: int, labels: bool) -> Any:
+def _batches(
+    group: dict[str, Any],
+    schema: FeatureSchema,
+    batch_size: int,
+    labels: bool,
+    buckets: LengthBuckets | None,
+) -> Any:
     import tensorflow as tf
 
     def of_kind(kind: str, index: Any) -> dict[str, Any]:
@@ -195,15 +142,25 @@ def _batches(group: dict[str, Any], schema: FeatureSchema, batch_size: int, labe
         }
 
     def assemble(start: Any) -> Any:
-        index = group[_ORDER][start : start + batch_size]
+        index = group[ORDER][start : start + batch_size]
         x = of_kind("x", index)
         for name, window in of_kind("window", index).items():
             events, times = group[f"events/{name}"], group[f"times/{name}"]
-            x |= gather_windows(schema, name, events, times, window)
+            length = None if buckets is None else _bucket_length(window, buckets.lengths)
+            x |= gather_windows(schema, name, events, times, window, length)
         return (x, of_kind("label", index), of_kind("weight", index)) if labels else x
 
-    starts = tf.data.Dataset.range(0, tf.size(group[_ORDER], "int64"), batch_size)
+    starts = tf.data.Dataset.range(0, tf.size(group[ORDER], "int64"), batch_size)
     return starts.map(assemble, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _bucket_length(window: Any, lengths: tuple[int, ...]) -> Any:
+    """The smallest length that holds all histories of a batch."""
+    import tensorflow as tf
+
+    longest = tf.reduce_max(window[:, 1] - window[:, 0])
+    known = tf.constant(lengths, "int64")
+    return known[tf.searchsorted(known, longest[None])[0]]
 
 
 def _check_arguments(

@@ -8,7 +8,7 @@ from keras_infnet.pipelines.histories import NO_TIME
 
 
 def gather_windows(
-    schema: FeatureSchema, name: str, columns: Any, times: Any, window: Any
+    schema: FeatureSchema, name: str, columns: Any, times: Any, window: Any, length: Any = None
 ) -> dict[str, Any]:
     """Packed history of each row.
 
@@ -18,6 +18,7 @@ def gather_windows(
         columns: int32 `(events, columns)` with at least one event.
         times: int64 `(events,)`, milliseconds, `NO_TIME` where unknown.
         window: int64 `(batch, 3)`: start, end and the row's own time.
+        length: Positions of the history, the newest. Defaults to its `max_length`.
 
     Returns:
         `{name: (batch, length, columns), f"{name}_age": (batch, length)}`, the second only of a
@@ -27,7 +28,8 @@ def gather_windows(
 
     sequence = schema.sequence(name)
     starts, ends, row_times = window[:, :1], window[:, 1:2], window[:, 2:]
-    index = ends - sequence.max_length + tf.range(sequence.max_length, dtype="int64")
+    length = tf.constant(sequence.max_length, "int64") if length is None else length
+    index = ends - length + tf.range(length)
     inside = index >= starts
     index = tf.where(inside, index, 0)
     packed = tf.gather(columns, index) * tf.cast(inside, "int32")[..., None]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_infnet import FeatureEncoder, Histories, make_dataset, stream_dataset
+from keras_infnet import FeatureEncoder, FeatureSchema, Histories, make_dataset, stream_dataset
 from keras_infnet.pipelines.prepared_rows import PreparedRows
 from tests.logs import log_schema, make_log
 from tests.prepared import SPLITS, collect, large_log, prepared, row_numbers, train_rows
@@ -133,6 +133,63 @@ def test_workers_share_an_epoch_in_equal_numbers_of_batches(encoder, folder, log
     assert len(everything) - len(together) < workers
     later = stream(encoder, folder, shard=(1, workers), start_batch=2)
     assert sum(batches(later), []) == rows[1][64:]
+
+
+@pytest.fixture(scope="module")
+def one_history(log, tmp_path_factory):
+    """A folder, and the encoder, of a schema with one history of 12 positions."""
+    schema = log_schema(max_length=12)
+    schema = FeatureSchema(schema.features, schema.tasks, schema.sequences[:1])
+    path = tmp_path_factory.mktemp("prepared") / "log"
+    return prepared(path, log, schema), path
+
+
+def test_buckets_cut_batches_to_the_histories_that_they_hold(one_history, log):
+    encoder, path = one_history
+    data = stream(encoder, path, batch_size=8, length_buckets=(2, 6), drop_remainder=True)
+    whole = collect(make_dataset(encoder, log, Histories(encoder, log), labels=False))
+    lengths, rows = [], []
+    for x in data.as_numpy_iterator():
+        index = x["dense"][:, 0].astype(int)
+        length = x["seen"].shape[1]
+        longest = (whole["seen"][index, :, 0] > 0).sum(axis=1).max()
+        assert length == min(b for b in (2, 6, 12) if b >= longest)
+        for name in ("seen", "seen_age"):
+            np.testing.assert_array_equal(x[name], whole[name][index, -length:])
+        lengths.append(length)
+        rows += index.tolist()
+    assert set(lengths) == {2, 6, 12} and lengths != sorted(lengths)
+    assert len(set(rows)) == len(rows) == 8 * int(data.cardinality())
+    plain = stream(encoder, path, batch_size=8, drop_remainder=True)
+    assert np.mean(lengths) < 12 and data.cardinality() == plain.cardinality()
+
+
+@pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
+@pytest.mark.parametrize("batch_size", [8, 50])
+def test_with_buckets_too_any_batch_can_be_the_first(one_history, shard, batch_size):
+    def make(**kwargs):
+        options = {"length_buckets": [3], "shard": shard, "batch_size": batch_size}
+        return stream(*one_history, **options, **kwargs)
+
+    number = int(make().cardinality())
+    whole = batches(make(repeat=True), 2 * number)
+    assert len(set(sum(whole[:number], []))) == len(sum(whole[:number], []))
+    for start in (1, number // 2, number - 1, number + 2):
+        assert batches(make(repeat=True, start_batch=start), 2 * number - start) == whole[start:]
+
+
+def test_buckets_that_cannot_be_are_refused(one_history, encoder, folder):
+    for buckets, message in [
+        ((), r"length_buckets are \[\]; expected growing"),
+        ((5, 5), r"length_buckets are \[5, 5\]; expected growing"),
+        ((5, 13), "but history `seen` has 12 positions at most"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            stream(*one_history, length_buckets=buckets)
+    with pytest.raises(ValueError, match="change the order of rows; pass shuffle=True"):
+        stream(*one_history, length_buckets=(5,), shuffle=False)
+    with pytest.raises(ValueError, match="need a schema with one history; this one has 2"):
+        stream(encoder, folder, length_buckets=(5,))
 
 
 class DenseAlone(keras.Model):
