@@ -76,6 +76,8 @@ from keras_infnet.models.wukong import WuKong
 from keras_infnet.pipelines.dataset import make_dataset
 from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
+from keras_infnet.pipelines.prepare import prepare
+from keras_infnet.pipelines.stream import stream_dataset
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
@@ -160,11 +162,13 @@ __all__ = [
     "mean_absolute_error",
     "mean_squared_error",
     "predict_frame",
+    "prepare",
     "set_seeds",
     "simulate",
     "split_by_date",
     "split_by_order",
     "split_optimizer",
+    "stream_dataset",
     "task_attention",
     "task_metrics",
     "verify_saved_model",

@@ -1,7 +1,7 @@
 """Reads a CSV file with declared column types; errors name the file, the line and the column."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,38 @@ def read_csv_table(
         ValueError: A column is missing, or a line can't be read: the message has file, line and
             column.
     """
+    header, kinds = _kinds(path, columns, optional)
+    return _as_frame(path, _read(path, header, kinds), kinds)
+
+
+def read_csv_chunks(
+    path: Path,
+    chunk_rows: int,
+    columns: Mapping[str, str],
+    optional: Mapping[str, str] | None = None,
+) -> Iterator[pd.DataFrame]:
+    """What `read_csv_table` reads, in frames of `chunk_rows` rows; the index is the row number."""
+    header, kinds = _kinds(path, columns, optional)
+    first, waiting = 0, pa.table({c: pa.array([], _arrow_type(k)) for c, k in kinds.items()})
+    for batch in _read_batches(path, header, kinds):
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+        while len(waiting) >= chunk_rows:
+            yield _as_frame(path, waiting.slice(0, chunk_rows), kinds, first)
+            first, waiting = first + chunk_rows, waiting.slice(chunk_rows)
+    if len(waiting):
+        yield _as_frame(path, waiting, kinds, first)
+
+
+def count_csv_rows(path: Path) -> int:
+    """Number of rows below the first line."""
+    header = _header(path)
+    return _read(path, header, {header[0]: "str"}).num_rows
+
+
+def _kinds(
+    path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None
+) -> tuple[list[str], dict[str, str]]:
+    """The file's columns, and the types of those that are declared and there."""
     header = _header(path)
     for column in columns:
         if column not in header:
@@ -45,16 +77,14 @@ def read_csv_table(
                 "Expected the column names of the original file in its first line."
             )
     there = {c: kind for c, kind in (optional or {}).items() if c in header}
-    kinds = {**columns, **there}
-    table = _read(path, header, kinds)
-    arrays = {column: _as_array(path, table, column, kind) for column, kind in kinds.items()}
-    return pd.DataFrame(arrays, copy=False)
+    return header, {**columns, **there}
 
 
-def count_csv_rows(path: Path) -> int:
-    """Number of rows below the first line."""
-    header = _header(path)
-    return _read(path, header, {header[0]: "str"}).num_rows
+def _as_frame(
+    path: Path, table: pa.Table, kinds: Mapping[str, str], first: int = 0
+) -> pd.DataFrame:
+    arrays = {c: _as_array(path, table, c, kind, first) for c, kind in kinds.items()}
+    return pd.DataFrame(arrays, copy=False).set_axis(pd.RangeIndex(first, first + len(table)))
 
 
 def _header(path: Path) -> list[str]:
@@ -79,6 +109,19 @@ def _read(path: Path, header: list[str], kinds: Mapping[str, str]) -> pa.Table:
         raise _located_error(path, header, kinds, error) from None
 
 
+def _read_batches(
+    path: Path, header: list[str], kinds: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from csv.open_csv(
+            path,
+            read_options=csv.ReadOptions(column_names=header, skip_rows=1, block_size=1 << 24),
+            convert_options=_convert_options({c: _arrow_type(k) for c, k in kinds.items()}),
+        )
+    except pa.ArrowInvalid as error:
+        raise _located_error(path, header, kinds, error) from None
+
+
 def _convert_options(types: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
     return csv.ConvertOptions(
         column_types=dict(types), include_columns=list(types), strings_can_be_null=True
@@ -91,22 +134,25 @@ def _arrow_type(kind: str) -> pa.DataType:
     return pa.int64() if kind == "flag" or kind in _INTEGERS else pa.float64()
 
 
-def _as_array(path: Path, table: pa.Table, column: str, kind: str) -> np.ndarray | pd.Series:
+def _as_array(
+    path: Path, table: pa.Table, column: str, kind: str, first: int
+) -> np.ndarray | pd.Series:
     chunks = table.column(column)
     if kind == "str":
         return chunks.to_pandas()
     if chunks.null_count and (kind == "flag" or kind in _INTEGERS):
-        row = int(np.argmax(chunks.is_null().to_numpy()))
+        row = first + int(np.argmax(chunks.is_null().to_numpy()))
         raise ValueError(f"{_place(path, row, column)} is empty; expected {_expected(kind)}.")
     values = chunks.to_numpy()
     if kind == "float32":
         return values.astype("float32")
     if kind == "flag":
-        _check(path, column, kind, values, (values == 0) | (values == 1))
+        _check(path, column, kind, values, (values == 0) | (values == 1), first)
         return values.astype("int8")
     if kind.endswith("?"):
         values = np.where(np.isnan(values), MISSING_ID, values)
-        _check(path, column, kind, values, (values == np.round(values)) & (abs(values) < 2**53))
+        whole = (values == np.round(values)) & (abs(values) < 2**53)
+        _check(path, column, kind, values, whole, first)
     return _narrow(values, kind.rstrip("?"))
 
 
@@ -116,11 +162,13 @@ def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
     return values.astype(dtype if fits else "int64")
 
 
-def _check(path: Path, column: str, kind: str, values: np.ndarray, good: np.ndarray) -> None:
+def _check(
+    path: Path, column: str, kind: str, values: np.ndarray, good: np.ndarray, first: int
+) -> None:
     if not good.all():
         row = int(np.argmin(good))
         raise ValueError(
-            f"{_place(path, row, column)} is {values[row]:g}; expected {_expected(kind)}."
+            f"{_place(path, first + row, column)} is {values[row]:g}; expected {_expected(kind)}."
         )
 
 

@@ -1,6 +1,6 @@
 """KuaiRand: logs of a short-video app, in the layout of the original archives."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,12 @@ import pyarrow.parquet as pq
 
 from keras_infnet.datasets import kuairand_columns as columns
 from keras_infnet.datasets.arguments import check_choice, check_tasks
-from keras_infnet.datasets.csv_table import MISSING_ID, count_csv_rows, read_csv_table
+from keras_infnet.datasets.csv_table import (
+    MISSING_ID,
+    count_csv_rows,
+    read_csv_chunks,
+    read_csv_table,
+)
 from keras_infnet.datasets.kuairand_files import KuaiRandFiles
 from keras_infnet.datasets.kuairand_schema import HISTORIES, kuairand_schema
 from keras_infnet.datasets.side_table import Absent, SideTable
@@ -99,9 +104,27 @@ class KuaiRand:
         log = _read_parts(self.log_files, columns.LOG_COLUMNS, columns.OPTIONAL_LOG_COLUMNS)
         if log.empty:
             raise ValueError(f"KuaiRand: the logs in {self.found.folder} have no row.")
-        log["hour"] = (log["hourmin"] // 100).astype("int8")
-        users = _read_parts(self.found.user_features, columns.USER_COLUMNS)
-        return self._join_videos(self._join(log, users, "user_id", self.found.user_features))
+        return self._joined(log, self._user_table(), *self._video_tables())
+
+    def frames(self, chunk_rows: int = 500_000) -> Iterator[pd.DataFrame]:
+        """The rows of `frame` in pieces, for logs that do not fit in memory.
+
+        Args:
+            chunk_rows: Rows of a piece.
+
+        Yields:
+            Frames whose index goes on from one to the next.
+
+        Raises:
+            ValueError: As `frame`.
+        """
+        tables, first = (self._user_table(), *self._video_tables()), 0
+        for file in self.log_files:
+            kinds = (columns.LOG_COLUMNS, columns.OPTIONAL_LOG_COLUMNS)
+            for log in read_csv_chunks(file, chunk_rows, *kinds):
+                rows = pd.RangeIndex(first, first + len(log))
+                yield self._joined(log.set_axis(rows), *tables)
+                first += len(log)
 
     def warm(self) -> pd.DataFrame | None:
         """What users did before the log's first row, with the features of the videos.
@@ -129,7 +152,7 @@ class KuaiRand:
             warm[label] = known.fillna(MISSING_ID).astype("int8")
         for column in ("play_time_ms", "duration_ms"):
             warm[column] = warm[column] if column in warm else np.float32(np.nan)
-        return self._join_videos(warm)
+        return self._joined(warm, *self._video_tables())
 
     def schema(self) -> FeatureSchema:
         """Fields, histories and tasks; the same for all variants and subsets of the files.
@@ -185,22 +208,34 @@ class KuaiRand:
                     f"KuaiRand: {folder} has no `{name}_{variant}.csv`; the schema needs it."
                 )
 
-    def _join_videos(self, frame: pd.DataFrame) -> pd.DataFrame:
-        videos = _read_parts(
-            self.found.video_features, columns.VIDEO_COLUMNS, columns.OPTIONAL_VIDEO_COLUMNS
-        )
-        frame = self._join(frame, videos, "video_id", self.found.video_features)
-        if self.statistics:
-            daily = _read_parts(self.found.statistics, columns.STATISTICS_COLUMNS)
-            daily = daily.rename(columns=columns.STATISTICS_NAMES)
-            frame = self._join(frame, daily, "video_id", self.found.statistics)
-        return frame
+    def _user_table(self) -> SideTable:
+        return self._side_table("user_id", self.found.user_features, columns.USER_COLUMNS)
 
-    def _join(
-        self, frame: pd.DataFrame, table: pd.DataFrame, key: str, files: tuple[Path, ...]
-    ) -> pd.DataFrame:
-        source = ", ".join(str(file) for file in files)
-        return SideTable(table, key, source, self.absent).join(frame, key)
+    def _video_tables(self) -> list[SideTable]:
+        kinds = (columns.VIDEO_COLUMNS, columns.OPTIONAL_VIDEO_COLUMNS)
+        tables = [self._side_table("video_id", self.found.video_features, *kinds)]
+        if self.statistics:
+            daily, names = self.found.statistics, columns.STATISTICS_NAMES
+            kind = columns.STATISTICS_COLUMNS
+            tables.append(self._side_table("video_id", daily, kind, names=names))
+        return tables
+
+    def _side_table(
+        self,
+        key: str,
+        files: tuple[Path, ...],
+        *kinds: Mapping[str, str],
+        names: Mapping[str, str] | None = None,
+    ) -> SideTable:
+        table = _read_parts(files, *kinds).rename(columns=names or {})
+        return SideTable(table, key, ", ".join(str(file) for file in files), self.absent)
+
+    def _joined(self, frame: pd.DataFrame, *tables: SideTable) -> pd.DataFrame:
+        if "hourmin" in frame:
+            frame["hour"] = (frame["hourmin"] // 100).astype("int8")
+        for table in tables:
+            frame = table.join(frame, table.key)
+        return frame
 
 
 def _read_parts(files: Iterable[Path], *kinds: Mapping[str, str]) -> pd.DataFrame:

@@ -24,6 +24,7 @@ class SideTable:
     """
 
     def __init__(self, table: pd.DataFrame, key: str, source: str, absent: Absent) -> None:
+        self.key = key
         self._keys = pd.Index(table[key])
         self._columns = table.drop(columns=key)
         self._source, self._absent = source, absent

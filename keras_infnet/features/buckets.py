@@ -9,25 +9,31 @@ from keras_infnet.features.feature import NUM_AGE_BUCKETS, RATIO_EDGES
 AGE_EDGES = 2 ** np.arange(NUM_AGE_BUCKETS - 1, dtype="int64") - 1
 
 
-def learn_edges(values: np.ndarray, buckets: int, bucketing: str) -> np.ndarray:
+def learn_edges(
+    values: np.ndarray, buckets: int, bucketing: str, counts: np.ndarray | None = None
+) -> np.ndarray:
     """Edges that cut the values that are not NaN into at most `buckets` buckets.
 
     Args:
         values: float32 array, NaN for missing.
         buckets: Most buckets wanted.
         bucketing: `"quantile"` or `"log"`.
+        counts: How often each value occurs. Defaults to once.
 
     Returns:
         Increasing float32 array of at most `buckets - 1` edges; bucket `k` holds `edges[k-1] <= x <
         edges[k]`.
     """
-    values = values[~np.isnan(values)].astype("float64")
-    if bucketing == "log":
-        values = values[values > 0]
+    counts = np.ones(len(values), "int64") if counts is None else counts
+    known = values > 0 if bucketing == "log" else ~np.isnan(values)
+    values, counts = values[known].astype("float64"), counts[known]
     if not len(values):
         return np.zeros(0, "float32")
     if bucketing == "quantile":
-        edges = np.quantile(values, np.arange(1, buckets) / buckets, method="higher")
+        order = np.argsort(values, kind="stable")
+        ends = np.cumsum(counts[order])
+        ranks = np.ceil((ends[-1] - 1) * (np.arange(1, buckets) / buckets))
+        edges = values[order[np.searchsorted(ends, ranks, side="right")]]
         edges = edges[edges > values.min()]
     else:
         # The first edge is the smallest positive value: 0 and below keep the lowest bucket to

@@ -1,9 +1,8 @@
 """Raw columns -> ids, learned from training rows: for frames, tf.data and the SavedModel."""
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,15 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_infnet.features import columns as raw
-from keras_infnet.features.buckets import learn_edges, number_ids
+from keras_infnet.features.buckets import number_ids
+from keras_infnet.features.encoder_fit import EncoderCounts
 from keras_infnet.features.encoder_hash import hash_buckets
 from keras_infnet.features.events import (
-    action_codes,
-    action_values,
     encode_event_columns,
     encode_list_columns,
     has_list_columns,
-    list_events,
 )
-from keras_infnet.features.feature import CategoricalFeature, DenseFeature, NumericFeature
-from keras_infnet.features.labels import learn_base_rates
+from keras_infnet.features.feature import CategoricalFeature, NumericFeature
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.features.vocabulary import Vocabulary
 
@@ -73,23 +69,11 @@ class FeatureEncoder:
                 a task are all equal; `events` names an unknown history.
         """
         raw.require_rows(frame, "FeatureEncoder.fit")
-        rates = learn_base_rates(self.schema, frame)
-        more = self._event_frames(frame, dict(events or {}))
-        for owner in self._table_owners():
-            if isinstance(owner, NumericFeature):
-                values = np.concatenate(
-                    [self._numbers(frame, f.name) for f in self._sharing(owner)]
-                )
-                self.edges[owner.name] = learn_edges(values, owner.buckets, owner.bucketing)
-            elif owner.hash_buckets is None:
-                self.vocabularies[owner.name] = Vocabulary.learn(
-                    self._training_values(owner, frame, more),
-                    owner.dtype,
-                    owner.min_frequency,
-                    owner.oov_buckets,
-                )
-        self._learn_actions(frame, more)
-        self.schema = self._fitted_schema(rates)
+        counts = EncoderCounts(self.schema)
+        counts.add_rows(frame)
+        for name, more in (events or {}).items():
+            counts.add_events(name, more)
+        counts.fit(self)
         return self
 
     def transform(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -253,48 +237,9 @@ class FeatureEncoder:
         actions = self.action_vocabularies.items()
         return found | {f"actions/{k}": v.values.to_numpy(zero_copy_only=False) for k, v in actions}
 
-    def _table_owners(self) -> Iterator[CategoricalFeature | NumericFeature]:
-        for f in self.schema.features:
-            if not isinstance(f, DenseFeature) and f.table is None:
-                yield f
-
-    def _sharing(self, owner: Any) -> list[Any]:
-        return [f for f in self.schema.features if self.schema.table_of(f.name) == owner.name]
-
     def _numbers(self, frame: pd.DataFrame, name: str, label: str | None = None) -> np.ndarray:
         label = label or f"Feature `{name}`"
         return raw.numbers(raw.column(frame, name, label), self.schema.feature(name), label)
-
-    def _event_frames(
-        self, frame: pd.DataFrame, events: dict[str, pd.DataFrame]
-    ) -> dict[str, list[pd.DataFrame]]:
-        """Events other than the rows of `frame` themselves, by history."""
-        found = {self.schema.sequence(name).name: [more] for name, more in events.items()}
-        for sequence in self.schema.sequences:
-            if has_list_columns(sequence, frame):
-                flat = list_events(self.schema, sequence, frame)[0]
-                found.setdefault(sequence.name, []).append(flat)
-        return found
-
-    def _training_values(
-        self, owner: CategoricalFeature, frame: pd.DataFrame, more: dict[str, list[pd.DataFrame]]
-    ) -> list[pa.Array]:
-        values = []
-        for feature in self._sharing(owner):
-            values.append(self._flat_values(frame, feature, f"Feature `{feature.name}`"))
-            for name, frames in more.items():
-                if feature.name in self.schema.sequence(name).fields:
-                    label = f"History `{name}`, field `{feature.name}`"
-                    values += [self._flat_values(events, feature, label) for events in frames]
-        return values
-
-    def _flat_values(
-        self, frame: pd.DataFrame, feature: CategoricalFeature, label: str
-    ) -> pa.Array:
-        series = raw.column(frame, feature.name, label)
-        if feature.is_bag:
-            return raw.bag_values(series, feature, label).flatten()
-        return raw.categorical_values(series, feature.dtype, label)
 
     def _bag_weights(
         self, frame: pd.DataFrame, feature: CategoricalFeature, ids: np.ndarray
@@ -303,38 +248,3 @@ class FeatureEncoder:
             return (ids != 0).astype("float32")
         label = f"Feature `{feature.name}`, weights `{feature.weights}`"
         return raw.bag_weight_values(frame, feature, ids, label)
-
-    def _learn_actions(self, frame: pd.DataFrame, more: dict[str, list[pd.DataFrame]]) -> None:
-        for sequence in self.schema.sequences:
-            if sequence.actions:
-                frames = list(more.get(sequence.name, []))
-                # Where rows carry their histories as lists they need not be events themselves.
-                if not has_list_columns(sequence, frame):
-                    action_values(sequence, frame, False)
-                    frames.append(frame)
-                codes = [pa.array(action_codes(action_values(sequence, f, True))) for f in frames]
-                self.action_vocabularies[sequence.name] = Vocabulary.learn(codes, "int")
-
-    def _fitted_schema(self, rates: dict[str, float]) -> FeatureSchema:
-        sizes = {name: v.num_ids for name, v in self.vocabularies.items()}
-        sizes |= {name: len(edges) + 2 for name, edges in self.edges.items()}
-        for owner in self._table_owners():
-            if owner.name not in sizes:
-                sizes[owner.name] = 1 + owner.hash_buckets
-        return dataclasses.replace(
-            self.schema,
-            features=[
-                f
-                if isinstance(f, DenseFeature)
-                else dataclasses.replace(f, num_ids=sizes[self.schema.table_of(f.name)])
-                for f in self.schema.features
-            ],
-            sequences=[
-                dataclasses.replace(s, num_actions=self.action_vocabularies[s.name].num_ids)
-                if s.actions
-                else s
-                for s in self.schema.sequences
-            ],
-            tasks=[dataclasses.replace(t, base_rate=rates[t.name]) for t in self.schema.tasks],
-            vocabulary=self.digest(),
-        )

@@ -34,30 +34,65 @@ def read_labels(
     return labels, weights
 
 
+class LabelSums:
+    """Weighted sums of every task's labels, added up chunk by chunk.
+
+    Args:
+        schema: The schema; its tasks name the columns.
+    """
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self._schema, self._rows = schema, 0
+        self._sums = {task.name: np.zeros(3) for task in schema.tasks}
+        self._range = {task.name: (np.inf, -np.inf) for task in schema.tasks}
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Adds the labels of training rows; errors as `read_labels`."""
+        labels, weights = read_labels(self._schema, frame)
+        self._rows += len(frame)
+        for name, weight in weights.items():
+            observed = labels[name][weight > 0].astype("float64")
+            weight = weight[weight > 0].astype("float64")
+            self._sums[name] += (observed @ weight, weight.sum(), len(observed))
+            low, high = self._range[name]
+            self._range[name] = observed.min(initial=low), observed.max(initial=high)
+
+    def base_rates(self) -> dict[str, float]:
+        """Weighted mean label of each task.
+
+        Raises:
+            ValueError: A task has no observed label, or all of them are equal.
+        """
+        return {task.name: self._base_rate(task) for task in self._schema.tasks}
+
+    def _base_rate(self, task: Task) -> float:
+        labels, weights, observed = self._sums[task.name]
+        low, high = self._range[task.name]
+        if not observed:
+            raise ValueError(
+                f"Task `{task.name}`: no label is observed in {self._rows} training rows "
+                f"(observed_when="
+                f"{task.observed_when!r}, sample_weight={self._schema.sample_weight!r})."
+            )
+        if low == high:
+            raise ValueError(
+                f"Task `{task.name}`: all {int(observed)} labels of column `{task.label}` in "
+                f"training are "
+                f"{low:g}; nothing can be learned from them."
+            )
+        # In float32, so that the order of the sum can't show.
+        return float(np.float32(labels) / np.float32(weights))
+
+
 def learn_base_rates(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, float]:
     """Weighted mean label of each task over the training rows.
 
     Raises:
         ValueError: As `read_labels`, or a task has no observed label, or all of them are equal.
     """
-    labels, weights = read_labels(schema, frame)
-    rates = {}
-    for task in schema.tasks:
-        observed = labels[task.name][weights[task.name] > 0]
-        if not len(observed):
-            raise ValueError(
-                f"Task `{task.name}`: no label is observed in {len(frame)} training rows "
-                f"(observed_when="
-                f"{task.observed_when!r}, sample_weight={schema.sample_weight!r})."
-            )
-        if observed.min() == observed.max():
-            raise ValueError(
-                f"Task `{task.name}`: all {len(observed)} labels of column `{task.label}` in "
-                f"training are "
-                f"{observed[0]:g}; nothing can be learned from them."
-            )
-        rates[task.name] = float(np.average(labels[task.name], weights=weights[task.name]))
-    return rates
+    sums = LabelSums(schema)
+    sums.add(frame)
+    return sums.base_rates()
 
 
 def _row_weights(schema: FeatureSchema, frame: pd.DataFrame) -> np.ndarray:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
 from keras_infnet.features.encoder_hash import hash_buckets
+from keras_infnet.features.value_counts import ValueCounts
 
 
 class Vocabulary:
@@ -42,12 +43,19 @@ class Vocabulary:
 
     @classmethod
     def learn(
-        cls, columns: Iterable[pa.Array], dtype: str, min_frequency: int = 1, oov_buckets: int = 1
+        cls,
+        columns: Iterable[pa.Array] | ValueCounts,
+        dtype: str,
+        min_frequency: int = 1,
+        oov_buckets: int = 1,
     ) -> "Vocabulary":
         """The values of `columns` seen at least `min_frequency` times, most frequent first."""
-        kind = pa.string() if dtype == "string" else pa.int64()
-        counts = pc.value_counts(pa.chunked_array(list(columns), kind).combine_chunks())
-        table = pa.table({"value": counts.field("values"), "count": counts.field("counts")})
+        counts = columns
+        if not isinstance(columns, ValueCounts):
+            counts = ValueCounts(pa.string() if dtype == "string" else pa.int64())
+            for values in columns:
+                counts.add(values)
+        table = counts.table()
         missing = MISSING_STRING if dtype == "string" else MISSING_INT
         table = table.filter(
             pc.and_(

@@ -16,7 +16,7 @@ class BucketEmbedding(keras.layers.Layer):
 
     `output_l = A[action_l] + R[ratio_l] + D[age_l] + P[position_l]`, for whichever quantities are
     there. Positions count from the newest event, which has 0 and stands last; several histories
-    side by side have positions of their own.
+    side by side have positions of their own. A history alone may come without its oldest positions.
 
     Args:
         num_buckets: Number of buckets of each quantity, by name.
@@ -33,7 +33,8 @@ class BucketEmbedding(keras.layers.Layer):
         Float tensor `(batch, length, dim)`; batch is 1 if there are positions alone.
 
     Raises:
-        ValueError: A size is below 1, there is nothing to embed, or a quantity is missing.
+        ValueError: A size is below 1, there is nothing to embed, a quantity is missing, or a
+            history is longer than its positions.
 
     Example:
         >>> embedding = keras_infnet.BucketEmbedding({"age": 23}, dim=4, lengths=(3,))
@@ -80,7 +81,12 @@ class BucketEmbedding(keras.layers.Layer):
             )
         rows = [embedding_lookup(self.tables[name], buckets[name]) for name in self.num_buckets]
         if self.lengths:
-            rows.append(ops.expand_dims(embedding_lookup(self.positions, self._newest_last()), 0))
+            positions = embedding_lookup(self.positions, self._newest_last())
+            # One history may lack its oldest positions.
+            if rows and len(self.lengths) == 1:
+                self._check_length(rows[0].shape[1])
+                positions = positions[self.lengths[0] - ops.shape(rows[0])[1] :]
+            rows.append(ops.expand_dims(positions, 0))
         return ops.cast(sum(rows[1:], rows[0]), self.compute_dtype)
 
     def compute_output_shape(self, buckets_shape: Mapping[str, tuple]) -> tuple:
@@ -101,6 +107,13 @@ class BucketEmbedding(keras.layers.Layer):
         # An initializer gives the same values at each call: every table needs its own.
         initializer = self.initializer.clone()
         return self.add_weight((rows, self.dim), initializer, name=name, autocast=False)
+
+    def _check_length(self, length: int | None) -> None:
+        if length is not None and length > self.lengths[0]:
+            raise ValueError(
+                f"Layer `{self.name}`: a history of {length} positions; expected at most "
+                f"{self.lengths[0]}. Keep the newest."
+            )
 
     def _newest_last(self) -> np.ndarray:
         """Rows of the position table, history by history, from the oldest position to 0."""

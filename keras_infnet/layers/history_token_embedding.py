@@ -135,7 +135,8 @@ class HistoryTokenEmbedding(keras.layers.Layer):
         kinds = [_shape_of_rows(shape) for shape in _as_list(events_shape)]
         if len(kinds[0]) == 2:
             return (kinds[0][0], self.dim)
-        return (kinds[0][0], sum(shape[1] for shape in kinds), self.dim)
+        lengths = [shape[1] for shape in kinds]
+        return (kinds[0][0], None if None in lengths else sum(lengths), self.dim)
 
     def get_config(self) -> dict[str, Any]:
         return {

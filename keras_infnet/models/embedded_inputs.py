@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
@@ -26,6 +25,7 @@ class EmbeddedInputs:
         own_dim: Width of each task's own embeddings; 0: there are none.
         event_rows: Whether `event_rows` is read; tokens of events need it only for large tables.
         dtype: Dtype policy of the layers.
+        any_length: Whether the history may come shorter, without its oldest positions.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class EmbeddedInputs:
         own_dim: int = 0,
         event_rows: bool = False,
         dtype: Any = None,
+        any_length: bool = False,
     ) -> None:
         schema.require_fitted()
         self.schema, self.dim, self.stddev, self.dtype = schema, dim, stddev, dtype
         self.own_dim = own_dim
-        packed = schema.packed_inputs().items()
-        self.inputs = {name: keras.Input(shape, dtype=d, name=name) for name, (shape, d) in packed}
+        self.inputs = _inputs(schema, any_length)
         width = dim + own_dim * len(schema.tasks)
         embedding = _tables(schema, width, stddev, dtype)
         self._columns = slice(0, dim) if own_dim else slice(None)
@@ -81,9 +81,9 @@ class EmbeddedInputs:
         parts = []
         for name, rows in self._rows.items():
             if name.startswith("embedded_events"):
-                length, fields = rows.shape[1:3]
                 rows = rows[:, :, :, self._columns]
-                parts.append(ops.reshape(rows, (-1, length, fields * self.dim)))
+                width = rows.shape[2] * self.dim
+                parts.append(keras.layers.Reshape((rows.shape[1] or -1, width))(rows))
         return parts
 
     @property
@@ -104,6 +104,15 @@ class EmbeddedInputs:
         view = copy.copy(self)
         view.inputs, view._rows = _placeholders(self.inputs), _placeholders(self._rows)
         return view
+
+
+def _inputs(schema: FeatureSchema, any_length: bool) -> dict[str, Any]:
+    shapes = schema.packed_inputs()
+    histories = [n for s in schema.sequences for n in (s.name, f"{s.name}_age") if n in shapes]
+    for name in histories if any_length else ():
+        shape, dtype = shapes[name]
+        shapes[name] = (None, *shape[1:]), dtype
+    return {name: keras.Input(shape, dtype=d, name=name) for name, (shape, d) in shapes.items()}
 
 
 def _tables(schema: FeatureSchema, dim: int, stddev: float, dtype: Any) -> FusedEmbedding | None:

@@ -8,7 +8,7 @@ import keras
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.infnet_graph import check_infnet, infnet_network
+from keras_infnet.models.infnet_graph import check_infnet, infnet_network, takes_any_length
 from keras_infnet.models.members import member_outputs, network_of, read_tensors
 from keras_infnet.models.ranking_model import RankingModel, constructor_arguments
 
@@ -147,8 +147,9 @@ class INFNet(RankingModel):
     ) -> None:
         hyperparameters = constructor_arguments(INFNet, locals())
         check_infnet(hyperparameters)
+        any_length = takes_any_length(schema, hyperparameters)
         embedded = EmbeddedInputs(
-            schema, dim, embedding_stddev, own_dim, event_rows=own_dim > 0, dtype=dtype
+            schema, dim, embedding_stddev, own_dim, own_dim > 0, dtype, any_length
         )
         states: list[list[dict[str, Any]]] = []
 

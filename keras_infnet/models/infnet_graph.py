@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.infnet_block import INFNetBlock
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.infnet_own import own_representations
@@ -25,6 +26,15 @@ def check_infnet(given: Mapping[str, Any]) -> None:
         )
     if not given["read_proxies"]:
         _check_heads_without_proxies(given)
+
+
+def takes_any_length(schema: FeatureSchema, given: Mapping[str, Any]) -> bool:
+    """Whether the history may come shorter than `max_length`, as in batches of short histories."""
+    one = (
+        len(schema.sequences) == 1 and schema.sequences[0].ages and "age" in given["event_context"]
+    )
+    fixed = ("all_to_all", "num_recent_proxies", "num_encoder_layers")
+    return one and not any(given[name] for name in fixed)
 
 
 def _check_heads_without_proxies(given: Mapping[str, Any]) -> None:

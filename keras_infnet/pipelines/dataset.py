@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.buckets import AGE_EDGES
 from keras_infnet.features.columns import require_rows
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.events import has_list_columns
 from keras_infnet.features.labels import read_labels
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.pipelines.histories import NO_TIME, Histories
+from keras_infnet.pipelines.shard_layout import MANIFEST
+from keras_infnet.pipelines.windows import gather_windows
 
 Rows = pd.DataFrame | str | Path | Sequence[str | Path]
 
@@ -98,6 +99,10 @@ def read_rows(rows: Rows) -> pd.DataFrame:
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing or not paths:
         raise ValueError(f"make_dataset: no Parquet file or folder {missing or 'was given'}.")
+    if any((Path(path) / MANIFEST).exists() for path in paths):
+        raise ValueError(
+            f"make_dataset: {paths[0]} was written by `prepare`; use `stream_dataset` to read it."
+        )
     return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
 
@@ -147,25 +152,8 @@ def _window_gather(schema: FeatureSchema, name: str, histories: Histories) -> An
     """Function from `(batch, [start, end, time])` to the packed history."""
     import tensorflow as tf
 
-    sequence, events = schema.sequence(name), histories.events[name]
+    events = histories.events[name]
     # One more row, so that a history without any event can be gathered too.
     columns = tf.constant(np.pad(events.columns, ((0, 1), (0, 0))))
     times = tf.constant(np.append(events.times, NO_TIME))
-    timed = schema.time_key is not None
-
-    def gather(window: Any) -> dict[str, Any]:
-        starts, ends, row_times = window[:, :1], window[:, 1:2], window[:, 2:]
-        index = ends - sequence.max_length + tf.range(sequence.max_length, dtype="int64")
-        inside = index >= starts
-        index = tf.where(inside, index, 0)
-        packed = tf.gather(columns, index) * tf.cast(inside, "int32")[..., None]
-        if not sequence.ages:
-            return {name: packed}
-        event_times = tf.gather(times, index)
-        known = inside & (event_times != NO_TIME) & timed
-        seconds = (row_times - tf.where(known, event_times, 0)) // 1000
-        bucket = tf.searchsorted(tf.constant(AGE_EDGES), tf.reshape(seconds, [-1]), side="right")
-        ages = tf.where(known, tf.reshape(bucket, tf.shape(index)), 0)
-        return {name: packed, f"{name}_age": ages}
-
-    return gather
+    return lambda window: gather_windows(schema, name, columns, times, window)

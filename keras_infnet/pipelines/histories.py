@@ -116,9 +116,9 @@ class Histories:
             ValueError: A column is missing, or `freeze_at` is no time.
         """
         events = self.events[self.schema.sequence(name).name]
-        users, times = self._codes(frame), self._times(frame)
-        cut = _freeze(times, users, freeze_at, self.schema.time_key)
-        ends = _count_before(events.users, events.times, users, cut)
+        users, times = self.user_codes(frame), self._times(frame)
+        cut = frozen_times(times, users, freeze_at, self.schema.time_key)
+        ends = count_before(events.users, events.times, users, cut)
         first = np.searchsorted(events.users, users)
         return np.maximum(first, ends - self.schema.sequence(name).max_length), ends, times
 
@@ -161,7 +161,7 @@ class Histories:
             keep = _where(sequence, frame)
             frame, times = frame[keep], times[keep]
             columns = self.encoder.encode_events(sequence.name, frame, may_lack)
-            parts.append((columns, self._codes(frame), times, _raw_events(sequence, frame)))
+            parts.append((columns, self.user_codes(frame), times, _raw_events(sequence, frame)))
         columns, users, times = (np.concatenate([p[i] for p in parts]) for i in range(3))
         order = np.lexsort((times, users))
         order = order[columns[order, 0] != 0]
@@ -194,8 +194,8 @@ class Histories:
             )
         return pd.Index(users)
 
-    def _codes(self, frame: pd.DataFrame) -> np.ndarray:
-        """Codes of users; -1, which has no event, for a user that no event has."""
+    def user_codes(self, frame: pd.DataFrame) -> np.ndarray:
+        """Codes of users, as in `EventArrays`; -1, which has no event, for an unknown user."""
         return self._user_codes.get_indexer(self._users(frame)).astype("int64")
 
     def _times(self, frame: pd.DataFrame) -> np.ndarray:
@@ -245,9 +245,10 @@ def _where(sequence: SequenceFeature, frame: pd.DataFrame) -> np.ndarray:
     return raw.actions(raw.column(frame, sequence.where, label), label) == 1
 
 
-def _freeze(
+def frozen_times(
     times: np.ndarray, users: np.ndarray, freeze_at: int | str | None, time_key: str | None
 ) -> np.ndarray:
+    """Times before which events enter a history, where it is frozen."""
     if freeze_at is None:
         return times
     if freeze_at == "first_row":
@@ -261,7 +262,7 @@ def _freeze(
     return np.minimum(times, freeze_at)
 
 
-def _count_before(
+def count_before(
     event_users: np.ndarray, event_times: np.ndarray, users: np.ndarray, times: np.ndarray
 ) -> np.ndarray:
     """For each (user, time), how many sorted events lie before it; equal times do not."""

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet.datasets.csv_table import count_csv_rows, read_csv_table
+from keras_infnet.datasets.csv_table import count_csv_rows, read_csv_chunks, read_csv_table
 
 COLUMNS = {"id": "int32", "flag": "flag", "year": "int16?", "size": "float32", "name": "str"}
 GOOD = 'id,flag,year,size,name,more\n1,0,2020,1.5,"a,b",x\n2,1,,,,\n3,1,2021.0,-2,c,y\n'
@@ -38,6 +38,29 @@ def test_equals_pandas_on_many_rows(tmp_path):
     found = read_csv_table(tmp_path / "table.csv", {"id": "int32", "flag": "flag"})
     pd.testing.assert_frame_equal(found.astype("int64"), pd.read_csv(tmp_path / "table.csv"))
     assert count_csv_rows(tmp_path / "table.csv") == 5000
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 5000])
+def test_chunks_below_one_another_are_the_table(tmp_path, chunk_rows):
+    text = GOOD + "".join(f"{i},1,,2.5,n{i},x\n" for i in range(4, 60))
+    path = write(tmp_path, text)
+    chunks = list(read_csv_chunks(path, chunk_rows, COLUMNS, {"more": "str"}))
+    assert [len(c) for c in chunks[:-1]] == [chunk_rows] * (len(chunks) - 1)
+    whole = read_csv_table(path, COLUMNS, {"more": "str"})
+    pd.testing.assert_frame_equal(pd.concat(chunks), whole)
+
+
+def test_errors_in_later_chunks_name_the_line(tmp_path):
+    path = write(tmp_path, GOOD + "4,1,,,,\n5,7,,,,\n")
+    with pytest.raises(ValueError, match="line 6: column `flag` is 7; expected 0 or 1"):
+        list(read_csv_chunks(path, 2, COLUMNS))
+    path = write(tmp_path, GOOD + "4,1,2020.5,,,\n")
+    with pytest.raises(ValueError, match="line 5: column `year` is 2020.5"):
+        list(read_csv_chunks(path, 3, COLUMNS))
+    path = write(tmp_path, GOOD + "4,1\n")
+    with pytest.raises(ValueError, match="line 5: 2 fields; expected 6"):
+        list(read_csv_chunks(path, 2, COLUMNS))
+    assert list(read_csv_chunks(write(tmp_path, GOOD.splitlines()[0] + "\n"), 2, COLUMNS)) == []
 
 
 def test_optional_columns_are_read_where_they_are(tmp_path):

@@ -47,6 +47,17 @@ def test_frame_is_the_merge_of_all_files(tmp_path, variant, inside):
     assert f"KuaiRand {variant}" in data.describe()
 
 
+@pytest.mark.parametrize("statistics", [False, True])
+def test_pieces_are_the_frame(tmp_path, statistics):
+    write_kuairand(tmp_path)
+    write_statistics(tmp_path)
+    data = KuaiRand(tmp_path, statistics=statistics)
+    pieces, whole = list(data.frames(chunk_rows=3)), data.frame()
+    assert max(map(len, pieces)) == 3 and len(pieces) > 2
+    assert_same_values(pd.concat(pieces), whole)
+    assert pieces[0].columns.tolist() == whole.columns.tolist()
+
+
 def test_parts_are_read_in_the_order_of_their_numbers(tmp_path):
     days = {f"{LATE}_part10": [25], f"{LATE}_part2": [24], f"{EARLY}_part1": [9]}
     write_kuairand(tmp_path, "27k", {name: log_rows(d) for name, d in days.items()})

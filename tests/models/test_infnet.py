@@ -174,6 +174,68 @@ def test_attention_of_all_to_all_is_that_of_fields_and_events():
     np.testing.assert_allclose(np.sum(maps["fields"]["sequence_proxies"], -1), 1, atol=1e-6)
 
 
+def without_oldest(x, number):
+    """Histories without their oldest positions; and at full length, with these cleared."""
+    cleared = {name: a.copy() for name, a in x.items()}
+    for name in ("exposures", "exposures_age"):
+        cleared[name][:, :number] = 0
+    cut = {n: a[:, number:] if n.startswith("exposures") else a for n, a in cleared.items()}
+    return cut, cleared
+
+
+@pytest.mark.parametrize("form", ["form_b", "form_b_deep", "paper_v1", "paper_v2"])
+def test_a_history_may_come_without_its_oldest_positions(form):
+    if form == "paper_v1":
+        model, schema = make("form_b", "exposures")
+        model = tiny.randomise(INFNet.paper_v1(schema, dim=8, event_context=("age",)), scale=0.4)
+    else:
+        model, schema = make(form, "exposures")
+    for number in (1, 5, 7):
+        cut, cleared = without_oldest(tiny.inputs(schema), number)
+        expected, outputs = tiny.predict(model, cleared), model.predict_on_batch(cut)
+        for task in schema.task_names:
+            np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
+
+
+def test_a_history_longer_than_its_positions_is_an_error():
+    model, schema = make("form_b", "exposures")
+    x = tiny.inputs(schema)
+    long = {n: np.concatenate([a, a], 1) if n.startswith("exposures") else a for n, a in x.items()}
+    with pytest.raises(ValueError, match="a history of 16 positions; expected at most 8"):
+        model(long)
+
+
+def test_training_on_cut_histories_is_training_on_whole_ones():
+    import tensorflow as tf
+
+    schema = tiny.schema("exposures")
+    batches = [
+        without_oldest(tiny.inputs(schema, seed=i), number) for i, number in enumerate((5, 2, 5))
+    ]
+    y, w = tiny.labels(schema)
+    trained = []
+    for part in (0, 1):
+        data = [(pair[part], y, w) for pair in batches]
+        model = tiny.randomise(INFNet(schema, dim=8, head_dim=6), scale=0.4)
+        model.compile(keras.optimizers.SGD(0.1), weighted_metrics=[])
+        signature = tf.nest.map_structure(
+            lambda *a: tf.TensorSpec(
+                [
+                    d if len({b.shape[i] for b in a}) == 1 else None
+                    for i, d in enumerate(a[0].shape)
+                ],
+                a[0].dtype,
+            ),
+            *data,
+        )
+        stream = tf.data.Dataset.from_generator(lambda d=data: iter(d), output_signature=signature)
+        stream = stream.apply(tf.data.experimental.assert_cardinality(len(data)))
+        model.fit(stream, verbose=0, shuffle=False)
+        trained.append(by_path(model))
+    for (path, cut), whole in zip(trained[0].items(), trained[1].values(), strict=True):
+        np.testing.assert_allclose(cut, whole, atol=1e-5, err_msg=path)
+
+
 @pytest.mark.parametrize("form", ["no_task_tokens", "no_shared_tokens", "all_to_all"])
 def test_a_saved_model_has_the_same_arguments_and_outputs(form, tmp_path):
     (build, arguments), schema = FORMS[form], tiny.schema()

@@ -1,0 +1,158 @@
+"""The input pipeline alone: preparation, streamed and in-memory rows a second, and peak memory.
+
+Run `python benchmarks/pipeline.py [--rows 1000000] [--out pipeline.json]`. Each stage runs in a
+process of its own, whose peak memory is its own.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BATCH = 512
+
+
+def main() -> None:
+    """Runs the stages one after the other and prints the table."""
+    args = parse_arguments()
+    if args.stage:
+        print(json.dumps(STAGES[args.stage](args)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        args.folder = args.folder or Path(temporary)
+        records = [run_stage(stage, args) for stage in args.stages]
+    print(f"\n{args.rows:,} rows, seed {args.seed}, batch {BATCH}, {platform.machine()}\n")
+    print("| stage | rows | seconds | rows a second | peak memory (GB) |")
+    print("|---|---|---|---|---|")
+    for r in records:
+        numbers = f"{r['rows']:,} | {r['seconds']:.1f} | {r['rows'] / r['seconds']:,.0f}"
+        print(f"| {r['stage']} | {numbers} | {r['peak_gb']:.2f} |")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(records, indent=1))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Arguments of the run, and the stage where this is a process for one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, help="default: one for each 100 rows")
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train-rows", type=int, default=200_000, help="rows that are trained on")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--folder", type=Path, help="keeps the log and the prepared folder here")
+    parser.add_argument("--out", type=Path, help="write the records as JSON")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.users = args.users or max(100, args.rows // 100)
+    return args
+
+
+def run_stage(stage: str, args: argparse.Namespace) -> dict[str, object]:
+    """The record of a stage, run in a process of its own."""
+    print(f"{stage} ...", flush=True)
+    command = [sys.executable, __file__, "--stage", stage, "--folder", str(args.folder)]
+    for name in ("rows", "users", "items", "seed", "train_rows"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return {"stage": stage, **json.loads(child.stdout.splitlines()[-1])}
+
+
+def record(rows: int, start: float) -> dict[str, object]:
+    """Rows, seconds since `start` and this process's peak memory."""
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"rows": rows, "seconds": seconds, "peak_gb": peak}
+
+
+def simulate(args: argparse.Namespace) -> dict[str, object]:
+    """Writes a log, unless an earlier run did."""
+    import keras_infnet as kn
+
+    start = time.perf_counter()
+    if not (args.folder / "log").exists():
+        kn.simulate(args.folder / "log", args.rows, args.users, args.items, args.seed)
+    return record(args.rows, start)
+
+
+def prepare(args: argparse.Namespace) -> dict[str, object]:
+    """Encodes the log to shards."""
+    import keras_infnet as kn
+
+    data, start = kn.KuaiRand(args.folder / "log"), time.perf_counter()
+    partitions = max(1, args.rows // 500_000)
+    out = args.folder / "prepared"
+    kn.prepare(data.schema(), data.frames(), out, partitions=partitions, overwrite=True)
+    return record(args.rows, start)
+
+
+def stream(args: argparse.Namespace) -> dict[str, object]:
+    """Reads one shuffled epoch of shards."""
+    return count_rows(streamed(args), args)
+
+
+def memory(args: argparse.Namespace) -> dict[str, object]:
+    """Encodes the whole log in memory; only the shuffled epoch is timed."""
+    import keras_infnet as kn
+
+    encoder, data = load_encoder(args), kn.KuaiRand(args.folder / "log")
+    frame = data.frame()
+    histories = kn.Histories(encoder, frame)
+    options = {"batch_size": BATCH, "shuffle": True}
+    return count_rows(kn.make_dataset(encoder, frame, histories, **options), args)
+
+
+def train(args: argparse.Namespace) -> dict[str, object]:
+    """Trains INFNet on streamed shards; the first steps, which compile, are not timed."""
+    import keras_infnet as kn
+
+    model = kn.INFNet(load_encoder(args).schema)
+    model.compile("adam", weighted_metrics=[])
+    data, steps = streamed(args).repeat(), max(1, args.train_rows // BATCH)
+    model.fit(data.take(3), verbose=0, shuffle=False)
+    start = time.perf_counter()
+    model.fit(data.take(steps), verbose=2, shuffle=False)
+    return record(steps * BATCH, start)
+
+
+def load_encoder(args: argparse.Namespace) -> object:
+    """The encoder of the prepared folder."""
+    import keras_infnet as kn
+
+    return kn.FeatureEncoder.load(args.folder / "prepared" / "encoder")
+
+
+def streamed(args: argparse.Namespace) -> object:
+    """The shards as a shuffled dataset of whole batches."""
+    import keras_infnet as kn
+
+    options = {"batch_size": BATCH, "shuffle": True, "drop_remainder": True}
+    return kn.stream_dataset(load_encoder(args), args.folder / "prepared", **options)
+
+
+def count_rows(dataset: object, args: argparse.Namespace) -> dict[str, object]:
+    """Time of an epoch, without what comes before its first batch."""
+    batches = iter(dataset)
+    next(batches)
+    start = time.perf_counter()
+    rows = BATCH * sum(1 for _ in itertools.islice(batches, args.rows // BATCH))
+    return record(rows, start)
+
+
+STAGES = {
+    "simulate": simulate,
+    "prepare": prepare,
+    "stream": stream,
+    "memory": memory,
+    "train": train,
+}
+
+if __name__ == "__main__":
+    main()

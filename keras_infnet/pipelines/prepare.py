@@ -1,0 +1,242 @@
+"""Logs of any size to a folder of encoded Parquet shards, in bounded memory."""
+
+import contextlib
+import importlib.metadata
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.features.encoder_fit import EncoderCounts
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.pipelines.prepare_plan import PreparePlan, open_work_folder, publish
+from keras_infnet.pipelines.progress import Progress
+from keras_infnet.pipelines.row_source import (
+    RowSource,
+    WantedColumns,
+    count_rows,
+    list_files,
+    read_chunks,
+    to_frame,
+)
+from keras_infnet.pipelines.shard_layout import ENCODER, FORMAT, MANIFEST, SHARDS, shard_file
+from keras_infnet.pipelines.shard_writer import ShardWriter
+from keras_infnet.pipelines.spool import Spool
+from keras_infnet.pipelines.whole_files import read_json, write_json
+
+_ROWS_OF_A_PARTITION = 500_000
+# Of an iterator, whose length is not known.
+_PARTITIONS_OF_UNKNOWN = 64
+_SPOOL, _SPOOLED = "spool", "spooled.json"
+
+
+def prepare(
+    schema: FeatureSchema | FeatureEncoder,
+    rows: RowSource,
+    out: str | Path,
+    *,
+    earlier: Mapping[str, RowSource] | None = None,
+    splits: Mapping[str, int | None] | None = None,
+    split_by: str | None = None,
+    keep: Sequence[str] = (),
+    partitions: int | None = None,
+    chunk_rows: int = 500_000,
+    block_rows: int = 16_384,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> FeatureEncoder:
+    """Encodes a log that need not fit in memory, once; `stream_dataset` then reads it.
+
+    First the rows are read in chunks, counted for the encoder and written to disk by user; then one
+    partition of users after the other is encoded, its events sorted by (user, time), and written.
+    Encoder, ids and histories are those of `FeatureEncoder.fit`, `Histories` and `make_dataset`.
+
+    Memory is that of a chunk, of a partition and of the distinct values of each field (numbers
+    included: edges are exact quantiles). The disk holds the rows a second time until the end. A run
+    that was stopped goes on where it was when it is called again with the same arguments, and `out`
+    appears only when all is finished.
+
+    Args:
+        schema: A schema, or a fitted encoder, which is used as it is.
+        rows: The log: a frame, an iterable of frames, or Parquet and CSV files (a folder, a glob, a
+            list). Of files only the columns that are needed are read.
+        out: Folder to make. Its Parquet files `rows/{split}/*.parquet` are encoded rows with
+            `row`, their number in the log, and `raw/{column}`.
+        earlier: Events from before the log by history name, as in `Histories`; they are counted for
+            the encoder too. Defaults to none.
+        splits: Where each split ends, in the order of time: `{"train": 100, "test": None}`. Rows
+            before 100 train, all others test; the encoder learns from the first split alone, and
+            histories reach over all of them. Defaults to one split `train`.
+        split_by: Column of numbers that `splits` are about. Defaults to the schema's `time_key`.
+        keep: Raw columns to carry along, besides the user and the time.
+        partitions: Number of partitions, which is that of the shards; one must fit in memory.
+            Defaults to one for each 500,000 rows, or 64 where the number of rows is not known.
+        chunk_rows: Rows of a chunk.
+        block_rows: Rows of a block, the least that is read at once, in whole users.
+        overwrite: Whether an earlier prepared folder, or an unfinished one of other arguments, is
+            replaced.
+        verbose: Whether progress is shown.
+
+    Returns:
+        The fitted encoder, which is saved in `out/encoder` too.
+
+    Raises:
+        ValueError: A file can't be read, files differ in columns or types, a column is missing or
+            holds what it must not, an argument is out of range, or an unfinished run had others.
+        FileExistsError: `out` exists, and `overwrite` is not set or it is no prepared folder.
+        OSError: The folder can't be written, or the disk is full; what is finished is kept.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> schema = keras_infnet.FeatureSchema(
+        ...     features=[keras_infnet.CategoricalFeature("video_id", "item", dtype="int")],
+        ...     sequences=[keras_infnet.SequenceFeature("seen", ("video_id",), max_length=3)],
+        ...     tasks=[keras_infnet.Task("click")],
+        ... )
+        >>> log = pd.DataFrame(
+        ...     {"user_id": 1, "time_ms": [10, 20, 30], "video_id": [7, 8, 9], "click": [0, 1, 1]}
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     encoder = keras_infnet.prepare(schema, log, f"{folder}/log", verbose=False)
+        ...     data = keras_infnet.stream_dataset(encoder, f"{folder}/log", batch_size=2)
+        ...     [x["seen"][:, :, 0].tolist() for x, y, weight in data.as_numpy_iterator()]
+        [[[0, 0, 0], [0, 0, 2]], [[0, 2, 3]]]
+    """
+    given = schema if isinstance(schema, FeatureEncoder) else FeatureEncoder(schema)
+    out, sources = Path(out), {"rows": rows, **(earlier or {})}
+    for name in earlier or {}:
+        given.schema.sequence(name)
+    plan = PreparePlan(
+        given.schema,
+        dict(splits or {"train": None}),
+        split_by or given.schema.time_key,
+        tuple(keep),
+        partitions or _number_of_partitions(count_rows(rows)),
+        chunk_rows,
+        block_rows,
+    )
+    work = open_work_folder(out, plan, sources, overwrite)
+    encoder, number = _spool(work, plan, given, sources, verbose)
+    shards = _write_shards(work, plan, encoder, list(earlier or {}), number, verbose)
+    write_json(work / MANIFEST, _manifest(plan, encoder, shards))
+    publish(work, out)
+    shutil.rmtree(out / _SPOOL)
+    return encoder
+
+
+def _number_of_partitions(rows: int | None) -> int:
+    return _PARTITIONS_OF_UNKNOWN if rows is None else max(1, -(-rows // _ROWS_OF_A_PARTITION))
+
+
+def _spool(
+    work: Path,
+    plan: PreparePlan,
+    given: FeatureEncoder,
+    sources: Mapping[str, RowSource],
+    verbose: bool,
+) -> tuple[FeatureEncoder, int]:
+    """Writes the rows by user and learns the encoder; tells it and the number of rows."""
+    done = work / _SPOOL / _SPOOLED
+    # Files were found unchanged; frames can be compared only by reading them again.
+    if done.exists() and all(list_files(rows) for rows in sources.values()):
+        return FeatureEncoder.load(work / ENCODER), read_json(done, "prepare")["rows"]
+    counts = None if given.schema.fitted else EncoderCounts(plan.schema)
+    number, changed = 0, False
+    for name, rows in sources.items():
+        wanted = WantedColumns.of(plan.schema, _more_columns(plan) if name == "rows" else ())
+        progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
+        spool, first = _spool_of(work, plan, name), 0
+        for source, table in read_chunks(rows, wanted, plan.chunk_rows):
+            new = spool.add(table, source)
+            changed |= new
+            with _named(source):
+                frame = to_frame(table, np.arange(first, first + len(table)))
+                _count(counts, plan, name, frame)
+            first += len(table)
+            progress.add(len(table), timed=new)
+        progress.close()
+        changed |= spool.close()
+        number = first if name == "rows" else number
+    if changed:
+        shutil.rmtree(work / SHARDS, ignore_errors=True)
+    if counts is not None:
+        counts.fit(given)
+    given.save(work / ENCODER)
+    write_json(done, {"rows": number})
+    return given, number
+
+
+def _spool_of(work: Path, plan: PreparePlan, name: str) -> Spool:
+    folder = work / _SPOOL / ("rows" if name == "rows" else f"earlier-{name}")
+    return Spool(folder, plan.partitions, plan.schema.user_key)
+
+
+def _more_columns(plan: PreparePlan) -> tuple[str, ...]:
+    ends = any(end is not None for end in plan.splits.values())
+    return (*plan.keep, *([plan.split_by] if ends else []))
+
+
+def _count(counts: EncoderCounts | None, plan: PreparePlan, name: str, frame: Any) -> None:
+    if name == "rows":
+        frame = frame[plan.split_codes(frame) == 0]
+    if counts is None or not len(frame):
+        return
+    counts.add_rows(frame) if name == "rows" else counts.add_events(name, frame)
+
+
+def _write_shards(
+    work: Path,
+    plan: PreparePlan,
+    encoder: FeatureEncoder,
+    earlier: Sequence[str],
+    rows: int,
+    verbose: bool,
+) -> list[dict[str, Any]]:
+    """Writes one shard after the other, but those that an earlier run finished."""
+    writer = ShardWriter(work, encoder, list(plan.splits), plan.keep, plan.block_rows)
+    progress, shards = Progress("prepare: writing shards", "rows", rows, verbose), []
+    for number in range(plan.partitions):
+        shard = f"shard-{number:05d}"
+        if shard_file(work, shard).exists():
+            known = read_json(shard_file(work, shard), "prepare")
+        else:
+            frame = _spool_of(work, plan, "rows").partition(number)
+            if frame.empty:
+                continue
+            events = {name: _spool_of(work, plan, name).partition(number) for name in earlier}
+            with _named(shard):
+                codes = plan.split_codes(frame)
+                known = writer.write(shard, frame, codes, events)
+        shards.append(known)
+        progress.add(known["log_rows"])
+    progress.close()
+    return shards
+
+
+def _manifest(
+    plan: PreparePlan, encoder: FeatureEncoder, shards: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    packages = ("numpy", "pandas", "pyarrow")
+    rows = {split: sum(sum(shard["rows"][split]) for shard in shards) for split in plan.splits}
+    return {
+        "format": FORMAT,
+        **plan.to_dict(),
+        "schema": encoder.schema.fingerprint,
+        "rows": rows,
+        "shards": list(shards),
+        "columns": {name: [list(s), d] for name, (s, d) in encoder.schema.packed_inputs().items()},
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+@contextlib.contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Says in every error where the rows come from."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"prepare: {source}: {error}") from error
