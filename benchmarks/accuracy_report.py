@@ -159,8 +159,8 @@ def _paired_tables(paired: pd.DataFrame, results: pd.DataFrame, tasks: Sequence[
     text = (
         f"### {ABLATED} against the best other model\n\nDifference over the seeds that both have, "
         "± standard error from a bootstrap over users, the same resamples for both. Below "
-        "two standard errors a difference proves nothing; the best of many others is chosen on these same rows. Of log "
-        "loss, less is better."
+        "two standard errors a difference proves nothing; the best of many others is chosen on "
+        "these same rows. Of log loss, less is better."
     )
     mean = paired[(paired["task"] == "mean") & (paired["metric"] == "auc")]
     each = [[row["other"], *_verdict(row)] for row in mean.to_dict("records")]
