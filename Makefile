@@ -49,9 +49,11 @@ $(STAMP):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=path/to/python"; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@# Tests compare with TensorFlow Recommenders. Its dependencies would lay `tensorflow` over
-	@# `tensorflow-cpu`, which serves it as well.
+	@# Tests compare with TensorFlow Recommenders and speak to servers by TensorFlow Serving's
+	@# interfaces. Their dependencies would lay `tensorflow` over `tensorflow-cpu`, which serves
+	@# them as well.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		'tensorflow-recommenders>=0.7.7' 'tf-keras>=2.20'
+		'tensorflow-recommenders>=0.7.7' 'tf-keras>=2.20' \
+		'tensorflow-serving-api>=2.18'
 	@rm -f $(VENV)/installed-*
 	@touch $@
