@@ -11,11 +11,11 @@ PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # These tests give the same result on any backend: they run once.
 ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks \
-	tests/models/test_backends_agree.py tests/metrics/test_auc.py tests/metrics/test_group_codes.py \
-	tests/metrics/test_log_loss.py tests/metrics/test_regression_error.py \
-	tests/metrics/test_task_metrics.py tests/pipelines/test_block_group.py \
-	tests/pipelines/test_epoch_order.py tests/pipelines/test_histories.py \
-	tests/pipelines/test_prepare.py tests/pipelines/test_progress.py tests/pipelines/test_stream.py
+	$(addprefix tests/metrics/test_,auc.py group_codes.py log_loss.py regression_error.py \
+	task_metrics.py) \
+	$(addprefix tests/models/test_,backends_agree.py infnet_switches.py) \
+	$(addprefix tests/pipelines/test_,block_group.py epoch_order.py histories.py prepare.py \
+	progress.py stream.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
