@@ -8,14 +8,14 @@ import tensorflow as tf
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.policy import TaskPolicy
 from keras_infnet.training.recipe import fit_ranker
-from tests.training.tiny_ranker import WITH_XLA, batches_of, tiny_ranker, tiny_rows
+from tests.training.tiny_ranker import batches_of, tiny_ranker, tiny_rows
 
 
 class RowCounter(keras.Model):
     """Its loss is the sum of its rows' weights: a step of SGD(1) takes 1 from each row seen."""
 
     def compile(self, optimizer):
-        super().compile(optimizer, loss=SumOfOutputs(), jit_compile=WITH_XLA)
+        super().compile(optimizer, loss=SumOfOutputs())
 
 
 class SumOfOutputs(keras.losses.Loss):

@@ -4,9 +4,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# A few steps are sooner done by TensorFlow without XLA.
-WITH_XLA = keras.backend.backend() == "jax"
-
 
 @keras.saving.register_keras_serializable(package="tests")
 class TinyRanker(keras.Model):
@@ -18,7 +15,7 @@ class TinyRanker(keras.Model):
             optimizer,
             loss=dict.fromkeys(tasks, "binary_crossentropy"),
             weighted_metrics={task: [keras.metrics.AUC(name="auc")] for task in tasks},
-            **{"jit_compile": WITH_XLA, **kwargs},
+            **kwargs,
         )
 
     def get_compile_config(self):
