@@ -17,6 +17,8 @@ from keras_infnet.datasets.qb_video import QBVideo
 from keras_infnet.datasets.simulate import Simulation, simulate
 from keras_infnet.datasets.simulation_settings import SimulationSettings
 from keras_infnet.datasets.split import Split, split_by_date, split_by_order
+from keras_infnet.explain.explain import explain
+from keras_infnet.explain.explanation import Explanation
 from keras_infnet.explain.task_attention import task_attention
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.feature import (
@@ -103,6 +105,7 @@ __all__ = [
     "ExpertGate",
     "ExpertGroup",
     "ExpertSharesCallback",
+    "Explanation",
     "FM",
     "FeatureEncoder",
     "FeatureSchema",
@@ -153,6 +156,7 @@ __all__ = [
     "WuKong",
     "WuKongLayer",
     "auc",
+    "explain",
     "export_saved_model",
     "fit_ranker",
     "frame_to_request",
