@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from keras_infnet.explain.ordered_index import ordered_index
+
 
 def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of attention with permutation importance.
@@ -11,7 +13,7 @@ def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
     histories: each is a softmax of its own, so their weights don't compare.
 
     Args:
-        attention: Table of `attention_means`, with real task tokens.
+        attention: Table of `InfnetReader.attention`, with real task tokens.
         importance: Table of `permutation_importance`.
 
     Returns:
@@ -37,7 +39,7 @@ def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
                         (of_kind["importance"] > 2 * of_kind["standard_error"]).sum()
                     ),
                 }
-    index = pd.MultiIndex.from_tuples(list(rows), names=("task", "metric", "block", "memory"))
+    index = ordered_index(list(rows), names=("task", "metric", "block", "memory"))
     return pd.DataFrame(list(rows.values()), index)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from keras_infnet.explain.explanation import Explanation
-from keras_infnet.explain.infnet_means import infnet_means
+from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.permutation_importance import permutation_importance
 from keras_infnet.features.columns import column, require_rows
 from keras_infnet.features.encoder import FeatureEncoder
@@ -86,17 +86,19 @@ def explain(
         )
     frame = _with_histories(encoder, frame, histories, freeze_at)
     inputs = encoder.transform(frame)
-    tables = infnet_means(model, inputs) if isinstance(model, INFNet) else {}
+    truth = _truth(encoder, frame, groups) if repeats else {}
+    reader = InfnetReader(model) if isinstance(model, INFNet) else None
+    tables = reader.tables(inputs) if reader else {}
     if repeats:
         tables["baseline"], tables["importance"] = permutation_importance(
             model,
             inputs,
-            _truth(encoder, frame, groups),
+            truth,
             repeats=repeats,
             seed=seed,
             batch_size=batch_size,
         )
-    return Explanation(model, encoder, frame, inputs, tables)
+    return Explanation(model, encoder, frame, inputs, tables, reader)
 
 
 def _truth(

@@ -13,7 +13,7 @@ from keras_infnet.explain.event_plot import plot_events
 from keras_infnet.explain.flow_diagram import plot_flow
 from keras_infnet.explain.flow_table import flow_table
 from keras_infnet.explain.importance_plot import by_task, plot_agreement, plot_importance
-from keras_infnet.explain.infnet_means import attention_means
+from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.request_events import events_of_request, fields_of_request
 from keras_infnet.explain.summary import summary
 from keras_infnet.explain.task_attention import checked_block, rows_of_tasks, why_no_attention
@@ -26,10 +26,9 @@ from keras_infnet.models.ranking_model import RankingModel
 class Explanation:
     """What a model reads on given rows, and what it loses without it; `explain` makes it.
 
-    All means are over the rows. Figures are matplotlib's, from the extra `plots`, and return a
-    `Figure` to show or to save. Of a model with several members each has tokens of its own; real
-    tasks are averaged over members where the text says "of the tasks". `print` shows the baseline,
-    the most important features and the agreement in words.
+    All means are over the rows. Figures are matplotlib's (extra `plots`), to show or to save. Of a
+    model with several members each has tokens of its own; `task_attention`, `agreement` and `flow`
+    average the tasks over members. `print` shows baseline, importance and agreement in words.
 
     Args:
         model: The model.
@@ -37,16 +36,14 @@ class Explanation:
         frame: The rows, with their histories as list columns.
         inputs: Their packed inputs.
         tables: Tables by name; the properties describe them.
+        reader: What reads the attention of single requests; only of an `INFNet`.
 
     Example:
         ```python
         explanation = keras_infnet.explain(model, encoder, rows, histories)
         explanation.task_attention()["fields"].T.nlargest(5, "like")
-        explanation.events(0).nlargest(5, "like")
+        explanation.events(0)["attention"]["like"]
         ```
-
-    Reference:
-        Li et al., INFNet, arXiv:2508.11565v1, Figure 5.
     """
 
     model: RankingModel
@@ -54,6 +51,7 @@ class Explanation:
     frame: pd.DataFrame
     inputs: Mapping[str, np.ndarray]
     tables: Mapping[str, pd.DataFrame]
+    reader: InfnetReader | None = None
 
     def __str__(self) -> str:
         return summary(self)
@@ -165,7 +163,7 @@ class Explanation:
             task and shared task token. Without an event there are no rows.
 
         Raises:
-            ValueError: There is no such row or block, or the schema has no histories.
+            ValueError: No such row or block, or no histories in the schema.
         """
         attention = self._request(row, block, "events")
         if not self.model.schema.sequences:
@@ -223,19 +221,11 @@ class Explanation:
         return plot_importance(*by_task(self.importance, metric), top)
 
     def plot_agreement(self, metric: str | None = None, block: int = -1) -> Any:
-        """Attention of the tasks against importance, a panel each task, a point each field.
-
-        Args:
-            metric: Name of the metric. Defaults to `None`: the first of each task.
-            block: Index of the block. Defaults to `-1`, the last.
-        """
-        found, (tables, metrics) = self.agreement, by_task(self.importance, metric)
-        block = checked_block(self.attention, block)
-        correlations = {
-            task: found["correlation"].get((task, name, block, "fields"), np.nan)
-            for task, name in metrics.items()
-        }
-        return plot_agreement(self.task_attention(block), tables, metrics, correlations)
+        """Attention of the tasks against importance, a panel each task, a point each field."""
+        found = self.agreement["correlation"]
+        found = found.xs(checked_block(self.attention, block), level="block")
+        chosen = by_task(self.importance, metric)
+        return plot_agreement(self.task_attention(block), *chosen, found)
 
     def _table(self, name: str, otherwise: str) -> pd.DataFrame:
         table = self.tables.get(name)
@@ -254,9 +244,7 @@ class Explanation:
         """`task_attention` of one row."""
         self._check_attention(what)
         if not 0 <= row < len(self.frame):
-            raise ValueError(
-                f"Explanation.{what}: row is {row!r}; expected a place from 0 to "
-                f"{len(self.frame) - 1}."
-            )
+            last = len(self.frame) - 1
+            raise ValueError(f"Explanation.{what}: row is {row!r}; expected a place, 0 to {last}.")
         inputs = {name: values[row : row + 1] for name, values in self.inputs.items()}
-        return rows_of_tasks(attention_means(self.model, inputs), block)
+        return rows_of_tasks(self.reader.attention(inputs), block)

@@ -23,7 +23,7 @@ def flow_table(
 
     Args:
         schema: The model's schema.
-        tables: Tables of `infnet_means`.
+        tables: Tables of `InfnetReader.tables`.
         block: Index of the block, from 0.
 
     Returns:

@@ -73,7 +73,7 @@ def plot_agreement(
     attention: pd.DataFrame,
     importance: dict[str, pd.DataFrame],
     metrics: dict[str, str],
-    correlations: dict[str, float],
+    correlations: pd.Series,
 ) -> Any:
     """Attention over fields against their importance, a panel each task.
 
@@ -81,7 +81,7 @@ def plot_agreement(
         attention: Table of `task_attention`.
         importance: Importance by (kind, name), for each task.
         metrics: Metric of each task.
-        correlations: Rank correlation over the fields, for each task.
+        correlations: Rank correlation by (task, metric, memory).
     """
     figure, axes = new_figure(4.2 * len(importance), 3.8, columns=len(importance))
     for axis, (task, table) in zip(axes[0], importance.items(), strict=True):
@@ -99,7 +99,8 @@ def plot_agreement(
         _name_points(axis, weights, losses["importance"])
         axis.axhline(0, color="black", linewidth=0.6)
         axis.locator_params(axis="x", nbins=5)
-        axis.set_title(f"{task}: rank correlation {correlations[task]:+.2f}", fontsize=9)
+        found = correlations.get((task, metrics[task], "fields"), float("nan"))
+        axis.set_title(f"{task}: rank correlation {found:+.2f}", fontsize=9)
         axis.set_ylabel(f"{metrics[task]}: loss when shuffled", fontsize=9)
         axis.set_xlabel("attention, mean weight", fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)

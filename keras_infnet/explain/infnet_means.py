@@ -1,6 +1,6 @@
 """What INFNet does on given rows, averaged over them: attention, gates, proxies, heads."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,12 @@ import pandas as pd
 from keras import ops
 
 from keras_infnet.explain.head_shares import head_columns, head_share_sums
+from keras_infnet.explain.ordered_index import ordered_index
 from keras_infnet.explain.proxy_mixtures import event_weights, field_norm_sums
+from keras_infnet.explain.reading_model import reading_model
 from keras_infnet.explain.token_names import memory_columns, proxy_names, query_names
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.models.members import network_of, read_tensors
+from keras_infnet.models.members import network_of
 
 _BATCH = 512
 _GROUPS = ("tasks", "task_proxies", "candidate_proxy", "field_proxies", "sequence_proxies")
@@ -19,88 +21,77 @@ _GROUPS = ("tasks", "task_proxies", "candidate_proxy", "field_proxies", "sequenc
 Means = dict[tuple, np.ndarray]
 
 
-def attention_means(model: INFNet, inputs: Mapping[str, Any]) -> pd.DataFrame:
-    """Attention of each token in each block, averaged over heads and rows.
+class InfnetReader:
+    """Reads what an INFNet does on rows; it is compiled once, and reads any number of times.
 
     Args:
         model: The model.
-        inputs: Packed inputs of the rows.
-
-    Returns:
-        Index `(member, block, group, token)`, columns of `memory_columns`; NaN where a group does
-        not read a memory. Without heterogeneous flow it is empty.
     """
-    return _attention_table(model, _means(model, inputs, ("attention",)))
 
+    def __init__(self, model: INFNet) -> None:
+        self.model = model
+        members = range(model.hyperparameters["members"])
+        self._readings = [reading_model(model, member) for member in members]
 
-def infnet_means(model: INFNet, inputs: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """Tables by name: `attention`, `gates`, `field_proxies`, `sequence_proxies` and `heads`.
+    def attention(self, inputs: Mapping[str, Any]) -> pd.DataFrame:
+        """Attention of each token in each block, averaged over heads and rows.
 
-    Args:
-        model: The model.
-        inputs: Packed inputs of the rows.
+        Args:
+            inputs: Packed inputs of the rows.
 
-    Returns:
-        The tables that `Explanation` describes; one is empty where the model has no such part.
-    """
-    means = _means(model, inputs, ("attention", "gates", "proxies", "heads"))
-    fields, names = list(model.schema.field_names), proxy_names(model)["field_proxies"]
-    norms = _table(means, "proxies", ("member", "proxy"), fields, names)
-    heads = pd.MultiIndex.from_tuples(head_columns(model), names=("group", "token"))
-    return {
-        "attention": _attention_table(model, means),
-        "gates": _table(means, "gates", ("member", "block", "tokens")),
-        "field_proxies": norms.div(norms.sum(axis=1), axis=0),
-        "sequence_proxies": event_weights(model, inputs, _BATCH),
-        "heads": _table(means, "heads", ("member", "task"), heads),
-    }
+        Returns:
+            Index `(member, block, group, token)`, columns of `memory_columns`; NaN where a group
+            does not read a memory. Without heterogeneous flow it is empty.
+        """
+        return _attention_table(self.model, self._means(inputs))
 
+    def tables(self, inputs: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+        """Tables by name: `attention`, `gates`, `field_proxies`, `sequence_proxies` and `heads`.
 
-def _means(model: INFNet, inputs: Mapping[str, Any], wanted: Collection[str]) -> Means:
-    """Means over the rows by (what, member, ...)."""
-    total: Means = {}
-    rows = len(next(iter(inputs.values())))
-    for start in range(0, rows, _BATCH):
-        part = {name: values[start : start + _BATCH] for name, values in inputs.items()}
-        for member in range(model.hyperparameters["members"]):
-            for key, summed in _member_sums(model, part, member, wanted):
-                total[key] = total.get(key, 0) + summed
-    return {key: summed / rows for key, summed in total.items()}
+        Args:
+            inputs: Packed inputs of the rows.
 
+        Returns:
+            The tables that `Explanation` describes; one is empty where the model has no such part.
+        """
+        model, means = self.model, self._means(inputs)
+        fields, names = list(model.schema.field_names), proxy_names(model)["field_proxies"]
+        norms = _table(means, "proxies", ("member", "proxy"), fields, names)
+        heads = pd.MultiIndex.from_tuples(head_columns(model), names=("group", "token"))
+        return {
+            "attention": _attention_table(model, means),
+            "gates": _table(means, "gates", ("member", "block", "tokens")),
+            "field_proxies": norms.div(norms.sum(axis=1), axis=0),
+            "sequence_proxies": event_weights(model, inputs, _BATCH),
+            "heads": _table(means, "heads", ("member", "task"), heads),
+        }
 
-def _member_sums(
-    model: INFNet, inputs: Mapping[str, Any], member: int, wanted: Collection[str]
-) -> Iterator[tuple[tuple, np.ndarray]]:
-    """Sums over the rows of a batch, by (what, member, ...)."""
-    layers = {layer.name: layer for layer in network_of(model, member).layers}
-    tensors: dict[str, Any] = {"states": model._block_states[member]}
-    if "proxies" in wanted and "field_proxies" in layers:
-        tensors["fields"] = layers["flat_fields"].input
-    if "heads" in wanted:
-        tensors["heads"] = {t: layers[f"{t}_head"].input for t in model.schema.task_names}
-    values = read_tensors(model, inputs, tensors, member)
-    for i, state in enumerate(values["states"]):
-        block = layers[f"block_{i}"]
-        for memory, groups in block.attention_weights(state).items():
-            for group, weights in groups.items():
-                yield ("attention", member, i, group, memory), as_array(weights).sum(0)
-        for tokens, gates in block.channel_gates(state).items() if "gates" in wanted else ():
-            yield ("gates", member, i, tokens), _gate_sums(tokens, gates, state)
-    if "fields" in values:
-        kernel = as_array(layers["field_proxies"].kernel)
-        yield ("proxies", member), field_norm_sums(as_array(values["fields"]), kernel)
-    for task, x in values.get("heads", {}).items():
-        kernel = as_array(layers[f"{task}_head"].hidden.kernel)
-        yield ("heads", member, task), head_share_sums(model, as_array(x), kernel)
+    def _means(self, inputs: Mapping[str, Any]) -> Means:
+        """Means over the rows by (what, member, ...)."""
+        total: Means = {}
+        rows = len(next(iter(inputs.values())))
+        for start in range(0, rows, _BATCH):
+            part = {name: values[start : start + _BATCH] for name, values in inputs.items()}
+            for member, reading in enumerate(self._readings):
+                for key, summed in self._sums(member, reading.predict_on_batch(part)):
+                    total[key] = total.get(key, 0) + summed
+        return {key: summed / rows for key, summed in total.items()}
 
-
-def _gate_sums(tokens: str, gates: Any, state: Mapping[str, Any]) -> np.ndarray:
-    """Sum over rows of the mean gate of the tokens that are there."""
-    gates = as_array(gates)
-    if gates.shape[1] == 1 or tokens != "history":
-        return gates.mean(1).sum(0)
-    there = as_array(state["history_mask"])[:, :, None]
-    return ((gates * there).sum(1) / np.maximum(there.sum(1), 1)).sum(0)
+    def _sums(self, member: int, values: Mapping[str, Any]) -> Iterator[tuple[tuple, np.ndarray]]:
+        """Sums over the rows of a batch, by (what, member, ...)."""
+        network = network_of(self.model, member)
+        for i, block in values.get("blocks", {}).items():
+            for memory, groups in block["attention"].items():
+                for group, weights in groups.items():
+                    yield ("attention", member, int(i), group, memory), as_array(weights).sum(0)
+            for tokens, gates in block["gates"].items():
+                yield ("gates", member, int(i), tokens), as_array(gates).sum(0)
+        if "fields" in values:
+            kernel = as_array(network.get_layer("field_proxies").kernel)
+            yield ("proxies", member), field_norm_sums(as_array(values["fields"]), kernel)
+        for task, x in values["heads"].items():
+            kernel = as_array(network.get_layer(f"{task}_head").hidden.kernel)
+            yield ("heads", member, task), head_share_sums(self.model, as_array(x), kernel)
 
 
 def _attention_table(model: INFNet, means: Means) -> pd.DataFrame:
@@ -122,7 +113,7 @@ def _attention_table(model: INFNet, means: Means) -> pd.DataFrame:
     levels = ("member", "block", "group", "token")
     return pd.DataFrame(
         values,
-        pd.MultiIndex.from_tuples(index, names=levels) if index else None,
+        ordered_index(index, levels),
         pd.MultiIndex.from_tuples([c for m in memories for c in columns[m]]) if memories else None,
     )
 
@@ -136,7 +127,7 @@ def _table(
         return pd.DataFrame()
     values = np.vstack([means[what, *place] for place in places])
     index = [(*place, row) for place in places for row in rows] if rows else places
-    return pd.DataFrame(values, pd.MultiIndex.from_tuples(index, names=names), columns)
+    return pd.DataFrame(values, ordered_index(index, names), columns)
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from keras_infnet.explain.infnet_means import attention_means
+from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.models.infnet import INFNet
 
 
@@ -44,7 +44,7 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
     reason = why_no_attention(model)
     if reason:
         raise ValueError(f"task_attention: {reason}.")
-    return rows_of_tasks(attention_means(model, inputs), block)
+    return rows_of_tasks(InfnetReader(model).attention(inputs), block)
 
 
 def why_no_attention(model: Any) -> str | None:
@@ -63,7 +63,7 @@ def rows_of_tasks(attention: pd.DataFrame, block: int) -> pd.DataFrame:
     """The table of `task_attention`, from that of all tokens.
 
     Args:
-        attention: Table of `attention_means`.
+        attention: Table of `InfnetReader.attention`.
         block: Index of the block, negative from the last.
 
     Returns:

@@ -35,18 +35,18 @@ class Formula:
 
     schema = SCHEMA
 
-    def predict(self, x, batch_size, verbose):
+    def predict_on_batch(self, x):
         score = np.sin(x["categorical"][:, :5] * [1, 2, 3, 4, 5]).sum(1)
         score += (x["bags"] * x["bag_weights"]).sum(1) / 9 + x["dense"] @ [1, -1, 2, 0, 1]
         score += x["clicked"].sum((1, 2)) / 50 + x["liked"].sum((1, 2)) / 20
         score += (x["clicked_age"] - 9).sum(1) / 9 + x["liked_age"].sum(1) / 9
-        score = score - score.mean()
+        score = score - 3
         return {"click": 1 / (1 + np.exp(-score[:, None])), "stars": score[:, None]}
 
 
 def measures(x):
     """By scikit-learn, and a loop over users."""
-    p = {task: values[:, 0] for task, values in Formula().predict(x, 0, 0).items()}
+    p = {task: values[:, 0] for task, values in Formula().predict_on_batch(x).items()}
     y, w = LABELS["click"], WEIGHTS["click"]
     aucs, counts = [], []
     for user in range(5):
