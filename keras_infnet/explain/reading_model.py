@@ -30,7 +30,7 @@ def reading_model(model: INFNet, member: int) -> keras.Model:
     if "field_proxies" in layers:
         outputs["fields"] = layers["flat_fields"].input
     blocks = {
-        str(i): _BlockReading(layers[f"block_{i}"])(state)
+        str(i): _BlockReading(layers[f"block_{i}"])(_plain(state))
         for i, state in enumerate(model._block_states[member])
         if layers[f"block_{i}"].flow is not None or layers[f"block_{i}"].gates
     }
@@ -40,9 +40,14 @@ def reading_model(model: INFNet, member: int) -> keras.Model:
     if network is not model:
         inputs = model._inputs_struct
         reading = keras.Model(inputs, reading(rows_model(model)(inputs)))
-    # A graph is enough on TensorFlow: XLA would take longer to compile it than it ever runs.
-    reading.compile(jit_compile=keras.backend.backend() == "jax")
+    # JAX compiles a whole sooner than each operation; TensorFlow takes longer to trace than to run.
+    reading.compile(run_eagerly=keras.backend.backend() == "tensorflow")
     return reading
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state in plain dicts: JAX does not look into Keras's tracked ones."""
+    return {n: dict(x) if isinstance(x, Mapping) else x for n, x in state.items()}
 
 
 class _BlockReading(keras.layers.Layer):
@@ -61,6 +66,15 @@ class _BlockReading(keras.layers.Layer):
             "attention": self.block.attention_weights(state),
             "gates": {tokens: _mean_gate(tokens, gate, state) for tokens, gate in gates.items()},
         }
+
+    def compute_output_spec(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        # JAX can't trace lengths that are unknown, as those of histories that may come shorter.
+        return super().compute_output_spec(keras.tree.map_structure(_of_known_length, state))
+
+
+def _of_known_length(tensor: Any) -> keras.KerasTensor:
+    batch, *sizes = tensor.shape
+    return keras.KerasTensor((batch, *(size or 1 for size in sizes)), dtype=tensor.dtype)
 
 
 def _mean_gate(tokens: str, gate: Any, state: Mapping[str, Any]) -> Any:

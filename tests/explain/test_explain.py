@@ -209,6 +209,16 @@ def test_bad_input_is_an_error_that_says_what_to_do(model, encoder, rows, histor
         explain(model, other, rows)
 
 
+def test_a_history_that_may_come_shorter_is_read_too(log):
+    schema = log_schema()
+    schema = FeatureSchema(schema.features[:3], schema.tasks, schema.sequences[1:])
+    encoder = FeatureEncoder(schema).fit(log)
+    model = tiny.randomise(INFNet(encoder.schema, dim=4, head_dim=6))
+    assert model._inputs_struct["liked_age"].shape == (None, None)
+    found = explain(model, encoder, log.head(20), Histories(encoder, log), repeats=0)
+    assert list(found.task_attention()["liked"].columns) == [2, 1, 0]
+
+
 def test_a_schema_without_histories_has_fields_alone(log):
     encoder = FeatureEncoder(FeatureSchema(log_schema().features, log_schema().tasks)).fit(log)
     model = tiny.randomise(INFNet(encoder.schema, dim=4, head_dim=6))
