@@ -19,13 +19,20 @@ import pandas as pd
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.serving.answer_range import answer_range
+from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.export_options import ExportOptions
 
 TOLERANCE = 1e-5
 
 
 def export_saved_model(
-    model: Any, encoder: FeatureEncoder, path: str | Path, verify: pd.DataFrame | None = None
+    model: Any,
+    encoder: FeatureEncoder,
+    path: str | Path,
+    verify: pd.DataFrame | None = None,
+    *,
+    calibration: Calibration | None = None,
 ) -> float | None:
     """Writes a SavedModel of plain TensorFlow ops that any TF Serving runs.
 
@@ -44,13 +51,14 @@ def export_saved_model(
             temporary name and renamed: a failed export leaves nothing.
         verify: Rows with feature columns, and histories as list columns (`Histories.attach`). The
             exported model must answer them as the Keras model does, to 1e-5.
+        calibration: What `fit_calibration` learned; its maps become a part of the graph.
 
     Returns:
         The largest absolute difference on the rows of `verify`, or `None` without them.
 
     Raises:
-        ValueError: The model is of another schema, a feature's name can't be that of an input, or
-            the answers differ.
+        ValueError: The model is of another schema, a feature's name can't be that of an input, a
+            calibrated task is unknown or a regression, or the answers differ.
         FileExistsError: `path` exists.
         OSError: The folder can't be written.
 
@@ -63,7 +71,9 @@ def export_saved_model(
     """
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
-    options = ExportOptions()
+    if calibration is not None:
+        calibration.check_schema(encoder.schema)
+    options = ExportOptions(calibration=calibration and calibration.to_dict())
     path = Path(path)
     if path.exists():
         raise FileExistsError(
@@ -78,19 +88,31 @@ def export_saved_model(
         extra.mkdir()
         text = json.dumps(encoder.schema.to_dict(), indent=1)
         (extra / "schema.json").write_text(text, encoding="utf-8")
-        return None if verify is None else verify_saved_model(temporary, model, encoder, verify)
+        return (
+            None
+            if verify is None
+            else verify_saved_model(temporary, model, encoder, verify, calibration)
+        )
 
 
 def verify_saved_model(
-    path: str | Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame
+    path: str | Path,
+    model: Any,
+    encoder: FeatureEncoder,
+    frame: pd.DataFrame,
+    calibration: Calibration | None = None,
 ) -> float:
     """Compares an exported model with its Keras model on real rows.
+
+    With a calibration, the answer must lie between the calibrated ends of `p - 1e-5` and
+    `p + 1e-5`, widened by 1e-5: a steep map enlarges differences of rounding.
 
     Args:
         path: The SavedModel.
         model: The Keras model.
         encoder: Its encoder.
         frame: Rows with feature columns, and histories as list columns.
+        calibration: What the model was exported with.
 
     Returns:
         The largest absolute difference of an output.
@@ -107,19 +129,21 @@ def verify_saved_model(
     """
     import tensorflow as tf
 
-    expected = model.predict(encoder.transform(frame), verbose=0)
+    predicted = model.predict(encoder.transform(frame), verbose=0)
     request = {k: tf.constant(v) for k, v in frame_to_request(encoder.schema, frame).items()}
     served = tf.saved_model.load(str(path)).signatures["serving_default"](**request)
     largest = 0.0
+    ranges = answer_range(predicted, TOLERANCE, calibration)
     for task in encoder.schema.task_names:
-        difference = np.abs(served[task].numpy() - np.asarray(expected[task]))
-        allowed = TOLERANCE * np.maximum(1, np.abs(np.asarray(expected[task])))
-        if not (difference <= allowed).all():
-            row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)[:, 0]))
+        answer, (low, expected, high) = served[task].numpy(), ranges[task]
+        difference = np.abs(answer - expected)
+        if not ((low <= answer) & (answer <= high)).all():
+            excess = np.maximum(low - answer, answer - high)
+            row = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)[:, 0]))
             raise ValueError(
                 f"verify_saved_model: task `{task}` differs by {difference[row, 0]:.2e} in row "
-                f"{frame.index[row]} (served {served[task].numpy()[row, 0]:.6f}, Keras "
-                f"{np.asarray(expected[task])[row, 0]:.6f}); expected at most {TOLERANCE:g}."
+                f"{frame.index[row]} (served {answer[row, 0]:.6f}, Keras "
+                f"{expected[row, 0]:.6f}); expected at most {TOLERANCE:g}."
             )
         largest = max(largest, float(difference.max()))
     return largest
@@ -136,7 +160,8 @@ def write_saved_model(
     module.model_variables = [variable.value for variable in model.variables]
 
     def serve(**raw: Any) -> dict[str, Any]:
-        return dict(model(module.encoder(raw), training=False))
+        outputs = dict(model(module.encoder(raw), training=False))
+        return Calibration.from_dict(options.calibration or {})(outputs)
 
     specs = {
         name: tf.TensorSpec((None, *shape), dtype, name=name)
