@@ -184,7 +184,7 @@ class Client:
             if name not in outputs:
                 raise RuntimeError(
                     f"Client: {self.url} answered `{signature}` without `{name}`; the served model "
-                    f"has another schema. It gave: {', '.join(outputs)}."
+                    f"has another schema. It gave: {', '.join(sorted(outputs))}."
                 )
         return {name: outputs[name].astype(_dtype(name)) for name in names}
 

@@ -113,6 +113,9 @@ def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) ->
             f"Client: `{name}` has lists of different lengths. Pad them on the right with "
             f"{_PADDING[dtype]!r}, or give a DataFrame."
         ) from error
+    if array.dtype.kind == "U" and not hasattr(values, "dtype"):
+        # A list of strings and numbers would have become strings.
+        array = np.asarray(values, "O")
     if array.size == 0:
         array = array.astype("O" if dtype == "string" else dtype)
     array = _strings(name, array) if dtype == "string" else _numbers(name, array, dtype)
