@@ -10,8 +10,9 @@ import pandas as pd
 
 from keras_infnet.features.schema import FeatureSchema, did_you_mean
 from keras_infnet.serving import client_grpc, client_rest
-from keras_infnet.serving.client_inputs import checked_inputs, fixed_width
+from keras_infnet.serving.client_inputs import checked_inputs
 from keras_infnet.serving.client_signature import check_signature
+from keras_infnet.serving.client_widths import fixed_width
 
 
 class Client:
@@ -32,8 +33,8 @@ class Client:
         model: Name that the server knows the model by.
         version: Version asked for. Defaults to `None`: the newest that the server has loaded.
         timeout: Seconds to wait for an answer.
-        fixed_width: Whether histories and bags are padded to a multiple of the schema's longest,
-            so that a server with batching can put requests together.
+        fixed_width: Whether histories and bags are padded, and cut, to the schema's `max_length`
+            and `max_values`, so that a server with batching can put requests together.
 
     Raises:
         ValueError: The schema can't be read, the URL is of another form, or rows do not fit the

@@ -14,7 +14,8 @@ from keras_infnet.features.requests import owned_request
 from keras_infnet.features.schema import FeatureSchema, did_you_mean
 
 _EXPECTED = {"string": "strings", "int64": "integers", "float32": "numbers"}
-_PADDING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": np.nan}
+# What means "missing", by type.
+PADDING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": np.nan}
 
 
 def checked_inputs(
@@ -67,42 +68,16 @@ def owned_inputs(
     specs = {n: spec for n, spec in schema.raw_inputs().items() if n not in left_out}
     if "user" in owners:
         return specs
-    events = {n for s in schema.sequences for n in specs if n in _history_inputs(schema, s.name)}
+    events = {n for s in schema.sequences for n in specs if n in history_inputs(schema, s.name)}
     return {name: spec for name, spec in specs.items() if name not in events}
 
 
-def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Histories and bags, padded on the right to a multiple of the schema's longest.
-
-    TensorFlow Serving merges requests whose inputs differ in the first dimension alone.
-    """
-    widths: dict[str, list[int]] = {}
-    for f in schema.bags:
-        widths |= {name: [f.max_values] for name in (f.name, f.weights) if name}
-    for s in schema.sequences:
-        bags = {f"{s.name}_{f.name}": [f.max_values] for f in schema.bags}
-        for name in _history_inputs(schema, s.name):
-            widths[name] = [s.max_length, *bags.get(name, [])]
-    padded = dict(inputs)
-    for name in widths.keys() & inputs.keys():
-        values = inputs[name]
-        sizes = zip(values.shape[1:], widths[name], strict=True)
-        room = [(0, 0), *((0, -n % w if n else w) for n, w in sizes)]
-        fill = 0.0 if name in {f.weights for f in schema.bags} else _fill(values)
-        padded[name] = np.pad(values, room, constant_values=fill)
-    return padded
-
-
-def _history_inputs(schema: FeatureSchema, history: str) -> list[str]:
+def history_inputs(schema: FeatureSchema, history: str) -> list[str]:
+    """Names of a history's raw inputs; the first tells whether there is an event."""
     s = schema.sequence(history)
     names = [*s.fields, *s.actions]
     names += ["ratio"] * bool(s.ratio) + ["age_seconds"] * s.ages
     return [f"{history}_{name}" for name in names]
-
-
-def _fill(values: np.ndarray) -> Any:
-    kind = {"O": "string", "i": "int64", "f": "float32"}[values.dtype.kind]
-    return _PADDING[kind]
 
 
 def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) -> np.ndarray:
@@ -111,7 +86,7 @@ def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) ->
     except ValueError as error:
         raise ValueError(
             f"Client: `{name}` has lists of different lengths. Pad them on the right with "
-            f"{_PADDING[dtype]!r}, or give a DataFrame."
+            f"{PADDING[dtype]!r}, or give a DataFrame."
         ) from error
     if array.dtype.kind == "U" and not hasattr(values, "dtype"):
         # A list of strings and numbers would have become strings.

@@ -32,8 +32,10 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def rows(encoder):
-    log = make_log(60, seed=4)
-    return Histories(encoder, log).attach(log).set_index(np.arange(60) * 7)
+    # With histories that are longer than the model's.
+    longer = FeatureEncoder(log_schema(max_length=9)).fit(make_log())
+    log = make_log(150, seed=4)
+    return Histories(longer, log).attach(log.tail(60)).set_index(np.arange(60) * 7)
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +152,9 @@ def test_fixed_widths_change_no_answer(urls, exported, model, encoder, rows):
     client = Client(exported, urls["grpc"], fixed_width=True)
     inputs = client.inputs(rows)
     widths = {"seen_video_id": (5,), "seen_tag": (5, 3), "seen_ratio": (5,), "tag": (3,)}
-    widths |= {"liked_age_seconds": (3,), "word": (2,), "word_weight": (2,)}
-    for name, width in widths.items():
-        assert (
-            inputs[name].shape[1:] > (0,) and not (inputs[name].shape[1:] % np.array(width)).any()
-        )
+    widths |= {"liked_age_seconds": (3,), "word": (2,), "word_weight": (2,), "fans": ()}
+    assert {name: inputs[name].shape for name in widths} == {n: (60, *w) for n, w in widths.items()}
+    assert Client(exported).inputs(rows)["seen_video_id"].shape[1] > 5
     found = client.predict(rows)
     pd.testing.assert_frame_equal(found, answers(model, encoder, rows), atol=1e-5)
     client.close()
