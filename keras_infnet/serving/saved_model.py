@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from os import environ
@@ -19,9 +19,12 @@ import pandas as pd
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.serving.answer_range import answer_range
+from keras_infnet.serving.answers import ask, largest_difference
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.export_options import ExportOptions
+from keras_infnet.serving.rank_check import rank_pairs, rank_request
+from keras_infnet.serving.rank_top_k import check_score
+from keras_infnet.serving.signatures import item_inputs, make_signatures
 
 TOLERANCE = 1e-5
 
@@ -32,14 +35,31 @@ def export_saved_model(
     path: str | Path,
     verify: pd.DataFrame | None = None,
     *,
+    score: Mapping[str, float] | None = None,
+    top_k: int | None = None,
     calibration: Calibration | None = None,
 ) -> float | None:
     """Writes a SavedModel of plain TensorFlow ops that any TF Serving runs.
 
-    Its signature `serving_default` takes the inputs of `schema.raw_inputs()` by name (strings,
-    integers, floats; histories padded anywhere, oldest event first, ages in seconds) and returns
-    one output a task, `(batch, 1)`. Vocabularies are inside the graph. The schema lies beside it,
-    in `assets.extra/schema.json`.
+    Vocabularies are inside the graph. The schema lies beside it, in `assets.extra/schema.json`.
+    Inputs are those of `schema.raw_inputs()` by name (strings, integers, floats; histories padded
+    anywhere, oldest event first, ages in seconds). Unknown values and empty histories are served.
+    Signatures:
+
+    - `serving_default`: a row for each pair of user and candidate, `(batch, ...)`; gives one output
+      a task, `(batch, 1)`.
+    - `rank`: one user and any number of candidates, none included. The item's features have a row
+      for each candidate; all others, and the histories, have one row. Gives one output a task,
+      `(candidates, 1)`. What no candidate changes is computed once.
+    - `rank_top_k`: inputs of `rank`, `exponents (tasks,)`, float32 in the order of the schema's
+      tasks, and `k`, int32 without dimension. Gives the best candidates by `score = prod_i
+      max(output_i, 0)^exponents_i`, best first: `index (k,)`, `score (k,)` and their outputs. `k`
+      above the number of candidates gives all.
+    - `examples`: `examples (batch,)`, serialised `tf.Example`s with the same names, of which any
+      but dense vectors may be left out. Gives what `serving_default` does. In a history's column of
+      bags, feature `{name}_lengths` has the number of values of each event.
+
+    `rank` and `rank_top_k` are left out where no feature of the schema is the item's.
 
     A model trained on JAX is reloaded under TensorFlow in a child process, so that its graph holds
     no JAX program.
@@ -50,15 +70,20 @@ def export_saved_model(
         path: Folder to write, such as `models/ranker/1`. It must not exist. It is written under a
             temporary name and renamed: a failed export leaves nothing.
         verify: Rows with feature columns, and histories as list columns (`Histories.attach`). The
-            exported model must answer them as the Keras model does, to 1e-5.
-        calibration: What `fit_calibration` learned; its maps become a part of the graph.
+            exported model must answer them as the Keras model does, to 1e-5, in `serving_default`
+            and in `rank`.
+        score: Exponents by task that `rank_top_k` sorts by, such as `{"click": 1.0, "like": 2.0}`;
+            others have 0. Defaults to `None`: they are an input.
+        top_k: Number of candidates that `rank_top_k` gives. Defaults to `None`: `k` is an input.
+        calibration: What `fit_calibration` learned; its maps become a part of every signature.
 
     Returns:
         The largest absolute difference on the rows of `verify`, or `None` without them.
 
     Raises:
-        ValueError: The model is of another schema, a feature's name can't be that of an input, a
-            calibrated task is unknown or a regression, or the answers differ.
+        ValueError: The model is of another schema, a name can't be that of an input or output,
+            `score` or `top_k` is out of range, a calibrated task is unknown or a regression, or the
+            answers differ.
         FileExistsError: `path` exists.
         OSError: The folder can't be written.
 
@@ -71,9 +96,11 @@ def export_saved_model(
     """
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
+    check_score(score, top_k, encoder.schema)
     if calibration is not None:
         calibration.check_schema(encoder.schema)
-    options = ExportOptions(calibration=calibration and calibration.to_dict())
+    maps = None if calibration is None else calibration.to_dict()
+    options = ExportOptions(score=score, top_k=top_k, calibration=maps)
     path = Path(path)
     if path.exists():
         raise FileExistsError(
@@ -88,11 +115,9 @@ def export_saved_model(
         extra.mkdir()
         text = json.dumps(encoder.schema.to_dict(), indent=1)
         (extra / "schema.json").write_text(text, encoding="utf-8")
-        return (
-            None
-            if verify is None
-            else verify_saved_model(temporary, model, encoder, verify, calibration)
-        )
+        if verify is None:
+            return None
+        return verify_saved_model(temporary, model, encoder, verify, calibration)
 
 
 def verify_saved_model(
@@ -106,6 +131,9 @@ def verify_saved_model(
 
     With a calibration, the answer must lie between the calibrated ends of `p - 1e-5` and
     `p + 1e-5`, widened by 1e-5: a steep map enlarges differences of rounding.
+
+    `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
+    rows with the items of the first ones.
 
     Args:
         path: The SavedModel.
@@ -129,24 +157,17 @@ def verify_saved_model(
     """
     import tensorflow as tf
 
-    predicted = model.predict(encoder.transform(frame), verbose=0)
-    request = {k: tf.constant(v) for k, v in frame_to_request(encoder.schema, frame).items()}
-    served = tf.saved_model.load(str(path)).signatures["serving_default"](**request)
-    largest = 0.0
-    ranges = answer_range(predicted, TOLERANCE, calibration)
-    for task in encoder.schema.task_names:
-        answer, (low, expected, high) = served[task].numpy(), ranges[task]
-        difference = np.abs(answer - expected)
-        if not ((low <= answer) & (answer <= high)).all():
-            excess = np.maximum(low - answer, answer - high)
-            row = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)[:, 0]))
-            raise ValueError(
-                f"verify_saved_model: task `{task}` differs by {difference[row, 0]:.2e} in row "
-                f"{frame.index[row]} (served {answer[row, 0]:.6f}, Keras "
-                f"{expected[row, 0]:.6f}); expected at most {TOLERANCE:g}."
-            )
-        largest = max(largest, float(difference.max()))
-    return largest
+    signatures = tf.saved_model.load(str(path)).signatures
+    served = ask(signatures["serving_default"], frame_to_request(encoder.schema, frame))
+    largest = largest_difference(served, frame, model, encoder, TOLERANCE, calibration)
+    if "rank" not in signatures:
+        return largest
+    pairs = rank_pairs(encoder.schema, frame)
+    answers = [ask(signatures["rank"], rank_request(encoder.schema, p)) for p in pairs]
+    served = {task: np.concatenate([answer[task] for answer in answers]) for task in served}
+    frame = pd.concat(pairs)
+    ranked = largest_difference(served, frame, model, encoder, TOLERANCE, calibration, " of `rank`")
+    return max(largest, ranked)
 
 
 def write_saved_model(
@@ -159,16 +180,8 @@ def write_saved_model(
     module.encoder = encoder.to_tensorflow()
     module.model_variables = [variable.value for variable in model.variables]
 
-    def serve(**raw: Any) -> dict[str, Any]:
-        outputs = dict(model(module.encoder(raw), training=False))
-        return Calibration.from_dict(options.calibration or {})(outputs)
-
-    specs = {
-        name: tf.TensorSpec((None, *shape), dtype, name=name)
-        for name, (shape, dtype) in encoder.schema.raw_inputs().items()
-    }
-    signature = tf.function(serve, autograph=False).get_concrete_function(**specs)
-    tf.saved_model.save(module, str(path), signatures={"serving_default": signature})
+    signatures = make_signatures(model, module.encoder, encoder.schema, options)
+    tf.saved_model.save(module, str(path), signatures=signatures)
 
 
 def _check_names(schema: FeatureSchema) -> None:
@@ -177,6 +190,14 @@ def _check_names(schema: FeatureSchema) -> None:
         raise ValueError(
             f"export_saved_model: {', '.join(f'`{name}`' for name in bad)} can't be names of "
             "inputs; expected letters, digits and `_`. Rename the features."
+        )
+    taken = {"exponents", "k"} & set(schema.raw_inputs())
+    taken |= {"index", "score"} & set(schema.task_names)
+    if taken and item_inputs(schema):
+        raise ValueError(
+            f"export_saved_model: {', '.join(f'`{name}`' for name in sorted(taken))} can't be "
+            "names of features or tasks: `rank_top_k` has inputs `exponents` and `k`, and outputs "
+            "`index` and `score`. Rename them."
         )
 
 

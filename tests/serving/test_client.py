@@ -55,13 +55,10 @@ def exported(encoder, model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def urls(encoder, exported, tmp_path_factory):
-    from tests.serving.pairwise_ranker import save_with_rank
+def urls(exported):
     from tests.serving.prediction_server import serving
 
-    path = tmp_path_factory.mktemp("served") / "1"
-    save_with_rank(exported, encoder.schema, path)
-    with pytest.MonkeyPatch.context() as patch, serving(path) as urls:
+    with pytest.MonkeyPatch.context() as patch, serving(exported) as urls:
         patch.setenv("no_proxy", "127.0.0.1")
         yield urls
 
