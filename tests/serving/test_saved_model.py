@@ -22,9 +22,14 @@ from keras_infnet import (
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.serving import saved_model
 from keras_infnet.serving.rank_check import rank_request
+from tests import tiny
 from tests.logs import log_schema, make_log
 
-MODELS = {"INFNet": INFNet, "paper_v2": INFNet.paper_v2, "SharedBottom": SharedBottom}
+MODELS = {
+    "INFNet": INFNet,
+    "paper_v2": lambda schema: INFNet.paper_v2(schema, num_blocks=1),
+    "SharedBottom": SharedBottom,
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def rows(encoder):
-    log = make_log(seed=4)
+    log = make_log(rows=64, seed=4)
     return Histories(encoder, log).attach(log)
 
 
@@ -44,6 +49,7 @@ def ranker(encoder, name="INFNet"):
     # Every weight off its start, so that nothing is compared at zero.
     for weight in model.weights:
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    model.compile(**tiny.quick())
     return model
 
 
@@ -161,7 +167,7 @@ def test_a_difference_of_rank_is_an_error_too(exported, encoder, rows, monkeypat
 
 
 def test_a_failed_check_leaves_nothing(encoder, rows, tmp_path, monkeypatch):
-    model = ranker(encoder)
+    model = ranker(encoder, "SharedBottom")
     predict = model.predict
     monkeypatch.setattr(
         model, "predict", lambda *a, **k: {t: p + 0.1 for t, p in predict(*a, **k).items()}
@@ -199,12 +205,12 @@ def test_a_folder_that_can_not_be_written_is_named(exported, encoder, tmp_path):
         export_saved_model(exported[0], encoder, tmp_path / "file" / "models" / "1")
 
 
-def test_a_full_disk_leaves_nothing(exported, encoder, tmp_path):
+def test_a_full_disk_leaves_nothing(encoder, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(OSError, match="1` can't be written: .*Nothing was left there"):
-            export_saved_model(exported[0], encoder, tmp_path / "1")
+            export_saved_model(ranker(encoder, "SharedBottom"), encoder, tmp_path / "1")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []
