@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_infnet.features.buckets import AGE_EDGES
 from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
+from keras_infnet.features.encoder_graph_checks import checked_request
 from keras_infnet.features.feature import RATIO_EDGES, CategoricalFeature, NumericFeature
 
 
@@ -13,7 +14,8 @@ def make_graph_encoder(encoder: Any) -> Any:
     """A `tf.Module`: `module(raw)` encodes tensors named as `schema.raw_inputs()`.
 
     Request histories may be padded anywhere, with what means "missing" in the history's first
-    field; their events come oldest first. Unknown values are served, not refused.
+    field; their events come oldest first. Unknown values are served, not refused: a negative or
+    unheard-of id as out of vocabulary, NaN as missing, a dense value that is no number as 0.
     """
     import tensorflow as tf
 
@@ -36,6 +38,7 @@ def make_graph_encoder(encoder: Any) -> Any:
 
         def __call__(self, raw: dict[str, Any]) -> dict[str, Any]:
             schema, packed = self._schema, {}
+            raw = checked_request(tf, schema, raw)
             if schema.one_valued:
                 ids = [self._ids(f.name, raw[f.name]) for f in schema.one_valued]
                 packed["categorical"] = tf.stack(ids, axis=1)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from os import environ
@@ -19,20 +19,27 @@ import pandas as pd
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.serving.artefacts import write_artefacts
 from keras_infnet.serving.export_options import ExportOptions
 
 TOLERANCE = 1e-5
 
 
 def export_saved_model(
-    model: Any, encoder: FeatureEncoder, path: str | Path, verify: pd.DataFrame | None = None
+    model: Any,
+    encoder: FeatureEncoder,
+    path: str | Path,
+    verify: pd.DataFrame | None = None,
+    *,
+    metrics: Mapping[str, Any] | None = None,
 ) -> float | None:
     """Writes a SavedModel of plain TensorFlow ops that any TF Serving runs.
 
     Its signature `serving_default` takes the inputs of `schema.raw_inputs()` by name (strings,
     integers, floats; histories padded anywhere, oldest event first, ages in seconds) and returns
-    one output a task, `(batch, 1)`. Vocabularies are inside the graph. The schema lies beside it,
-    in `assets.extra/schema.json`.
+    one output a task, `(batch, 1)`. Vocabularies are inside the graph. Beside it, in
+    `assets.extra`, lie `schema.json`, an example request (`request.json` for REST, `request.pb` for
+    gRPC), warm-up requests, `fingerprint.json` and a model card.
 
     A model trained on JAX is reloaded under TensorFlow in a child process, so that its graph holds
     no JAX program.
@@ -44,6 +51,8 @@ def export_saved_model(
             temporary name and renamed: a failed export leaves nothing.
         verify: Rows with feature columns, and histories as list columns (`Histories.attach`). The
             exported model must answer them as the Keras model does, to 1e-5.
+        metrics: What was measured, such as `{"gauc": {"click": 0.66}}`, for the model card.
+            Defaults to `None`.
 
     Returns:
         The largest absolute difference on the rows of `verify`, or `None` without them.
@@ -74,11 +83,12 @@ def export_saved_model(
             write_saved_model(model, encoder, temporary, options)
         else:
             _write_in_child_process(model, encoder, temporary, options)
-        extra = temporary / "assets.extra"
-        extra.mkdir()
-        text = json.dumps(encoder.schema.to_dict(), indent=1)
-        (extra / "schema.json").write_text(text, encoding="utf-8")
-        return None if verify is None else verify_saved_model(temporary, model, encoder, verify)
+        difference = None
+        if verify is not None:
+            difference = verify_saved_model(temporary, model, encoder, verify)
+        name = path.resolve().parent.name
+        write_artefacts(temporary, model, encoder, options, verify, metrics, name, difference)
+        return difference
 
 
 def verify_saved_model(
