@@ -16,9 +16,11 @@ def checked_request(tf: Any, schema: FeatureSchema, raw: Mapping[str, Any]) -> d
             stand for all rows.
 
     Returns:
-        Tensors by name. Running them is an error unless all have the same number of rows, all
-        columns of a history the same number of events, and a bag and its weights the same width.
+        Tensors by name. Running them is an error unless each has its known dimensions, all have the
+        same number of rows, all columns of a history the same number of events, and a bag and its
+        weights the same width.
     """
+    raw = {name: tf.ensure_shape(values, values.shape) for name, values in raw.items()}
     weighted = [f for f in schema.bags if f.weights]
     groups = {f"bag `{f.name}` and its weights": [f.name, f.weights] for f in weighted}
     for sequence in schema.sequences:

@@ -87,7 +87,7 @@ def signature_requests(
         "serving_default": lambda: dict(request),
         "rank": lambda: rank_request(schema, request),
         "rank_top_k": lambda: _top_k_request(schema, request),
-        "examples": lambda: {"examples": tf_examples(request)},
+        "examples": lambda: {"examples": tf_examples(schema, request)},
     }
     made = {name: makers[name]() for name in inputs if name in makers}
     return {name: {k: v for k, v in r.items() if k in inputs[name]} for name, r in made.items()}
@@ -102,9 +102,20 @@ def _top_k_request(
     return {**rank_request(schema, request), "exponents": exponents, "k": k}
 
 
-def tf_examples(request: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Serialised `tf.Example`s, one a row, with the values of each input in order."""
+def tf_examples(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Serialised `tf.Example`s, one a row, with the values of each input in order.
+
+    A history's column of bags has besides, as `{name}_lengths`, how many values each event has.
+    """
     import tensorflow as tf
+
+    shapes = {name: shape for name, (shape, _) in schema.raw_inputs().items()}
+    lengths = {
+        f"{name}_lengths": np.full(values.shape[:2], values.shape[2])
+        for name, values in request.items()
+        if len(shapes[name]) == 2
+    }
+    request = {**request, **lengths}
 
     def feature(values: np.ndarray) -> Any:
         if values.dtype.kind == "f":
