@@ -78,7 +78,9 @@ from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
+from keras_infnet.serving.c_api import run_c_api
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.serving.versions import export_version
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam, LazyAdamW
@@ -154,6 +156,7 @@ __all__ = [
     "WuKongLayer",
     "auc",
     "export_saved_model",
+    "export_version",
     "fit_ranker",
     "frame_to_request",
     "group_auc",
@@ -163,6 +166,7 @@ __all__ = [
     "mean_squared_error",
     "predict_frame",
     "prepare",
+    "run_c_api",
     "set_seeds",
     "simulate",
     "split_by_date",

@@ -70,6 +70,12 @@ def export_saved_model(
         )
         ```
     """
+    if not isinstance(encoder, FeatureEncoder):
+        raise ValueError(
+            f"export_saved_model: encoder is {type(encoder).__name__}; expected the FeatureEncoder "
+            "that the model was trained with (`FeatureEncoder.load`): the graph holds its "
+            "vocabularies."
+        )
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
     options = ExportOptions()
