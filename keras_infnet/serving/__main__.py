@@ -55,6 +55,8 @@ def _check(parsed: argparse.Namespace) -> CheckReport:
         "intra_threads": parsed.intra_threads,
         "inter_threads": parsed.inter_threads,
     }
+    if not parsed.rows.is_file():
+        raise ValueError(f"check: `{parsed.rows}` is no file; expected Parquet or a REST request.")
     if parsed.rows.suffix == ".json":
         if parsed.model is not None:
             raise ValueError("check: Keras is compared with on rows; give --rows a Parquet file.")

@@ -75,6 +75,8 @@ def check_rows(
     """
     schema, signatures = _read_schema(saved_model), read_signatures(saved_model)
     inputs = {name: signature["inputs"] for name, signature in signatures.items()}
+    # A frame that lacks a column is refused before anything is loaded.
+    frame_to_request(schema, frame.iloc[:1])
     python, report = _python_signatures(saved_model), CheckReport()
     with CApiProcess(saved_model, **threads) as process:
         for block in _blocks(frame):

@@ -84,10 +84,12 @@ def _array(name: str, values: Any, dtype: str) -> np.ndarray:
     try:
         if dtype != "string":
             return np.array(values, dtype)
-        array = np.array(_decoded(values))
-        if array.dtype.kind not in "SU" and array.size:
-            raise ValueError(f"found {array.dtype.name} values")
-        return array.astype(object)
+        # Of objects: numpy's own strings lose zero bytes at their ends.
+        array = np.array(_decoded(values), object)
+        strange = {type(v).__name__ for v in array.ravel() if not isinstance(v, str | bytes)}
+        if strange:
+            raise ValueError(f"found {', '.join(sorted(strange))}")
+        return array
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"check: input `{name}`: expected {dtype} values in lists of one length. ({error})"

@@ -9,6 +9,7 @@ import pytest
 from keras_infnet.serving.__main__ import main
 from keras_infnet.serving.check import CheckReport
 from keras_infnet.serving.signature_requests import read_signatures
+from tests.serving.conftest import tiny
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the same graph, whatever trained it"
@@ -48,7 +49,7 @@ def test_a_rest_request_is_checked(ranker, capsys):
 
 
 def test_another_model_differs(ranker, parquet, tmp_path, capsys):
-    other = keras.models.clone_model(ranker.model)
+    other = tiny(ranker.encoder, dim=8, head_dim=8)
     other.set_weights([weight + 0.1 for weight in ranker.model.get_weights()])
     other.save(tmp_path / "model.keras")
     ranker.encoder.save(tmp_path / "encoder")
@@ -110,7 +111,7 @@ def test_other_folders_and_files_are_named(ranker, parquet, tmp_path, capsys):
     shutil.copytree(ranker.path / "assets.extra", tmp_path / "assets.extra")
     assert main(["check", str(tmp_path), "--rows", str(parquet)]) == 1
     assert "holds no saved model; expected a folder that" in capsys.readouterr().err
-    assert "No such file" in run_with(ranker, tmp_path / "none.parquet", capsys)
+    assert "is no file; expected Parquet" in run_with(ranker, tmp_path / "none.parquet", capsys)
     pd.DataFrame({"a": []}).to_parquet(tmp_path / "empty.parquet")
     assert "the frame is empty" in run_with(ranker, tmp_path / "empty.parquet", capsys)
 
