@@ -9,8 +9,9 @@ OUT ?= runs/demo
 # Whole files to a process: what a file trains or exports is made once.
 PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# These folders' tests give the same result on any backend: they run once.
-ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks
+# These tests give the same result on any backend: they run once.
+ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks \
+	tests/pipelines/test_prepare_spark.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
