@@ -6,20 +6,16 @@ The models, their inputs and the way of measuring are those of models.py; the po
     KERAS_BACKEND=jax python benchmarks/gpu.py --lengths 64 1000 --batch 1024 --out gpu.json
 """
 
-import os
 import sys
 
-from models import argument_parser, measurement_of, parse, report
+from models import measurement_of, parse_arguments, report
 
 POLICY = "mixed_bfloat16"
 
 
 def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--backend", choices=["tensorflow", "jax"], help="default: Keras's own")
-    options = parse(parser)
-    if options.backend:
-        os.environ["KERAS_BACKEND"] = options.backend
+    options = parse_arguments(__doc__)
+    # Keras takes the backend when it is imported.
     import keras
 
     card = name_of_gpu(keras.backend.backend())

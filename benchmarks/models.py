@@ -16,34 +16,29 @@ BATCH = 128
 
 
 def main() -> None:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--backend", choices=["tensorflow", "jax"], help="default: Keras's own")
-    options = parse(parser)
-    if options.backend:
-        os.environ["KERAS_BACKEND"] = options.backend
+    options = parse_arguments(__doc__)
     # Keras takes the backend when it is imported.
     from model_speed import Measurement, measure
 
     report(measure(Measurement(**measurement_of(options)), options.lengths), options.out)
 
 
-def argument_parser(text: str) -> argparse.ArgumentParser:
-    """Arguments that all benchmarks of models have."""
+def parse_arguments(text: str) -> argparse.Namespace:
+    """Arguments that all benchmarks of models have; chooses the backend, unless it is imported."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["all"])
+    parser.add_argument("--backend", choices=["tensorflow", "jax"], help="default: Keras's own")
     parser.add_argument("--lengths", type=int, nargs="+", default=[64, 1000])
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="of a model in a round; one is unused")
     parser.add_argument("--rows", type=int, default=20_000, help="of the simulated log")
     parser.add_argument("--out", type=Path, help="JSON file for the records")
-    return parser
-
-
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
     if min(*options.lengths, options.batch, options.rounds, options.steps - 1) < 1:
         parser.error("lengths, batch and rounds must be 1 or more, steps 2 or more")
+    if options.backend:
+        os.environ["KERAS_BACKEND"] = options.backend
     return options
 
 
