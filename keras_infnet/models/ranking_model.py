@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.history_tokens import EVENT_QUANTITIES
@@ -141,7 +142,11 @@ class RankingModel(keras.Model):
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; Keras calls it."""
-        return train_step_by_rows(self, super().train_step, arguments)
+        return logs_of_replica(train_step_by_rows(self, super().train_step, arguments))
+
+    def test_step(self, *arguments: Any) -> Any:
+        """One step of evaluation; Keras calls it."""
+        return logs_of_replica(super().test_step(*arguments))
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""
@@ -153,6 +158,11 @@ class RankingModel(keras.Model):
             return super().make_train_function(force)
         finally:
             self.jit_compile = chosen
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None and self._distribute_strategy is not None:
+            iterator, data_batch = None, first_replica_batch(self, iterator)
+        super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_config(self) -> dict[str, Any]:
         """Schema, hyperparameters, name and dtype."""
