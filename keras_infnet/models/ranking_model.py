@@ -83,6 +83,7 @@ class RankingModel(keras.Model):
             weighted_metrics: Defaults to `None`: `auc`, or `mse` for regression.
             jit_compile: Defaults to `"auto"`: as Keras chooses, but on TensorFlow without a GPU the
                 training step is compiled by XLA too, where it takes a half to a third of the time.
+                Not within a `tf.distribute` strategy, whose steps XLA can't compile.
             **kwargs: Further arguments of `keras.Model.compile`.
         """
         tasks = self._schema.tasks
@@ -151,6 +152,7 @@ class RankingModel(keras.Model):
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""
         chosen = self.jit_compile
+        # XLA's programs reach the variables of one device alone.
         distributed = getattr(self, "_distribute_strategy", None) is not None
         if self._trains_by_xla and not distributed and keras.backend.backend() == "tensorflow":
             self.jit_compile = True

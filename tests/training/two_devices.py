@@ -14,41 +14,63 @@ from keras_infnet import LazyAdam, SparseAdagrad, split_optimizer
 from tests.house.source import ROOT
 from tests.training.row_ranker import ROWS, row_batches, row_ranker
 
-STEPS, BATCH = 6, 8
+STEPS, BATCH, EPOCHS = 5, 8, 2
 OPTIMIZERS = {
     "dense": lambda: keras.optimizers.Adam(0.01),
     "adagrad": lambda: SparseAdagrad(0.1, row_updates_from=0, clipnorm=0.05),
-    "adam": lambda: LazyAdam(0.01, row_updates_from=0, weight_decay=0.1),
-    "split": lambda: split_optimizer(
-        SparseAdagrad(0.1, row_updates_from=0), keras.optimizers.Adagrad(0.1)
+    "split adam": lambda: split_optimizer(
+        LazyAdam(0.01, row_updates_from=0, weight_decay=0.1), keras.optimizers.Adagrad(0.1)
     ),
 }
 DISTRIBUTIONS = {
     "one": lambda: None,
     "parallel": lambda: keras_infnet.data_parallel(2),
     "sharded": lambda: keras_infnet.shard_tables(2, shard_from=ROWS),
-    "sharded in a group": lambda: keras_infnet.shard_tables(2, num_replicas=1, shard_from=0),
-    "small tables": lambda: keras_infnet.shard_tables(2, shard_from=ROWS + 1),
+    "in a group": lambda: keras_infnet.shard_tables(2, num_replicas=1, shard_from=0),
+    "small": lambda: keras_infnet.shard_tables(2, shard_from=ROWS + 1),
 }
 
 
-def child(function, **arguments):
-    """What a function of this module gives in a process with two virtual devices."""
-    command = [sys.executable, "-m", "tests.training.two_devices", function, json.dumps(arguments)]
+def child(runs):
+    """What `seen` gives for each distribution and optimizer, in a process with two devices."""
+    command = [sys.executable, "-m", "tests.training.two_devices", json.dumps(runs)]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {tuple(run): seen for run, seen in zip(runs, found, strict=True)}
 
 
-def rows():
-    """Inputs, labels and weights of all steps below one another."""
-    batches = row_batches(STEPS, BATCH)
-    x = {name: np.concatenate([x[name] for x, _ in batches]) for name in batches[0][0]}
-    y = {"click": np.concatenate([y["click"] for _, y in batches])}
-    weights = np.random.default_rng(3).integers(0, 3, (STEPS * BATCH, 1)).astype("float32")
-    return x, y, {"click": weights}
+def weighted_batches():
+    """Batches of inputs and labels, with the weights of rows in the labels."""
+    batches, rng = row_batches(STEPS, BATCH), np.random.default_rng(3)
+    for _, y in batches:
+        y["weight"] = rng.integers(0, 3, (BATCH, 1)).astype("float32")
+    return batches
+
+
+def seen(distribution, optimizer):
+    """Losses, metrics and weights of a training, and where the variables lie after it."""
+    distribution = DISTRIBUTIONS[distribution]()
+    with contextlib.nullcontext() if distribution is None else distribution.scope():
+        model, losses = row_ranker(), Losses()
+        # Of one device XLA would compile the step on TensorFlow too, which takes long.
+        model.compile(OPTIMIZERS[optimizer](), jit_compile=keras.backend.backend() == "jax")
+        data = _rows(weighted_batches())
+        fitted = model.fit(
+            *data[:2], BATCH, EPOCHS, 0, [losses], shuffle=False, sample_weight=data[2]
+        )
+        found = {
+            "losses": losses.losses,
+            "auc": fitted.history["auc"],
+            "weights": [w.tolist() for w in model.get_weights()],
+        }
+        if keras.backend.backend() == "jax":
+            variables = [*model.variables, *model.optimizer.variables]
+            found["parts"] = {v.path: v.value.addressable_shards[0].data.shape for v in variables}
+            found["step"] = _compiled_step(model, data, distribution)
+        return found
 
 
 class Losses(keras.callbacks.Callback):
@@ -61,53 +83,26 @@ class Losses(keras.callbacks.Callback):
         self.losses.append(float(logs["loss"]))
 
 
-def trained(distributions, optimizers):
-    """Curves, weights and metrics by distribution and optimizer."""
-    return {
-        name: {optimizer: _trained(DISTRIBUTIONS[name](), optimizer) for optimizer in optimizers}
-        for name in distributions
-    }
+def _rows(batches):
+    x = {name: np.concatenate([x[name] for x, _ in batches]) for name in batches[0][0]}
+    y, weights = (np.concatenate([y[name] for _, y in batches]) for name in ("click", "weight"))
+    return x, {"click": y}, {"click": weights}
 
 
-def _trained(distribution, optimizer):
-    (x, y, weights), losses = rows(), Losses()
-    with contextlib.nullcontext() if distribution is None else distribution.scope():
-        model = row_ranker()
-        model.compile(OPTIMIZERS[optimizer](), jit_compile=_compiled())
-        fitted = model.fit(
-            x, y, BATCH, 2, 0, sample_weight=weights, shuffle=False, callbacks=[losses]
-        )
-        evaluated = model.evaluate(x, y, BATCH, 0, weights, return_dict=True)
-        found = {
-            "losses": losses.losses,
-            "auc": fitted.history["auc"],
-            "evaluated": evaluated,
-            "weights": [w.tolist() for w in model.get_weights()],
-        }
-        if keras.backend.backend() == "jax":
-            found |= _placed(model, (x, y, weights), distribution)
-    return found
-
-
-def _compiled():
-    return keras.backend.backend() == "jax"
-
-
-def _placed(model, data, distribution):
-    """Shapes of the parts that each device holds, and the compiled step's text."""
+def _compiled_step(model, data, distribution):
+    """The text of the compiled step, where tables are shared out."""
     import jax
 
-    variables = [*model.variables, *model.optimizer.variables]
-    parts = {v.path: list(v.value.addressable_shards[0].data.shape) for v in variables}
-    if distribution is None:
-        return {"parts": parts, "step": ""}
+    if not isinstance(distribution, keras.distribution.ModelParallel):
+        return ""
+
+    def place(rows):
+        return jax.device_put(rows, distribution.get_data_layout(rows.shape).backend_layout)
+
+    batch = jax.tree.map(lambda rows: place(rows[:BATCH]), data)
     state = model._get_jax_state(True, True, True, True)
-    batch = jax.tree.map(lambda rows: rows[:BATCH], data)
-    batch = jax.tree.map(
-        lambda r: jax.device_put(r, distribution.get_data_layout(r.shape).backend_layout), batch
-    )
     step = jax.jit(model.train_step, out_shardings=(None, model._get_state_sharding_spec()))
-    return {"parts": parts, "step": step.lower(state, batch).compile().as_text()}
+    return step.lower(state, batch).compile().as_text()
 
 
 if __name__ == "__main__":
@@ -117,4 +112,4 @@ if __name__ == "__main__":
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
         )
-    print(json.dumps(globals()[sys.argv[1]](**json.loads(sys.argv[2]))))
+    print(json.dumps([seen(*run) for run in json.loads(sys.argv[1])]))
