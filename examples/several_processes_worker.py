@@ -24,7 +24,10 @@ def main(settings: dict[str, Any], output: Path) -> None:
     batches = read(encoder, settings, parts)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         model = keras_infnet.MODELS[settings["model"]](encoder.schema, dim=8, dropout=0.0)
-        model.compile(keras_infnet.LazyAdam(0.01, row_updates_from=0))
+        # XLA can't compile the steps of a strategy; the single process takes the same steps.
+        jit_compile = "auto" if keras.backend.backend() == "jax" else False
+        optimizer = keras_infnet.LazyAdam(0.01, row_updates_from=0)
+        model.compile(optimizer, jit_compile=jit_compile)
     if strategy is not None:
         batches = strategy_batches(strategy, batches)
     losses = Losses()
