@@ -93,8 +93,8 @@ class Checkpoints(keras.callbacks.Callback):
         self._ready = False
 
     @property
-    def stateful(self) -> list[keras.callbacks.Callback]:
-        """Callbacks whose state is saved."""
+    def _stateful(self) -> list[keras.callbacks.Callback]:
+
         return self._given + self._adopted
 
     def adopt(self, callbacks: Iterable[keras.callbacks.Callback]) -> None:
@@ -200,9 +200,9 @@ class Checkpoints(keras.callbacks.Callback):
         found = differences(state["is"], describe(self.model))
         if state["steps_per_epoch"] != self._steps:
             found.append(f"steps_per_epoch is {state['steps_per_epoch']} there, {self._steps} here")
-        if len(state["callbacks"]) != len(self.stateful):
+        if len(state["callbacks"]) != len(self._stateful):
             found.append(
-                f"state of {len(state['callbacks'])} callbacks there, {len(self.stateful)} here"
+                f"state of {len(state['callbacks'])} callbacks there, {len(self._stateful)} here"
             )
         if found:
             raise ValueError(
@@ -218,7 +218,7 @@ class Checkpoints(keras.callbacks.Callback):
         with read_arrays(path) as arrays:
             if self.step % self._steps:
                 assign(variable_groups(self.model)["metrics"], "metrics", arrays)
-            for number, callback in enumerate(self.stateful):
+            for number, callback in enumerate(self._stateful):
                 restore_callback(callback, number, state["callbacks"][number], arrays)
         self.model.history.history.update(state["history"])
         self.model.history.epoch[:] = state["epochs"]
@@ -231,8 +231,8 @@ class Checkpoints(keras.callbacks.Callback):
             "stopped": stopped,
             "history": {k: [float(v) for v in values] for k, values in history.history.items()},
             "epochs": list(history.epoch),
-            "callbacks": [callback_numbers(callback) for callback in self.stateful],
+            "callbacks": [callback_numbers(callback) for callback in self._stateful],
             "is": describe(self.model),
         }
-        self.folder.write(self._at, state, saved_arrays(self.model, self.stateful), self.keep)
+        self.folder.write(self._at, state, saved_arrays(self.model, self._stateful), self.keep)
         self._saved_at = self._at

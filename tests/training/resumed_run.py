@@ -1,96 +1,87 @@
-"""A training that can kill itself: `python -m tests.training.resumed_run FOLDER OUT [options]`."""
+"""A training that kills itself: `python -m tests.training.resumed_run LOG FOLDER KIND WHEN`."""
 
-import argparse
-import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_infnet import (
     Checkpoints,
     FeatureEncoder,
-    Histories,
-    INFNet,
     LazyAdam,
+    SharedBottom,
     fit_ranker,
     make_dataset,
     set_seeds,
     stream_dataset,
 )
 from keras_infnet.training import checkpoint_folder
-from tests import logs
-
-BATCH = 32
+from tests.prepared import large_log, train_rows
 
 
 class KilledAt(keras.callbacks.Callback):
-    """kill -9 in the middle of a step, counted from the start of the process."""
+    """kill -9 in the middle of training, after a number of steps."""
 
     def __init__(self, step):
         super().__init__()
         self.left = step
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_while_writing():
-    """kill -9 when a checkpoint's files are there, and its checksums are not."""
-    checkpoint_folder._checksum = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+def train(kind, prepared, folder, callbacks=()):
+    """Two epochs of shuffled batches, with dropout and slots of rows: by `fit`, or by the recipe.
+
+    Args:
+        kind: "stream": `fit` on a prepared folder; "memory": `fit_ranker` on `make_dataset`.
+        prepared: A folder of `prepare`, of `large_log`.
+        folder: Where checkpoints lie.
+        callbacks: More callbacks.
+
+    Returns:
+        History, with its model.
+    """
+    set_seeds(3, deterministic=True)
+    encoder = FeatureEncoder.load(prepared / "encoder")
+    options = {"batch_size": 64, "shuffle": True, "seed": 5}
+    if kind == "stream":
+        data = stream_dataset(encoder, prepared, mix_blocks=2, **options)
+    else:
+        data = make_dataset(encoder, train_rows(large_log()), **options)
+    batches = int(data.cardinality())
+    model = SharedBottom(encoder.schema, dim=2, hidden_dims=(4,), head_dim=4, dropout=0.3)
+    schedule = keras.optimizers.schedules.CosineDecay(0.05, 2 * batches)
+    optimizer = LazyAdam(schedule, row_updates_from=1)
+    checkpoints = Checkpoints(folder, every=3)
+    callbacks = [*callbacks, checkpoints]
+    if kind == "stream":
+        model.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+        return model.fit(
+            checkpoints.batches(data),
+            epochs=2,
+            steps_per_epoch=batches,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    given = {"optimizer": optimizer, "evaluations_per_epoch": 2, "callbacks": callbacks}
+    return fit_ranker(model, data, data.take(1).cache(), epochs=2, patience=9, verbose=0, **given)
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--prepared", type=Path)
-    parser.add_argument("--kill-at", type=int, default=0)
-    parser.add_argument("--kill-while-writing", action="store_true")
-    parser.add_argument("--recipe", action="store_true")
-    args = parser.parse_args()
-    if args.kill_while_writing:
-        kill_while_writing()
-    set_seeds(3, deterministic=True)
-    log = logs.make_log(rows=300)
-    if args.prepared:
-        encoder = FeatureEncoder.load(args.prepared / "encoder")
-        options = {"batch_size": BATCH, "shuffle": True, "seed": 5, "mix_blocks": 2}
-        train = stream_dataset(encoder, args.prepared, **options)
+    prepared, folder, kind, when = sys.argv[1:]
+    callbacks = []
+    if when == "while writing":
+        # The files of the first checkpoint are there, its checksums are not.
+        checkpoint_folder._checksum = lambda path: os.kill(os.getpid(), signal.SIGKILL)
     else:
-        encoder = FeatureEncoder(logs.log_schema()).fit(log)
-        train = make_dataset(
-            encoder, log, Histories(encoder, log), batch_size=BATCH, shuffle=True, seed=5
-        )
-    history = train_model(encoder.schema, train, args)
-    model = history.model
-    np.savez(args.out / "weights.npz", *model.get_weights())
-    (args.out / "history.json").write_text(json.dumps(history.history))
-
-
-def train_model(schema, train, args):
-    model = INFNet(schema, dim=4, dropout=0.2)
-    batches = int(train.cardinality())
-    schedule = keras.optimizers.schedules.CosineDecay(0.02, 2 * batches)
-    # All tables by rows, so that the slots of rows are saved too.
-    optimizer = LazyAdam(schedule, row_updates_from=1)
-    checkpoints = Checkpoints(args.folder, every=4)
-    callbacks = [KilledAt(args.kill_at), checkpoints]
-    if args.recipe:
-        options = {"optimizer": optimizer, "evaluations_per_epoch": 3, "callbacks": callbacks}
-        return fit_ranker(model, train, train.take(2), epochs=2, verbose=0, **options)
-    model.compile(optimizer)
-    return model.fit(
-        checkpoints.batches(train),
-        epochs=2,
-        steps_per_epoch=batches,
-        callbacks=callbacks,
-        verbose=0,
-    )
+        callbacks.append(KilledAt(int(when)))
+    train(kind, Path(prepared), Path(folder), callbacks)
 
 
 if __name__ == "__main__":
