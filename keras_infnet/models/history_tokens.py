@@ -77,7 +77,7 @@ class HistoryLayout:
             buckets[quantity] = joined(parts)
         if self.position_lengths and self._lack_positions(inputs):
             histories = [inputs[s.name] for s in self.sequences]
-            buckets["position"] = _EventPositions(self.lengths)(histories)
+            buckets["position"] = EventPositions(self.lengths)(histories)
         return buckets
 
     def candidate(self, fields: Any) -> list[Any]:
@@ -110,7 +110,7 @@ class HistoryLayout:
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class _EventPositions(keras.layers.Layer):
+class EventPositions(keras.layers.Layer):
     """Rows of the position table, `(1, total length)`, for histories of any length."""
 
     def __init__(self, lengths: Sequence[int], **kwargs: Any) -> None:

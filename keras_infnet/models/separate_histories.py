@@ -33,7 +33,7 @@ class SeparateHistories:
     """
 
     def __init__(self, embedded: EmbeddedInputs, tokens: SchemaTokens) -> None:
-        self._layout, self._inputs = tokens.layout, embedded.inputs
+        self._layout, self._inputs, self._rows = tokens.layout, embedded.inputs, HistoryRows()
         self.number = len(self._layout.lengths)
         self.length = max(self._layout.lengths)
         self.tokens = self._as_rows(tokens.history)
@@ -60,11 +60,11 @@ class SeparateHistories:
         """`(batch, all lengths, ...)` as `(rows, longest, ...)`."""
         if self.number == 1:
             return x
-        return _HistoryRows()(x, [self._inputs[s.name] for s in self._layout.sequences])
+        return self._rows(x, [self._inputs[s.name] for s in self._layout.sequences])
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class _HistoryRows(keras.layers.Layer):
+class HistoryRows(keras.layers.Layer):
     """Histories side by side, `(batch, total length, ...)`, as rows of the longest one's length."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -94,7 +94,6 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def _stateful(self) -> list[keras.callbacks.Callback]:
-
         return self._given + self._adopted
 
     def adopt(self, callbacks: Iterable[keras.callbacks.Callback]) -> None:
