@@ -1,5 +1,6 @@
 """Child process of an export: a `.keras` file and its encoder -> SavedModel, under TensorFlow."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,14 +8,16 @@ import keras
 
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.models.registry import MODELS  # noqa: F401  (registers the models' classes)
+from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.saved_model import write_saved_model
 
 
 def convert(source: Path, target: Path) -> None:
-    """Reads `model.keras` and `encoder` in `source`, and writes the SavedModel `target`."""
+    """Reads model, encoder and options in `source`, and writes the SavedModel `target`."""
     encoder = FeatureEncoder.load(source / "encoder")
     model = keras.saving.load_model(source / "model.keras", compile=False)
-    write_saved_model(model, encoder, target)
+    options = ExportOptions(**json.loads((source / "options.json").read_text(encoding="utf-8")))
+    write_saved_model(model, encoder, target, options)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from os import environ
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pandas as pd
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.serving.export_options import ExportOptions
 
 TOLERANCE = 1e-5
 
@@ -61,6 +63,7 @@ def export_saved_model(
     """
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
+    options = ExportOptions()
     path = Path(path)
     if path.exists():
         raise FileExistsError(
@@ -68,9 +71,9 @@ def export_saved_model(
         )
     with _renamed_at_the_end(path) as temporary:
         if keras.backend.backend() == "tensorflow":
-            write_saved_model(model, encoder, temporary)
+            write_saved_model(model, encoder, temporary, options)
         else:
-            _write_in_child_process(model, encoder, temporary)
+            _write_in_child_process(model, encoder, temporary, options)
         extra = temporary / "assets.extra"
         extra.mkdir()
         text = json.dumps(encoder.schema.to_dict(), indent=1)
@@ -122,7 +125,9 @@ def verify_saved_model(
     return largest
 
 
-def write_saved_model(model: Any, encoder: FeatureEncoder, path: Path) -> None:
+def write_saved_model(
+    model: Any, encoder: FeatureEncoder, path: Path, options: ExportOptions
+) -> None:
     """Writes the SavedModel; the backend must be TensorFlow."""
     import tensorflow as tf
 
@@ -150,10 +155,13 @@ def _check_names(schema: FeatureSchema) -> None:
         )
 
 
-def _write_in_child_process(model: Any, encoder: FeatureEncoder, path: Path) -> None:
+def _write_in_child_process(
+    model: Any, encoder: FeatureEncoder, path: Path, options: ExportOptions
+) -> None:
     with _scratch(path) as scratch:
         model.save(scratch / "model.keras")
         encoder.save(scratch / "encoder")
+        (scratch / "options.json").write_text(json.dumps(asdict(options)), encoding="utf-8")
         command = [sys.executable, "-m", "keras_infnet.serving.convert", str(scratch), str(path)]
         environment = {**environ, "KERAS_BACKEND": "tensorflow"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
