@@ -69,6 +69,7 @@ class Checkpoints(keras.callbacks.Callback):
             epochs=3,
             steps_per_epoch=int(train.cardinality()),
             callbacks=[checkpoints],  # the last of them
+            shuffle=False,
         )
         ```
     """
