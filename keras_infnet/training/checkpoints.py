@@ -59,7 +59,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     Example:
         ```python
-        keras_infnet.set_seeds(1, deterministic=True)
+        keras_infnet.set_seeds(1)  # on a GPU with deterministic=True
         train = keras_infnet.stream_dataset(encoder, "prepared", shuffle=True)
         model = keras_infnet.INFNet(encoder.schema)
         model.compile("adam")
