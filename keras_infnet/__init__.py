@@ -79,6 +79,7 @@ from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
@@ -97,6 +98,7 @@ __all__ = [
     "BiInteraction",
     "BucketEmbedding",
     "CategoricalFeature",
+    "Checkpoints",
     "CrossLayer",
     "DCNv2",
     "DIEN",
