@@ -84,11 +84,15 @@ from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
+from keras_infnet.serving.c_api import run_c_api
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.calibration_fit import fit_calibration
 from keras_infnet.serving.client import Client
 from keras_infnet.serving.negative_sampling import correct_negative_sampling
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.serving.versions import export_version
+from keras_infnet.training.checkpoints import Checkpoints
+from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam, LazyAdamW
@@ -97,6 +101,7 @@ from keras_infnet.training.policy import PolicyScore, TaskPolicy
 from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.seeds import set_seeds
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
+from keras_infnet.training.table_shards import shard_tables
 
 __version__ = "0.1.0"
 
@@ -106,6 +111,7 @@ __all__ = [
     "BucketEmbedding",
     "Calibration",
     "CategoricalFeature",
+    "Checkpoints",
     "Client",
     "CrossLayer",
     "DCNv2",
@@ -168,8 +174,10 @@ __all__ = [
     "WuKongLayer",
     "auc",
     "correct_negative_sampling",
+    "data_parallel",
     "expected_calibration_error",
     "export_saved_model",
+    "export_version",
     "fit_calibration",
     "fit_ranker",
     "frame_to_request",
@@ -182,7 +190,9 @@ __all__ = [
     "plot_reliability",
     "predict_frame",
     "prepare",
+    "run_c_api",
     "set_seeds",
+    "shard_tables",
     "simulate",
     "split_by_date",
     "split_by_order",

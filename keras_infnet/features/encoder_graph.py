@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_infnet.features.buckets import AGE_EDGES
 from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
+from keras_infnet.features.encoder_graph_checks import checked_request
 from keras_infnet.features.feature import RATIO_EDGES, CategoricalFeature, NumericFeature
 
 
@@ -14,8 +15,9 @@ def make_graph_encoder(encoder: Any) -> Any:
     """A `tf.Module`: `module(raw)` encodes tensors named as `schema.raw_inputs()`.
 
     Request histories may be padded anywhere, with what means "missing" in the history's first
-    field; their events come oldest first. Unknown values are served, not refused. Tensors whose
-    batch is known to be 1 stand for all rows of those they are packed with.
+    field; their events come oldest first. Unknown values are served, not refused: a negative or
+    unheard-of id as out of vocabulary, NaN as missing, a dense value that is no number as 0.
+    Tensors whose batch is known to be 1 stand for all rows of those they are packed with.
     """
     import tensorflow as tf
 
@@ -38,6 +40,7 @@ def make_graph_encoder(encoder: Any) -> Any:
 
         def __call__(self, raw: dict[str, Any]) -> dict[str, Any]:
             schema, packed = self._schema, {}
+            raw = checked_request(tf, schema, raw)
             if schema.one_valued:
                 ids = [self._ids(f.name, raw[f.name]) for f in schema.one_valued]
                 packed["categorical"] = tf.stack(_with_all_rows(tf, ids), axis=1)

@@ -20,6 +20,7 @@ from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.serving.answers import ask, largest_difference
+from keras_infnet.serving.artefacts import write_artefacts
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.rank_check import rank_pairs, rank_request
@@ -38,10 +39,14 @@ def export_saved_model(
     score: Mapping[str, float] | None = None,
     top_k: int | None = None,
     calibration: Calibration | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> float | None:
     """Writes a SavedModel of plain TensorFlow ops that any TF Serving runs.
 
-    Vocabularies are inside the graph. The schema lies beside it, in `assets.extra/schema.json`.
+    Vocabularies are inside the graph. Beside it, in `assets.extra`, lie `schema.json`, an example
+    request (`request.json` for REST, `request.pb` for gRPC), warm-up requests, `fingerprint.json`
+    and a model card.
+
     Inputs are those of `schema.raw_inputs()` by name (strings, integers, floats; histories padded
     anywhere, oldest event first, ages in seconds). Unknown values and empty histories are served.
     Signatures:
@@ -76,6 +81,9 @@ def export_saved_model(
             others have 0. Defaults to `None`: they are an input.
         top_k: Number of candidates that `rank_top_k` gives. Defaults to `None`: `k` is an input.
         calibration: What `fit_calibration` learned; its maps become a part of every signature.
+            Defaults to `None`: outputs are the model's.
+        metrics: What was measured, such as `{"gauc": {"click": 0.66}}`, for the model card.
+            Defaults to `None`.
 
     Returns:
         The largest absolute difference on the rows of `verify`, or `None` without them.
@@ -94,6 +102,12 @@ def export_saved_model(
         )
         ```
     """
+    if not isinstance(encoder, FeatureEncoder):
+        raise ValueError(
+            f"export_saved_model: encoder is {type(encoder).__name__}; expected the FeatureEncoder "
+            "that the model was trained with (`FeatureEncoder.load`): the graph holds its "
+            "vocabularies."
+        )
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
     check_score(score, top_k, encoder.schema)
@@ -111,13 +125,12 @@ def export_saved_model(
             write_saved_model(model, encoder, temporary, options)
         else:
             _write_in_child_process(model, encoder, temporary, options)
-        extra = temporary / "assets.extra"
-        extra.mkdir()
-        text = json.dumps(encoder.schema.to_dict(), indent=1)
-        (extra / "schema.json").write_text(text, encoding="utf-8")
-        if verify is None:
-            return None
-        return verify_saved_model(temporary, model, encoder, verify, calibration)
+        difference = None
+        if verify is not None:
+            difference = verify_saved_model(temporary, model, encoder, verify, calibration)
+        name = path.resolve().parent.name
+        write_artefacts(temporary, model, encoder, options, verify, metrics, name, difference)
+        return difference
 
 
 def verify_saved_model(

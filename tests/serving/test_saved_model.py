@@ -215,3 +215,14 @@ def test_a_full_disk_leaves_nothing(encoder, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_model_without_its_encoder_is_refused(exported, tmp_path):
+    with pytest.raises(ValueError, match="encoder is NoneType; expected the FeatureEncoder"):
+        export_saved_model(exported[0], None, tmp_path / "1")
+
+
+def test_rows_without_a_column_are_refused_by_its_name(exported, encoder, rows):
+    other = rows.rename(columns={"country": "contry"})
+    with pytest.raises(ValueError, match="no column `country`.*`contry`"):
+        verify_saved_model(exported[1], exported[0], encoder, other)
