@@ -20,12 +20,17 @@ from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.serving.export_options import ExportOptions
-
-TOLERANCE = 1e-5
+from keras_infnet.serving.exported_variables import ExportedVariables
+from keras_infnet.serving.table_dtypes import TOLERANCES
 
 
 def export_saved_model(
-    model: Any, encoder: FeatureEncoder, path: str | Path, verify: pd.DataFrame | None = None
+    model: Any,
+    encoder: FeatureEncoder,
+    path: str | Path,
+    verify: pd.DataFrame | None = None,
+    *,
+    table_dtype: str = "float32",
 ) -> float | None:
     """Writes a SavedModel of plain TensorFlow ops that any TF Serving runs.
 
@@ -43,14 +48,18 @@ def export_saved_model(
         path: Folder to write, such as `models/ranker/1`. It must not exist. It is written under a
             temporary name and renamed: a failed export leaves nothing.
         verify: Rows with feature columns, and histories as list columns (`Histories.attach`). The
-            exported model must answer them as the Keras model does, to 1e-5.
+            exported model must answer them as the Keras model does, to the tolerance of its
+            `table_dtype`; see `verify_saved_model`.
+        table_dtype: How embedding tables are stored: `"float32"`, `"float16"` (half the bytes) or
+            `"int8"` (about a quarter; each row has a float32 scale of its own). Look-ups give
+            float32 again, and the rest of the graph is as before. Defaults to `"float32"`.
 
     Returns:
         The largest absolute difference on the rows of `verify`, or `None` without them.
 
     Raises:
-        ValueError: The model is of another schema, a feature's name can't be that of an input, or
-            the answers differ.
+        ValueError: The model is of another schema, a feature's name can't be that of an input,
+            `table_dtype` is unknown, or the answers differ.
         FileExistsError: `path` exists.
         OSError: The folder can't be written.
 
@@ -63,7 +72,7 @@ def export_saved_model(
     """
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
-    options = ExportOptions()
+    options = ExportOptions(table_dtype=table_dtype)
     path = Path(path)
     if path.exists():
         raise FileExistsError(
@@ -78,11 +87,17 @@ def export_saved_model(
         extra.mkdir()
         text = json.dumps(encoder.schema.to_dict(), indent=1)
         (extra / "schema.json").write_text(text, encoding="utf-8")
-        return None if verify is None else verify_saved_model(temporary, model, encoder, verify)
+        if verify is None:
+            return None
+        return verify_saved_model(temporary, model, encoder, verify, table_dtype)
 
 
 def verify_saved_model(
-    path: str | Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame
+    path: str | Path,
+    model: Any,
+    encoder: FeatureEncoder,
+    frame: pd.DataFrame,
+    table_dtype: str = "float32",
 ) -> float:
     """Compares an exported model with its Keras model on real rows.
 
@@ -91,13 +106,15 @@ def verify_saved_model(
         model: The Keras model.
         encoder: Its encoder.
         frame: Rows with feature columns, and histories as list columns.
+        table_dtype: The `table_dtype` of the export, which says how far an output may differ:
+            `"float32"` 1e-5, `"float16"` 1e-3, `"int8"` 1e-2, relative to the output where that is
+            above 1. Defaults to `"float32"`.
 
     Returns:
         The largest absolute difference of an output.
 
     Raises:
-        ValueError: A difference is above 1e-5 (relative to the output, where that is above 1), or
-            an answer is not a number.
+        ValueError: A difference is above the tolerance, or an answer is not a number.
 
     Example:
         ```python
@@ -110,16 +127,16 @@ def verify_saved_model(
     expected = model.predict(encoder.transform(frame), verbose=0)
     request = {k: tf.constant(v) for k, v in frame_to_request(encoder.schema, frame).items()}
     served = tf.saved_model.load(str(path)).signatures["serving_default"](**request)
-    largest = 0.0
+    largest, tolerance = 0.0, TOLERANCES[table_dtype]
     for task in encoder.schema.task_names:
         difference = np.abs(served[task].numpy() - np.asarray(expected[task]))
-        allowed = TOLERANCE * np.maximum(1, np.abs(np.asarray(expected[task])))
+        allowed = tolerance * np.maximum(1, np.abs(np.asarray(expected[task])))
         if not (difference <= allowed).all():
             row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)[:, 0]))
             raise ValueError(
                 f"verify_saved_model: task `{task}` differs by {difference[row, 0]:.2e} in row "
                 f"{frame.index[row]} (served {served[task].numpy()[row, 0]:.6f}, Keras "
-                f"{np.asarray(expected[task])[row, 0]:.6f}); expected at most {TOLERANCE:g}."
+                f"{np.asarray(expected[task])[row, 0]:.6f}); expected at most {tolerance:g}."
             )
         largest = max(largest, float(difference.max()))
     return largest
@@ -133,10 +150,12 @@ def write_saved_model(
 
     module = tf.Module(name="ranker")
     module.encoder = encoder.to_tensorflow()
-    module.model_variables = [variable.value for variable in model.variables]
+    exported = ExportedVariables(model, options.table_dtype)
+    module.model_variables = exported.variables
 
     def serve(**raw: Any) -> dict[str, Any]:
-        return dict(model(module.encoder(raw), training=False))
+        with exported:
+            return dict(model(module.encoder(raw), training=False))
 
     specs = {
         name: tf.TensorSpec((None, *shape), dtype, name=name)
