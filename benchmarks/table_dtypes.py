@@ -88,7 +88,7 @@ class Log:
         validation = keras_infnet.make_dataset(
             self.encoder, self.split.validation, self.histories, batch_size=2048
         )
-        keras_infnet.fit_ranker(model, train, validation)
+        keras_infnet.fit_ranker(model, train, validation, verbose=2)
         return model
 
 

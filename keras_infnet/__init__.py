@@ -78,6 +78,7 @@ from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
+from keras_infnet.serving.onnx_export import export_onnx
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
@@ -153,6 +154,7 @@ __all__ = [
     "WuKong",
     "WuKongLayer",
     "auc",
+    "export_onnx",
     "export_saved_model",
     "fit_ranker",
     "frame_to_request",

@@ -1,12 +1,8 @@
 """Encoder + model -> one SavedModel that takes raw features by name."""
 
 import json
-import shutil
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from os import environ
 from pathlib import Path
@@ -21,6 +17,7 @@ from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.exported_variables import ExportedVariables
+from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
 from keras_infnet.serving.table_dtypes import TOLERANCES
 
 
@@ -78,7 +75,7 @@ def export_saved_model(
         raise FileExistsError(
             f"export_saved_model: `{path}` exists. A version is never overwritten: choose another."
         )
-    with _renamed_at_the_end(path) as temporary:
+    with renamed_at_the_end(path, "export_saved_model") as temporary:
         if keras.backend.backend() == "tensorflow":
             write_saved_model(model, encoder, temporary, options)
         else:
@@ -177,7 +174,7 @@ def _check_names(schema: FeatureSchema) -> None:
 def _write_in_child_process(
     model: Any, encoder: FeatureEncoder, path: Path, options: ExportOptions
 ) -> None:
-    with _scratch(path) as scratch:
+    with scratch_folder(path) as scratch:
         model.save(scratch / "model.keras")
         encoder.save(scratch / "encoder")
         (scratch / "options.json").write_text(json.dumps(asdict(options)), encoding="utf-8")
@@ -188,30 +185,3 @@ def _write_in_child_process(
             raise OSError(
                 f"the child process that reloads it under TensorFlow failed:\n{done.stderr[-3000:]}"
             )
-
-
-@contextmanager
-def _renamed_at_the_end(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: renamed at the end, gone after an error."""
-    import tensorflow as tf
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _scratch(path) as scratch:
-            yield scratch / path.name
-            (scratch / path.name).rename(path)
-    except (OSError, tf.errors.OpError) as error:
-        raise OSError(
-            f"export_saved_model: `{path}` can't be written: {error}. Nothing was left there."
-        ) from error
-
-
-@contextmanager
-def _scratch(path: Path) -> Iterator[Path]:
-    """A folder beside `path`, on the same disk, that is gone at the end."""
-    scratch = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
-    scratch.mkdir()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
