@@ -46,7 +46,6 @@ class ExportedVariables:
         self._contexts = ExitStack()
         if self._stored:
             self._contexts.enter_context(self._stored)
-        # Made anew in each graph, so that they are its own and no input of it.
         constants = [(variable, tf.constant(value)) for variable, value in self._constants]
         self._contexts.enter_context(keras.StatelessScope(state_mapping=constants))
         return self

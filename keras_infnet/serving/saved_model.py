@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from os import environ
 from pathlib import Path
@@ -15,9 +16,13 @@ import pandas as pd
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.serving.answers import ask, largest_difference
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.exported_variables import ExportedVariables
 from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
+from keras_infnet.serving.rank_check import rank_pairs, rank_request
+from keras_infnet.serving.rank_top_k import check_score
+from keras_infnet.serving.signatures import item_inputs, make_signatures
 from keras_infnet.serving.table_dtypes import TOLERANCES
 
 
@@ -27,14 +32,31 @@ def export_saved_model(
     path: str | Path,
     verify: pd.DataFrame | None = None,
     *,
+    score: Mapping[str, float] | None = None,
+    top_k: int | None = None,
     table_dtype: str = "float32",
 ) -> float | None:
     """Writes a SavedModel of plain TensorFlow ops that any TF Serving runs.
 
-    Its signature `serving_default` takes the inputs of `schema.raw_inputs()` by name (strings,
-    integers, floats; histories padded anywhere, oldest event first, ages in seconds) and returns
-    one output a task, `(batch, 1)`. Vocabularies are inside the graph. The schema lies beside it,
-    in `assets.extra/schema.json`.
+    Vocabularies are inside the graph. The schema lies beside it, in `assets.extra/schema.json`.
+    Inputs are those of `schema.raw_inputs()` by name (strings, integers, floats; histories padded
+    anywhere, oldest event first, ages in seconds). Unknown values and empty histories are served.
+    Signatures:
+
+    - `serving_default`: a row for each pair of user and candidate, `(batch, ...)`; gives one output
+      a task, `(batch, 1)`.
+    - `rank`: one user and any number of candidates, none included. The item's features have a row
+      for each candidate; all others, and the histories, have one row. Gives one output a task,
+      `(candidates, 1)`. What no candidate changes is computed once.
+    - `rank_top_k`: inputs of `rank`, `exponents (tasks,)`, float32 in the order of the schema's
+      tasks, and `k`, int32 without dimension. Gives the best candidates by `score = prod_i
+      max(output_i, 0)^exponents_i`, best first: `index (k,)`, `score (k,)` and their outputs. `k`
+      above the number of candidates gives all.
+    - `examples`: `examples (batch,)`, serialised `tf.Example`s with the same names, of which any
+      but dense vectors may be left out. Gives what `serving_default` does. In a history's column of
+      bags, feature `{name}_lengths` has the number of values of each event.
+
+    `rank` and `rank_top_k` are left out where no feature of the schema is the item's.
 
     A model trained on JAX is reloaded under TensorFlow in a child process, so that its graph holds
     no JAX program.
@@ -45,8 +67,11 @@ def export_saved_model(
         path: Folder to write, such as `models/ranker/1`. It must not exist. It is written under a
             temporary name and renamed: a failed export leaves nothing.
         verify: Rows with feature columns, and histories as list columns (`Histories.attach`). The
-            exported model must answer them as the Keras model does, to the tolerance of its
-            `table_dtype`; see `verify_saved_model`.
+            exported model must answer them as the Keras model does, in `serving_default` and in
+            `rank`, to the tolerance of its `table_dtype`; see `verify_saved_model`.
+        score: Exponents by task that `rank_top_k` sorts by, such as `{"click": 1.0, "like": 2.0}`;
+            others have 0. Defaults to `None`: they are an input.
+        top_k: Number of candidates that `rank_top_k` gives. Defaults to `None`: `k` is an input.
         table_dtype: How embedding tables are stored: `"float32"`, `"float16"` (half the bytes) or
             `"int8"` (about a quarter; each row has a float32 scale of its own). Look-ups give
             float32 again, and the rest of the graph is as before. Defaults to `"float32"`.
@@ -55,8 +80,8 @@ def export_saved_model(
         The largest absolute difference on the rows of `verify`, or `None` without them.
 
     Raises:
-        ValueError: The model is of another schema, a feature's name can't be that of an input,
-            `table_dtype` is unknown, or the answers differ.
+        ValueError: The model is of another schema, a name can't be that of an input or output,
+            `score` or `top_k` is out of range, `table_dtype` is unknown, or the answers differ.
         FileExistsError: `path` exists.
         OSError: The folder can't be written.
 
@@ -69,7 +94,8 @@ def export_saved_model(
     """
     encoder.check_model(model, "export_saved_model")
     _check_names(encoder.schema)
-    options = ExportOptions(table_dtype=table_dtype)
+    check_score(score, top_k, encoder.schema)
+    options = ExportOptions(score=score, top_k=top_k, table_dtype=table_dtype)
     path = Path(path)
     if path.exists():
         raise FileExistsError(
@@ -98,6 +124,9 @@ def verify_saved_model(
 ) -> float:
     """Compares an exported model with its Keras model on real rows.
 
+    `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
+    rows with the items of the first ones.
+
     Args:
         path: The SavedModel.
         model: The Keras model.
@@ -121,22 +150,17 @@ def verify_saved_model(
     """
     import tensorflow as tf
 
-    expected = model.predict(encoder.transform(frame), verbose=0)
-    request = {k: tf.constant(v) for k, v in frame_to_request(encoder.schema, frame).items()}
-    served = tf.saved_model.load(str(path)).signatures["serving_default"](**request)
-    largest, tolerance = 0.0, TOLERANCES[table_dtype]
-    for task in encoder.schema.task_names:
-        difference = np.abs(served[task].numpy() - np.asarray(expected[task]))
-        allowed = tolerance * np.maximum(1, np.abs(np.asarray(expected[task])))
-        if not (difference <= allowed).all():
-            row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)[:, 0]))
-            raise ValueError(
-                f"verify_saved_model: task `{task}` differs by {difference[row, 0]:.2e} in row "
-                f"{frame.index[row]} (served {served[task].numpy()[row, 0]:.6f}, Keras "
-                f"{np.asarray(expected[task])[row, 0]:.6f}); expected at most {tolerance:g}."
-            )
-        largest = max(largest, float(difference.max()))
-    return largest
+    tolerance = TOLERANCES[table_dtype]
+    signatures = tf.saved_model.load(str(path)).signatures
+    served = ask(signatures["serving_default"], frame_to_request(encoder.schema, frame))
+    largest = largest_difference(served, frame, model, encoder, tolerance)
+    if "rank" not in signatures:
+        return largest
+    pairs = rank_pairs(encoder.schema, frame)
+    answers = [ask(signatures["rank"], rank_request(encoder.schema, p)) for p in pairs]
+    served = {task: np.concatenate([answer[task] for answer in answers]) for task in served}
+    frame = pd.concat(pairs)
+    return max(largest, largest_difference(served, frame, model, encoder, tolerance, " of `rank`"))
 
 
 def write_saved_model(
@@ -150,16 +174,9 @@ def write_saved_model(
     exported = ExportedVariables(model, options.table_dtype)
     module.model_variables = exported.variables
 
-    def serve(**raw: Any) -> dict[str, Any]:
-        with exported:
-            return dict(model(module.encoder(raw), training=False))
-
-    specs = {
-        name: tf.TensorSpec((None, *shape), dtype, name=name)
-        for name, (shape, dtype) in encoder.schema.raw_inputs().items()
-    }
-    signature = tf.function(serve, autograph=False).get_concrete_function(**specs)
-    tf.saved_model.save(module, str(path), signatures={"serving_default": signature})
+    with exported:
+        signatures = make_signatures(model, module.encoder, encoder.schema, options)
+    tf.saved_model.save(module, str(path), signatures=signatures)
 
 
 def _check_names(schema: FeatureSchema) -> None:
@@ -168,6 +185,14 @@ def _check_names(schema: FeatureSchema) -> None:
         raise ValueError(
             f"export_saved_model: {', '.join(f'`{name}`' for name in bad)} can't be names of "
             "inputs; expected letters, digits and `_`. Rename the features."
+        )
+    taken = {"exponents", "k"} & set(schema.raw_inputs())
+    taken |= {"index", "score"} & set(schema.task_names)
+    if taken and item_inputs(schema):
+        raise ValueError(
+            f"export_saved_model: {', '.join(f'`{name}`' for name in sorted(taken))} can't be "
+            "names of features or tasks: `rank_top_k` has inputs `exponents` and `k`, and outputs "
+            "`index` and `score`. Rename them."
         )
 
 

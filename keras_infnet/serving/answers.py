@@ -1,0 +1,58 @@
+"""What an exported model answers, beside what its Keras model does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet.features.encoder import FeatureEncoder
+
+
+def ask(signature: Any, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs of a loaded signature for raw features by name."""
+    import tensorflow as tf
+
+    outputs = signature(**{name: tf.constant(values) for name, values in request.items()})
+    return {name: output.numpy() for name, output in outputs.items()}
+
+
+def largest_difference(
+    served: Mapping[str, np.ndarray],
+    frame: pd.DataFrame,
+    model: Any,
+    encoder: FeatureEncoder,
+    tolerance: float,
+    signature: str = "",
+) -> float:
+    """Largest absolute difference of answers to a frame's rows from those of the Keras model.
+
+    Args:
+        served: Answers by task, `(rows, 1)`.
+        frame: Rows with feature columns, and histories as list columns.
+        model: The Keras model.
+        encoder: Its encoder.
+        tolerance: What a difference may be, relative to an output above 1.
+        signature: Whose answers they are, for the message.
+
+    Returns:
+        The difference.
+
+    Raises:
+        ValueError: A difference is above the tolerance, or an answer is not a number.
+    """
+    expected = model.predict(encoder.transform(frame), verbose=0)
+    largest = 0.0
+    for task in encoder.schema.task_names:
+        right = np.asarray(expected[task])
+        difference = np.abs(served[task] - right)
+        if not (difference <= tolerance * np.maximum(1, np.abs(right))).all():
+            row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)[:, 0]))
+            raise ValueError(
+                f"verify_saved_model: task `{task}`{signature} differs by "
+                f"{difference[row, 0]:.2e} in row {frame.index[row]} (served "
+                f"{served[task][row, 0]:.6f}, Keras {right[row, 0]:.6f}); expected at most "
+                f"{tolerance:g}."
+            )
+        largest = max(largest, float(difference.max()))
+    return largest

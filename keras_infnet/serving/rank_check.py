@@ -1,0 +1,48 @@
+"""Requests of `rank` made of a frame's rows, and the pairs that they stand for."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet.features.requests import frame_to_request
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.serving.signatures import item_inputs
+
+_USERS = 4
+_CANDIDATES = 50
+
+
+def rank_pairs(schema: FeatureSchema, frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """For each of a few rows: its user, context and histories, with the items of several rows.
+
+    Args:
+        schema: The schema.
+        frame: Rows with feature columns, and histories as list columns.
+
+    Returns:
+        Frames of pairs, one for each user, with the index of the rows whose items they are.
+    """
+    items = frame.iloc[:_CANDIDATES]
+    of_item = [name for name in item_inputs(schema) if name in frame]
+    chosen = np.unique(np.linspace(0, len(frame) - 1, _USERS).astype("int64"))
+    pairs = []
+    for row in chosen:
+        of_user = frame.iloc[np.full(len(items), row)].set_axis(items.index)
+        pairs.append(of_user.assign(**{name: items[name] for name in of_item}))
+    return pairs
+
+
+def rank_request(schema: FeatureSchema, pairs: pd.DataFrame) -> dict[str, Any]:
+    """The request of `rank` for pairs of one user.
+
+    Args:
+        schema: The schema.
+        pairs: Rows that differ in the item's features alone.
+
+    Returns:
+        Arrays by the names of `schema.raw_inputs()`, with one row in all but the item's.
+    """
+    items = item_inputs(schema)
+    request = frame_to_request(schema, pairs)
+    return {name: values if name in items else values[:1] for name, values in request.items()}
