@@ -24,6 +24,7 @@ def largest_difference(
     encoder: FeatureEncoder,
     tolerance: float,
     signature: str = "",
+    who: str = "verify_saved_model",
 ) -> float:
     """Largest absolute difference of answers to a frame's rows from those of the Keras model.
 
@@ -34,6 +35,7 @@ def largest_difference(
         encoder: Its encoder.
         tolerance: What a difference may be, relative to an output above 1.
         signature: Whose answers they are, for the message.
+        who: Function that compares, for the message.
 
     Returns:
         The difference.
@@ -49,7 +51,7 @@ def largest_difference(
         if not (difference <= tolerance * np.maximum(1, np.abs(right))).all():
             row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)[:, 0]))
             raise ValueError(
-                f"verify_saved_model: task `{task}`{signature} differs by "
+                f"{who}: task `{task}`{signature} differs by "
                 f"{difference[row, 0]:.2e} in row {frame.index[row]} (served "
                 f"{served[task][row, 0]:.6f}, Keras {right[row, 0]:.6f}); expected at most "
                 f"{tolerance:g}."

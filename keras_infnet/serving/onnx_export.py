@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.serving.answers import largest_difference
 from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
 
 TOLERANCE = 1e-5
@@ -106,23 +107,11 @@ def _verify(path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame
     import onnxruntime
 
     packed = encoder.transform(frame)
-    expected = model.predict(packed, verbose=0)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     tasks = list(encoder.schema.task_names)
     answers = session.run(tasks, {i.name: packed[i.name] for i in session.get_inputs()})
-    largest = 0.0
-    for task, answer in zip(tasks, answers, strict=True):
-        exact = np.asarray(expected[task])
-        difference = np.abs(answer - exact)
-        if not (difference <= TOLERANCE * np.maximum(1, np.abs(exact))).all():
-            row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)[:, 0]))
-            raise ValueError(
-                f"export_onnx: task `{task}` differs by {difference[row, 0]:.2e} in row "
-                f"{frame.index[row]} (ONNX Runtime {answer[row, 0]:.6f}, Keras "
-                f"{exact[row, 0]:.6f}); expected at most {TOLERANCE:g}."
-            )
-        largest = max(largest, float(difference.max()))
-    return largest
+    served = dict(zip(tasks, answers, strict=True))
+    return largest_difference(served, frame, model, encoder, TOLERANCE, who="export_onnx")
 
 
 def _require_packages() -> None:

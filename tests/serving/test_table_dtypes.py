@@ -77,8 +77,8 @@ def test_the_exported_model_answers_as_one_with_rounded_tables(exported, model, 
     for task in ("click", "like"):
         np.testing.assert_allclose(served[task], expected[task], atol=1e-5)
     largest = max(np.abs(expected[task] - plain[task]).max() for task in expected)
-    assert difference == pytest.approx(largest, abs=1e-5)
-    assert 0 < difference < {"float16": 1e-3, "int8": 1e-2}[dtype]
+    # `rank` is asked for other pairs too.
+    assert largest - 1e-5 <= difference < {"float16": 1e-3, "int8": 1e-2}[dtype]
 
 
 def test_the_file_has_no_table_in_float32(exported, model):
