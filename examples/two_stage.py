@@ -40,7 +40,7 @@ def main() -> None:
         log = Log(work / "log", args.requests, args.seed)
         log.encoder.save(work / "encoder")
         start = time.perf_counter()
-        train_ranker(log, work / "ranker", args.seed)
+        train_ranker(log, work / "ranker", args)
         report = {**describe(args, log), "ranker_seconds": time.perf_counter() - start}
         for library in libraries:
             start = time.perf_counter()
@@ -63,6 +63,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--retrieval", choices=[*LIBRARIES, "both"], default="both")
+    parser.add_argument("--model", default="INFNet", choices=keras_infnet.MODELS)
     parser.add_argument("--rows", type=int, default=300_000, help="rows to simulate")
     parser.add_argument("--users", type=int, default=5000)
     parser.add_argument("--items", type=int, default=4000)
@@ -73,16 +74,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="JSON file for the report")
     args = parser.parse_args()
     if args.quick:
+        args.model = "SharedBottom"
         args.rows, args.users, args.items = 8000, 300, 800
         args.requests, args.epochs = 60, 2
     return args
 
 
-def train_ranker(log: Log, path: Path, seed: int) -> None:
-    """Trains INFNet by the recipe and exports it."""
-    keras_infnet.set_seeds(seed)
-    model = keras_infnet.INFNet(log.schema)
-    train = log.dataset(log.split.train, shuffle=True, seed=seed)
+def train_ranker(log: Log, path: Path, args: argparse.Namespace) -> None:
+    """Trains a ranker by the recipe and exports it."""
+    keras_infnet.set_seeds(args.seed)
+    model = keras_infnet.MODELS[args.model](log.schema)
+    train = log.dataset(log.split.train, shuffle=True, seed=args.seed)
     validation = log.dataset(log.split.validation, batch_size=2048)
     keras_infnet.fit_ranker(model, train, validation, verbose=2)
     keras_infnet.export_saved_model(model, log.encoder, path)
@@ -108,7 +110,8 @@ def rank(log: Log, found: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     serve = tf.saved_model.load(str(path)).signatures["rank"]
-    names = [n for f in log.schema.features if f.owner == "item" for n in (f.name, f.weights)]
+    of_item = [feature for feature in log.schema.features if feature.owner == "item"]
+    names = {n for f in of_item for n in (f.name, getattr(f, "weights", None))}
     asked = keras_infnet.frame_to_request(log.schema, log.histories.attach(log.requests))
     stock = keras_infnet.frame_to_request(log.schema, log.histories.attach(log.items))
     candidates = np.column_stack([log.exposed, found])
@@ -148,12 +151,18 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
 def describe(args: argparse.Namespace, log: Log) -> dict[str, Any]:
     sizes = {"rows": args.rows, "items": len(log.items), "requests": len(log.requests)}
     clicked = int((log.requests[CLICK] == 1).sum())
-    return {**sizes, "clicked_requests": clicked, "seed": args.seed, "epochs": args.epochs}
+    return {
+        "model": args.model,
+        **sizes,
+        "clicked_requests": clicked,
+        "seed": args.seed,
+        "epochs": args.epochs,
+    }
 
 
 def summary(report: dict[str, Any], libraries: tuple[str, ...]) -> str:
     lines = [
-        f"{report['requests']:,} requests ({report['clicked_requests']:,} clicked), "
+        f"{report['model']}, {report['requests']:,} requests ({report['clicked_requests']:,} clicked), "
         f"{report['items']:,} items, seed {report['seed']}",
         "",
         "| retrieval | order | " + " | ".join(f"recall@{k}" for k in AT) + " |",
