@@ -162,8 +162,8 @@ def describe(args: argparse.Namespace, log: Log) -> dict[str, Any]:
 
 def summary(report: dict[str, Any], libraries: tuple[str, ...]) -> str:
     lines = [
-        f"{report['model']}, {report['requests']:,} requests ({report['clicked_requests']:,} clicked), "
-        f"{report['items']:,} items, seed {report['seed']}",
+        f"{report['requests']:,} requests ({report['clicked_requests']:,} clicked), "
+        f"{report['items']:,} items, ranked by {report['model']}, seed {report['seed']}",
         "",
         "| retrieval | order | " + " | ".join(f"recall@{k}" for k in AT) + " |",
         "|---|---|" + "---|" * len(AT),

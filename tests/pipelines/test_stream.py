@@ -1,7 +1,6 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -190,28 +189,6 @@ def test_buckets_that_cannot_be_are_refused(one_history, encoder, folder):
         stream(*one_history, length_buckets=(5,), shuffle=False)
     with pytest.raises(ValueError, match="need a schema with one history; this one has 2"):
         stream(encoder, folder, length_buckets=(5,))
-
-
-class DenseAlone(keras.Model):
-    """A model of the dense vectors, since this is about batches."""
-
-    def __init__(self):
-        super().__init__()
-        self.heads = {task: keras.layers.Dense(1, "sigmoid") for task in ("click", "like")}
-
-    def call(self, x):
-        return {task: head(x["dense"]) for task, head in self.heads.items()}
-
-
-def test_batches_fit_a_model(encoder, folder):
-    model = DenseAlone()
-    model.compile(loss="binary_crossentropy")
-    data = stream(encoder, folder, labels=True)
-    validation = stream(encoder, folder, split="test", labels=True, shuffle=False)
-    history = model.fit(data, epochs=2, verbose=0, validation_data=validation, shuffle=False)
-    assert len(history.history["val_loss"]) == 2
-    x = stream(encoder, folder, split="test", shuffle=False)
-    assert model.predict(x, verbose=0)["click"].shape == (len(row_numbers(folder, "test")), 1)
 
 
 @pytest.fixture
