@@ -30,7 +30,7 @@ def make_signatures(
         return dict(model(encode(raw), training=False))
 
     def score_examples(examples: Any) -> dict[str, Any]:
-        return score_pairs(**parse_examples(schema, examples))
+        return pairs(**parse_examples(schema, examples))
 
     def rank(**raw: Any) -> dict[str, Any]:
         return rank_outputs(model, encode, schema, raw)
@@ -39,17 +39,16 @@ def make_signatures(
         if exponents is None:
             exponents = tf.constant(exponents_of(options.score, schema), "float32")
         k = options.top_k if k is None else k
-        return best_candidates(rank(**raw), schema.task_names, exponents, k)
+        return best_candidates(ranked(**raw), schema.task_names, exponents, k)
 
-    serialised = tf.TensorSpec((None,), "string", name="examples")
-    signatures = {
-        "serving_default": _traced(score_pairs, pair_specs(schema)),
-        "examples": _traced(score_examples, {"examples": serialised}),
-    }
+    serialised = {"examples": tf.TensorSpec((None,), "string", name="examples")}
+    pairs = _traced(score_pairs, pair_specs(schema))
+    signatures = {"serving_default": pairs, "examples": _traced(score_examples, serialised)}
     if item_inputs(schema):
         specs = rank_specs(schema)
-        signatures["rank"] = _traced(rank, specs)
-        signatures["rank_top_k"] = _traced(rank_top_k, specs | top_k_specs(schema, options))
+        ranked = _traced(rank, specs)
+        top_k = _traced(rank_top_k, specs | top_k_specs(schema, options))
+        signatures |= {"rank": ranked, "rank_top_k": top_k}
     return signatures
 
 
