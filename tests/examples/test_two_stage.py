@@ -37,7 +37,7 @@ def test_each_library_retrieves_and_the_saved_model_ranks(example, library):
     # Ranking orders what was retrieved, and adds nothing to it.
     assert measured["recall"]["500"] == measured["recall_ranked"]["500"]
     # Towers that have learned nothing would find 500 of the items at random.
-    assert measured["recall"]["500"] > 0.5
+    assert measured["recall"]["500"] > 500 / report["items"]
     assert set(measured["auc"]) == TASKS
     assert 0 < measured["auc"]["click"] < 1
     assert f"| {library} | by the ranker |" in printed
