@@ -80,6 +80,8 @@ from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
 from keras_infnet.serving.onnx_export import export_onnx
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.training.checkpoints import Checkpoints
+from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam, LazyAdamW
@@ -88,6 +90,7 @@ from keras_infnet.training.policy import PolicyScore, TaskPolicy
 from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.seeds import set_seeds
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
+from keras_infnet.training.table_shards import shard_tables
 
 __version__ = "0.1.0"
 
@@ -96,6 +99,7 @@ __all__ = [
     "BiInteraction",
     "BucketEmbedding",
     "CategoricalFeature",
+    "Checkpoints",
     "CrossLayer",
     "DCNv2",
     "DIEN",
@@ -154,6 +158,7 @@ __all__ = [
     "WuKong",
     "WuKongLayer",
     "auc",
+    "data_parallel",
     "export_onnx",
     "export_saved_model",
     "fit_ranker",
@@ -166,6 +171,7 @@ __all__ = [
     "predict_frame",
     "prepare",
     "set_seeds",
+    "shard_tables",
     "simulate",
     "split_by_date",
     "split_by_order",
