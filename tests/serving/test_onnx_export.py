@@ -4,6 +4,7 @@ import pytest
 
 from keras_infnet import FeatureEncoder, Histories, SharedBottom, export_onnx
 from keras_infnet.serving import onnx_export
+from tests import tiny
 from tests.logs import log_schema, make_log
 
 
@@ -22,8 +23,9 @@ def rows(encoder):
 def model(encoder):
     keras.utils.set_random_seed(0)
     model = SharedBottom(encoder.schema)
-    for weight in model.weights:
-        weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    noise = np.random.default_rng(0)
+    model.set_weights([w + 0.1 * noise.normal(size=w.shape) for w in model.get_weights()])
+    model.compile(**tiny.quick())
     return model
 
 

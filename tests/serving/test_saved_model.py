@@ -23,11 +23,12 @@ from keras_infnet import (
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.serving import saved_model
 from keras_infnet.serving.rank_check import rank_request
+from tests import tiny
 from tests.logs import log_schema, make_log
 
 MODELS = {
     "INFNet": INFNet,
-    "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=2),
+    "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=1),
     "SharedBottom": SharedBottom,
 }
 
@@ -39,7 +40,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def rows(encoder):
-    log = make_log(seed=4)
+    log = make_log(rows=64, seed=4)
     return Histories(encoder, log).attach(log)
 
 
@@ -49,6 +50,7 @@ def ranker(encoder, name="INFNet"):
     # Every weight off its start, so that nothing is compared at zero.
     noise = np.random.default_rng(0)
     model.set_weights([w + 0.1 * noise.normal(size=w.shape) for w in model.get_weights()])
+    model.compile(**tiny.quick())
     return model
 
 
@@ -204,12 +206,12 @@ def test_a_folder_that_can_not_be_written_is_named(exported, encoder, tmp_path):
         export_saved_model(exported[0], encoder, tmp_path / "file" / "models" / "1")
 
 
-def test_a_full_disk_leaves_nothing(exported, encoder, tmp_path):
+def test_a_full_disk_leaves_nothing(encoder, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(OSError, match="1` can't be written: .*Nothing was left there"):
-            export_saved_model(exported[0], encoder, tmp_path / "1")
+            export_saved_model(ranker(encoder, "SharedBottom"), encoder, tmp_path / "1")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []

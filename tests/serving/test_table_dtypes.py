@@ -11,6 +11,7 @@ from keras_infnet import (
     verify_saved_model,
 )
 from keras_infnet.serving.table_dtypes import quantise
+from tests import tiny
 from tests.logs import log_schema, make_log
 
 # On JAX each export is a child process: one tells enough.
@@ -36,8 +37,9 @@ def rows(encoder, log):
 def model(encoder):
     keras.utils.set_random_seed(0)
     model = SharedBottom(encoder.schema)
-    for weight in model.weights:
-        weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    noise = np.random.default_rng(0)
+    model.set_weights([w + 0.1 * noise.normal(size=w.shape) for w in model.get_weights()])
+    model.compile(**tiny.quick())
     return model
 
 
