@@ -89,6 +89,7 @@ from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.calibration_fit import fit_calibration
 from keras_infnet.serving.client import Client
 from keras_infnet.serving.negative_sampling import correct_negative_sampling
+from keras_infnet.serving.onnx_export import export_onnx
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
 from keras_infnet.serving.versions import export_version
 from keras_infnet.training.checkpoints import Checkpoints
@@ -176,6 +177,7 @@ __all__ = [
     "correct_negative_sampling",
     "data_parallel",
     "expected_calibration_error",
+    "export_onnx",
     "export_saved_model",
     "export_version",
     "fit_calibration",

@@ -27,6 +27,7 @@ def largest_difference(
     tolerance: float,
     calibration: Calibration | None = None,
     signature: str = "",
+    who: str = "verify_saved_model",
 ) -> float:
     """Largest absolute difference of answers to a frame's rows from those of the Keras model.
 
@@ -38,6 +39,7 @@ def largest_difference(
         tolerance: What a difference may be, relative to an output above 1.
         calibration: What the model was exported with.
         signature: Whose answers they are, for the message.
+        who: Function that compares, for the message.
 
     Returns:
         The difference.
@@ -54,7 +56,7 @@ def largest_difference(
             excess = np.maximum(low - answer, answer - high)
             row = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)[:, 0]))
             raise ValueError(
-                f"verify_saved_model: task `{task}`{signature} differs by "
+                f"{who}: task `{task}`{signature} differs by "
                 f"{difference[row, 0]:.2e} in row {frame.index[row]} (served "
                 f"{served[task][row, 0]:.6f}, Keras {right[row, 0]:.6f}); expected at most "
                 f"{tolerance:g}."

@@ -1,12 +1,9 @@
 """Encoder + model -> one SavedModel that takes raw features by name."""
 
 import json
-import shutil
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from os import environ
 from pathlib import Path
@@ -23,11 +20,12 @@ from keras_infnet.serving.answers import ask, largest_difference
 from keras_infnet.serving.artefacts import write_artefacts
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.export_options import ExportOptions
+from keras_infnet.serving.exported_variables import ExportedVariables
+from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
 from keras_infnet.serving.rank_check import rank_pairs, rank_request
 from keras_infnet.serving.rank_top_k import check_score
 from keras_infnet.serving.signatures import item_inputs, make_signatures
-
-TOLERANCE = 1e-5
+from keras_infnet.serving.table_dtypes import TOLERANCES
 
 
 def export_saved_model(
@@ -39,6 +37,7 @@ def export_saved_model(
     score: Mapping[str, float] | None = None,
     top_k: int | None = None,
     calibration: Calibration | None = None,
+    table_dtype: str = "float32",
     metrics: Mapping[str, Any] | None = None,
 ) -> float | None:
     """Writes a SavedModel of plain TensorFlow ops that any TF Serving runs.
@@ -75,13 +74,16 @@ def export_saved_model(
         path: Folder to write, such as `models/ranker/1`. It must not exist. It is written under a
             temporary name and renamed: a failed export leaves nothing.
         verify: Rows with feature columns, and histories as list columns (`Histories.attach`). The
-            exported model must answer them as the Keras model does, to 1e-5, in `serving_default`
-            and in `rank`.
+            exported model must answer them as the Keras model does, in `serving_default` and in
+            `rank`, to the tolerance of its `table_dtype`; see `verify_saved_model`.
         score: Exponents by task that `rank_top_k` sorts by, such as `{"click": 1.0, "like": 2.0}`;
             others have 0. Defaults to `None`: they are an input.
         top_k: Number of candidates that `rank_top_k` gives. Defaults to `None`: `k` is an input.
         calibration: What `fit_calibration` learned; its maps become a part of every signature.
             Defaults to `None`: outputs are the model's.
+        table_dtype: How embedding tables are stored: `"float32"`, `"float16"` (half the bytes) or
+            `"int8"` (about a quarter; each row has a float32 scale of its own). Look-ups give
+            float32 again, and the rest of the graph is as before. Defaults to `"float32"`.
         metrics: What was measured, such as `{"gauc": {"click": 0.66}}`, for the model card.
             Defaults to `None`.
 
@@ -90,8 +92,8 @@ def export_saved_model(
 
     Raises:
         ValueError: The model is of another schema, a name can't be that of an input or output,
-            `score` or `top_k` is out of range, a calibrated task is unknown or a regression, or the
-            answers differ.
+            `score` or `top_k` is out of range, a calibrated task is unknown or a regression,
+            `table_dtype` is unknown, or the answers differ.
         FileExistsError: `path` exists.
         OSError: The folder can't be written.
 
@@ -114,20 +116,22 @@ def export_saved_model(
     if calibration is not None:
         calibration.check_schema(encoder.schema)
     maps = None if calibration is None else calibration.to_dict()
-    options = ExportOptions(score=score, top_k=top_k, calibration=maps)
+    options = ExportOptions(score=score, top_k=top_k, calibration=maps, table_dtype=table_dtype)
     path = Path(path)
     if path.exists():
         raise FileExistsError(
             f"export_saved_model: `{path}` exists. A version is never overwritten: choose another."
         )
-    with _renamed_at_the_end(path) as temporary:
+    with renamed_at_the_end(path, "export_saved_model") as temporary:
         if keras.backend.backend() == "tensorflow":
             write_saved_model(model, encoder, temporary, options)
         else:
             _write_in_child_process(model, encoder, temporary, options)
         difference = None
         if verify is not None:
-            difference = verify_saved_model(temporary, model, encoder, verify, calibration)
+            difference = verify_saved_model(
+                temporary, model, encoder, verify, calibration, table_dtype
+            )
         name = path.resolve().parent.name
         write_artefacts(temporary, model, encoder, options, verify, metrics, name, difference)
         return difference
@@ -139,11 +143,12 @@ def verify_saved_model(
     encoder: FeatureEncoder,
     frame: pd.DataFrame,
     calibration: Calibration | None = None,
+    table_dtype: str = "float32",
 ) -> float:
     """Compares an exported model with its Keras model on real rows.
 
-    With a calibration, the answer must lie between the calibrated ends of `p - 1e-5` and
-    `p + 1e-5`, widened by 1e-5: a steep map enlarges differences of rounding.
+    With a calibration, the answer must lie between the calibrated ends of `p` less and
+    more the tolerance, widened by it: a steep map enlarges differences of rounding.
 
     `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
     rows with the items of the first ones.
@@ -153,14 +158,16 @@ def verify_saved_model(
         model: The Keras model.
         encoder: Its encoder.
         frame: Rows with feature columns, and histories as list columns.
-        calibration: What the model was exported with.
+        calibration: What the model was exported with. Defaults to `None`.
+        table_dtype: The `table_dtype` of the export, which says how far an output may differ:
+            `"float32"` 1e-5, `"float16"` 1e-3, `"int8"` 1e-2, relative to the output where that is
+            above 1. Defaults to `"float32"`.
 
     Returns:
         The largest absolute difference of an output.
 
     Raises:
-        ValueError: A difference is above 1e-5 (relative to the output, where that is above 1), or
-            an answer is not a number.
+        ValueError: A difference is above the tolerance, or an answer is not a number.
 
     Example:
         ```python
@@ -170,16 +177,17 @@ def verify_saved_model(
     """
     import tensorflow as tf
 
+    tolerance = TOLERANCES[table_dtype]
     signatures = tf.saved_model.load(str(path)).signatures
     served = ask(signatures["serving_default"], frame_to_request(encoder.schema, frame))
-    largest = largest_difference(served, frame, model, encoder, TOLERANCE, calibration)
+    largest = largest_difference(served, frame, model, encoder, tolerance, calibration)
     if "rank" not in signatures:
         return largest
     pairs = rank_pairs(encoder.schema, frame)
     answers = [ask(signatures["rank"], rank_request(encoder.schema, p)) for p in pairs]
     served = {task: np.concatenate([answer[task] for answer in answers]) for task in served}
     frame = pd.concat(pairs)
-    ranked = largest_difference(served, frame, model, encoder, TOLERANCE, calibration, " of `rank`")
+    ranked = largest_difference(served, frame, model, encoder, tolerance, calibration, " of `rank`")
     return max(largest, ranked)
 
 
@@ -191,9 +199,11 @@ def write_saved_model(
 
     module = tf.Module(name="ranker")
     module.encoder = encoder.to_tensorflow()
-    module.model_variables = [variable.value for variable in model.variables]
+    exported = ExportedVariables(model, options.table_dtype)
+    module.model_variables = exported.variables
 
-    signatures = make_signatures(model, module.encoder, encoder.schema, options)
+    with exported:
+        signatures = make_signatures(model, module.encoder, encoder.schema, options)
     tf.saved_model.save(module, str(path), signatures=signatures)
 
 
@@ -217,7 +227,7 @@ def _check_names(schema: FeatureSchema) -> None:
 def _write_in_child_process(
     model: Any, encoder: FeatureEncoder, path: Path, options: ExportOptions
 ) -> None:
-    with _scratch(path) as scratch:
+    with scratch_folder(path) as scratch:
         model.save(scratch / "model.keras")
         encoder.save(scratch / "encoder")
         (scratch / "options.json").write_text(json.dumps(asdict(options)), encoding="utf-8")
@@ -228,30 +238,3 @@ def _write_in_child_process(
             raise OSError(
                 f"the child process that reloads it under TensorFlow failed:\n{done.stderr[-3000:]}"
             )
-
-
-@contextmanager
-def _renamed_at_the_end(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: renamed at the end, gone after an error."""
-    import tensorflow as tf
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _scratch(path) as scratch:
-            yield scratch / path.name
-            (scratch / path.name).rename(path)
-    except (OSError, tf.errors.OpError) as error:
-        raise OSError(
-            f"export_saved_model: `{path}` can't be written: {error}. Nothing was left there."
-        ) from error
-
-
-@contextmanager
-def _scratch(path: Path) -> Iterator[Path]:
-    """A folder beside `path`, on the same disk, that is gone at the end."""
-    scratch = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
-    scratch.mkdir()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
