@@ -9,8 +9,13 @@ OUT ?= runs/demo
 # Whole files to a process: what a file trains or exports is made once.
 PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# These folders' tests give the same result on any backend: they run once.
-ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks
+# These tests give the same result on any backend: they run once.
+ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks \
+	$(addprefix tests/metrics/test_,auc.py group_codes.py log_loss.py regression_error.py \
+	task_metrics.py) \
+	$(addprefix tests/models/test_,backends_agree.py infnet_switches.py) \
+	$(addprefix tests/pipelines/test_,block_group.py epoch_order.py histories.py prepare.py prepare_spark.py \
+	progress.py stream.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
@@ -22,12 +27,13 @@ demo: $(STAMP)
 
 test: test-tensorflow test-jax
 
+# Tests compile much and run little: XLA need not optimise, and its older way to fuse is quicker.
+test-tensorflow test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
+	--xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false
+
 test-tensorflow: $(STAMP)
 	KERAS_BACKEND=tensorflow $(PYTEST)
 
-# Tests compile much and run little: XLA need not optimise.
-test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
-	--xla_llvm_disable_expensive_passes=true
 test-jax: $(STAMP)
 	KERAS_BACKEND=jax $(PYTEST) $(ONE_BACKEND:%=--ignore=%)
 

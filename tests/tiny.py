@@ -1,6 +1,7 @@
 """Small fitted schemas, random packed inputs and labels for tests of layers and models."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -123,6 +124,20 @@ def predict(model, inputs):
     if not model.compiled:
         model.compile(**quick())
     return model.predict_on_batch(inputs)
+
+
+def train_outputs(model, inputs):
+    """What the model computes in training; JAX compiles the whole sooner than each operation."""
+    if keras.backend.backend() != "jax":
+        return model(inputs, training=True)
+    import jax
+
+    call = jax.jit(functools.partial(model.stateless_call, training=True))
+    weights = (
+        [v.value for v in some]
+        for some in (model.trainable_variables, model.non_trainable_variables)
+    )
+    return call(*weights, inputs)[0]
 
 
 def _history(schema, sequence, batch, rng):

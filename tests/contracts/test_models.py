@@ -54,7 +54,7 @@ def test_training_computes_what_inference_does(name):
     model = model_of(name, "mixed")
     x = tiny.inputs(model.schema)
     expected = tiny.predict(model, x)
-    for task, p in model(x, training=True).items():
+    for task, p in tiny.train_outputs(model, x).items():
         np.testing.assert_allclose(p, expected[task], atol=1e-5)
 
 
@@ -62,9 +62,9 @@ def test_training_computes_what_inference_does(name):
 def test_members_are_averaged_and_reached_by_a_fit_step(name):
     keras.utils.set_random_seed(0)
     model = tiny.randomise(MODELS[name](tiny.schema("positives"), dim=8, members=2), scale=0.15)
-    model.compile(keras.optimizers.Lion(0.1), **tiny.quick())
+    model.compile(keras.optimizers.Lion(0.1), weighted_metrics=[], **tiny.quick())
     x, (y, w) = tiny.inputs(model.schema, batch=16), tiny.labels(model.schema, batch=16)
-    members, means = model(x, training=True), tiny.predict(model, x)
+    members, means = tiny.train_outputs(model, x), tiny.predict(model, x)
     for task, p in means.items():
         np.testing.assert_allclose(p, np.mean(members[task], -1, keepdims=True), atol=1e-5)
         assert members[task].shape == (16, 2)
@@ -94,7 +94,7 @@ def test_a_fit_step_reaches_every_weight(name):
     keras.utils.set_random_seed(0)
     model = tiny.randomise(BUILD[name](tiny.schema("positives"), dim=8), scale=0.15)
     # Lion goes by the sign of a gradient: a small one moves a weight as far as a large one.
-    model.compile(keras.optimizers.Lion(0.1), **tiny.quick())
+    model.compile(keras.optimizers.Lion(0.1), weighted_metrics=[], **tiny.quick())
     x, (y, w) = tiny.inputs(model.schema, batch=16), tiny.labels(model.schema, batch=16)
     before = model.get_weights()
     model.fit(x, y, sample_weight=w, batch_size=16, verbose=0)

@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import resource
@@ -27,7 +28,7 @@ from tests.logs import log_schema, make_log
 
 MODELS = {
     "INFNet": INFNet,
-    "paper_v2": lambda schema: INFNet.paper_v2(schema, num_blocks=1),
+    "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=1),
     "SharedBottom": SharedBottom,
 }
 
@@ -47,8 +48,8 @@ def ranker(encoder, name="INFNet"):
     keras.utils.set_random_seed(0)
     model = MODELS[name](encoder.schema)
     # Every weight off its start, so that nothing is compared at zero.
-    for weight in model.weights:
-        weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    noise = np.random.default_rng(0)
+    model.set_weights([w + 0.1 * noise.normal(size=w.shape) for w in model.get_weights()])
     model.compile(**tiny.quick())
     return model
 
