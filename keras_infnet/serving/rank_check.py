@@ -1,11 +1,8 @@
-"""Requests of `rank` made of a frame's rows, and the pairs that they stand for."""
-
-from typing import Any
+"""Pairs of a frame's rows by which `rank` is checked."""
 
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.serving.signatures import item_inputs
 
@@ -31,18 +28,3 @@ def rank_pairs(schema: FeatureSchema, frame: pd.DataFrame) -> list[pd.DataFrame]
         of_user = frame.iloc[np.full(len(items), row)].set_axis(items.index)
         pairs.append(of_user.assign(**{name: items[name] for name in of_item}))
     return pairs
-
-
-def rank_request(schema: FeatureSchema, pairs: pd.DataFrame) -> dict[str, Any]:
-    """The request of `rank` for pairs of one user.
-
-    Args:
-        schema: The schema.
-        pairs: Rows that differ in the item's features alone.
-
-    Returns:
-        Arrays by the names of `schema.raw_inputs()`, with one row in all but the item's.
-    """
-    items = item_inputs(schema)
-    request = frame_to_request(schema, pairs)
-    return {name: values if name in items else values[:1] for name, values in request.items()}

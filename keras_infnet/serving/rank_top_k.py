@@ -47,7 +47,8 @@ def best_candidates(
     Args:
         outputs: Each task's output, `(candidates, 1)`.
         tasks: Names of the tasks.
-        exponents: `e`, float tensor `(tasks,)`.
+        exponents: `e`, float tensor `(tasks,)`; running it is an error for another shape, infinity
+            or NaN.
         k: Number of candidates; more than there are gives all.
 
     Returns:
@@ -55,6 +56,8 @@ def best_candidates(
     """
     import tensorflow as tf
 
+    exponents = tf.ensure_shape(exponents, (len(tasks),))
+    exponents = tf.debugging.check_numerics(exponents, "rank_top_k: exponents must be numbers")
     values = tf.concat([outputs[task] for task in tasks], axis=1)
     logarithms = tf.math.log(tf.maximum(values, np.finfo("float32").tiny))
     score = tf.reduce_sum(tf.math.multiply_no_nan(logarithms, exponents), axis=1)

@@ -22,8 +22,9 @@ from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.exported_variables import ExportedVariables
 from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
-from keras_infnet.serving.rank_check import rank_pairs, rank_request
+from keras_infnet.serving.rank_check import rank_pairs
 from keras_infnet.serving.rank_top_k import check_score
+from keras_infnet.serving.signature_requests import rank_request
 from keras_infnet.serving.signatures import item_inputs, make_signatures
 from keras_infnet.serving.table_dtypes import TOLERANCES
 
@@ -184,7 +185,8 @@ def verify_saved_model(
     if "rank" not in signatures:
         return largest
     pairs = rank_pairs(encoder.schema, frame)
-    answers = [ask(signatures["rank"], rank_request(encoder.schema, p)) for p in pairs]
+    requests = [rank_request(encoder.schema, frame_to_request(encoder.schema, p)) for p in pairs]
+    answers = [ask(signatures["rank"], request) for request in requests]
     served = {task: np.concatenate([answer[task] for answer in answers]) for task in served}
     frame = pd.concat(pairs)
     ranked = largest_difference(served, frame, model, encoder, tolerance, calibration, " of `rank`")

@@ -9,6 +9,7 @@ import numpy as np
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.feature import CategoricalFeature, DenseFeature
 from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.serving.signatures import item_inputs
 
 Signature = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
 
@@ -47,12 +48,6 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]
         )
         for name, info in sorted(infos.items())
     }
-
-
-def item_inputs(schema: FeatureSchema) -> set[str]:
-    """Names of the raw inputs that differ from candidate to candidate."""
-    items = [f for f in schema.features if f.owner == "item"]
-    return {f.name for f in items} | {f.weights for f in items if getattr(f, "weights", None)}
 
 
 def rank_request(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

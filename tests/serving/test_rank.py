@@ -17,6 +17,7 @@ from keras_infnet.features.requests import frame_to_request
 from keras_infnet.models.registry import MODELS
 from keras_infnet.serving import rank_chunks, signatures
 from keras_infnet.serving.export_options import ExportOptions
+from keras_infnet.serving.rank_top_k import best_candidates
 from tests import tiny
 from tests.logs import log_schema, make_log
 
@@ -154,7 +155,7 @@ def test_features_of_different_numbers_of_candidates_are_an_error(signed, reques
     import tensorflow as tf
 
     request = request_of_rank | {name: request_of_rank[name][:-1]}
-    with pytest.raises(tf.errors.InvalidArgumentError, match="rank: the candidates|Shapes of all"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the inputs differ in rows: .*have"):
         call(signed[1]["rank"], request)
 
 
@@ -212,6 +213,17 @@ def test_without_a_feature_of_the_item_there_is_no_rank():
         model, encoder.to_tensorflow(), encoder.schema, ExportOptions()
     )
     assert sorted(graph) == ["examples", "serving_default"]
+
+
+@tensorflow_only
+@pytest.mark.parametrize("exponents, message", [([1.0], "Shape"), ([1.0, np.nan], "exponents")])
+def test_exponents_that_give_no_score_are_an_error(exponents, message):
+    import tensorflow as tf
+
+    best = tf.function(lambda e: best_candidates({"a": [[0.5]], "b": [[0.5]]}, ("a", "b"), e, 1))
+    signature = best.get_concrete_function(tf.TensorSpec(None, "float32"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        signature(tf.constant(exponents, "float32"))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from keras_infnet import (
 )
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.serving import saved_model
-from keras_infnet.serving.rank_check import rank_request
+from keras_infnet.serving.signature_requests import rank_request
 from tests import tiny
 from tests.logs import log_schema, make_log
 
@@ -159,8 +159,8 @@ def test_a_difference_is_an_error_that_names_task_and_row(exported, encoder, row
 
 
 def test_a_difference_of_rank_is_an_error_too(exported, encoder, rows, monkeypatch):
-    def of_other_items(schema, pairs):
-        return rank_request(schema, pairs.iloc[::-1])
+    def of_other_items(schema, request):
+        return rank_request(schema, {name: values[::-1] for name, values in request.items()})
 
     monkeypatch.setattr(saved_model, "rank_request", of_other_items)
     with pytest.raises(ValueError, match="task `click` of `rank` differs by .* in row"):
