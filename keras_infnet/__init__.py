@@ -80,6 +80,7 @@ from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
 from keras_infnet.training.checkpoints import Checkpoints
+from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam, LazyAdamW
@@ -88,6 +89,7 @@ from keras_infnet.training.policy import PolicyScore, TaskPolicy
 from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.seeds import set_seeds
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
+from keras_infnet.training.table_shards import shard_tables
 
 __version__ = "0.1.0"
 
@@ -155,6 +157,7 @@ __all__ = [
     "WuKong",
     "WuKongLayer",
     "auc",
+    "data_parallel",
     "export_saved_model",
     "fit_ranker",
     "frame_to_request",
@@ -166,6 +169,7 @@ __all__ = [
     "predict_frame",
     "prepare",
     "set_seeds",
+    "shard_tables",
     "simulate",
     "split_by_date",
     "split_by_order",

@@ -242,6 +242,7 @@ def with_values(name, value):
             "shard-00001.*column `#time` is of type string; expected int64",
         ),
         (lambda t: t.slice(1), "shard-00001.* rows in .*manifest.json says"),
+        (lambda t: t.slice(0, 0), "shard-00001.* has 0 rows in .*manifest.json says"),
         (
             lambda t: t.set_column(
                 t.schema.get_field_index("x/dense"), "x/dense", pa.array([[0.0]] * len(t))
