@@ -56,9 +56,15 @@ from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
 from keras_infnet.layers.wukong_layer import WuKongLayer
 from keras_infnet.metrics.auc import auc
+from keras_infnet.metrics.calibration_error import (
+    ExpectedCalibrationError,
+    expected_calibration_error,
+)
 from keras_infnet.metrics.group_auc import GroupAUC, group_auc
 from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+from keras_infnet.metrics.reliability_plot import plot_reliability
 from keras_infnet.metrics.task_metrics import task_metrics
 from keras_infnet.models.dcnv2 import DCNv2
 from keras_infnet.models.dien import DIEN
@@ -80,7 +86,16 @@ from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
+from keras_infnet.serving.c_api import run_c_api
+from keras_infnet.serving.calibration import Calibration
+from keras_infnet.serving.calibration_fit import fit_calibration
+from keras_infnet.serving.client import Client
+from keras_infnet.serving.negative_sampling import correct_negative_sampling
+from keras_infnet.serving.onnx_export import export_onnx
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.serving.versions import export_version
+from keras_infnet.training.checkpoints import Checkpoints
+from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam, LazyAdamW
@@ -89,6 +104,7 @@ from keras_infnet.training.policy import PolicyScore, TaskPolicy
 from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.seeds import set_seeds
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
+from keras_infnet.training.table_shards import shard_tables
 
 __version__ = "0.1.0"
 
@@ -96,12 +112,16 @@ __all__ = [
     "AUGRU",
     "BiInteraction",
     "BucketEmbedding",
+    "Calibration",
     "CategoricalFeature",
+    "Checkpoints",
+    "Client",
     "CrossLayer",
     "DCNv2",
     "DIEN",
     "DIN",
     "DenseFeature",
+    "ExpectedCalibrationError",
     "ExpertGate",
     "ExpertGroup",
     "ExpertSharesCallback",
@@ -132,6 +152,7 @@ __all__ = [
     "MODELS",
     "MemberMean",
     "NextEventLoss",
+    "NormalizedEntropy",
     "NumericFeature",
     "OMoE",
     "PLE",
@@ -156,8 +177,14 @@ __all__ = [
     "WuKong",
     "WuKongLayer",
     "auc",
+    "correct_negative_sampling",
+    "data_parallel",
+    "expected_calibration_error",
     "explain",
+    "export_onnx",
     "export_saved_model",
+    "export_version",
+    "fit_calibration",
     "fit_ranker",
     "frame_to_request",
     "group_auc",
@@ -165,9 +192,13 @@ __all__ = [
     "make_dataset",
     "mean_absolute_error",
     "mean_squared_error",
+    "normalized_entropy",
+    "plot_reliability",
     "predict_frame",
     "prepare",
+    "run_c_api",
     "set_seeds",
+    "shard_tables",
     "simulate",
     "split_by_date",
     "split_by_order",

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_infnet._backend.devices import on_every_device
 from keras_infnet._backend.row_gradients import RowGradient, is_row_gradient
 from keras_infnet._backend.row_lookups import RecordedLookups, RowLookups, tables_by_row
 
@@ -133,4 +134,5 @@ def _of_table(table: Any, looked_up: list, of_rows: list, ids: list) -> RowGradi
     if not mine:
         return None
     values = jnp.concatenate([of_rows[k].reshape(-1, table.shape[1]) for k in mine])
-    return RowGradient(values, jnp.concatenate([ids[k].reshape(-1) for k in mine]))
+    indices = jnp.concatenate([ids[k].reshape(-1) for k in mine])
+    return RowGradient(on_every_device(values), on_every_device(indices))

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.layers.infnet_block import INFNetBlock
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.members import network_of, rows_model
 
@@ -53,7 +52,7 @@ def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
 class _BlockReading(keras.layers.Layer):
     """Attention weights and channel gates of a block, which stays as it is."""
 
-    def __init__(self, block: INFNetBlock) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__(dtype=block.dtype_policy, name=f"{block.name}_reading")
         self.block = block
 

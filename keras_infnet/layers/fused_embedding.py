@@ -10,6 +10,9 @@ from keras import ops
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet._backend.row_lookups import mark_as_table, row_lookups
 
+# Of tables that several devices share out, each has as many rows.
+_MULTIPLE, _PADDED_FROM = 64, 131_072
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class FusedEmbedding(keras.layers.Layer):
@@ -17,7 +20,9 @@ class FusedEmbedding(keras.layers.Layer):
 
     `output[..., c, :] = E[ids[..., c] + offset(tables[c])]`, where `E` is `(sum of rows, dim)` and
     `offset(t)` the number of rows above table `t`. All columns are read in one gather. The look-up
-    is in float32 and the rows are cast to the compute dtype after it.
+    is in float32 and the rows are cast to the compute dtype after it. From 131,072 rows on, `E` has
+    up to 63 more that no id points to, a multiple of 64 in all, so that 2, 4, .. or 64 devices can
+    share them out.
 
     `SparseAdagrad`, `LazyAdam` and `LazyAdamW` update a large `E` by rows: those of the look-ups,
     and with `whole` all rows of the tables that are given.
@@ -77,8 +82,11 @@ class FusedEmbedding(keras.layers.Layer):
         self._offsets = dict(zip(table_rows, [0, *ends.tolist()], strict=False))
 
     def build(self, ids_shape: tuple) -> None:
+        rows = sum(self.table_rows.values())
+        if rows >= _PADDED_FROM:
+            rows += -rows % _MULTIPLE
         self.embeddings = self.add_weight(
-            (sum(self.table_rows.values()), self.dim),
+            (rows, self.dim),
             self.embeddings_initializer,
             name="embeddings",
             autocast=False,

@@ -50,7 +50,9 @@ class INFNetBlock(keras.layers.Layer):
             (batch, length, dim)` with `history_mask (batch, length)`, bool, and
             `history_buckets`, a dict of ids `(batch, length)`; `tasks`, `field_proxies`,
             `sequence_proxies`, `task_proxies` and `candidate_proxy`, `(batch, number, dim)`;
-            `fields_gate` and `history_gate`, `(batch, 1, dim)`.
+            `fields_gate` and `history_gate`, `(batch, 1, dim)`. Any of them may have a batch of 1,
+            which stands for all rows: a history of one user is read by the queries of many
+            candidates without a copy.
 
     Returns:
         Dict with the state's entries that changed: proxies, `tasks`, and for a block that follows
@@ -72,6 +74,8 @@ class INFNetBlock(keras.layers.Layer):
         Li et al., INFNet, arXiv:2508.11565. The paper gates by the proxies "from the heterogeneous
         stage", which we take as the new ones; its equation shows the old ones.
     """
+
+    takes_shared_rows = True
 
     def __init__(
         self,
@@ -173,14 +177,7 @@ class INFNetBlock(keras.layers.Layer):
         return self.flow.attention_weights(self._without_gate_only(state))
 
     def channel_gates(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """What the built block multiplies each channel of the tokens by, without former gates.
-
-        Args:
-            state: As in `call`.
-
-        Returns:
-            `{tokens: gates}` as in `ProxyGatedUnit.channel_gates`, empty without homogeneous flow.
-        """
+        """`ProxyGatedUnit.channel_gates` of the built block, by tokens; `state` as in `call`."""
         new = {**state, **self._heterogeneous(state)}
         hubs = state if self.gate_input == "old" else new
         return {

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.history_tokens import EVENT_QUANTITIES
@@ -82,6 +83,7 @@ class RankingModel(keras.Model):
             weighted_metrics: Defaults to `None`: `auc`, or `mse` for regression.
             jit_compile: Defaults to `"auto"`: as Keras chooses, but on TensorFlow without a GPU the
                 training step is compiled by XLA too, where it takes a half to a third of the time.
+                Not within a `tf.distribute` strategy, whose steps XLA can't compile.
             **kwargs: Further arguments of `keras.Model.compile`.
         """
         tasks = self._schema.tasks
@@ -141,11 +143,16 @@ class RankingModel(keras.Model):
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; Keras calls it."""
-        return train_step_by_rows(self, super().train_step, arguments)
+        return logs_of_replica(train_step_by_rows(self, super().train_step, arguments))
+
+    def test_step(self, *arguments: Any) -> Any:
+        """One step of evaluation; Keras calls it."""
+        return logs_of_replica(super().test_step(*arguments))
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""
         chosen = self.jit_compile
+        # XLA's programs reach the variables of one device alone.
         distributed = getattr(self, "_distribute_strategy", None) is not None
         if self._trains_by_xla and not distributed and keras.backend.backend() == "tensorflow":
             self.jit_compile = True
@@ -153,6 +160,11 @@ class RankingModel(keras.Model):
             return super().make_train_function(force)
         finally:
             self.jit_compile = chosen
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None and self._distribute_strategy is not None:
+            iterator, data_batch = None, first_replica_batch(self, iterator)
+        super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_config(self) -> dict[str, Any]:
         """Schema, hyperparameters, name and dtype."""

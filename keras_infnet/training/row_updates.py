@@ -5,6 +5,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_infnet._backend.devices import layout_of_rows
+from keras_infnet._backend.replicas import sum_over_replicas
 from keras_infnet._backend.row_gradients import (
     is_row_gradient,
     read_rows,
@@ -65,8 +67,6 @@ class RowUpdates:
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
-        if _num_replicas(self) > 1:
-            gradient = sum_duplicates(gradient, self._positions[index])
         rate = ops.cast(learning_rate, variable.dtype)
         values = ops.cast(gradient.values, variable.dtype)
         step = self.row_step(gradient.indices, values, index, rate)
@@ -80,6 +80,7 @@ class RowUpdates:
         return {**super().get_config(), "row_updates_from": self.row_updates_from}
 
     def _backend_apply_gradients(self, grads: Sequence[Any], variables: Sequence[Any]) -> None:
+        grads = sum_over_replicas(grads)
         by_row = [self._is_by_row(g, v) for g, v in zip(grads, variables, strict=True)]
         if not any(by_row):
             super()._backend_apply_gradients(grads, variables)
@@ -92,6 +93,10 @@ class RowUpdates:
         dense = [v for rows, v in zip(by_row, variables, strict=True) if not rows]
         self._apply_weight_decay(dense)
         self._backend_update_step(grads, variables, self.learning_rate)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Sequence[Any]) -> Sequence[Any]:
+        # Summed before they were clipped: Keras clips the gradients of each device.
+        return grads_and_vars
 
     def _clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
         clipped = super()._clip_gradients([g.values if is_row_gradient(g) else g for g in grads])
@@ -109,7 +114,8 @@ class RowUpdates:
         if not self.updates_rows(variable):
             return None
         name = f"{variable.path.replace('/', '_')}_positions"
-        return self.add_variable((variable.shape[0],), dtype="int32", name=name)
+        layout = layout_of_rows(variable)
+        return self.add_variable((variable.shape[0],), dtype="int32", layout=layout, name=name)
 
     def _refuse_whole_tables(self, table: Any) -> None:
         reads_all = {
@@ -140,9 +146,3 @@ def _divided(gradient: Any, scale: Any) -> Any:
     if is_row_gradient(gradient):
         return with_values(gradient, gradient.values / scale)
     return None if gradient is None else gradient / scale
-
-
-def _num_replicas(optimizer: Any) -> int:
-    """Over how many devices TensorFlow joins the gradients of rows."""
-    strategy = getattr(optimizer, "_distribution_strategy", None)
-    return 1 if strategy is None else strategy.num_replicas_in_sync

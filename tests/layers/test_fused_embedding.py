@@ -66,3 +66,15 @@ def test_another_number_of_columns_is_an_error():
 def test_an_empty_table_is_an_error():
     with pytest.raises(ValueError, match="1 or more.*'a': 0"):
         FusedEmbedding({"a": 0}, dim=2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "made"), [(131_071, 131_071), (131_072, 131_072), (131_073, 131_136)]
+)
+def test_large_tables_have_a_multiple_of_64_rows(rows, made):
+    layer = FusedEmbedding({"user_id": 71, "video_id": rows - 71}, dim=1)
+    layer.build((None, 2))
+    assert layer.embeddings.shape == (made, 1)
+    values = np.array(layer.embeddings)
+    found = layer(np.array([[70, rows - 72]]))
+    np.testing.assert_array_equal(found, values[[[70, rows - 1]]])

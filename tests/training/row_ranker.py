@@ -60,11 +60,15 @@ def table_ids(x):
 
 
 def gradients(weights, x, y):
-    """Gradients of the mean cross entropy by table, kernel and bias, in float64."""
+    """Gradients of the mean cross entropy by table, kernel and bias, in float64.
+
+    `y` has `click` and, where rows are weighted, `weight`.
+    """
     table, kernel, bias = weights
     ids = table_ids(x)
     flat = table[ids].reshape(len(ids), -1)
     error = (1 / (1 + np.exp(-(flat @ kernel + bias))) - y["click"]) / len(ids)
+    error = error * y.get("weight", 1)
     of_table = np.zeros_like(table)
     np.add.at(of_table, ids, (error @ kernel.T).reshape(*ids.shape, -1))
     return [of_table, flat.T @ error, error.sum(axis=0)]
