@@ -26,7 +26,8 @@ def test_each_public_name_has_a_page_and_a_link():
     pages = load_hook().api_pages()
     names = set(keras_infnet.__all__)
     assert set(pages) == {f"api/{name}.md" for name in names} | {"api/index.md"}
-    assert all(f"::: keras_infnet.{name}\n" in pages[f"api/{name}.md"] for name in names)
+    pattern = r"::: keras_infnet\.(\w+\.\w+\.)?{}\n"
+    assert all(re.fullmatch(pattern.format(name), pages[f"api/{name}.md"]) for name in names)
     assert all(f"[`{name}`]({name}.md)" in pages["api/index.md"] for name in names)
 
 
