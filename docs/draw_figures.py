@@ -103,8 +103,8 @@ def windows() -> list[str]:
         parts.append(f'<circle cx="{end + 14}" cy="{y - 3}" r="7" fill="{TASKS}"/>')
         parts.append(_path(f"M{end + 14} {y - 12} V62", "var(--line)"))
     return parts + [
-        _text(left, 186, "● an impression, which is an event itself", anchor="start"),
-        _text(left, 206, "└┘ its history: the newest 6 strictly earlier events", anchor="start"),
+        _text(left, 186, "the dot: an impression, an event itself", anchor="start"),
+        _text(left, 206, "the line: its history, the newest 6 strictly earlier events", anchor="start"),
     ]
 
 
