@@ -104,7 +104,7 @@ def windows() -> list[str]:
         parts.append(_path(f"M{end + 14} {y - 12} V62", "var(--line)"))
     return parts + [
         _text(left, 186, "the dot: an impression, an event itself", anchor="start"),
-        _text(left, 206, "the line: its history, the newest 6 strictly earlier events", anchor="start"),
+        _text(left, 206, "the line: its history, the newest 6 earlier events", anchor="start"),
     ]
 
 

@@ -35,5 +35,5 @@ def mathml(latex: str, display: str) -> str:
     converted = convert(unescape(latex).strip(), display=display)
     if unknown := re.findall(r"\\\w+|>&<", converted):
         raise ValueError(f"Equation `{latex.strip()}`: no MathML for {', '.join(unknown)}.")
-    # Where the reader has no mathematical font, an accent lies on its letter; a script stands above.
+    # Without a mathematical font an accent lies on its letter; a script stands above it.
     return converted.replace('<mover accent="true">', "<mover>")
