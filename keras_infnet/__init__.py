@@ -54,9 +54,15 @@ from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
 from keras_infnet.layers.wukong_layer import WuKongLayer
 from keras_infnet.metrics.auc import auc
+from keras_infnet.metrics.calibration_error import (
+    ExpectedCalibrationError,
+    expected_calibration_error,
+)
 from keras_infnet.metrics.group_auc import GroupAUC, group_auc
 from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+from keras_infnet.metrics.reliability_plot import plot_reliability
 from keras_infnet.metrics.task_metrics import task_metrics
 from keras_infnet.models.dcnv2 import DCNv2
 from keras_infnet.models.dien import DIEN
@@ -78,7 +84,14 @@ from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
+from keras_infnet.serving.c_api import run_c_api
+from keras_infnet.serving.calibration import Calibration
+from keras_infnet.serving.calibration_fit import fit_calibration
+from keras_infnet.serving.client import Client
+from keras_infnet.serving.negative_sampling import correct_negative_sampling
+from keras_infnet.serving.onnx_export import export_onnx
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.serving.versions import export_version
 from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
@@ -97,13 +110,16 @@ __all__ = [
     "AUGRU",
     "BiInteraction",
     "BucketEmbedding",
+    "Calibration",
     "CategoricalFeature",
     "Checkpoints",
+    "Client",
     "CrossLayer",
     "DCNv2",
     "DIEN",
     "DIN",
     "DenseFeature",
+    "ExpectedCalibrationError",
     "ExpertGate",
     "ExpertGroup",
     "ExpertSharesCallback",
@@ -133,6 +149,7 @@ __all__ = [
     "MODELS",
     "MemberMean",
     "NextEventLoss",
+    "NormalizedEntropy",
     "NumericFeature",
     "OMoE",
     "PLE",
@@ -157,8 +174,13 @@ __all__ = [
     "WuKong",
     "WuKongLayer",
     "auc",
+    "correct_negative_sampling",
     "data_parallel",
+    "expected_calibration_error",
+    "export_onnx",
     "export_saved_model",
+    "export_version",
+    "fit_calibration",
     "fit_ranker",
     "frame_to_request",
     "group_auc",
@@ -166,8 +188,11 @@ __all__ = [
     "make_dataset",
     "mean_absolute_error",
     "mean_squared_error",
+    "normalized_entropy",
+    "plot_reliability",
     "predict_frame",
     "prepare",
+    "run_c_api",
     "set_seeds",
     "shard_tables",
     "simulate",

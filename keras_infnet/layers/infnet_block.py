@@ -50,7 +50,9 @@ class INFNetBlock(keras.layers.Layer):
             (batch, length, dim)` with `history_mask (batch, length)`, bool, and
             `history_buckets`, a dict of ids `(batch, length)`; `tasks`, `field_proxies`,
             `sequence_proxies`, `task_proxies` and `candidate_proxy`, `(batch, number, dim)`;
-            `fields_gate` and `history_gate`, `(batch, 1, dim)`.
+            `fields_gate` and `history_gate`, `(batch, 1, dim)`. Any of them may have a batch of 1,
+            which stands for all rows: a history of one user is read by the queries of many
+            candidates without a copy.
 
     Returns:
         Dict with the state's entries that changed: proxies, `tasks`, and for a block that follows
@@ -72,6 +74,8 @@ class INFNetBlock(keras.layers.Layer):
         Li et al., INFNet, arXiv:2508.11565. The paper gates by the proxies "from the heterogeneous
         stage", which we take as the new ones; its equation shows the old ones.
     """
+
+    takes_shared_rows = True
 
     def __init__(
         self,

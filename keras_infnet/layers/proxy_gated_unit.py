@@ -26,7 +26,8 @@ class ProxyGatedUnit(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        tokens: Float tensor `(batch, length, dim)`.
+        tokens: Float tensor `(batch, length, dim)`. Tokens or proxies may have a batch of 1, which
+            stands for all rows.
         proxies: Float tensor `(batch, proxies, width)`.
         tokens_mask: Bool tensor `(batch, length)`, True where valid; Keras fills it from `tokens`.
             Padded tokens come out as zeros. Defaults to `None`: all tokens are valid.
@@ -45,6 +46,8 @@ class ProxyGatedUnit(keras.layers.Layer):
     Reference:
         Li et al., INFNet, arXiv:2508.11565, proxy gated unit. `"interpolate"` is not in the paper.
     """
+
+    takes_shared_rows = True
 
     def __init__(
         self,

@@ -65,8 +65,10 @@ class EmbeddedInputs:
         """What `HistoryTokenEmbedding` reads, for each kind of event: rows, or ids and tables."""
         if any(name.startswith("embedded_events") for name in self._rows):
             return self.event_rows
+        # A slice of all columns would hide from an export that this is a table.
+        of_all = self._columns == slice(None)
         tables = {
-            name.removeprefix("table_"): table[:, self._columns]
+            name.removeprefix("table_"): table if of_all else table[:, self._columns]
             for name, table in self._rows.items()
             if name.startswith("table_")
         }
