@@ -59,6 +59,12 @@ def test_links_between_files_lead_somewhere():
         assert not [link for link in links if not (path.parent / link).exists()], path.name
 
 
+def test_warnings_of_the_build_are_not_silenced():
+    """MkDocs does not count for `--strict` what `--quiet` silences."""
+    (build,) = re.findall(r"mkdocs build.*", MAKEFILE)
+    assert build.split()[2:] == ["--strict"]
+
+
 def test_every_equation_becomes_mathml():
     hook = load(ROOT / "docs" / "hooks" / "equations.py")
     text = (ROOT / "docs" / "method.md").read_text("utf-8")
