@@ -47,7 +47,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 names: $(STAMP)
 	$(BIN)/python -m tests.house.public_names
