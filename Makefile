@@ -21,7 +21,7 @@ ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks \
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: demo test test-tensorflow test-jax lint format docs names
+.PHONY: demo test test-tensorflow test-jax notebooks lint format docs names
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)") --out "$(OUT)"
@@ -37,6 +37,10 @@ test-tensorflow: $(STAMP)
 
 test-jax: $(STAMP)
 	KERAS_BACKEND=jax $(PYTEST) $(ONE_BACKEND:%=--ignore=%)
+
+# Executed in fresh kernels; `make notebooks ACTION=--write` writes their outputs anew.
+notebooks: $(STAMP)
+	KERAS_BACKEND=tensorflow $(BIN)/python examples/notebooks/run.py $(or $(ACTION),--check)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
