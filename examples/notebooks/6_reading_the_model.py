@@ -70,6 +70,10 @@ print(explanation)
 explanation.plot_attention()
 
 # %% [markdown]
+# Mind the scale beside each panel before reading colours: with ten fields a uniform weight is
+# 0.1, and after so few rows the weights on fields differ from it in the fourth digit only. Newer
+# events do get more than older ones, in part because not every row has a hundred.
+#
 # ## What the predictions depend on
 #
 # Each bar is the AUC that is lost when one column is shuffled between the rows, or the whole
