@@ -78,6 +78,13 @@ from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
+from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
+from keras_infnet.search.latency_tradeoff import LatencyTradeoff
+from keras_infnet.search.pareto import pareto_front
+from keras_infnet.search.proxy_search import ProxySearch
+from keras_infnet.search.search_config import load_config
+from keras_infnet.search.search_space import SearchSpace
+from keras_infnet.search.trial_records import search_trials
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
 from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
@@ -123,7 +130,9 @@ __all__ = [
     "HistoryTokenEmbedding",
     "INFNet",
     "INFNetBlock",
+    "INFNetHyperModel",
     "KuaiRand",
+    "LatencyTradeoff",
     "LazyAdam",
     "LazyAdamW",
     "LocalActivationUnit",
@@ -137,9 +146,11 @@ __all__ = [
     "PolicyScore",
     "ProxyCrossAttention",
     "ProxyGatedUnit",
+    "ProxySearch",
     "QBVideo",
     "RankingModel",
     "STEM",
+    "SearchSpace",
     "SequenceEncoder",
     "SequenceFeature",
     "SharedBottom",
@@ -160,12 +171,15 @@ __all__ = [
     "fit_ranker",
     "frame_to_request",
     "group_auc",
+    "load_config",
     "log_loss",
     "make_dataset",
     "mean_absolute_error",
     "mean_squared_error",
+    "pareto_front",
     "predict_frame",
     "prepare",
+    "search_trials",
     "set_seeds",
     "shard_tables",
     "simulate",
