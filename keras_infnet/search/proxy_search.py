@@ -1,7 +1,6 @@
 """A search for the number of proxies and INFNet's other hyperparameters."""
 
 import dataclasses
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,13 @@ from keras_infnet.search.search_checks import (
 from keras_infnet.search.search_clock import SearchClock
 from keras_infnet.search.search_config import BEST, save_config
 from keras_infnet.search.search_folder import check_folder, fingerprint, locked, open_folder
-from keras_infnet.search.search_oracles import MAX_EPOCHS, OracleName, make_oracle
+from keras_infnet.search.search_oracles import (
+    MAX_EPOCHS,
+    OracleName,
+    is_chief,
+    is_distributed,
+    make_oracle,
+)
 from keras_infnet.search.search_progress import progress_line
 from keras_infnet.search.search_space import SearchSpace
 from keras_infnet.search.trial_records import WEIGHTS, TrialRecords
@@ -133,9 +138,7 @@ class ProxySearch:
             raise ValueError(f"ProxySearch: max_trials is {max_trials}; expected 1 or more.")
         clock = SearchClock(self._records, budget)
         open_folder(self.folder, self._about)
-        role = os.environ.get("KERASTUNER_TUNER_ID")
-        is_worker = "KERASTUNER_ORACLE_IP" in os.environ and "chief" not in (role or "")
-        if is_worker:
+        if is_distributed() and not is_chief():
             self._search(clock, max_trials, lambda: None)
             return self.trials()
 
@@ -192,8 +195,8 @@ class ProxySearch:
             )
         values = record["values"]
         model = self._training.hyper_model.build(values)
-        model.compile(self._training.hyper_model.optimizer(values, None))
         model.load_weights(weights)
+        model.compile(self._training.hyper_model.optimizer(values, None))
         return model
 
     def _search(self, clock: SearchClock, max_trials: int, report: Callable[[], None]) -> Any:
@@ -203,7 +206,12 @@ class ProxySearch:
             warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras_tuner")
             oracle = make_oracle(self._oracle, max_trials, self._seed, clock, report)
             tuner = make_tuner(oracle, self._training, clock, self.folder, MAX_EPOCHS)
-            tuner.search()
+            try:
+                tuner.search()
+            except KeyboardInterrupt:
+                # A chief whose workers have all gone only waits.
+                if oracle.tuner_ids or oracle.ongoing_trials or not is_chief():
+                    raise
         return oracle.stopped
 
     def _write(self, clock: SearchClock, max_trials: int, verbose: int) -> None:

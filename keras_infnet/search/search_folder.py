@@ -17,7 +17,8 @@ _LOCK = ".search.lock"
 
 def check_folder(folder: Path, about: Mapping[str, Any]) -> None:
     """Raises a ValueError if the folder holds something else than this search; writes nothing."""
-    if not folder.exists() or not any(path.name != _LOCK for path in folder.iterdir()):
+    # Hidden files are the lock, and what another worker is about to rename.
+    if not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir()):
         return
     if not (folder / _ABOUT).is_file():
         raise ValueError(

@@ -1,6 +1,7 @@
 """keras-tuner's oracles, with a budget, and with a state that survives a kill at any time."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -87,3 +88,13 @@ def make_oracle(
     oracle.max_trials, oracle.verbose = max_trials, 0
     oracle.clock, oracle.after_trial = clock, after_trial
     return oracle
+
+
+def is_distributed() -> bool:
+    """Whether keras-tuner's environment variables make this process a chief or a worker."""
+    return "KERASTUNER_ORACLE_IP" in os.environ
+
+
+def is_chief() -> bool:
+    """Whether this process holds the oracle for workers."""
+    return is_distributed() and "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")

@@ -112,5 +112,7 @@ def _metrics_by_task(logs: Mapping[str, float], tasks: Sequence[str]) -> dict[st
 
 def _save_weights(model: keras.Model, folder: Path) -> None:
     unfinished = folder / "unfinished.weights.h5"
+    # The optimizer's slots are twice the weights.
+    model.optimizer = None
     model.save_weights(unfinished)
     unfinished.replace(folder / WEIGHTS)
