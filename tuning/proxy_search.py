@@ -27,12 +27,19 @@ QUICK_SPACE = {
     "learning_rate": (5e-3, 1e-2),
     "dropout": (0.0,),
 }
+FAST_COMPILING = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false"
+)
 PAIR = "TASK=NUMBER"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command; an expected mistake ends with one line, not with a traceback."""
     args = parser().parse_args(argv)
+    if args.quick:
+        # On so few rows compiling takes longer than training.
+        os.environ.setdefault("XLA_FLAGS", FAST_COMPILING)
     try:
         if args.data is None:
             if not args.quick:

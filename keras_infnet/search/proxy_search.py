@@ -204,7 +204,10 @@ class ProxySearch:
         with warnings.catch_warnings():
             # keras-tuner names its threads the way of Python 2.
             warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras_tuner")
-            oracle = make_oracle(self._oracle, max_trials, self._seed, clock, report)
+            # scikit-learn's, of a Gaussian process on few trials.
+            warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
+            num_varied = self._training.hyper_model.space.num_varied
+            oracle = make_oracle(self._oracle, max_trials, self._seed, num_varied, clock, report)
             tuner = make_tuner(oracle, self._training, clock, self.folder, MAX_EPOCHS)
             try:
                 tuner.search()

@@ -67,9 +67,14 @@ class SearchOracle:
 
 
 def make_oracle(
-    name: OracleName, max_trials: int, seed: int, clock: SearchClock, after_trial: Callable
+    name: OracleName,
+    max_trials: int,
+    seed: int,
+    num_varied: int,
+    clock: SearchClock,
+    after_trial: Callable[[], None],
 ) -> Any:
-    """An oracle of keras-tuner for the highest score."""
+    """An oracle of keras-tuner for the highest score over `num_varied` hyperparameters."""
     import keras_tuner
 
     known = {
@@ -82,9 +87,11 @@ def make_oracle(
     options = {"objective": keras_tuner.Objective("score", "max"), "seed": seed}
     options |= {"max_consecutive_failed_trials": 1_000_000_000}
     if name == "hyperband":
-        oracle = oracle_class(max_epochs=MAX_EPOCHS, hyperband_iterations=100, **options)
-    else:
-        oracle = oracle_class(**options)
+        options |= {"max_epochs": MAX_EPOCHS, "hyperband_iterations": 100}
+    if name == "bayesian":
+        # keras-tuner's rule, which counts hyperparameters of one value too.
+        options["num_initial_points"] = max(3, 3 * num_varied)
+    oracle = oracle_class(**options)
     oracle.max_trials, oracle.verbose = max_trials, 0
     oracle.clock, oracle.after_trial = clock, after_trial
     return oracle

@@ -65,6 +65,11 @@ class SearchSpace:
         """Number of different configurations."""
         return math.prod(len(values) for _, values in self.items())
 
+    @property
+    def num_varied(self) -> int:
+        """Number of hyperparameters with more than one value."""
+        return sum(len(values) > 1 for _, values in self.items())
+
     def items(self) -> Iterator[tuple[str, Sequence[Any]]]:
         """Names of the hyperparameters and their values."""
         return ((field.name, getattr(self, field.name)) for field in fields(self))

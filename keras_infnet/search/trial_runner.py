@@ -1,6 +1,5 @@
 """The tuner: keras-tuner's loop over trials, with our training and records."""
 
-import gc
 import time
 import traceback
 from pathlib import Path
@@ -44,7 +43,6 @@ class TrialRunner:
         self.records.end(trial.trial_id, {**found, **times})
         # Models of past trials would stay in Keras's graph and in memory.
         keras.utils.clear_session()
-        gc.collect()
 
     def save(self) -> None:
         """Saves the oracle's state and the tuner's, which is empty."""
