@@ -1,12 +1,10 @@
 """A search for the number of proxies and INFNet's other hyperparameters."""
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import pandas as pd
 
 from keras_infnet.models.infnet import INFNet
@@ -21,7 +19,8 @@ from keras_infnet.search.search_checks import (
 )
 from keras_infnet.search.search_clock import SearchClock
 from keras_infnet.search.search_config import BEST, save_config
-from keras_infnet.search.search_folder import check_folder, fingerprint, locked, open_folder
+from keras_infnet.search.search_folder import check_folder, locked, open_folder
+from keras_infnet.search.search_identity import describe_search
 from keras_infnet.search.search_oracles import (
     MAX_EPOCHS,
     OracleName,
@@ -35,7 +34,6 @@ from keras_infnet.search.trial_records import WEIGHTS, TrialRecords
 from keras_infnet.search.trial_runner import make_tuner
 from keras_infnet.search.trial_training import TrialTraining
 from keras_infnet.search.whole_file import write_whole
-from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.policy import TaskPolicy
 
 
@@ -106,7 +104,7 @@ class ProxySearch:
         check_objective(self._training.policy, schema, groups)
         self.folder = Path(folder)
         self._oracle, self._seed = oracle, seed
-        self._about = self._described()
+        self._about = describe_search(self._training, oracle, seed)
         check_folder(self.folder, self._about)
         self._records = TrialRecords(self.folder)
 
@@ -226,28 +224,3 @@ class ProxySearch:
             self._records.remove_weights()
         if verbose:
             print(progress_line(self._records, clock, max_trials), flush=True)
-
-    def _described(self) -> dict[str, Any]:
-        """What a folder's search must have in common with this one to go on."""
-        training, hyper_model = self._training, self._training.hyper_model
-        sizes = {
-            "train_batches": int(training.train.cardinality()),
-            "validation_batches": int(training.validation.cardinality()),
-        }
-        validation = fingerprint(next(iter(training.validation.take(1).as_numpy_iterator())))
-        groups = training.groups
-        if groups is not None:
-            groups = fingerprint(GroupAUCCallback(training.validation, groups).groups)
-        objective = dataclasses.asdict(training.objective)
-        return {
-            "schema": hyper_model.schema.fingerprint,
-            "data": {**sizes, "validation": validation, "groups": groups},
-            "space": hyper_model.space.to_dict(),
-            "fixed": hyper_model.fixed,
-            "objective": {"kind": type(training.objective).__name__, **objective},
-            "oracle": self._oracle,
-            "seeds": list(training.seeds),
-            "latency_batch": training.latency_batch,
-            "seed": self._seed,
-            "backend": keras.backend.backend(),
-        }

@@ -1,13 +1,10 @@
 """The folder of a search: whose it is, and that one process at a time works on it."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from keras_infnet.search.whole_file import write_json
 
@@ -57,25 +54,6 @@ def locked(folder: Path) -> Iterator[None]:
                 "another folder."
             ) from error
         yield
-
-
-def fingerprint(batch: Any) -> str:
-    """Twelve hexadecimal digits of the values of a batch, or of any nested arrays."""
-    digest = hashlib.sha256()
-    _update(digest, batch)
-    return digest.hexdigest()[:12]
-
-
-def _update(digest: Any, value: Any) -> None:
-    if isinstance(value, Mapping):
-        value = [part for name in sorted(value) for part in (name, value[name])]
-    if isinstance(value, list | tuple):
-        for part in value:
-            _update(digest, part)
-    else:
-        array = np.asarray(value)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
 
 
 def _difference(name: str, found: Any, wanted: Any) -> str:

@@ -12,6 +12,7 @@ import keras_infnet
 from keras_infnet import LatencyTradeoff, SearchSpace, TaskPolicy
 from keras_infnet.search.trial_training import TrialTraining
 from tests.search.small_search import (
+    SPACE,
     made_up_training,
     small_data,
     small_schema,
