@@ -27,8 +27,8 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-img { max-width: 100%; height: auto; background: #fff; }
 .wide { overflow-x: auto; }
+img { max-width: 100%; min-width: 36rem; height: auto; background: #fff; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8886; }
 th { white-space: nowrap; }
@@ -109,9 +109,9 @@ def page(folder: Path, trials: pd.DataFrame, about: Mapping[str, Any], plots: li
     for name in plots:
         image = base64.b64encode((folder / name).read_bytes()).decode()
         parts.append(
-            f'<h2>{TITLES[name]}</h2><figure><img alt="{TITLES[name]}" '
-            f'src="data:image/png;base64,{image}"><figcaption>{CAPTIONS[name]}</figcaption>'
-            "</figure>"
+            f'<h2>{TITLES[name]}</h2><figure><div class="wide"><img alt="{TITLES[name]}" '
+            f'src="data:image/png;base64,{image}"></div>'
+            f"<figcaption>{CAPTIONS[name]}</figcaption></figure>"
         )
     parts.append(f"<h2>Trials</h2>{_html_table(table(trials, about))}")
     if len(failures(trials)):
@@ -166,7 +166,7 @@ def _text(value: Any, digits: int | None) -> str:
         return ""
     if digits is not None:
         return f"{value:.{digits}f}"
-    return f"{value:,.0f}" if isinstance(value, float) and value >= 1000 else f"{value}"
+    return f"{value:,.0f}" if isinstance(value, int | float) and value >= 1000 else f"{value}"
 
 
 def _write(path: Path, text: str) -> None:

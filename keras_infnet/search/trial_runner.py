@@ -5,8 +5,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from keras_infnet.search.search_clock import SearchClock
 from keras_infnet.search.trial_records import TRIALS, TrialRecords
 from keras_infnet.search.trial_training import TrialTraining
@@ -41,8 +39,6 @@ class TrialRunner:
     def _end(self, trial: Any, start: float, found: dict[str, Any]) -> None:
         times = {"seconds": time.monotonic() - start, "elapsed_seconds": self.clock.elapsed()}
         self.records.end(trial.trial_id, {**found, **times})
-        # Models of past trials would stay in Keras's graph and in memory.
-        keras.utils.clear_session()
 
     def save(self) -> None:
         """Saves the oracle's state and the tuner's, which is empty."""

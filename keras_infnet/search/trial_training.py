@@ -39,6 +39,8 @@ class TrialTraining:
 
     def run(self, values: Mapping[str, Any], share: float, folder: Path) -> dict[str, Any]:
         """Trains on a share of the batches; the weights of the best seed go to the folder."""
+        # Models of past trials would stay in Keras's graph and in memory.
+        keras.utils.clear_session()
         runs, models, batches = [], [], self._batches(share)
         for seed in self.seeds:
             set_seeds(seed)
