@@ -28,7 +28,9 @@ def simulated_log(folder: Path, rows: int, print_it: bool) -> Path:
             print(f"Simulating {rows:,} rows in {path}", flush=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        keras_infnet.simulate(unfinished, rows, seed=0)
+        # Few users and videos, so that so few rows teach something of each.
+        sizes = {"users": max(20, rows // 50), "items": max(50, rows // 20)}
+        keras_infnet.simulate(unfinished, rows, **sizes, seed=0)
         unfinished.rename(path)
     return path
 

@@ -80,7 +80,11 @@ class TrialTraining:
         scores = history["val_score"]
         best = int(np.argmax(scores))
         if not math.isfinite(scores[best]):
-            raise ValueError("Each validation had a metric that is not a number.")
+            undefined = sorted(k for k, v in history.items() if not np.isfinite(v).any())
+            raise ValueError(
+                f"no validation gave a number for {', '.join(undefined)}. The validation data may "
+                "lack one of the two labels, for gAUC in every group."
+            )
         tasks = self.hyper_model.schema.task_names
         return {
             "quality": scores[best],

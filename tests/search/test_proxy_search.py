@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import keras_infnet
 from keras_infnet import LatencyTradeoff, SearchSpace, TaskPolicy
+from keras_infnet.search import trial_training
 from keras_infnet.search.trial_training import TrialTraining
 from tests.search.small_search import (
     SPACE,
@@ -130,6 +131,15 @@ def test_a_failed_trial_is_recorded_with_its_error(tmp_path, monkeypatch):
     assert list(trials["status"]) == ["finished", "failed", "finished"]
     assert trials["error"][1] == "MemoryError: a table too many"
     assert not trials["on_front"][1]
+
+
+def test_a_metric_that_is_not_a_number_fails_the_trial_by_name(tmp_path, monkeypatch):
+    history = keras.callbacks.History()
+    nan = float("nan")
+    history.history = {"val_like_gauc": [nan, nan], "val_score": [-np.inf, -np.inf], "loss": [1, 1]}
+    monkeypatch.setattr(trial_training, "fit_ranker", lambda *args, **kwargs: history)
+    trials = small_search(tmp_path / "search").run(max_trials=1, verbose=0)
+    assert "no validation gave a number for val_like_gauc, val_score" in trials["error"][0]
 
 
 def test_a_search_whose_trials_all_fail_ends_with_the_error(tmp_path, monkeypatch):
