@@ -73,7 +73,7 @@ def search(args: argparse.Namespace) -> None:
         latency_batch=args.latency_batch,
     )
     about = {
-        "data": f"{data.description}, histories {data.histories} in the validation",
+        "data": f"{data.description}, whose histories are {data.histories}",
         "objective": describe(args),
         "oracle": args.oracle,
         "seeds": " ".join(map(str, args.seeds)),

@@ -58,6 +58,6 @@ def read_data(path: Path, batch_size: int, freeze: bool) -> SearchData:
         train,
         validation,
         split.validation[encoder.schema.user_key],
-        f"{path.name}: {len(split.train):,} training rows, {len(split.validation):,} validation",
-        "frozen where it begins" if freeze else "rolling on",
+        f"{path.name}: {len(split.train):,} training and {len(split.validation):,} validation rows",
+        "frozen at their start" if freeze else "rolling on",
     )

@@ -107,7 +107,7 @@ def parallel_coordinates(trials: pd.DataFrame) -> plt.Figure | None:
     names = [*varied(trials), "milliseconds", "score"]
     if len(trials) < 2:
         return None
-    figure, axis = plt.subplots(figsize=(2 + 1.5 * len(names), 4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(1.5 + 1.1 * len(names), 4), layout="constrained")
     heights, ticks = zip(*(_scaled(trials[name], name) for name in names), strict=True)
     lines, colors = np.stack(heights, axis=1), plt.colormaps["viridis"](heights[-1])
     best = int(np.argmax(trials["score"]))

@@ -28,7 +28,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .wide { overflow-x: auto; }
-img { max-width: 100%; min-width: 36rem; height: auto; background: #fff; }
+img { max-width: 100%; height: auto; background: #fff; }
+img.panels { min-width: 40rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8886; }
 th { white-space: nowrap; }
@@ -107,9 +108,10 @@ def page(folder: Path, trials: pd.DataFrame, about: Mapping[str, Any], plots: li
     items = "".join(f"<li>{html.escape(line)}</li>" for line in summary(trials, about))
     parts = [f"<h1>Search for the number of proxies</h1><ul>{items}</ul>"]
     for name in plots:
+        panels = "" if name == "pareto_front.png" else ' class="panels"'
         image = base64.b64encode((folder / name).read_bytes()).decode()
         parts.append(
-            f'<h2>{TITLES[name]}</h2><figure><div class="wide"><img alt="{TITLES[name]}" '
+            f'<h2>{TITLES[name]}</h2><figure><div class="wide"><img{panels} alt="{TITLES[name]}" '
             f'src="data:image/png;base64,{image}"></div>'
             f"<figcaption>{CAPTIONS[name]}</figcaption></figure>"
         )
@@ -132,10 +134,13 @@ def _count_sentences(finished: pd.DataFrame, about: Mapping[str, Any]) -> list[s
     for count in varied(full, tuple(COUNTS)):
         means = count_table(full, count, "quality")
         best, worst = means["mean"].idxmax(), means["mean"].idxmin()
+        shown = [
+            f"{value} ({means.loc[value, 'mean']:.4f}, trials: {means.loc[value, 'count']:.0f})"
+            for value in (best, worst)
+        ]
         lines.append(
-            f"Number of {COUNTS[count]}: mean quality is highest with {best} "
-            f"({means.loc[best, 'mean']:.4f}, {means.loc[best, 'count']} trials) and lowest with "
-            f"{worst} ({means.loc[worst, 'mean']:.4f}, {means.loc[worst, 'count']} trials)."
+            f"Number of {COUNTS[count]}: mean quality is highest with {shown[0]} and lowest with "
+            f"{shown[1]}."
         )
     return lines
 
