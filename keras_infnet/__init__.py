@@ -86,6 +86,13 @@ from keras_infnet.pipelines.histories import Histories
 from keras_infnet.pipelines.predict import predict_frame
 from keras_infnet.pipelines.prepare import prepare
 from keras_infnet.pipelines.stream import stream_dataset
+from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
+from keras_infnet.search.latency_tradeoff import LatencyTradeoff
+from keras_infnet.search.pareto import pareto_front
+from keras_infnet.search.proxy_search import ProxySearch
+from keras_infnet.search.search_config import load_config
+from keras_infnet.search.search_space import SearchSpace
+from keras_infnet.search.trial_records import search_trials
 from keras_infnet.serving.c_api import run_c_api
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.calibration_fit import fit_calibration
@@ -144,7 +151,9 @@ __all__ = [
     "HistoryTokenEmbedding",
     "INFNet",
     "INFNetBlock",
+    "INFNetHyperModel",
     "KuaiRand",
+    "LatencyTradeoff",
     "LazyAdam",
     "LazyAdamW",
     "LocalActivationUnit",
@@ -159,9 +168,11 @@ __all__ = [
     "PolicyScore",
     "ProxyCrossAttention",
     "ProxyGatedUnit",
+    "ProxySearch",
     "QBVideo",
     "RankingModel",
     "STEM",
+    "SearchSpace",
     "SequenceEncoder",
     "SequenceFeature",
     "SharedBottom",
@@ -188,15 +199,18 @@ __all__ = [
     "fit_ranker",
     "frame_to_request",
     "group_auc",
+    "load_config",
     "log_loss",
     "make_dataset",
     "mean_absolute_error",
     "mean_squared_error",
     "normalized_entropy",
+    "pareto_front",
     "plot_reliability",
     "predict_frame",
     "prepare",
     "run_c_api",
+    "search_trials",
     "set_seeds",
     "shard_tables",
     "simulate",

@@ -51,7 +51,7 @@ def plot_reliability(
         ['click']
     """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.pyplot as plt
     except ModuleNotFoundError as error:
         raise ImportError(
             'plot_reliability needs matplotlib: `pip install "keras-infnet[plots]"`.'
@@ -61,8 +61,12 @@ def plot_reliability(
     if calibrated is not None:
         curves["calibrated"] = dict(calibrated.items())
     tasks = list(curves["predicted"])
-    figure = Figure(figsize=(4 * len(tasks), 4), layout="constrained")
-    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+    figure, panels = plt.subplots(
+        1, len(tasks), figsize=(4 * len(tasks), 4), layout="constrained", squeeze=False
+    )
+    # A notebook shows what a cell returns, and would show an open figure twice.
+    plt.close(figure)
+    for axes, task in zip(panels[0], tasks, strict=True):
         for name, predicted in curves.items():
             _check_task(task, labels, predicted)
             weights = sample_weight

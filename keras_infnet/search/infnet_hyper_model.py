@@ -1,0 +1,152 @@
+"""INFNet as a function of keras-tuner's hyperparameters."""
+
+import inspect
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.infnet_graph import check_infnet
+from keras_infnet.search.search_space import SearchSpace
+from keras_infnet.training.lazy_adam import LazyAdam
+from keras_infnet.training.optimizers import split_optimizer
+
+_TRAINING = ("learning_rate", "table_rate_factor", "form")
+
+
+class INFNetHyperModel:
+    """A hypermodel for keras-tuner: from a point of a search space to a compiled `INFNet`.
+
+    keras-tuner's tuners take it wherever they take a hypermodel; `ProxySearch` adds our training
+    recipe, the inference time and the records.
+
+    Args:
+        schema: A fitted schema.
+        space: Which values are tried. Defaults to `SearchSpace()`.
+        fixed: Further arguments of `INFNet`, the same in every trial. Defaults to `None`: none.
+
+    Raises:
+        ValueError: A value of the space or of `fixed` is not possible for the model.
+
+    Example:
+        ```python
+        tuner = keras_tuner.RandomSearch(
+            keras_infnet.INFNetHyperModel(encoder.schema),
+            objective=keras_tuner.Objective("val_click_auc", "max"),
+        )
+        tuner.search(train, validation_data=validation)
+        ```
+    """
+
+    def __init__(
+        self,
+        schema: Any,
+        space: SearchSpace | None = None,
+        fixed: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.schema = schema
+        self.space = SearchSpace() if space is None else space
+        self.fixed = dict(fixed or {})
+        self._check()
+
+    def __call__(self, hp: Any) -> INFNet:
+        """The compiled model of a trial; keras-tuner calls it.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`.
+
+        Returns:
+            The model, compiled with a constant learning rate.
+        """
+        values = self.declare(hp)
+        model = self.build(values)
+        model.compile(self.optimizer(values, steps=None))
+        return model
+
+    def declare(self, hp: Any) -> dict[str, Any]:
+        """Makes the hyperparameters known to keras-tuner.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`.
+
+        Returns:
+            Hyperparameter -> its value in this trial.
+        """
+        ordered = {name: name != "form" for name, _ in self.space.items()}
+        return {
+            name: hp.Choice(name, list(values), ordered=ordered[name])
+            for name, values in self.space.items()
+        }
+
+    def build(self, values: Mapping[str, Any]) -> INFNet:
+        """The model, not compiled.
+
+        Args:
+            values: Hyperparameter -> value, as `declare` returns them.
+
+        Returns:
+            The model.
+        """
+        make = INFNet if values["form"] == "default" else getattr(INFNet, values["form"])
+        searched = {k: v for k, v in values.items() if k in _ARGUMENTS}
+        return make(self.schema, **{**self.fixed, **searched})
+
+    def optimizer(self, values: Mapping[str, Any], steps: int | None) -> keras.optimizers.Optimizer:
+        """Adam whose learning rates fall linearly to 0, as in `fit_ranker`.
+
+        Args:
+            values: Hyperparameter -> value.
+            steps: Number of training steps; `None`: the learning rates stay.
+
+        Returns:
+            The optimizer; one for tables and dense weights each where `table_rate_factor` is
+            not 1.
+        """
+        rate, factor = values["learning_rate"], values["table_rate_factor"]
+        dense = LazyAdam(_falling(rate, steps))
+        if factor == 1:
+            return dense
+        return split_optimizer(LazyAdam(_falling(rate * factor, steps)), dense)
+
+    def _check(self) -> None:
+        """Asks the model for each combination of what it checks together."""
+        unknown = [name for name in self.fixed if name not in _ARGUMENTS]
+        if unknown:
+            raise ValueError(
+                f"INFNetHyperModel: INFNet has no argument {', '.join(unknown)} in `fixed`. "
+                f"Known: {', '.join(_ARGUMENTS)}."
+            )
+        both = [name for name, _ in self.space.items() if name in self.fixed]
+        if both:
+            raise ValueError(
+                f"INFNetHyperModel: {', '.join(both)} stands in `fixed` and in the search space. "
+                "Give it one value in the space instead, such as `dim=(32,)`."
+            )
+        for name, values in self.space.items():
+            for value in () if name in _TRAINING else values:
+                given = {**_ARGUMENTS, **self.fixed, name: value}
+                try:
+                    check_infnet(given)
+                except ValueError as error:
+                    raise ValueError(
+                        f"INFNetHyperModel: the space has {name}={value!r}, which the model does "
+                        f"not allow. {error}"
+                    ) from error
+
+
+_ARGUMENTS = {
+    name: parameter.default
+    for name, parameter in itertools.islice(
+        inspect.signature(INFNet.__init__).parameters.items(), 2, None
+    )
+    if parameter.default is not inspect.Parameter.empty and name != "dtype"
+}
+
+
+def _falling(rate: float, steps: int | None) -> Any:
+    if steps is None:
+        return rate
+    return keras.optimizers.schedules.PolynomialDecay(rate, math.ceil(steps), 0.0)

@@ -1,0 +1,66 @@
+"""The time that a search may take, over all commands that worked on it."""
+
+import re
+import statistics
+import time
+
+from keras_infnet.search.trial_records import TrialRecords
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+class SearchClock:
+    """Seconds that a search has taken, and whether another trial fits into its budget.
+
+    Args:
+        records: The trials so far; a search that goes on starts at the time of the last one.
+        budget: Seconds, or text such as `"90s"`, `"30m"`, `"1.5h"`; `None`: no limit.
+
+    Raises:
+        ValueError: The budget is not understood, or not above 0.
+    """
+
+    def __init__(self, records: TrialRecords, budget: str | float | None = None) -> None:
+        self.records = records
+        self.budget = parse_budget(budget)
+        ended = [record["elapsed_seconds"] for record in records.ended()]
+        self._before, self._start = max(ended, default=0.0), time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds since the search began, without the pauses between its commands."""
+        return self._before + time.monotonic() - self._start
+
+    def left(self) -> float | None:
+        """Seconds left of the budget."""
+        return None if self.budget is None else max(0.0, self.budget - self.elapsed())
+
+    def trial_seconds(self) -> float | None:
+        """Median duration of the trials that have ended."""
+        durations = [record["seconds"] for record in self.records.ended()]
+        return statistics.median(durations) if durations else None
+
+    def has_room(self) -> bool:
+        """Whether a trial of median duration would end within the budget."""
+        left = self.left()
+        return left is None or left > (self.trial_seconds() or 0.0)
+
+
+def parse_budget(budget: str | float | None) -> float | None:
+    """Seconds of a budget."""
+    if budget is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([smh]?)\s*", str(budget))
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    if seconds <= 0:
+        raise ValueError(
+            f"ProxySearch: budget is {budget!r}; expected seconds, or a number with s, m or h such "
+            "as 30m."
+        )
+    return seconds
+
+
+def clock_text(seconds: float) -> str:
+    """`12:05`, or `1:02:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
