@@ -107,12 +107,19 @@ def execute(notebook: NotebookNode) -> None:
         client.execute(env=environment)
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
-        cell.get("outputs", [])[:] = [out for out in cell.get("outputs", []) if not is_start(out)]
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if has_content(output)]
 
 
-def is_start(output: NotebookNode) -> bool:
-    """Whether an output is TensorFlow's message on being loaded, which has the time in it."""
-    return output.get("name") == "stderr" and "before absl::InitializeLog()" in output.text
+def has_content(output: NotebookNode) -> bool:
+    """Whether an output is more than TensorFlow's messages, which have times and random names."""
+    if output.output_type != "stream":
+        return True
+    if "before absl::InitializeLog()" in output.text:
+        return False
+    lines = output.text.splitlines(keepends=True)
+    output.text = "".join(line for line in lines if not line.startswith("INFO:tensorflow:"))
+    return bool(output.text.strip())
 
 
 def differences(notebook: NotebookNode, committed: Path) -> Iterator[str]:
