@@ -103,7 +103,9 @@ plt.show()
 #
 # `summary` and `save` are those of Keras. The graph also holds many small operations that slice
 # and mask inputs; `layer_range` shows the end of it, from the proxies to the heads.
-# `keras.utils.plot_model` draws the graph where graphviz is installed.
+# `keras.utils.plot_model` draws the graph where graphviz is installed. With `pip install
+# tensorboard`, `callbacks=[keras.callbacks.TensorBoard("logs")]` in `fit_ranker` or `fit` writes
+# what TensorBoard shows.
 
 # %%
 models["INFNet"].summary(line_length=96, layer_range=("sequence_proxies", "long_view_head"))
@@ -136,9 +138,9 @@ table["INFNet - SharedBottom"] = table["INFNet"] - table["SharedBottom"]
 table.round(4)
 
 # %% [markdown]
-# Both are far from the best, and one seed on some 15,000 rows can't tell them apart: this notebook
-# shows the way, not a winner. `make demo` goes the same way with 500,000 rows; its table, and a
-# comparison of all models on real logs, are in `docs/results.md`.
+# Both are far from the best, and one seed on some 15,000 rows can't tell them apart: this
+# notebook shows the way, not a winner. `make demo` goes the same way with 500,000 rows; its
+# table, and a comparison of all models on real logs, are in `docs/results.md`.
 #
 # A loaded model predicts the same; the largest difference is:
 
