@@ -6,7 +6,6 @@ Steps of all models alternate in several rounds, so that what else the machine d
 import itertools
 import os
 import platform
-import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +17,13 @@ from accuracy_data import load_data
 from accuracy_space import build_model
 from accuracy_tables import Tables
 from accuracy_train import count_parameters
+from step_times import median_step_seconds
 
 import keras_infnet
 
 INFERENCE_BATCH_SIZE = 2048
 REFERENCE = "PLE"
-_BATCHES, _ROUNDS, _STEPS = 4, 5, 6
+_BATCHES, _ROUNDS = 4, 5
 
 
 def measure_costs(
@@ -50,8 +50,8 @@ def measure_costs(
         model.predict_on_batch(inference[0][0])
         models[key] = model
         print(f"{' '.join(key)}: compiled in {compile_seconds[key]:.1f} s", flush=True)
-    step_seconds = _timed(models, train, "train", rounds)
-    inference_seconds = _timed(models, inference, "inference", rounds)
+    step_seconds = median_step_seconds(models, train, "train", rounds)
+    inference_seconds = median_step_seconds(models, inference, "inference", rounds)
     rows = []
     for key, config in settings.items():
         known = {"model": key[0], "members": config.members, "histories": config.histories}
@@ -72,24 +72,6 @@ def _batches(data: Any, batch_size: int) -> list[Any]:
         data.encoder, data.split.train, data.histories, batch_size=batch_size, shuffle=True
     )
     return list(itertools.islice(batches.as_numpy_iterator(), _BATCHES))
-
-
-def _timed(models: Mapping[Any, Any], batches: list[Any], mode: str, rounds: int) -> dict:
-    """Median seconds of a step of each model."""
-    seconds: dict[Any, list[float]] = {key: [] for key in models}
-    for _ in range(rounds):
-        for key, model in models.items():
-            for step in range(_STEPS):
-                x, *rest = batches[step % len(batches)]
-                start = time.perf_counter()
-                if mode == "train":
-                    model.train_on_batch(x, *rest)
-                else:
-                    model.predict_on_batch(x)
-                # The first step after another model's finds the caches cold.
-                if step:
-                    seconds[key].append(time.perf_counter() - start)
-    return {key: statistics.median(found) for key, found in seconds.items()}
 
 
 def _sizes(model: Any) -> dict[str, int]:

@@ -17,6 +17,8 @@ from keras_infnet.datasets.qb_video import QBVideo
 from keras_infnet.datasets.simulate import Simulation, simulate
 from keras_infnet.datasets.simulation_settings import SimulationSettings
 from keras_infnet.datasets.split import Split, split_by_date, split_by_order
+from keras_infnet.explain.explain import explain
+from keras_infnet.explain.explanation import Explanation
 from keras_infnet.explain.task_attention import task_attention
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.feature import (
@@ -54,9 +56,15 @@ from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
 from keras_infnet.layers.wukong_layer import WuKongLayer
 from keras_infnet.metrics.auc import auc
+from keras_infnet.metrics.calibration_error import (
+    ExpectedCalibrationError,
+    expected_calibration_error,
+)
 from keras_infnet.metrics.group_auc import GroupAUC, group_auc
 from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+from keras_infnet.metrics.reliability_plot import plot_reliability
 from keras_infnet.metrics.task_metrics import task_metrics
 from keras_infnet.models.dcnv2 import DCNv2
 from keras_infnet.models.dien import DIEN
@@ -85,7 +93,15 @@ from keras_infnet.search.proxy_search import ProxySearch
 from keras_infnet.search.search_config import load_config
 from keras_infnet.search.search_space import SearchSpace
 from keras_infnet.search.trial_records import search_trials
+from keras_infnet.serving.c_api import run_c_api
+from keras_infnet.serving.calibration import Calibration
+from keras_infnet.serving.calibration_fit import fit_calibration
+from keras_infnet.serving.client import Client
+from keras_infnet.serving.negative_sampling import correct_negative_sampling
+from keras_infnet.serving.onnx_export import export_onnx
 from keras_infnet.serving.saved_model import export_saved_model, verify_saved_model
+from keras_infnet.serving.versions import export_version
+from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.data_parallel import data_parallel
 from keras_infnet.training.expert_shares_callback import ExpertSharesCallback
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
@@ -103,15 +119,20 @@ __all__ = [
     "AUGRU",
     "BiInteraction",
     "BucketEmbedding",
+    "Calibration",
     "CategoricalFeature",
+    "Checkpoints",
+    "Client",
     "CrossLayer",
     "DCNv2",
     "DIEN",
     "DIN",
     "DenseFeature",
+    "ExpectedCalibrationError",
     "ExpertGate",
     "ExpertGroup",
     "ExpertSharesCallback",
+    "Explanation",
     "FM",
     "FeatureEncoder",
     "FeatureSchema",
@@ -140,6 +161,7 @@ __all__ = [
     "MODELS",
     "MemberMean",
     "NextEventLoss",
+    "NormalizedEntropy",
     "NumericFeature",
     "OMoE",
     "PLE",
@@ -166,8 +188,14 @@ __all__ = [
     "WuKong",
     "WuKongLayer",
     "auc",
+    "correct_negative_sampling",
     "data_parallel",
+    "expected_calibration_error",
+    "explain",
+    "export_onnx",
     "export_saved_model",
+    "export_version",
+    "fit_calibration",
     "fit_ranker",
     "frame_to_request",
     "group_auc",
@@ -176,9 +204,12 @@ __all__ = [
     "make_dataset",
     "mean_absolute_error",
     "mean_squared_error",
+    "normalized_entropy",
     "pareto_front",
+    "plot_reliability",
     "predict_frame",
     "prepare",
+    "run_c_api",
     "search_trials",
     "set_seeds",
     "shard_tables",

@@ -39,15 +39,19 @@ def attention_pooling(queries: Any, memory: Any, mask: Any = None, bias: Any = N
     times many, as for `X Q^T`, and turns the one into the other unless it is held back. The
     gradient of `X` is written once, as one product for scores and values together.
 
+    A memory of batch 1 is that of all rows of queries, and is read in one product.
+
     Args:
         queries: Float tensor `(batch, queries, width)`, scaled.
-        memory: Float tensor `(batch, length, width)`.
-        mask: Bool tensor `(batch, length)`, True where valid. Defaults to `None`.
+        memory: Float tensor `(batch or 1, length, width)`.
+        mask: Bool tensor `(batch or 1, length)`, True where valid. Defaults to `None`.
         bias: Float tensor `(batch or 1, queries, length)`. Defaults to `None`.
 
     Returns:
         Float tensor `(batch, queries, width)`; zeros where all of the memory is masked.
     """
+    if memory.shape[0] == 1 and queries.shape[0] != 1:
+        return _pooling_of_one_memory(queries, memory, mask, bias)
     if keras.backend.backend() == "jax":
         return _jax_pooling()(queries, memory, mask, bias)
     scores = attention_scores(queries, memory, bias)
@@ -59,6 +63,26 @@ def attention_scores(queries: Any, memory: Any, bias: Any = None) -> Any:
     """`Q X^T + bias`, `(batch, queries, length)`."""
     scores = ops.matmul(queries, ops.swapaxes(memory, 1, 2))
     return scores if bias is None else scores + bias
+
+
+def _pooling_of_one_memory(queries: Any, memory: Any, mask: Any, bias: Any) -> Any:
+    """Products of two matrices, where a memory a row would have as many small products."""
+    number, width = queries.shape[1:]
+    tokens = memory[0]
+    scores = ops.matmul(ops.reshape(queries, (-1, width)), ops.transpose(tokens))
+    scores = ops.reshape(ops.cast(scores, "float32"), (-1, number, ops.shape(tokens)[0]))
+    if mask is not None:
+        mask = ops.expand_dims(mask, 1)
+        padding = ops.where(mask, 0.0, -1e30)
+        bias = padding if bias is None else ops.cast(bias, "float32") + padding
+    scores = scores if bias is None else scores + ops.cast(bias, "float32")
+    # One softmax of the backend, in place of `masked_softmax`'s eight passes over the scores.
+    weights = ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
+    weights = ops.reshape(ops.cast(weights, memory.dtype), (-1, ops.shape(tokens)[0]))
+    pooled = ops.reshape(ops.matmul(weights, tokens), (-1, number, width))
+    if mask is None:
+        return pooled
+    return pooled * ops.cast(ops.any(mask, axis=-1, keepdims=True), pooled.dtype)
 
 
 @functools.cache

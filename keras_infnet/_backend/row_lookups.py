@@ -14,9 +14,14 @@ def mark_as_table(variable: Any) -> None:
     variable.is_embedding_table = True
 
 
+def is_marked(variable: Any) -> bool:
+    """Whether a variable is read by `embedding_lookup` alone."""
+    return getattr(variable, "is_embedding_table", False)
+
+
 def is_table(variable: Any) -> bool:
     """Whether a variable was marked, and is trained."""
-    return getattr(variable, "is_embedding_table", False) and variable.trainable
+    return is_marked(variable) and variable.trainable
 
 
 class RowLookups:

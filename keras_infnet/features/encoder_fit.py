@@ -68,6 +68,13 @@ class EncoderCounts:
         if sequence.actions:
             self._add_actions(sequence, frame, True)
 
+    def merge(self, other: "EncoderCounts") -> None:
+        """Adds what another has counted of the same schema, such as a worker."""
+        self._labels.merge(other._labels)
+        for mine, theirs in ((self._tables, other._tables), (self._actions, other._actions)):
+            for name, counts in mine.items():
+                counts.merge(theirs[name])
+
     def fit(self, encoder: Any) -> None:
         """Gives the encoder what was counted.
 

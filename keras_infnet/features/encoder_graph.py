@@ -1,11 +1,13 @@
 """The encoder as TensorFlow ops: raw requests -> packed inputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_infnet.features.buckets import AGE_EDGES
 from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
+from keras_infnet.features.encoder_graph_checks import checked_request
 from keras_infnet.features.feature import RATIO_EDGES, CategoricalFeature, NumericFeature
 
 
@@ -13,7 +15,9 @@ def make_graph_encoder(encoder: Any) -> Any:
     """A `tf.Module`: `module(raw)` encodes tensors named as `schema.raw_inputs()`.
 
     Request histories may be padded anywhere, with what means "missing" in the history's first
-    field; their events come oldest first. Unknown values are served, not refused.
+    field; their events come oldest first. Unknown values are served, not refused: a negative or
+    unheard-of id as out of vocabulary, NaN as missing, a dense value that is no number as 0.
+    Tensors whose batch is known to be 1 stand for all rows of those they are packed with.
     """
     import tensorflow as tf
 
@@ -36,15 +40,17 @@ def make_graph_encoder(encoder: Any) -> Any:
 
         def __call__(self, raw: dict[str, Any]) -> dict[str, Any]:
             schema, packed = self._schema, {}
+            raw = checked_request(tf, schema, raw)
             if schema.one_valued:
                 ids = [self._ids(f.name, raw[f.name]) for f in schema.one_valued]
-                packed["categorical"] = tf.stack(ids, axis=1)
+                packed["categorical"] = tf.stack(_with_all_rows(tf, ids), axis=1)
             if schema.bags:
-                bags = [self._bag(f, raw) for f in schema.bags]
-                packed["bags"] = tf.concat([ids for ids, _ in bags], axis=1)
-                packed["bag_weights"] = tf.concat([weights for _, weights in bags], axis=1)
+                ids, weights = zip(*(self._bag(f, raw) for f in schema.bags), strict=True)
+                packed["bags"] = tf.concat(_with_all_rows(tf, ids), axis=1)
+                packed["bag_weights"] = tf.concat(_with_all_rows(tf, weights), axis=1)
             if schema.dense:
-                packed["dense"] = tf.concat([raw[f.name] for f in schema.dense], axis=1)
+                vectors = [raw[f.name] for f in schema.dense]
+                packed["dense"] = tf.concat(_with_all_rows(tf, vectors), axis=1)
             for sequence in schema.sequences:
                 packed |= self._history(sequence, raw)
             return packed
@@ -132,6 +138,15 @@ def _bucket(tf: Any, edges: np.ndarray, values: Any) -> Any:
     edges = tf.constant(edges, values.dtype)
     flat = tf.searchsorted(edges, tf.reshape(values, [-1]), side="right")
     return tf.reshape(flat, tf.shape(values))
+
+
+def _with_all_rows(tf: Any, parts: Sequence[Any]) -> list[Any]:
+    """Those of batch 1 repeated, if others have more rows."""
+    others = [part for part in parts if part.shape[0] != 1]
+    if not others or len(others) == len(parts):
+        return list(parts)
+    rows = tf.shape(others[0])[0]
+    return [tf.repeat(p, rows, axis=0) if p.shape[0] == 1 else p for p in parts]
 
 
 def _fit_width(tf: Any, values: Any, width: int) -> Any:

@@ -57,6 +57,14 @@ class LabelSums:
             low, high = self._range[name]
             self._range[name] = observed.min(initial=low), observed.max(initial=high)
 
+    def merge(self, other: "LabelSums") -> None:
+        """Adds the sums of another."""
+        self._rows += other._rows
+        for name, (low, high) in other._range.items():
+            self._sums[name] = self._sums[name] + other._sums[name]
+            mine = self._range[name]
+            self._range[name] = min(low, mine[0]), max(high, mine[1])
+
     def base_rates(self) -> dict[str, float]:
         """Weighted mean label of each task.
 

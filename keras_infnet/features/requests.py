@@ -1,5 +1,6 @@
 """Rows of a frame as a raw request: what the exported model is fed."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 from keras_infnet.features import columns as raw
 from keras_infnet.features.events import list_events
 from keras_infnet.features.feature import (
+    OWNERS,
     CategoricalFeature,
     DenseFeature,
     Feature,
@@ -33,14 +35,21 @@ def frame_to_request(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, np
         ValueError: A column is missing or holds what its feature does not allow.
     """
     raw.require_rows(frame, "frame_to_request")
+    return owned_request(schema, frame, OWNERS)
+
+
+def owned_request(
+    schema: FeatureSchema, frame: pd.DataFrame, owners: Collection[str]
+) -> dict[str, np.ndarray]:
+    """`frame_to_request` of the features of some owners; histories are the user's."""
     request: dict[str, np.ndarray] = {}
-    for feature in schema.features:
+    for feature in (f for f in schema.features if f.owner in owners):
         request[feature.name] = _values(frame, feature, f"Feature `{feature.name}`")
         if getattr(feature, "weights", None):
             lists = pa.array(frame[feature.weights], pa.list_(pa.float32()), from_pandas=True)
             width = request[feature.name].shape[1]
             request[feature.weights] = _pad(lists, width, np.float32(0)).astype("float32")
-    for sequence in schema.sequences:
+    for sequence in schema.sequences if "user" in owners else ():
         request |= _history(schema, sequence, frame)
     return request
 

@@ -21,9 +21,11 @@ class ValueCounts:
     def add(self, values: pa.Array | pa.ChunkedArray) -> None:
         """Counts the values of one more chunk."""
         counts = pc.value_counts(values.cast(self._merged["value"].type))
-        self._waiting.append(_table(counts.field("values"), counts.field("counts")))
-        if sum(map(len, self._waiting)) > max(_WAITING, len(self._merged)):
-            self.table()
+        self._add(_table(counts.field("values"), counts.field("counts")))
+
+    def merge(self, other: "ValueCounts") -> None:
+        """Adds what another has counted."""
+        self._add(other.table())
 
     def table(self) -> pa.Table:
         """Columns `value`, each once and in any order, and `count`."""
@@ -33,6 +35,11 @@ class ValueCounts:
             self._merged = _table(summed["value"], summed["count_sum"])
             self._waiting = []
         return self._merged
+
+    def _add(self, counts: pa.Table) -> None:
+        self._waiting.append(counts)
+        if sum(map(len, self._waiting)) > max(_WAITING, len(self._merged)):
+            self.table()
 
 
 def _table(values: pa.Array, counts: pa.Array) -> pa.Table:

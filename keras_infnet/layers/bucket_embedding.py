@@ -16,7 +16,8 @@ class BucketEmbedding(keras.layers.Layer):
 
     `output_l = A[action_l] + R[ratio_l] + D[age_l] + P[position_l]`, for whichever quantities are
     there. Positions count from the newest event, which has 0 and stands last; several histories
-    side by side have positions of their own. A history alone may come without its oldest positions.
+    side by side have positions of their own. Histories may come without their oldest positions: one
+    alone as it is, several with their rows of `P` as `"position"` in `buckets`.
 
     Args:
         num_buckets: Number of buckets of each quantity, by name.
@@ -27,7 +28,9 @@ class BucketEmbedding(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        buckets: Dict of integer tensors `(batch, length)`, one for each name in `num_buckets`.
+        buckets: Dict of integer tensors `(batch, length)`, one for each name in `num_buckets`; it
+            may have `"position"`, `(1, length)`: the row of each position, from 0 in the newest
+            event of the first history on, histories one below the other.
 
     Returns:
         Float tensor `(batch, length, dim)`; batch is 1 if there are positions alone.
@@ -80,7 +83,9 @@ class BucketEmbedding(keras.layers.Layer):
                 f"expected {list(self.num_buckets)}."
             )
         rows = [embedding_lookup(self.tables[name], buckets[name]) for name in self.num_buckets]
-        if self.lengths:
+        if self.lengths and "position" in buckets:
+            rows.append(embedding_lookup(self.positions, buckets["position"]))
+        elif self.lengths:
             positions = embedding_lookup(self.positions, self._newest_last())
             # One history may lack its oldest positions.
             if rows and len(self.lengths) == 1:
@@ -92,6 +97,8 @@ class BucketEmbedding(keras.layers.Layer):
     def compute_output_shape(self, buckets_shape: Mapping[str, tuple]) -> tuple:
         for name in self.num_buckets:
             return (*buckets_shape[name], self.dim)
+        if "position" in buckets_shape:
+            return (*buckets_shape["position"], self.dim)
         return (1, sum(self.lengths), self.dim)
 
     def get_config(self) -> dict[str, Any]:

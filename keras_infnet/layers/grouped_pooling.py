@@ -134,11 +134,22 @@ def over_all_histories(groups: Sequence[Any]) -> Any:
     One product over all histories is faster than one for each: slices of tokens would be copied.
     """
     lengths = [group.shape[2] for group in groups]
+    if None in lengths:
+        return _concatenate([_among(groups, i) for i in range(len(groups))])
     padded = []
     for i, group in enumerate(groups):
         around = (sum(lengths[:i]), sum(lengths[i + 1 :]))
         padded.append(ops.pad(group, ((0, 0), (0, 0), around)) if len(groups) > 1 else group)
     return _concatenate(padded)
+
+
+def _among(groups: Sequence[Any], index: int) -> Any:
+    """`ops.pad` of groups whose lengths are known at run time alone."""
+    if len(groups) == 1:
+        return groups[0]
+    nothing = ops.zeros_like(groups[index][:, :, :1])
+    parts = [nothing * ops.zeros_like(group[:, :1]) for group in groups]
+    return ops.concatenate([*parts[:index], groups[index], *parts[index + 1 :]], axis=2)
 
 
 def _split_like(tokens: Any, groups: Sequence[Any]) -> list[Any]:
@@ -147,8 +158,9 @@ def _split_like(tokens: Any, groups: Sequence[Any]) -> list[Any]:
         return [tokens]
     parts, start = [], 0
     for group in groups:
-        parts.append(tokens[:, start : start + group.shape[2]])
-        start += group.shape[2]
+        length = ops.shape(group)[2]
+        parts.append(tokens[:, start : start + length])
+        start += length
     return parts
 
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_infnet.layers.history_score_bias import HistoryScoreBias
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
+from keras_infnet.layers.shared_rows import with_all_rows
 from keras_infnet.layers.token_groups import (
     MEMORIES,
     QUERIES,
@@ -45,7 +46,8 @@ class HeterogeneousFlow(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        state: Dict of tensors, as in `INFNetBlock`.
+        state: Dict of tensors, as in `INFNetBlock`; any may have a batch of 1, which stands for
+            all rows.
 
     Returns:
         Dict with the new tokens of the query groups that the state holds.
@@ -63,6 +65,8 @@ class HeterogeneousFlow(keras.layers.Layer):
     Reference:
         Li et al., INFNet, arXiv:2508.11565, heterogeneous flow. `K` is our choice.
     """
+
+    takes_shared_rows = True
 
     def __init__(
         self,
@@ -168,7 +172,7 @@ class HeterogeneousFlow(keras.layers.Layer):
     def _update(self, name: str, tokens: Any, outputs: list[Any]) -> Any:
         """New tokens of a query group, from what it read in each memory."""
         if self.attend_own_group:
-            flow = self.fusions[name](ops.concatenate(outputs, axis=-1))
+            flow = self.fusions[name](ops.concatenate(with_all_rows(outputs), axis=-1))
         else:
             flow = sum(outputs[1:], outputs[0])
         if self.residual:

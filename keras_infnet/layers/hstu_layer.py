@@ -109,18 +109,22 @@ class HSTULayer(keras.layers.Layer):
     ) -> Any:
         normed = self.token_norm(tokens)
         value, key = ops.split(self.value_key(normed), 2, axis=-1)
-        first = tokens.shape[1] - 1 if self.last_only else 0
-        gate, query = ops.split(self.gate_query(normed[:, first:]), 2, axis=-1)
+        gate, query = ops.split(self.gate_query(self._queries(normed)), 2, axis=-1)
         scores = ops.matmul(self._heads(query), ops.swapaxes(self._heads(key), 2, 3))
-        weights = ops.silu(ops.cast(scores, "float32") + self._bias(tokens.shape[1], first, ages))
-        weights = weights * self._averaged(tokens.shape[1], first, tokens_mask)
+        positions = event_positions(tokens)
+        queries = positions[-1:] if self.last_only else positions
+        distances = queries[:, None] - positions[None]
+        weights = ops.silu(ops.cast(scores, "float32") + self._bias(distances, ages))
+        weights = weights * _averaged(distances, tokens_mask)
         attended = ops.matmul(ops.cast(weights, value.dtype), self._heads(value))
-        attended = ops.reshape(ops.swapaxes(attended, 1, 2), (-1, *gate.shape[1:]))
+        shape = (-1, 1 if self.last_only else ops.shape(tokens)[1], tokens.shape[2])
+        attended = ops.reshape(ops.swapaxes(attended, 1, 2), shape)
         gated = self.dropout_layer(self.attended_norm(attended) * gate, training=training)
-        output = tokens[:, first:] + self.output_projection(gated)
+        output = self._queries(tokens) + self.output_projection(gated)
         if tokens_mask is None:
             return output
-        return output * ops.cast(ops.expand_dims(tokens_mask[:, first:], -1), output.dtype)
+        mask = ops.expand_dims(self._queries(tokens_mask), -1)
+        return output * ops.cast(mask, output.dtype)
 
     def compute_output_shape(self, tokens_shape: tuple, ages_shape: tuple | None = None) -> tuple:
         return (tokens_shape[0], 1 if self.last_only else tokens_shape[1], tokens_shape[2])
@@ -135,10 +139,13 @@ class HSTULayer(keras.layers.Layer):
             "dropout": self.dropout,
         }
 
-    def _bias(self, length: int, first: int, ages: Any) -> Any:
-        """`p + r` for queries from `first` on, `(batch or 1, 1, queries, length)`."""
-        distances = np.arange(first, length)[:, None] - np.arange(length)[None]
-        distances = np.clip(distances, 0, self.max_distance - 1).astype("int32")
+    def _queries(self, x: Any) -> Any:
+        """Of `(batch, length, ...)`, the positions that are computed."""
+        return ops.expand_dims(x[:, -1], 1) if self.last_only else x
+
+    def _bias(self, distances: Any, ages: Any) -> Any:
+        """`p + r`, `(batch or 1, 1, queries, length)`."""
+        distances = ops.clip(distances, 0, self.max_distance - 1)
         bias = embedding_lookup(self.distances, distances)[None, None, :, :, 0]
         if not self.num_age_buckets:
             return bias
@@ -146,22 +153,12 @@ class HSTULayer(keras.layers.Layer):
         scalars = embedding_lookup(self.intervals, pairs)[:, :, 0]
         # Products with one-hot ages: a gather of `length^2` scalars has a slow gradient.
         ages = ops.one_hot(ages, self.num_age_buckets, dtype="float32")
-        of_queries = ops.matmul(ages[:, first:], scalars)
+        of_queries = ops.matmul(self._queries(ages), scalars)
         return bias + ops.expand_dims(ops.matmul(of_queries, ops.swapaxes(ages, 1, 2)), 1)
-
-    def _averaged(self, length: int, first: int, tokens_mask: Any) -> Any:
-        """`1 / N` where a query reads a token, 0 elsewhere."""
-        causal = np.arange(first, length)[:, None] >= np.arange(length)[None]
-        causal = causal.astype("float32")[None, None]
-        if tokens_mask is None:
-            return causal / length
-        valid = ops.cast(tokens_mask, "float32")
-        valid = valid / ops.maximum(ops.sum(valid, axis=-1, keepdims=True), 1.0)
-        return causal * valid[:, None, None]
 
     def _heads(self, x: Any) -> Any:
         """`(batch, length, dim)` as `(batch, heads, length, dim / heads)`."""
-        shape = (-1, x.shape[1], self.num_heads, x.shape[2] // self.num_heads)
+        shape = (-1, ops.shape(x)[1], self.num_heads, x.shape[2] // self.num_heads)
         return ops.swapaxes(ops.reshape(x, shape), 1, 2)
 
     def _dense(
@@ -183,6 +180,24 @@ class HSTULayer(keras.layers.Layer):
     def _scalars(self, name: str, number: int) -> Any:
         initializer = keras.initializers.RandomNormal(stddev=0.02)
         return self.add_weight((number, 1), initializer, name=name, autocast=False)
+
+
+def event_positions(tokens: Any) -> Any:
+    """int32 `0 .. length - 1`: a constant where the length is known."""
+    length = tokens.shape[1]
+    if length is not None:
+        return np.arange(length, dtype="int32")
+    return ops.arange(ops.shape(tokens)[1], dtype="int32")
+
+
+def _averaged(distances: Any, tokens_mask: Any) -> Any:
+    """`1 / N` where a query reads a token, 0 elsewhere."""
+    causal = ops.cast(distances >= 0, "float32")[None, None]
+    if tokens_mask is None:
+        return causal / ops.cast(ops.shape(causal)[-1], "float32")
+    valid = ops.cast(tokens_mask, "float32")
+    valid = valid / ops.maximum(ops.sum(valid, axis=-1, keepdims=True), 1.0)
+    return causal * valid[:, None, None]
 
 
 def interval_buckets(num_age_buckets: int) -> np.ndarray:

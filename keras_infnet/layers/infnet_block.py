@@ -50,7 +50,9 @@ class INFNetBlock(keras.layers.Layer):
             (batch, length, dim)` with `history_mask (batch, length)`, bool, and
             `history_buckets`, a dict of ids `(batch, length)`; `tasks`, `field_proxies`,
             `sequence_proxies`, `task_proxies` and `candidate_proxy`, `(batch, number, dim)`;
-            `fields_gate` and `history_gate`, `(batch, 1, dim)`.
+            `fields_gate` and `history_gate`, `(batch, 1, dim)`. Any of them may have a batch of 1,
+            which stands for all rows: a history of one user is read by the queries of many
+            candidates without a copy.
 
     Returns:
         Dict with the state's entries that changed: proxies, `tasks`, and for a block that follows
@@ -72,6 +74,8 @@ class INFNetBlock(keras.layers.Layer):
         Li et al., INFNet, arXiv:2508.11565. The paper gates by the proxies "from the heterogeneous
         stage", which we take as the new ones; its equation shows the old ones.
     """
+
+    takes_shared_rows = True
 
     def __init__(
         self,
@@ -145,11 +149,7 @@ class INFNetBlock(keras.layers.Layer):
             self.gates[tokens] = unit
 
     def call(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        queried = self._without_gate_only(state)
-        if self.flow is None:
-            changed = {name: queried[name] for name in QUERIES if name in queried}
-        else:
-            changed = self.flow(queried)
+        changed = self._heterogeneous(state)
         gated, gate_by = {}, state if self.gate_input == "old" else {**state, **changed}
         for tokens, proxies in self._gated(state).items():
             unit, hubs = self.gates[tokens], stack_tokens(gate_by, proxies)
@@ -175,6 +175,15 @@ class INFNetBlock(keras.layers.Layer):
         if self.flow is None:
             return {}
         return self.flow.attention_weights(self._without_gate_only(state))
+
+    def channel_gates(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """`ProxyGatedUnit.channel_gates` of the built block, by tokens; `state` as in `call`."""
+        new = {**state, **self._heterogeneous(state)}
+        hubs = state if self.gate_input == "old" else new
+        return {
+            name: self.gates[name].channel_gates(new[name], stack_tokens(hubs, proxies))
+            for name, proxies in self._gated(state).items()
+        }
 
     def compute_output_spec(self, state: Mapping[str, Any]) -> dict[str, keras.KerasTensor]:
         shapes = self.compute_output_shape({name: x.shape for name, x in _flat(state).items()})
@@ -210,6 +219,13 @@ class INFNetBlock(keras.layers.Layer):
             "homogeneous_flow": self.homogeneous_flow,
             "last": self.last,
         }
+
+    def _heterogeneous(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The query groups after the heterogeneous flow, if there is one."""
+        queried = self._without_gate_only(state)
+        if self.flow is None:
+            return {name: queried[name] for name in QUERIES if name in queried}
+        return self.flow(queried)
 
     def _without_gate_only(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {name: x for name, x in state.items() if name not in self.gate_only}

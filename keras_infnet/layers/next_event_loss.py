@@ -69,7 +69,7 @@ class NextEventLoss(keras.layers.Layer):
     def call(
         self, states: Any, tokens: Any, tokens_mask: Any = None, training: bool | None = None
     ) -> Any:
-        if training and states.shape[1] > 1:
+        if training and states.shape[1] != 1:
             self.add_loss(self.weight * self._mean_loss(states, tokens, tokens_mask))
         return states
 

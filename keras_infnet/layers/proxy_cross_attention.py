@@ -1,5 +1,6 @@
 """The heterogeneous flow: a few queries read a long memory, at the cost of reading it once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from keras_infnet._backend.attention_pooling import (
     attention_scores,
     masked_softmax,
 )
+from keras_infnet.layers.shared_rows import is_shared, with_all_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -40,6 +42,9 @@ class ProxyCrossAttention(keras.layers.Layer):
         score_bias: Float tensor `(batch, queries of all sets, length)`, added to the scores of all
             heads. Defaults to `None`.
 
+    Each may have a batch of 1, which stands for all rows. A memory of one row is read as it lies by
+    the queries of all rows, in one product; query sets of one row then read it once.
+
     Returns:
         Float tensor `(batch, m, dim)`, or a list of them, as `queries`.
 
@@ -56,6 +61,8 @@ class ProxyCrossAttention(keras.layers.Layer):
         Li et al., INFNet, arXiv:2508.11565, heterogeneous flow. No bias in the projections and no
         projection after the heads: our choice.
     """
+
+    takes_shared_rows = True
 
     def __init__(
         self,
@@ -94,14 +101,18 @@ class ProxyCrossAttention(keras.layers.Layer):
         score_bias: Any = None,
     ) -> Any:
         sets = self._as_sets(queries)
-        absorbed = self._absorbed_queries(sets, memory, memory_gate)
         bias = self._bias_of_heads(score_bias)
         mask = None if memory_mask is None else ops.cast(memory_mask, "bool")
-        pooled = attention_pooling(absorbed, memory, mask, bias)
-        if memory_gate is not None:
-            pooled = pooled * memory_gate
-        outputs = self._project_values(pooled, [q.shape[1] for q in sets])
-        return outputs if isinstance(queries, (list, tuple)) else outputs[0]
+        outputs: dict[int, Any] = {}
+        for chosen in _read_together(sets, memory, memory_gate):
+            absorbed = self._absorbed_queries(sets, memory, memory_gate, chosen)
+            of_chosen = self._bias_of_sets(bias, sets, chosen)
+            pooled = attention_pooling(absorbed, memory, mask, of_chosen)
+            if memory_gate is not None:
+                pooled = pooled * memory_gate
+            outputs |= self._project_values(pooled, sets, chosen)
+        ordered = [outputs[i] for i in range(len(sets))]
+        return ordered if isinstance(queries, (list, tuple)) else ordered[0]
 
     def attention_weights(
         self,
@@ -125,7 +136,7 @@ class ProxyCrossAttention(keras.layers.Layer):
             of the memory is padding.
         """
         sets = self._as_sets(queries)
-        absorbed = self._absorbed_queries(sets, memory, memory_gate)
+        absorbed = self._absorbed_queries(sets, memory, memory_gate, range(len(sets)))
         scores = attention_scores(absorbed, memory, self._bias_of_heads(score_bias))
         mask = None if memory_mask is None else ops.cast(memory_mask, "bool")[:, None]
         weights = masked_softmax(scores, mask)
@@ -161,21 +172,31 @@ class ProxyCrossAttention(keras.layers.Layer):
                 f"query_sets={self.query_sets}."
             )
 
-    def _absorbed_queries(self, sets: list[Any], memory: Any, gate: Any) -> Any:
+    def _absorbed_queries(
+        self, sets: list[Any], memory: Any, gate: Any, chosen: Sequence[int]
+    ) -> Any:
         """`Q W_Q W_K^T / sqrt(d_k)`, `(batch, queries * heads, width)`, heads beside each other."""
         keys = self.key_kernels * (self.query_sets if self.share_kv else 1)
         parts = []
-        for query, w_q, w_k in zip(sets, self.query_kernels, keys, strict=True):
-            absorbed = ops.matmul(query, self._absorb(w_q, w_k))
-            rows = query.shape[1] * self.num_heads
+        for i in chosen:
+            absorbed = ops.matmul(sets[i], self._absorb(self.query_kernels[i], keys[i]))
+            rows = sets[i].shape[1] * self.num_heads
             parts.append(ops.reshape(absorbed, (-1, rows, memory.shape[-1])))
-        absorbed = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+        absorbed = parts[0] if len(parts) == 1 else ops.concatenate(with_all_rows(parts), axis=1)
         return absorbed if gate is None else absorbed * gate
 
     def _bias_of_heads(self, score_bias: Any) -> Any:
         if score_bias is None or self.num_heads == 1:
             return score_bias
         return ops.repeat(score_bias, self.num_heads, axis=1)
+
+    def _bias_of_sets(self, bias: Any, sets: list[Any], chosen: Sequence[int]) -> Any:
+        """Of the bias of all heads, the rows of some query sets."""
+        if bias is None or len(chosen) == len(sets):
+            return bias
+        sizes = [q.shape[1] * self.num_heads for q in sets]
+        ends = _ends(sizes)
+        return ops.concatenate([bias[:, ends[i] - sizes[i] : ends[i]] for i in chosen], axis=1)
 
     def _absorb(self, query_kernel: Any, key_kernel: Any) -> Any:
         """`W_Q W_K^T / sqrt(d_k)`, heads side by side: (query width, heads * memory width)."""
@@ -188,15 +209,19 @@ class ProxyCrossAttention(keras.layers.Layer):
         per_head = ops.transpose(ops.matmul(w_q, w_k), (1, 0, 2)) * scale
         return ops.reshape(per_head, (per_head.shape[0], -1))
 
-    def _project_values(self, pooled: Any, sizes: list[int]) -> list[Any]:
-        """`(A X) W_V`, split into query sets."""
+    def _project_values(
+        self, pooled: Any, sets: list[Any], chosen: Sequence[int]
+    ) -> dict[int, Any]:
+        """`(A X) W_V` by query set."""
+        sizes = [sets[i].shape[1] for i in chosen]
+        placed = list(zip(chosen, sizes, _ends(sizes), strict=True))
         if self.share_kv:
             projected = self._project(pooled, self.value_kernels[0])
-            return [projected[:, end - n : end] for n, end in zip(sizes, _ends(sizes), strict=True)]
-        outputs = []
-        for n, end, kernel in zip(sizes, _ends(sizes), self.value_kernels, strict=True):
+            return {i: projected[:, end - n : end] for i, n, end in placed}
+        outputs = {}
+        for i, n, end in placed:
             rows = slice((end - n) * self.num_heads, end * self.num_heads)
-            outputs.append(self._project(pooled[:, rows], kernel))
+            outputs[i] = self._project(pooled[:, rows], self.value_kernels[i])
         return outputs
 
     def _project(self, pooled: Any, kernel: Any) -> Any:
@@ -208,6 +233,16 @@ class ProxyCrossAttention(keras.layers.Layer):
             for h in range(self.num_heads)
         ]
         return ops.concatenate(heads, axis=-1)
+
+
+def _read_together(sets: list[Any], memory: Any, gate: Any) -> list[list[int]]:
+    """Query sets by the pass over the memory that reads them: where all is shared, one is apart."""
+    everything = list(range(len(sets)))
+    if not is_shared(memory) or not (gate is None or is_shared(gate)):
+        return [everything]
+    shared = [i for i in everything if is_shared(sets[i])]
+    others = [i for i in everything if i not in shared]
+    return [chosen for chosen in (shared, others) if chosen]
 
 
 def _ends(sizes: list[int]) -> list[int]:

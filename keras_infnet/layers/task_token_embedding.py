@@ -38,6 +38,8 @@ class TaskTokenEmbedding(keras.layers.Layer):
         Li et al., INFNet, arXiv:2508.11565v1, task tokens. The initializer is our choice.
     """
 
+    has_equal_rows = True
+
     def __init__(
         self, num_tokens: int, dim: int, embeddings_initializer: Any = None, **kwargs: Any
     ) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_infnet.layers.shared_rows import with_all_rows
+
 MEMORIES = ("fields", "history", "tasks")
 # Who queries, and the memory that is its own group's.
 QUERIES = {
@@ -19,7 +21,7 @@ QUERIES = {
 def stack_tokens(state: Mapping[str, Any], group: str) -> Any:
     """The tokens of a query group; those of a joint one, `a+b`, stand one after the other."""
     parts = [state[name] for name in group.split("+")]
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+    return parts[0] if len(parts) == 1 else ops.concatenate(with_all_rows(parts), axis=1)
 
 
 def unstack_tokens(tokens: Any, group: str, state: Mapping[str, Any]) -> dict[str, Any]:

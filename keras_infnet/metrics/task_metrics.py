@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from keras_infnet.metrics.auc import auc
+from keras_infnet.metrics.calibration_error import expected_calibration_error
 from keras_infnet.metrics.group_auc import Weighting, group_auc
 from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.normalized_entropy import normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 
 
@@ -18,6 +20,7 @@ def task_metrics(
     *,
     regression: Collection[str] = (),
     weighting: Weighting = "impressions",
+    calibration: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Measures each predicted task: AUC, group AUC and log loss, or the errors of a regression.
 
@@ -32,6 +35,8 @@ def task_metrics(
             weights; 0 where the label was not observed. Defaults to 1.
         regression: Names of the tasks that are regressions.
         weighting: Weighting of group AUC.
+        calibration: Whether to measure calibration, too: `"normalized_entropy"`, `"ece"` (10 bins
+            of equal width) and `"ece_mass"` (10 bins of equal mass).
 
     Returns:
         Task -> `{"auc", "log_loss"}` and group AUCs, or `{"mse", "mae"}`; NaN where a number is
@@ -61,6 +66,8 @@ def task_metrics(
                 measured[task] = _regression(labels[task], predicted, weights)
             else:
                 measured[task] = _binary(labels[task], predicted, groups, weighting, weights)
+                if calibration:
+                    measured[task] |= _calibration(labels[task], predicted, weights)
         except ValueError as error:
             raise ValueError(f"Task `{task}`: {error}") from error
     return measured
@@ -79,6 +86,14 @@ def _binary(
             for name, keys in named.items()
         },
         "log_loss": log_loss(labels, predicted, weights),
+    }
+
+
+def _calibration(labels: Any, predicted: Any, weights: Any) -> dict[str, float]:
+    return {
+        "normalized_entropy": normalized_entropy(labels, predicted, weights),
+        "ece": expected_calibration_error(labels, predicted, weights),
+        "ece_mass": expected_calibration_error(labels, predicted, weights, binning="mass"),
     }
 
 

@@ -25,7 +25,7 @@ class EmbeddedInputs:
         own_dim: Width of each task's own embeddings; 0: there are none.
         event_rows: Whether `event_rows` is read; tokens of events need it only for large tables.
         dtype: Dtype policy of the layers.
-        any_length: Whether the history may come shorter, without its oldest positions.
+        any_length: Whether histories may come shorter, without their oldest positions.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class EmbeddedInputs:
         own_dim: int = 0,
         event_rows: bool = False,
         dtype: Any = None,
-        any_length: bool = False,
+        any_length: bool = True,
     ) -> None:
         schema.require_fitted()
         self.schema, self.dim, self.stddev, self.dtype = schema, dim, stddev, dtype
@@ -65,8 +65,10 @@ class EmbeddedInputs:
         """What `HistoryTokenEmbedding` reads, for each kind of event: rows, or ids and tables."""
         if any(name.startswith("embedded_events") for name in self._rows):
             return self.event_rows
+        # A slice of all columns would hide from an export that this is a table.
+        of_all = self._columns == slice(None)
         tables = {
-            name.removeprefix("table_"): table[:, self._columns]
+            name.removeprefix("table_"): table if of_all else table[:, self._columns]
             for name, table in self._rows.items()
             if name.startswith("table_")
         }

@@ -52,13 +52,14 @@ def embed_events(
         return []
     for kind in kinds:
         columns = _field_columns(schema, kind[0])
-        length = sum(s.max_length for s in kind)
         width = max(c.stop for c in columns.values())
         ids.append(joined([inputs[s.name][:, :, :width] for s in kind]))
-        shapes.append((length, width))
+        shapes.append((ids[-1].shape[1], width))
         tables.append([schema.table_of(f) for f, c in columns.items() for _ in range(width)[c]])
     if len(ids) == 1:
         rows = [embedding(ids[0], tables=tuple(tables[0]))]
+    elif any(length is None for length, _ in shapes):
+        rows = [embedding(i, tables=tuple(t)) for i, t in zip(ids, tables, strict=True)]
     else:
         rows = _embed_together(ids, tables, shapes, embedding)
     return [

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -63,7 +64,10 @@ class HistoryLayout:
         return groups
 
     def buckets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Ids `(batch, length)` by quantity, without positions; histories have ids of their own."""
+        """Ids `(batch, length)` by quantity; histories have ids of their own.
+
+        Positions, `(1, length)`, are among them where layers can't tell them from lengths.
+        """
         buckets = {}
         for quantity in self.num_buckets:
             parts, offset = [], 0
@@ -71,6 +75,9 @@ class HistoryLayout:
                 parts.append(self._bucket_ids(s, quantity, inputs) + offset)
                 offset += self._buckets_of(s, quantity)
             buckets[quantity] = joined(parts)
+        if self.position_lengths and self._lack_positions(inputs):
+            histories = [inputs[s.name] for s in self.sequences]
+            buckets["position"] = EventPositions(self.lengths)(histories)
         return buckets
 
     def candidate(self, fields: Any) -> list[Any]:
@@ -78,6 +85,11 @@ class HistoryLayout:
         names = self.schema.field_names
         kinds = [[names.index(field) for field in kind[0].fields] for kind in self.kinds]
         return [ops.concatenate([fields[:, i] for i in kind], axis=-1) for kind in kinds]
+
+    def _lack_positions(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether lengths vary, and not in one history with buckets, whose length is theirs."""
+        varies = any(inputs[s.name].shape[1] is None for s in self.sequences)
+        return varies and not (len(self.sequences) == 1 and self.num_buckets)
 
     def _buckets_of(self, s: SequenceFeature, quantity: str) -> int:
         """Number of buckets of a quantity in one history; 1, unknown, where it has none."""
@@ -95,6 +107,39 @@ class HistoryLayout:
         if quantity == "age":
             return inputs[f"{s.name}_age"]
         return inputs[s.name][:, :, self.schema.history_columns(s.name)[f"#{quantity}"].start]
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class EventPositions(keras.layers.Layer):
+    """Rows of the position table, `(1, total length)`, for histories of any length."""
+
+    def __init__(self, lengths: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lengths = tuple(lengths)
+
+    def call(self, histories: Sequence[Any]) -> Any:
+        rows, first = [], 0
+        for history, longest in zip(histories, self.lengths, strict=True):
+            if (history.shape[1] or 0) > longest:
+                raise ValueError(
+                    f"Layer `{self.name}`: a history of {history.shape[1]} positions; expected at "
+                    f"most {longest}. Keep the newest."
+                )
+            length = ops.shape(history)[1]
+            rows.append(first + length - 1 - ops.arange(length, dtype="int32"))
+            first += longest
+        return ops.expand_dims(joined(rows, axis=0), 0)
+
+    def compute_output_shape(self, histories_shape: Sequence[tuple]) -> tuple:
+        lengths = [shape[1] for shape in histories_shape]
+        return (1, None if None in lengths else sum(lengths))
+
+    def compute_output_spec(self, histories: Sequence[Any]) -> keras.KerasTensor:
+        shape = self.compute_output_shape([history.shape for history in histories])
+        return keras.KerasTensor(shape, dtype="int32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "lengths": list(self.lengths)}
 
 
 def _is_event(history: Any) -> Any:

@@ -147,7 +147,7 @@ class INFNet(RankingModel):
     ) -> None:
         hyperparameters = constructor_arguments(INFNet, locals())
         check_infnet(hyperparameters)
-        any_length = takes_any_length(schema, hyperparameters)
+        any_length = takes_any_length(hyperparameters)
         embedded = EmbeddedInputs(
             schema, dim, embedding_stddev, own_dim, own_dim > 0, dtype, any_length
         )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.infnet_block import INFNetBlock
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.infnet_own import own_representations
@@ -13,6 +12,7 @@ from keras_infnet.models.ranking_model import check_hyperparameters
 from keras_infnet.models.schema_tokens import SchemaTokens
 
 _MAY_BE_ZERO = ("num_task_proxies", "num_recent_proxies", "num_encoder_layers", "own_dim")
+_NEED_WHOLE_HISTORIES = ("all_to_all", "num_recent_proxies", "num_encoder_layers")
 _MEMORY_PROXIES = ["field_proxies", "sequence_proxies"]
 
 
@@ -28,13 +28,9 @@ def check_infnet(given: Mapping[str, Any]) -> None:
         _check_heads_without_proxies(given)
 
 
-def takes_any_length(schema: FeatureSchema, given: Mapping[str, Any]) -> bool:
-    """Whether the history may come shorter than `max_length`, as in batches of short histories."""
-    one = (
-        len(schema.sequences) == 1 and schema.sequences[0].ages and "age" in given["event_context"]
-    )
-    fixed = ("all_to_all", "num_recent_proxies", "num_encoder_layers")
-    return one and not any(given[name] for name in fixed)
+def takes_any_length(given: Mapping[str, Any]) -> bool:
+    """Whether histories may come shorter than `max_length`, as in batches of short histories."""
+    return not any(given[name] for name in _NEED_WHOLE_HISTORIES)
 
 
 def _check_heads_without_proxies(given: Mapping[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Histories by themselves: what reads events in order must not run from one into the next."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_infnet.features.schema import FeatureSchema
@@ -31,7 +33,7 @@ class SeparateHistories:
     """
 
     def __init__(self, embedded: EmbeddedInputs, tokens: SchemaTokens) -> None:
-        self._layout = tokens.layout
+        self._layout, self._inputs, self._rows = tokens.layout, embedded.inputs, HistoryRows()
         self.number = len(self._layout.lengths)
         self.length = max(self._layout.lengths)
         self.tokens = self._as_rows(tokens.history)
@@ -39,7 +41,6 @@ class SeparateHistories:
         self.candidate = tokens.candidate()
         if self.number > 1:
             self.candidate = ops.repeat(self.candidate, self.number, axis=0)
-        self._inputs = embedded.inputs
 
     def ages(self) -> Any:
         """Buckets of the events' ages, int `(rows, longest)`; 0 in a history without ages."""
@@ -59,9 +60,36 @@ class SeparateHistories:
         """`(batch, all lengths, ...)` as `(rows, longest, ...)`."""
         if self.number == 1:
             return x
-        parts = []
-        for position in self._layout.positions.values():
-            part = x[:, position]
-            missing = self.length - part.shape[1]
-            parts.append(ops.pad(part, [(0, 0), (missing, 0)] + [(0, 0)] * (len(x.shape) - 2)))
-        return ops.reshape(ops.stack(parts, axis=1), (-1, self.length, *x.shape[2:]))
+        return self._rows(x, [self._inputs[s.name] for s in self._layout.sequences])
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class HistoryRows(keras.layers.Layer):
+    """Histories side by side, `(batch, total length, ...)`, as rows of the longest one's length."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, x: Any, histories: Sequence[Any]) -> Any:
+        lengths, shape = [ops.shape(history)[1] for history in histories], tuple(x.shape[2:])
+        longest, parts, start = _longest(lengths), [], 0
+        for length in lengths:
+            padding = ((0, 0), (longest - length, 0), *((0, 0) for _ in shape))
+            parts.append(ops.pad(x[:, start : start + length], padding))
+            start += length
+        return ops.reshape(ops.stack(parts, axis=1), (-1, longest, *shape))
+
+    def compute_output_shape(self, x_shape: tuple, histories_shape: Sequence[tuple]) -> tuple:
+        lengths = [shape[1] for shape in histories_shape]
+        return (None, None if None in lengths else max(lengths), *x_shape[2:])
+
+    def compute_output_spec(self, x: Any, histories: Sequence[Any]) -> keras.KerasTensor:
+        shape = self.compute_output_shape(x.shape, [history.shape for history in histories])
+        return keras.KerasTensor(shape, dtype=x.dtype)
+
+
+def _longest(lengths: Sequence[Any]) -> Any:
+    """The largest length: a number if all are known while the graph is made."""
+    if all(isinstance(length, int) for length in lengths):
+        return max(lengths)
+    return ops.max(ops.stack([ops.cast(length, "int32") for length in lengths]))

@@ -1,6 +1,7 @@
 """Frames + encoder -> `tf.data.Dataset` for fit, evaluate and predict, on every backend."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,21 @@ def make_dataset(
             x |= gather(batch[f"window/{name}"])
         return (x, batch["y"], batch["weight"]) if labels else x
 
-    order = _order(len(frame), shuffle, seed).batch(batch_size, drop_remainder=drop_remainder)
+    def assembled(order: Any) -> Any:
+        return order.map(assemble, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    options = {"batch_size": batch_size, "drop_remainder": drop_remainder}
     batches = len(frame) // batch_size if drop_remainder else -(-len(frame) // batch_size)
-    order = order.apply(tf.data.experimental.assert_cardinality(batches))
-    return order.map(assemble, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    order = _order(len(frame), shuffle, seed).batch(**options)
+    data = assembled(order.apply(tf.data.experimental.assert_cardinality(batches)))
+
+    def starting_at(batch: int) -> Any:
+        epoch, first = divmod(batch, batches)
+        return assembled(_endless_order(len(frame), shuffle, seed, epoch, options).skip(first))
+
+    # What `Checkpoints` goes on with: batches from a later one on, without end.
+    data.starting_at = starting_at
+    return data
 
 
 def read_rows(rows: Rows) -> pd.DataFrame:
@@ -137,15 +149,41 @@ def _order(rows: int, shuffle: bool, seed: int) -> Any:
 
     if not shuffle:
         return tf.data.Dataset.range(rows)
+    return _epoch_seeds(seed).flat_map(lambda epoch: _permutation(rows, epoch, seed))
 
-    def permutation(epoch_seed: Any) -> Any:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(rows, dtype="int64"), tf.stack([epoch_seed, tf.constant(seed, "int64")])
-        )
-        return tf.data.Dataset.from_tensor_slices(order)
 
-    epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    return epochs.take(1).flat_map(permutation)
+def _endless_order(rows: int, shuffle: bool, seed: int, epoch: int, options: dict[str, Any]) -> Any:
+    """The batches of `_order`, from an epoch on; the same in each iteration."""
+    import tensorflow as tf
+
+    if not shuffle:
+        return tf.data.Dataset.range(rows).batch(**options).repeat()
+
+    def seeds() -> Iterator[Any]:
+        one_an_iteration = _epoch_seeds(seed)
+        for number in itertools.count():
+            (of_epoch,) = one_an_iteration
+            if number >= epoch:
+                yield of_epoch
+
+    epochs = tf.data.Dataset.from_generator(seeds, output_signature=tf.TensorSpec((), "int64"))
+    return epochs.flat_map(lambda epoch: _permutation(rows, epoch, seed).batch(**options))
+
+
+def _epoch_seeds(seed: int) -> Any:
+    """One number, another in each iteration."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+
+
+def _permutation(rows: int, epoch_seed: Any, seed: int) -> Any:
+    import tensorflow as tf
+
+    order = tf.random.experimental.stateless_shuffle(
+        tf.range(rows, dtype="int64"), tf.stack([epoch_seed, tf.constant(seed, "int64")])
+    )
+    return tf.data.Dataset.from_tensor_slices(order)
 
 
 def _window_gather(schema: FeatureSchema, name: str, histories: Histories) -> Any:

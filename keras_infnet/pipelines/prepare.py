@@ -1,36 +1,25 @@
 """Logs of any size to a folder of encoded Parquet shards, in bounded memory."""
 
-import contextlib
 import importlib.metadata
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.encoder_fit import EncoderCounts
 from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.pipelines.prepare_local import prepare_locally
 from keras_infnet.pipelines.prepare_plan import PreparePlan, open_work_folder, publish
-from keras_infnet.pipelines.progress import Progress
-from keras_infnet.pipelines.row_source import (
-    RowSource,
-    WantedColumns,
-    count_rows,
-    list_files,
-    read_chunks,
-    to_frame,
-)
-from keras_infnet.pipelines.shard_layout import ENCODER, FORMAT, MANIFEST, SHARDS, shard_file
-from keras_infnet.pipelines.shard_writer import ShardWriter
-from keras_infnet.pipelines.spool import Spool
-from keras_infnet.pipelines.whole_files import read_json, write_json
+from keras_infnet.pipelines.prepare_spark import prepare_on_spark
+from keras_infnet.pipelines.prepare_steps import ROWS, SPOOL
+from keras_infnet.pipelines.row_source import RowSource, count_rows
+from keras_infnet.pipelines.shard_layout import FORMAT, MANIFEST
+from keras_infnet.pipelines.spark_session import check_engine
+from keras_infnet.pipelines.whole_files import write_json
 
 _ROWS_OF_A_PARTITION = 500_000
 # Of an iterator, whose length is not known.
 _PARTITIONS_OF_UNKNOWN = 64
-_SPOOL, _SPOOLED = "spool", "spooled.json"
 
 
 def prepare(
@@ -47,6 +36,8 @@ def prepare(
     block_rows: int = 16_384,
     overwrite: bool = False,
     verbose: bool = True,
+    engine: str = "local",
+    spark: Any = None,
 ) -> FeatureEncoder:
     """Encodes a log that need not fit in memory, once; `stream_dataset` then reads it.
 
@@ -62,7 +53,8 @@ def prepare(
     Args:
         schema: A schema, or a fitted encoder, which is used as it is.
         rows: The log: a frame, an iterable of frames, or Parquet and CSV files (a folder, a glob, a
-            list). Of files only the columns that are needed are read.
+            list). Of files only the columns that are needed are read. With `engine="spark"` also a
+            Spark DataFrame, whose rows are numbered in the order of its partitions.
         out: Folder to make. Its Parquet files `rows/{split}/*.parquet` are encoded rows with
             `row`, their number in the log, and `raw/{column}`.
         earlier: Events from before the log by history name, as in `Histories`; they are counted for
@@ -79,6 +71,12 @@ def prepare(
         overwrite: Whether an earlier prepared folder, or an unfinished one of other arguments, is
             replaced.
         verbose: Whether progress is shown.
+        engine: `"local"`: in this process. `"spark"`: on Apache Spark (extra `spark`, Java 17 or
+            newer), with the same shards. Files and `out` must then lie where driver and executors
+            both have them, and executors must have this package.
+        spark: The `SparkSession` to use with `engine="spark"`. Defaults to the active session, or a
+            new one of Spark's own settings, `local[*]` if they say nothing else, that is stopped at
+            the end.
 
     Returns:
         The fitted encoder, which is saved in `out/encoder` too.
@@ -88,6 +86,8 @@ def prepare(
             holds what it must not, an argument is out of range, or an unfinished run had others.
         FileExistsError: `out` exists, and `overwrite` is not set or it is no prepared folder.
         OSError: The folder can't be written, or the disk is full; what is finished is kept.
+        ImportError: `engine="spark"`, and pyspark is not installed.
+        RuntimeError: `engine="spark"`, and there is no Java.
 
     Example:
         >>> import tempfile
@@ -107,7 +107,8 @@ def prepare(
         [[[0, 0, 0], [0, 0, 2]], [[0, 2, 3]]]
     """
     given = schema if isinstance(schema, FeatureEncoder) else FeatureEncoder(schema)
-    out, sources = Path(out), {"rows": rows, **(earlier or {})}
+    out, sources = Path(out), {ROWS: rows, **(earlier or {})}
+    check_engine(engine, spark, sources)
     for name in earlier or {}:
         given.schema.sequence(name)
     plan = PreparePlan(
@@ -119,102 +120,19 @@ def prepare(
         chunk_rows,
         block_rows,
     )
-    work = open_work_folder(out, plan, sources, overwrite)
-    encoder, number = _spool(work, plan, given, sources, verbose)
-    shards = _write_shards(work, plan, encoder, list(earlier or {}), number, verbose)
+    work = open_work_folder(out, plan, sources, overwrite, engine)
+    if engine == "spark":
+        encoder, shards = prepare_on_spark(work, plan, given, sources, verbose, spark)
+    else:
+        encoder, shards = prepare_locally(work, plan, given, sources, verbose)
     write_json(work / MANIFEST, _manifest(plan, encoder, shards))
     publish(work, out)
-    shutil.rmtree(out / _SPOOL)
+    shutil.rmtree(out / SPOOL)
     return encoder
 
 
 def _number_of_partitions(rows: int | None) -> int:
     return _PARTITIONS_OF_UNKNOWN if rows is None else max(1, -(-rows // _ROWS_OF_A_PARTITION))
-
-
-def _spool(
-    work: Path,
-    plan: PreparePlan,
-    given: FeatureEncoder,
-    sources: Mapping[str, RowSource],
-    verbose: bool,
-) -> tuple[FeatureEncoder, int]:
-    """Writes the rows by user and learns the encoder; tells it and the number of rows."""
-    done = work / _SPOOL / _SPOOLED
-    # Files were found unchanged; frames can be compared only by reading them again.
-    if done.exists() and all(list_files(rows) for rows in sources.values()):
-        return FeatureEncoder.load(work / ENCODER), read_json(done, "prepare")["rows"]
-    counts = None if given.schema.fitted else EncoderCounts(plan.schema)
-    number, changed = 0, False
-    for name, rows in sources.items():
-        wanted = WantedColumns.of(plan.schema, _more_columns(plan) if name == "rows" else ())
-        progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
-        spool, first = _spool_of(work, plan, name), 0
-        for source, table in read_chunks(rows, wanted, plan.chunk_rows):
-            new = spool.add(table, source)
-            changed |= new
-            with _named(source):
-                frame = to_frame(table, np.arange(first, first + len(table)))
-                _count(counts, plan, name, frame)
-            first += len(table)
-            progress.add(len(table), timed=new)
-        progress.close()
-        changed |= spool.close()
-        number = first if name == "rows" else number
-    if changed:
-        shutil.rmtree(work / SHARDS, ignore_errors=True)
-    if counts is not None:
-        counts.fit(given)
-    given.save(work / ENCODER)
-    write_json(done, {"rows": number})
-    return given, number
-
-
-def _spool_of(work: Path, plan: PreparePlan, name: str) -> Spool:
-    folder = work / _SPOOL / ("rows" if name == "rows" else f"earlier-{name}")
-    return Spool(folder, plan.partitions, plan.schema.user_key)
-
-
-def _more_columns(plan: PreparePlan) -> tuple[str, ...]:
-    ends = any(end is not None for end in plan.splits.values())
-    return (*plan.keep, *([plan.split_by] if ends else []))
-
-
-def _count(counts: EncoderCounts | None, plan: PreparePlan, name: str, frame: Any) -> None:
-    if name == "rows":
-        frame = frame[plan.split_codes(frame) == 0]
-    if counts is None or not len(frame):
-        return
-    counts.add_rows(frame) if name == "rows" else counts.add_events(name, frame)
-
-
-def _write_shards(
-    work: Path,
-    plan: PreparePlan,
-    encoder: FeatureEncoder,
-    earlier: Sequence[str],
-    rows: int,
-    verbose: bool,
-) -> list[dict[str, Any]]:
-    """Writes one shard after the other, but those that an earlier run finished."""
-    writer = ShardWriter(work, encoder, list(plan.splits), plan.keep, plan.block_rows)
-    progress, shards = Progress("prepare: writing shards", "rows", rows, verbose), []
-    for number in range(plan.partitions):
-        shard = f"shard-{number:05d}"
-        if shard_file(work, shard).exists():
-            known = read_json(shard_file(work, shard), "prepare")
-        else:
-            frame = _spool_of(work, plan, "rows").partition(number)
-            if frame.empty:
-                continue
-            events = {name: _spool_of(work, plan, name).partition(number) for name in earlier}
-            with _named(shard):
-                codes = plan.split_codes(frame)
-                known = writer.write(shard, frame, codes, events)
-        shards.append(known)
-        progress.add(known["log_rows"])
-    progress.close()
-    return shards
 
 
 def _manifest(
@@ -231,12 +149,3 @@ def _manifest(
         "columns": {name: [list(s), d] for name, (s, d) in encoder.schema.packed_inputs().items()},
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
-
-
-@contextlib.contextmanager
-def _named(source: str) -> Iterator[None]:
-    """Says in every error where the rows come from."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"prepare: {source}: {error}") from error

@@ -83,7 +83,11 @@ class PreparePlan:
 
 
 def open_work_folder(
-    out: Path, plan: PreparePlan, sources: Mapping[str, RowSource], overwrite: bool
+    out: Path,
+    plan: PreparePlan,
+    sources: Mapping[str, RowSource],
+    overwrite: bool,
+    engine: str = "local",
 ) -> Path:
     """The folder beside `out` in which an earlier run may have finished something.
 
@@ -98,9 +102,10 @@ def open_work_folder(
             f"prepare: {out} exists. Choose another folder{hint and ', or ' + hint}."
         )
     work = out.with_name(f".{out.name}.unfinished")
-    request = {**plan.to_dict(), "rows": {name: describe(rows) for name, rows in sources.items()}}
+    described = {name: describe(rows) for name, rows in sources.items()}
+    request = {**plan.to_dict(), "rows": described, "engine": engine}
     # Where nothing was finished there is nothing to go on with.
-    if any(work.rglob("*.arrow")) or (work / SHARDS).exists():
+    if any(any(work.rglob(name)) for name in ("*.arrow", "spooled.json", SHARDS)):
         earlier = read_json(work / _REQUEST, "prepare")
         other = sorted(key for key in request if request[key] != earlier.get(key))
         if other and not overwrite:
@@ -109,6 +114,7 @@ def open_work_folder(
                 "its arguments to go on, or pass overwrite=True to start again."
             )
         if not other:
+            _remove_partial_files(work)
             return work
     shutil.rmtree(work, ignore_errors=True)
     write_json(work / _REQUEST, request)
@@ -117,9 +123,16 @@ def open_work_folder(
 
 def publish(work: Path, out: Path) -> None:
     """Renames the finished folder to `out`; what was there goes when the new one is in place."""
+    _remove_partial_files(work)
     before = work.with_name(f"{work.name}.before")
     if out.exists():
         out.rename(before)
     work.rename(out)
     (out / _REQUEST).unlink()
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _remove_partial_files(work: Path) -> None:
+    """What a process that was killed was writing."""
+    for partial in work.rglob(".*.partial"):
+        partial.unlink()

@@ -1,6 +1,7 @@
 """Rows in chunks: a frame, an iterator of frames, Parquet or CSV files."""
 
 import glob
+import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from keras_infnet.features.schema import FeatureSchema
 
@@ -138,8 +140,8 @@ def _shown(given: list) -> str:
 
 
 def _count_file(file: Path) -> int:
-    if file.name.lower().endswith(_PARQUET):
-        return _open_parquet(file).metadata.num_rows
+    if is_parquet(file):
+        return open_parquet(file).metadata.num_rows
     with file.open("rb") as opened:
         sample = opened.read(_SAMPLE_BYTES)
     # A compressed line is about a quarter of its text.
@@ -147,7 +149,13 @@ def _count_file(file: Path) -> int:
     return int(file.stat().st_size * lines / len(sample))
 
 
-def _open_parquet(file: Path) -> pq.ParquetFile:
+def is_parquet(file: Path) -> bool:
+    """Whether the name is a Parquet file's; if not, it is CSV."""
+    return file.name.lower().endswith(_PARQUET)
+
+
+def open_parquet(file: Path) -> pq.ParquetFile:
+    """Opens a file; a damaged one is a ValueError."""
     try:
         return pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
@@ -160,12 +168,12 @@ def _open_parquet(file: Path) -> pq.ParquetFile:
 def _read_file(
     file: Path, columns: WantedColumns, chunk_rows: int
 ) -> Iterator[tuple[str, pa.Table]]:
-    if file.name.lower().endswith(_PARQUET):
-        with _open_parquet(file) as opened:
+    if is_parquet(file):
+        with open_parquet(file) as opened:
             names = columns.among(opened.schema_arrow.names)
             try:
                 for batch in opened.iter_batches(chunk_rows, columns=names):
-                    yield str(file), _decoded(pa.Table.from_batches([batch]))
+                    yield str(file), decoded(pa.Table.from_batches([batch]))
             except (pa.ArrowInvalid, OSError) as error:
                 raise ValueError(f"prepare: {file} can't be read: {error}") from error
         return
@@ -195,17 +203,34 @@ def _frame_tables(
 
 def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
     try:
-        return _decoded(pa.Table.from_pandas(frame, preserve_index=False))
+        return decoded(pa.Table.from_pandas(frame, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"prepare: {source}: {' '.join(map(str, error.args))}.") from error
 
 
-def _decoded(table: pa.Table) -> pa.Table:
+def decoded(table: pa.Table) -> pa.Table:
     """Dictionaries as plain values: those of two chunks need not agree."""
     for i, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
     return table.replace_schema_metadata(None)
+
+
+def read_csv_text(table: pa.Table, columns: WantedColumns, source: str) -> pa.Table:
+    """Fields of CSV that came as text, read as they are from a file."""
+    text = io.BytesIO()
+    csv.write_csv(table, text)
+    text.seek(0)
+    kinds = {name: "str" for name in table.column_names if name in columns.text}
+    return _as_table(pd.read_csv(text, dtype=kinds), source)
+
+
+def file_columns(file: Path) -> pa.Schema | tuple[str, ...]:
+    """Columns of a Parquet file with their types, or the names in the header of a CSV file."""
+    if is_parquet(file):
+        with open_parquet(file) as opened:
+            return opened.schema_arrow.remove_metadata()
+    return tuple(pd.read_csv(file, nrows=0).columns)
 
 
 def to_frame(table: pa.Table, index: np.ndarray) -> pd.DataFrame:

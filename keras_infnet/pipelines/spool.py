@@ -1,19 +1,17 @@
 """Rows on disk by user: each chunk one file, in it one record batch for each partition."""
 
-import io
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet.features.schema import did_you_mean
+from keras_infnet.pipelines.row_partitions import NUMBER, checksum, cut_by_user, unify
 from keras_infnet.pipelines.row_source import to_frame
 from keras_infnet.pipelines.whole_files import whole_file
 
-_ROW, _CHECKSUM = "#row", "checksum"
+_CHECKSUM = "checksum"
 
 
 class Spool:
@@ -37,17 +35,13 @@ class Spool:
             ValueError: The chunk has other columns or types than those before it, or a row has no
                 user.
         """
-        self._unify(table.schema, source)
-        parts = self._partition_of(table, source)
-        path, first, checksum = self._path(len(self._rows)), sum(self._rows), _checksum(table)
+        self._schema = unify(self._schema, table.schema, source)
+        path, first, found = self._path(len(self._rows)), sum(self._rows), checksum(table)
         self._rows.append(len(table))
-        if path.exists() and _checksum_of(path) == checksum:
+        if path.exists() and _checksum_of(path) == found:
             return False
-        rows = pa.array(np.arange(first, first + len(table)))
-        order = np.argsort(parts, kind="stable")
-        table = table.append_column(_ROW, rows).take(pa.array(order)).combine_chunks()
-        ends = np.searchsorted(parts[order], np.arange(self._partitions), side="right")
-        self._write(path, table.replace_schema_metadata({_CHECKSUM: checksum}), ends)
+        parts = cut_by_user(table, self._user_key, self._partitions, source, first)
+        self._write(path, parts, found)
         return True
 
     def close(self) -> bool:
@@ -66,88 +60,22 @@ class Spool:
                 table = pa.Table.from_batches([file.get_batch(number)])
                 tables.append(table.replace_schema_metadata(None))
         table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-        return to_frame(table.drop_columns(_ROW), np.asarray(table[_ROW]))
+        return to_frame(table.drop_columns(NUMBER), np.asarray(table[NUMBER]))
 
     def _path(self, chunk: int) -> Path:
         return self._folder / f"chunk-{chunk:06d}.arrow"
 
-    def _write(self, path: Path, table: pa.Table, ends: np.ndarray) -> None:
+    def _write(self, path: Path, parts: Sequence[pa.RecordBatch], found: str) -> None:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
+        schema = parts[0].schema.with_metadata({_CHECKSUM: found})
         with (
             whole_file(path) as temporary,
-            pa.ipc.new_file(str(temporary), table.schema, options=options) as file,
+            pa.ipc.new_file(str(temporary), schema, options=options) as file,
         ):
-            for start, end in zip((0, *ends[:-1]), ends, strict=True):
-                batches = table.slice(start, end - start).to_batches()
-                file.write_batch(batches[0] if batches else _no_rows(table.schema))
-
-    def _unify(self, schema: pa.Schema, source: str) -> None:
-        if self._schema is None:
-            self._schema = schema
-            return
-        missing = sorted(set(self._schema.names) - set(schema.names))
-        more = sorted(set(schema.names) - set(self._schema.names))
-        if missing or more:
-            raise ValueError(
-                f"prepare: {source}: other columns than the rows before (missing: {missing}, more: "
-                f"{more}). Files of one log must have the same columns."
-            )
-        for name in schema.names:
-            kinds = [s.field(name) for s in (self._schema, schema)]
-            try:
-                pa.unify_schemas([pa.schema([k]) for k in kinds], promote_options="permissive")
-            except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-                raise ValueError(
-                    f"prepare: {source}: column `{name}` holds {kinds[1].type}, but {kinds[0].type}"
-                    " in the rows before. Give all files of a log the same types."
-                ) from error
-        both = [self._schema, schema]
-        self._schema = pa.unify_schemas(both, promote_options="permissive")
-
-    def _partition_of(self, table: pa.Table, source: str) -> np.ndarray:
-        key = self._user_key
-        if key not in table.column_names:
-            raise ValueError(
-                f"prepare: {source}: no column `{key}`.{did_you_mean(key, table.column_names)}"
-            )
-        users = table[key]
-        if users.null_count:
-            raise ValueError(
-                f"prepare: {source}: column `{key}` has {users.null_count} missing values; "
-                "expected a user in every row."
-            )
-        values = users.to_numpy()
-        if pa.types.is_floating(users.type) and (values == np.round(values)).all():
-            values = values.astype("int64")
-        if np.issubdtype(values.dtype, np.integer) or values.dtype == bool:
-            values = values.astype("int64")
-        return (pd.util.hash_array(values) % self._partitions).astype("int64")
-
-
-class _Checksum(io.RawIOBase):
-    """A file that keeps no more than the checksum of what is written to it."""
-
-    value = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.value = zlib.crc32(data, self.value)
-        return len(data)
-
-
-def _checksum(table: pa.Table) -> str:
-    sink = _Checksum()
-    with pa.ipc.new_stream(pa.PythonFile(sink, "w"), table.schema) as stream:
-        stream.write_table(table)
-    return f"{len(table)}-{sink.value:08x}"
+            for part in parts:
+                file.write_batch(part.replace_schema_metadata(schema.metadata))
 
 
 def _checksum_of(path: Path) -> str:
     with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
         return file.schema.metadata[_CHECKSUM.encode()].decode()
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)

@@ -1,7 +1,7 @@
 """A prepared folder -> `tf.data.Dataset`, in bounded memory and from any batch on."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ def stream_dataset(
         mix_blocks: Blocks that are read and mixed together.
         length_buckets: Lengths such as `(25, 50)`: rows with histories of about the same length
             come in one batch, which is cut to the smallest length that holds them, or `max_length`.
-            For a schema with one history, with `shuffle`, and an `INFNet` whose `event_context` has
-            `"age"`. Defaults to none.
+            Of several histories the longest counts, and each is cut to the length, or its own
+            `max_length`. Needs `shuffle`; all models take such batches. Defaults to none.
 
     Returns:
         A `tf.data.Dataset` that knows its number of batches, infinite with `repeat`. Without it,
@@ -88,6 +88,7 @@ def stream_dataset(
         ...     [y["click"][:, 0].tolist() for x, y, weight in data.as_numpy_iterator()]
         [[0.0, 1.0], [1.0]]
     """
+    given = dict(locals())
     import tensorflow as tf
 
     encoder.schema.require_fitted()
@@ -121,8 +122,12 @@ def stream_dataset(
     data = data.flat_map(lambda group: _batches(group, encoder.schema, batch_size, labels, buckets))
     left = epochs.batches - start_batch % epochs.batches
     number = tf.data.INFINITE_CARDINALITY if repeat else left
-    data = data.apply(tf.data.experimental.assert_cardinality(number))
-    return data.prefetch(tf.data.AUTOTUNE)
+    data = data.apply(tf.data.experimental.assert_cardinality(number)).prefetch(tf.data.AUTOTUNE)
+    # What `Checkpoints` goes on with: batches from a later one on, without end.
+    data.starting_at = lambda batch: stream_dataset(
+        **{**given, "start_batch": start_batch + batch, "repeat": True}
+    )
+    return data
 
 
 def _batches(
@@ -144,9 +149,12 @@ def _batches(
     def assemble(start: Any) -> Any:
         index = group[ORDER][start : start + batch_size]
         x = of_kind("x", index)
-        for name, window in of_kind("window", index).items():
+        windows = of_kind("window", index)
+        cut = None if buckets is None else _bucket_length(windows.values(), buckets.lengths)
+        for name, window in windows.items():
             events, times = group[f"events/{name}"], group[f"times/{name}"]
-            length = None if buckets is None else _bucket_length(window, buckets.lengths)
+            longest = schema.sequence(name).max_length
+            length = None if cut is None else tf.minimum(cut, longest)
             x |= gather_windows(schema, name, events, times, window, length)
         return (x, of_kind("label", index), of_kind("weight", index)) if labels else x
 
@@ -154,11 +162,11 @@ def _batches(
     return starts.map(assemble, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _bucket_length(window: Any, lengths: tuple[int, ...]) -> Any:
+def _bucket_length(windows: Iterable[Any], lengths: tuple[int, ...]) -> Any:
     """The smallest length that holds all histories of a batch."""
     import tensorflow as tf
 
-    longest = tf.reduce_max(window[:, 1] - window[:, 0])
+    longest = tf.reduce_max([tf.reduce_max(window[:, 1] - window[:, 0]) for window in windows])
     known = tf.constant(lengths, "int64")
     return known[tf.searchsorted(known, longest[None])[0]]
 

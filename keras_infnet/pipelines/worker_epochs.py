@@ -89,8 +89,9 @@ class WorkerEpochs:
         stays = self.batch_size if more else 0
         if self.buckets is None or len(order) <= stays:
             return order
-        window, place = arrays[f"window/{self.buckets.history}"], (place[0], place[1] + stays)
-        mixed = self.buckets.order(window, order[stays:], self.batch_size, place)
+        windows = {name: arrays[f"window/{name}"] for name in self.buckets.histories}
+        place = (place[0], place[1] + stays)
+        mixed = self.buckets.order(windows, order[stays:], self.batch_size, place)
         return np.concatenate([order[:stays], mixed])
 
     def first_block(self) -> Arrays:

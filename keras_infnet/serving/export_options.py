@@ -15,8 +15,8 @@ class ExportOptions:
         calibration: What `Calibration.to_dict` gives, by which outputs are corrected. Defaults to
             `None`: outputs are the model's.
         table_dtype: How embedding tables are stored. Defaults to `"float32"`.
-        score: Exponent of each task in the score that `rank` sorts by. Defaults to `None`: the
-            request says.
+        score: Exponent of each task in the score that `rank_top_k` sorts by. Defaults to `None`:
+            the request says.
         top_k: Number of candidates that `rank_top_k` gives. Defaults to `None`: the request says.
     """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.policy import PolicyScore, TaskPolicy
@@ -53,7 +54,8 @@ def fit_ranker(
             the lowest mean squared error where all tasks are regressions.
         patience: Training stops after so many validations without a better one.
         callbacks: Further Keras callbacks. They see `val_score`, except `GroupAUCCallback`s, which
-            come before the policy's score.
+            come before the policy's score. With `Checkpoints`, a killed run that is started again
+            goes on where it was, best weights and patience included.
         verbose: As in `keras.Model.fit`.
 
     Returns:
@@ -61,7 +63,8 @@ def fit_ranker(
 
     Raises:
         ValueError: The number of training batches is unknown, infinite or 0; the validation is
-            infinite; a number is out of range; or there is a policy and no validation.
+            infinite; a number is out of range; there is a policy and no validation; or there are
+            several `Checkpoints`.
 
     Example:
         ```python
@@ -81,18 +84,22 @@ def fit_ranker(
     steps = batches if validation is None else math.ceil(batches / evaluations_per_epoch)
     model.compile(_decaying_adam(learning_rate, total) if optimizer is None else optimizer)
 
-    before, after = _partition(callbacks)
+    before, after, checkpoints = _partition(callbacks)
     if validation is not None:
         before.append(PolicyScore(_default_policy(model) if policy is None else policy))
         after.append(_best_weights(patience))
+    data, done = train.repeat(epochs), 0
+    if checkpoints is not None:
+        checkpoints.adopt(after[-1:] if validation is not None else [])
+        data, done = checkpoints.batches(train), checkpoints.step
     if total % steps:
-        after.append(_StopAtLastBatch(total))
+        after.append(_StopAtLastBatch(total, done))
     return model.fit(
-        train.repeat(epochs),
+        data,
         epochs=math.ceil(total / steps),
         steps_per_epoch=steps,
         validation_data=validation,
-        callbacks=before + after,
+        callbacks=before + after + ([] if checkpoints is None else [checkpoints]),
         shuffle=False,
         verbose=verbose,
     )
@@ -101,10 +108,10 @@ def fit_ranker(
 class _StopAtLastBatch(keras.callbacks.Callback):
     """Ends the last, shorter part: Keras warns of lacking data otherwise."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, seen: int) -> None:
         super().__init__()
         self.total = total
-        self.seen = 0
+        self.seen = seen
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # At the beginning: Keras trains this batch and then stops, and JAX stays asynchronous.
@@ -151,11 +158,15 @@ def _best_weights(patience: int) -> keras.callbacks.Callback:
 
 def _partition(
     callbacks: Iterable[keras.callbacks.Callback],
-) -> tuple[list[keras.callbacks.Callback], list[keras.callbacks.Callback]]:
-    """Callbacks that write what the policy may read, and those that may read its score."""
+) -> tuple[list[keras.callbacks.Callback], list[keras.callbacks.Callback], Checkpoints | None]:
+    """Callbacks that write what the policy may read, those that may read its score, checkpoints."""
     callbacks = list(callbacks)
     before = [callback for callback in callbacks if isinstance(callback, GroupAUCCallback)]
-    return before, [callback for callback in callbacks if callback not in before]
+    checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoints)]
+    if len(checkpoints) > 1:
+        raise ValueError(f"fit_ranker: one `Checkpoints` at most. Received: {len(checkpoints)}")
+    after = [callback for callback in callbacks if callback not in before + checkpoints]
+    return before, after, checkpoints[0] if checkpoints else None
 
 
 def _default_policy(model: keras.Model) -> TaskPolicy:

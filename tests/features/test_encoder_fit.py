@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,6 +47,17 @@ def test_the_number_of_chunks_does_not_show(log):
     expected = FeatureEncoder(log_schema()).fit(log)
     for chunks in (2, 37):
         assert fit_in_chunks(log, chunks).schema == expected.schema
+
+
+def test_counts_of_workers_are_merged(log):
+    merged = EncoderCounts(log_schema())
+    for rows in np.array_split(np.arange(len(log)), 3):
+        worker = EncoderCounts(log_schema())
+        worker.add_rows(log.iloc[rows])
+        merged.merge(pickle.loads(pickle.dumps(worker)))
+    merged.merge(EncoderCounts(log_schema()))
+    merged.fit(encoder := FeatureEncoder(log_schema()))
+    assert encoder.schema == FeatureEncoder(log_schema()).fit(log).schema
 
 
 def test_listed_histories_are_counted_and_their_rows_are_no_events(log):

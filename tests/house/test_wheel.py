@@ -30,7 +30,8 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_the_package_and_its_type_marker_alone(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    sources = {p.relative_to(ROOT).as_posix() for p in PACKAGE.rglob("*.py")}
+    files = [path for kind in ("*.py", "*.c", "*.h") for path in PACKAGE.rglob(kind)]
+    sources = {path.relative_to(ROOT).as_posix() for path in files}
     assert sources | {"keras_infnet/py.typed"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"keras_infnet"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

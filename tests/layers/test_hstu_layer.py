@@ -55,7 +55,7 @@ def test_interval_is_the_bucket_of_the_difference(seconds, bucket):
     values = [w * 0 if d else w for w, d in zip(layer.get_weights(), distances, strict=True)]
     layer.set_weights(values)
     ages = np.array([[1 + int(np.log2(s + 1)) for s in seconds]] * 4)
-    bias = np.array(layer._bias(2, 0, ages))[0, 0]
+    bias = np.array(layer._bias(np.array([[0, -1], [1, 0]]), ages))[0, 0]
     np.testing.assert_allclose(bias[1, 0], np.array(layer.intervals)[bucket, 0], atol=1e-6)
 
 

@@ -70,6 +70,37 @@ def test_gates_read_the_proxies_after_or_before_the_flow(gate_input):
     np.testing.assert_allclose(after["fields_gate"][:, 0], gate, atol=1e-5)
 
 
+@pytest.mark.parametrize("gate_input", ["new", "old"])
+@pytest.mark.parametrize("joint", [False, True])
+def test_channel_gates_are_those_of_the_call(gate_input, joint):
+    options = {"joint_task_queries": joint, "attend_own_group": joint}
+    block = INFNetBlock(dim=8, gate_input=gate_input, **options)
+    before = state()
+    tiny.randomise_after(block, before)
+    gates, after = block.channel_gates(before), block(before)
+    np.testing.assert_allclose(gates["fields"], after["fields_gate"], atol=1e-6)
+    expected = np.array(block.flow(before)["tasks"]) * np.array(gates["tasks"])
+    np.testing.assert_allclose(after["tasks"], expected, atol=1e-6)
+
+
+VERSION_2 = {"gate": "affine", "attend_own_group": True, "joint_task_queries": True}
+
+
+@pytest.mark.parametrize("arguments", [{}, VERSION_2], ids=["default", "version 2"])
+def test_one_row_stands_for_all(arguments):
+    block = INFNetBlock(dim=8, score_lengths=(6,), **arguments)
+    mixed = state(history=6, sequence_proxies=2)
+    mixed |= {name: mixed[name][:1] for name in ("history", "sequence_proxies", "tasks")}
+    mixed["history_mask"] = np.arange(6)[None] > 1
+    repeated = {name: np.repeat(x, 2 // len(x), axis=0) for name, x in mixed.items()}
+    tiny.randomise_after(block, repeated)
+    after, expected = block(mixed), block(repeated)
+    assert sorted(after) == sorted(expected)
+    for name, x in after.items():
+        x = np.broadcast_to(x, expected[name].shape)
+        np.testing.assert_allclose(x, expected[name], atol=1e-5)
+
+
 def test_groups_that_gate_only_are_not_updated():
     before = state()
     options = {"dim": 8, "gate_input": "old", "layer_norm": False, "last": True}

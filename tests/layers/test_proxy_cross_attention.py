@@ -68,6 +68,38 @@ def test_keras_fills_the_mask_of_the_memory():
     np.testing.assert_allclose(layer(QUERIES[0], memory), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("shared", ["memory", "memory and queries", "queries", "all but the gate"])
+@pytest.mark.parametrize("row", [0, 1], ids=["full", "empty"])
+def test_one_row_stands_for_all(shared, row):
+    layer = built(num_heads=2)
+    one = slice(row, row + 1)
+    memory = MEMORY if shared == "queries" else MEMORY[one]
+    mask = MASK if shared == "queries" else MASK[one]
+    first = QUERIES[0] if shared == "memory" else QUERIES[0][one]
+    second = QUERIES[1][one] if shared == "all but the gate" else QUERIES[1]
+    gate = GATE if shared == "all but the gate" else GATE[one]
+    arguments = {"memory_mask": mask, "memory_gate": gate, "score_bias": BIAS[one]}
+    outputs, w = layer([first, second], memory, **arguments), Weights.of(layer)
+    w.prefix = f"{layer.name}/"
+    for i, (query, rows) in enumerate([(first, slice(0, 2)), (second, slice(2, 5))]):
+        kernels = [w[f"{kind}_kernel_{i}"] for kind in ("query", "key", "value")]
+        query, gated, bias = (
+            np.repeat(x, 4 // len(x), axis=0) for x in (query, memory * gate, BIAS[one, rows])
+        )
+        repeated = np.repeat(mask, 4 // len(mask), axis=0)
+        expected = cross_attention(query, gated, *kernels, 2, mask=repeated, bias=bias)
+        output = np.broadcast_to(outputs[i], expected.shape)
+        np.testing.assert_allclose(output, expected, atol=1e-5)
+    once = shared == "memory and queries"
+    assert [x.shape[0] for x in outputs] == [1 if once else 4, 4]
+
+
+def test_a_shared_memory_of_one_token_is_read_without_a_warning():
+    layer = tiny.randomise_after(ProxyCrossAttention(dim=8), QUERIES[0], MEMORY)
+    expected = np.tile(MEMORY[:1, :1] @ np.array(layer.value_kernels[0]), (4, 2, 1))
+    np.testing.assert_allclose(layer(QUERIES[0], MEMORY[:1, :1]), expected, atol=1e-5)
+
+
 def test_gradients_of_padding_are_zero_and_finite():
     inputs = [keras.Input(q.shape[1:]) for q in (QUERIES[0], MEMORY, MASK)]
     memory = keras.layers.EinsumDense("blc,cd->bld", (None, 5), name="memory")(inputs[1])

@@ -84,3 +84,16 @@ def test_a_bad_column_is_an_error_that_names_the_task(rows):
     labels.loc[3, "like"] = 2
     with pytest.raises(ValueError, match="Task `like`: The labels must be 0 or 1. Received: 2"):
         task_metrics(labels, predicted, regression=["watch"])
+
+
+def test_calibration_is_measured_where_it_is_asked_for(rows):
+    labels, predicted, _ = rows
+    found = task_metrics(labels, {"click": predicted["click"]}, calibration=True)["click"]
+    p, y = predicted["click"].ravel(), labels["click"].to_numpy()
+    rate = np.full(len(y), y.mean())
+    gaps = [abs((p[b] - y[b]).sum()) for b in (np.floor(p * 10) == i for i in range(10))]
+    assert found["ece"] == pytest.approx(sum(gaps) / len(y))
+    order = np.argsort(p).reshape(10, -1)
+    assert found["ece_mass"] == pytest.approx(abs((p - y)[order].mean(1)).mean())
+    expected = metrics.log_loss(y, p) / metrics.log_loss(y, rate)
+    assert found["normalized_entropy"] == pytest.approx(expected)

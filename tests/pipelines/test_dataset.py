@@ -63,6 +63,23 @@ def test_shuffling_is_seeded_differs_by_epoch_and_loses_no_row(encoder, log, his
     assert not np.array_equal(epochs(seed=2)[0], first)
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_training_may_go_on_from_any_batch_and_again(
+    encoder, log, histories, shuffle, drop_remainder
+):
+    options = {"batch_size": 64, "shuffle": shuffle, "drop_remainder": drop_remainder}
+    data = make_dataset(encoder, log, histories, seed=1, **options)
+    number = int(data.cardinality())
+    epochs = [collect(data)["dense"][:, 0] for _ in range(3)]
+    rows = np.concatenate([epoch[64 * (i == 0) :] for i, epoch in enumerate(epochs)])
+    later = data.starting_at(1).take(3 * number - 1)
+    for _ in range(2):
+        np.testing.assert_array_equal(collect(later)["dense"][:, 0], rows)
+    third = data.starting_at(2 * number + 1).take(number - 1)
+    np.testing.assert_array_equal(collect(third)["dense"][:, 0], epochs[2][64:])
+
+
 def test_the_remainder_may_be_dropped(encoder, log, histories):
     data = make_dataset(encoder, log, histories, batch_size=64, drop_remainder=True)
     assert data.cardinality().numpy() == 3

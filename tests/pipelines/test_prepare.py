@@ -177,7 +177,7 @@ def test_a_stopped_run_goes_on_and_finished_shards_stay(log, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         written = stop_after(patch, 9, Stopped())
         # The files were read wholly and are the same, so they aren't read again.
-        patch.setattr("keras_infnet.pipelines.prepare.read_chunks", None)
+        patch.setattr("keras_infnet.pipelines.prepare_local.read_chunks", None)
         encoder = prepared(tmp_path / "out", folder)
     assert written == ["shard-00002"]
     check_rows(tmp_path / "out", encoder, log)
@@ -232,7 +232,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on(log, tmp_path, monkeypatch):
 
     def full(self, *args, **kwargs):
         calls.append(1)
-        if len(calls) > 40:
+        if len(calls) > 60:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(self, *args, **kwargs)
 
@@ -241,14 +241,40 @@ def test_a_full_disk_is_said_and_the_run_goes_on(log, tmp_path, monkeypatch):
         with pytest.raises(OSError, match="can't write .*No space left.*is kept: make room") as e:
             prepared(tmp_path / "out", log)
     assert e.value.errno == errno.ENOSPC
-    assert not list((tmp_path / ".out.unfinished").rglob("*.partial"))
+    work = tmp_path / ".out.unfinished"
+    assert not list(work.rglob("*.partial"))
+    finished = {p.name: p.stat().st_mtime_ns for p in (work / "shards").iterdir()}
+    assert 1 <= len(finished) < 3
+    # What a killed process was writing.
+    (work / "rows" / ".shard-00002.parquet.12345678.partial").write_text("half")
     check_rows(tmp_path / "out", prepared(tmp_path / "out", log), log)
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out" / "shards").iterdir()}
+    assert {name: after[name] for name in finished} == finished
+    assert not list((tmp_path / "out").rglob("*.partial"))
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(log, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="can't write .*or the folder writable"):
         prepared(tmp_path / "file" / "out", log)
+
+
+def test_a_folder_that_may_only_be_read_is_an_error(log, tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(OSError, match="can't write .*Read-only file system.*folder writable") as e:
+        prepared(tmp_path / "out", log)
+    assert e.value.errno == errno.EROFS
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_without_rows_adds_none(log, tmp_path):
+    folder = parquet_folder(log, tmp_path / "log")
+    log.iloc[:0].to_parquet(folder / "aa.parquet")
+    encoder = prepared(tmp_path / "out", folder)
+    check_rows(tmp_path / "out", encoder, log)
 
 
 def test_what_is_there_is_replaced_only_when_asked(log, tmp_path):

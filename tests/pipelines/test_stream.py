@@ -187,8 +187,26 @@ def test_buckets_that_cannot_be_are_refused(one_history, encoder, folder):
             stream(*one_history, length_buckets=buckets)
     with pytest.raises(ValueError, match="change the order of rows; pass shuffle=True"):
         stream(*one_history, length_buckets=(5,), shuffle=False)
-    with pytest.raises(ValueError, match="need a schema with one history; this one has 2"):
-        stream(encoder, folder, length_buckets=(5,))
+    with pytest.raises(ValueError, match="but history `seen` has 5 positions at most"):
+        stream(encoder, folder, length_buckets=(6,))
+
+
+def test_of_several_histories_the_longest_chooses_the_bucket(encoder, folder, log):
+    data = stream(encoder, folder, batch_size=8, length_buckets=(2, 4), drop_remainder=True)
+    whole = collect(make_dataset(encoder, log, Histories(encoder, log), labels=False))
+    lengths = set()
+    for x in data.as_numpy_iterator():
+        index = x["dense"][:, 0].astype(int)
+        longest = max(
+            (whole[name][index, :, 0] > 0).sum(axis=1).max() for name in ("seen", "liked")
+        )
+        bucket = min(b for b in (2, 4, 5) if b >= longest)
+        for name, most in (("seen", 5), ("liked", 3)):
+            kept = min(bucket, most)
+            np.testing.assert_array_equal(x[name], whole[name][index, -kept:])
+            np.testing.assert_array_equal(x[f"{name}_age"], whole[f"{name}_age"][index, -kept:])
+        lengths.add(bucket)
+    assert lengths == {2, 4, 5}
 
 
 @pytest.fixture
@@ -224,6 +242,7 @@ def with_values(name, value):
             "shard-00001.*column `#time` is of type string; expected int64",
         ),
         (lambda t: t.slice(1), "shard-00001.* rows in .*manifest.json says"),
+        (lambda t: t.slice(0, 0), "shard-00001.* has 0 rows in .*manifest.json says"),
         (
             lambda t: t.set_column(
                 t.schema.get_field_index("x/dense"), "x/dense", pa.array([[0.0]] * len(t))

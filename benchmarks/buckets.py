@@ -1,0 +1,105 @@
+"""Training steps with and without length buckets, on histories as long as a simulated log's.
+
+Run `python benchmarks/buckets.py [--rows 200000] [--models INFNet DIEN] [--out buckets.json]`. Both
+ways train on the same number of rows of one prepared folder; what compiles is not timed.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+
+import keras_infnet as kn
+
+BATCH = 512
+
+
+def main() -> None:
+    """Prepares a log, trains each model both ways and prints the table."""
+    args = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        encoder, prepared = prepare_log(Path(folder), args)
+        records = [
+            record for name in args.models for record in compare(name, encoder, prepared, args)
+        ]
+    print(f"\n{args.rows:,} rows, buckets {args.buckets}, batch {BATCH}")
+    print(f"{keras.backend.backend()}\n")
+    print("| model | buckets | mean length | milliseconds a step | relative |")
+    print("|---|---|---|---|---|")
+    for r in records:
+        numbers = f"{r['mean_length']:.0f} | {1000 * r['seconds']:.1f} | {r['relative']:.2f}"
+        print(f"| {r['model']} | {'yes' if r['buckets'] else 'no'} | {numbers} |")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(records, indent=1))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Arguments of the run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--users", type=int, help="default: one for each 50 rows, as in KuaiRand")
+    parser.add_argument("--items", type=int, default=7_500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--buckets", type=int, nargs="+", default=[25, 50])
+    parser.add_argument("--steps", type=int, default=100, help="timed steps of each way")
+    parser.add_argument(
+        "--models", nargs="+", choices=kn.MODELS, default=["INFNet", "DIEN", "HSTU"]
+    )
+    parser.add_argument("--out", type=Path, help="write the records as JSON")
+    args = parser.parse_args()
+    args.users = args.users or max(20, args.rows // 50)
+    return args
+
+
+def prepare_log(folder: Path, args: argparse.Namespace) -> tuple[kn.FeatureEncoder, Path]:
+    """A simulated log as a folder of shards, and its encoder."""
+    kn.simulate(folder / "log", args.rows, args.users, args.items, args.seed)
+    data = kn.KuaiRand(folder / "log")
+    encoder = kn.prepare(data.schema(), data.frames(), folder / "prepared", verbose=False)
+    return encoder, folder / "prepared"
+
+
+def compare(
+    name: str, encoder: kn.FeatureEncoder, prepared: Path, args: argparse.Namespace
+) -> list[dict[str, object]]:
+    """Records of a model without and with buckets."""
+    records = []
+    for buckets in (None, tuple(args.buckets)):
+        options = {"batch_size": BATCH, "shuffle": True, "seed": args.seed, "drop_remainder": True}
+        data = kn.stream_dataset(encoder, prepared, length_buckets=buckets, repeat=True, **options)
+        seconds, mean_length = time_steps(kn.MODELS[name](encoder.schema), data, args.steps)
+        whole = records[0]["seconds"] if records else seconds
+        records.append(
+            {
+                "model": name,
+                "backend": keras.backend.backend(),
+                "buckets": list(buckets or ()),
+                "mean_length": mean_length,
+                "seconds": seconds,
+                "relative": seconds / whole,
+            }
+        )
+    return records
+
+
+def time_steps(model: keras.Model, data: object, steps: int) -> tuple[float, float]:
+    """Seconds a step, and the mean length of the history; every length is compiled before."""
+    model.compile("adam", weighted_metrics=[])
+    batches = list(data.take(steps))
+    history = model.schema.sequences[0].name
+    lengths = [int(x[history].shape[1]) for x, _, _ in batches]
+    for length in sorted(set(lengths)):
+        model.train_on_batch(*batches[lengths.index(length)])
+    start = time.perf_counter()
+    for batch in batches:
+        loss = model.train_on_batch(*batch)
+    float(loss[0] if isinstance(loss, list) else loss)
+    return (time.perf_counter() - start) / steps, sum(lengths) / steps
+
+
+if __name__ == "__main__":
+    main()

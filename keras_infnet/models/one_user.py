@@ -1,0 +1,104 @@
+"""A model on one user and many candidates: what no candidate changes is computed once."""
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+import keras
+from keras import ops
+
+Values = MutableMapping[int, Any]
+
+
+class OneUser:
+    """The part of a functional model that depends on its shared inputs alone.
+
+    `OneUser(model, shared)(candidates)` gives what the model gives for the candidates' inputs and
+    the shared ones repeated for each of them, up to rounding. An operation whose inputs are all
+    shared runs once, when this is made; one that reads both gets its shared inputs repeated, or as
+    they are if it is a layer that takes them so (`takes_shared_rows`).
+
+    Args:
+        model: A functional model, which may hold others.
+        shared: Inputs of batch 1, by name: those of the user.
+    """
+
+    def __init__(self, model: keras.Model, shared: Mapping[str, Any]) -> None:
+        self._model = model
+        self._shared: Values = {id(model.input[name]): x for name, x in shared.items()}
+        _run(model, self._shared, {}, 1)
+
+    def __call__(self, candidates: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name for the other inputs, `(candidates, ...)`; at least one must be given."""
+        model, shared = self._model, ChainMap({}, self._shared)
+        varying = {id(model.input[name]): x for name, x in candidates.items()}
+        rows = ops.shape(next(iter(candidates.values())))[0]
+        _run(model, shared, varying, rows)
+        return {
+            name: varying[id(x)] if id(x) in varying else _repeated(shared[id(x)], rows)
+            for name, x in model.output.items()
+        }
+
+
+def _run(graph: keras.Model, shared: Values, varying: Values, rows: Any) -> None:
+    """Adds the values of all tensors of a graph that can be computed from those that are there."""
+    for node in _in_order(graph):
+        if id(node.outputs[0]) in shared or id(node.outputs[0]) in varying:
+            continue
+        if isinstance(node.operation, keras.Model):
+            _copy(node.input_tensors, node.operation.inputs, shared, varying)
+            _run(node.operation, shared, varying, rows)
+            _copy(node.operation.outputs, node.outputs, shared, varying)
+        elif _has_equal_rows(node):
+            inputs = {id(x): ops.zeros((1, *x.shape[1:]), x.dtype) for x in node.input_tensors}
+            _keep(node, _call(node, inputs), shared)
+        elif all(id(x) in shared for x in node.input_tensors):
+            _keep(node, _call(node, shared), shared)
+        elif all(id(x) in shared or id(x) in varying for x in node.input_tensors):
+            _keep(node, _call(node, _inputs(node, shared, varying, rows)), varying)
+
+
+def _inputs(node: Any, shared: Values, varying: Values, rows: Any) -> Values:
+    """Values of what an operation reads, of which some are shared."""
+    if getattr(node.operation, "takes_shared_rows", False):
+        return ChainMap(varying, shared)
+    return {
+        id(x): varying[id(x)] if id(x) in varying else _repeated(shared[id(x)], rows)
+        for x in node.input_tensors
+    }
+
+
+def _has_equal_rows(node: Any) -> bool:
+    """Whether an operation gives the same for any rows: learned tokens, or whole tables."""
+    return getattr(node.operation, "has_equal_rows", False) or node.arguments.kwargs.get("whole")
+
+
+def _call(node: Any, values: Values) -> Any:
+    arguments, keywords = node.arguments.fill_in(values)
+    return node.operation(*arguments, **keywords)
+
+
+def _keep(node: Any, outputs: Any, values: Values) -> None:
+    tensors = keras.tree.flatten(outputs)
+    values |= {id(x): tensor for x, tensor in zip(node.outputs, tensors, strict=True)}
+
+
+def _copy(sources: list[Any], targets: list[Any], shared: Values, varying: Values) -> None:
+    """Values of the inputs or outputs of a graph inside another, where they are there."""
+    for source, target in zip(sources, targets, strict=True):
+        for values in (shared, varying):
+            if id(source) in values:
+                values[id(target)] = values[id(source)]
+
+
+def _repeated(tensor: Any, rows: Any) -> Any:
+    """One user's part of the batch, once for each candidate."""
+    return ops.tile(tensor, (rows, *(1 for _ in tensor.shape[1:])))
+
+
+def _in_order(graph: keras.Model) -> Iterator[Any]:
+    """The calls of a graph, each after those whose outputs it reads."""
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if node.operation is not None and not node.is_input:
+                yield node

@@ -1,0 +1,194 @@
+"""A saved model behind TensorFlow's C API, in a process without Python."""
+
+import os
+import struct
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_infnet.serving.c_api_build import build_c_api_program
+
+# Numbers of TensorFlow's DataType.
+STRING = 7
+DTYPES = {
+    "float32": 1,
+    "float64": 2,
+    "int32": 3,
+    "uint8": 4,
+    "int16": 5,
+    "int8": 6,
+    "int64": 9,
+    "bool": 10,
+    "uint16": 17,
+    "float16": 19,
+    "uint32": 22,
+    "uint64": 23,
+}
+
+
+def run_c_api(
+    saved_model: str | Path,
+    signature: str,
+    requests: Sequence[Mapping[str, Any]],
+    repeat: int = 1,
+    warm_up: int = 0,
+    intra_threads: int = 0,
+    inter_threads: int = 0,
+) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
+    """Answers of a saved model through TensorFlow's C API, and how long each run took.
+
+    A small C program is built with gcc against the installed TensorFlow wheel, and loads the model
+    once. TensorFlow Serving embeds the same runtime.
+
+    Args:
+        saved_model: The exported folder.
+        signature: Name of the signature, such as `"serving_default"`.
+        requests: Arrays by the signature's input names; strings in arrays of `object` or `str`.
+        repeat: Timed runs of each request. Defaults to `1`.
+        warm_up: Runs of each request before them. Defaults to `0`.
+        intra_threads: Threads of one operation, up to 127. Defaults to `0`: TensorFlow chooses.
+        inter_threads: Operations at a time, up to 127. Defaults to `0`: TensorFlow chooses.
+
+    Returns:
+        The outputs of each request by name, and the seconds of each run, `(requests, repeat)`.
+
+    Raises:
+        ValueError: The model can't be loaded, or a request is refused.
+        OSError: The C program can't be built, or its process died.
+
+    Example:
+        ```python
+        request = keras_infnet.frame_to_request(encoder.schema, rows)
+        (outputs,), seconds = keras_infnet.run_c_api(
+            "models/ranker/1", "serving_default", [request], repeat=100, warm_up=5
+        )
+        print(outputs["click"].shape, np.percentile(seconds, [50, 99]))
+        ```
+    """
+    outputs, seconds = [], []
+    with CApiProcess(saved_model, intra_threads, inter_threads) as process:
+        for request in requests:
+            answer, taken = process.run(signature, request, warm_up + repeat)
+            outputs.append(answer)
+            seconds.append(taken[warm_up:])
+    return outputs, np.reshape(seconds, (len(requests), repeat))
+
+
+class CApiProcess:
+    """A process of `c_api_check.c` that keeps one saved model loaded; use it in `with`."""
+
+    def __init__(
+        self, saved_model: str | Path, intra_threads: int = 0, inter_threads: int = 0
+    ) -> None:
+        if not (0 <= intra_threads <= 127 and 0 <= inter_threads <= 127):
+            raise ValueError(
+                f"check: expected 0 to 127 threads. Received: {intra_threads=}, {inter_threads=}"
+            )
+        self._command = [str(saved_model), str(intra_threads), str(inter_threads)]
+
+    def __enter__(self) -> "CApiProcess":
+        self._folder = tempfile.TemporaryDirectory(prefix="c_api_check.")
+        try:
+            folder = Path(self._folder.name)
+            program = build_c_api_program(folder)
+            self._log = folder / "log"
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [program, *self._command],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+                )
+        except OSError:
+            self._folder.cleanup()
+            raise
+        try:
+            self._check_status("the model can't be loaded")
+        except (OSError, ValueError):
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def run(
+        self, signature: str, request: Mapping[str, Any], runs: int = 1
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Outputs by name, and the seconds of each run; a refused request is a ValueError."""
+        if runs < 1:
+            raise ValueError(f"check: expected one run or more. Received: {runs=}")
+        parts = [_text(signature.encode()), struct.pack("<II", runs, len(request))]
+        for name, values in request.items():
+            parts += [_text(name.encode()), _tensor(name, values)]
+        try:
+            self._process.stdin.write(b"".join(parts))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._died()
+        self._check_status(f"signature `{signature}`")
+        seconds = np.frombuffer(self._read(8 * runs), "<f8")
+        outputs = {}
+        for _ in range(self._number()):
+            name = self._read(self._number()).decode()
+            outputs[name] = self._read_tensor()
+        return outputs, seconds
+
+    def _check_status(self, what: str) -> None:
+        code, message = self._number(), self._read(self._number()).decode(errors="replace")
+        if code:
+            raise ValueError(f"check: {what}: {message}")
+
+    def _read_tensor(self) -> np.ndarray:
+        dtype, rank = struct.unpack("<II", self._read(8))
+        shape = struct.unpack(f"<{rank}q", self._read(8 * rank))
+        (size,) = struct.unpack("<Q", self._read(8))
+        data = self._read(size)
+        if dtype != STRING:
+            name = next(name for name, number in DTYPES.items() if number == dtype)
+            return np.frombuffer(data, name).reshape(shape)
+        texts, at = np.empty(int(np.prod(shape)), object), 0
+        for i in range(len(texts)):
+            (length,) = struct.unpack_from("<I", data, at)
+            texts[i] = data[at + 4 : at + 4 + length]
+            at += 4 + length
+        return texts.reshape(shape)
+
+    def _number(self) -> int:
+        return struct.unpack("<I", self._read(4))[0]
+
+    def _read(self, size: int) -> bytes:
+        data = self._process.stdout.read(size)
+        if len(data) < size:
+            self._died()
+        return data
+
+    def _died(self) -> None:
+        code = self._process.wait()
+        log = self._log.read_text("utf-8", "replace")[-2000:]
+        raise OSError(f"check: the process of the C API ended with exit code {code}:\n{log}")
+
+
+def _text(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
+
+
+def _tensor(name: str, values: Any) -> bytes:
+    array = np.asarray(values)
+    if array.dtype.kind in "OUS":
+        texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()]
+        dtype, data = STRING, b"".join(map(_text, texts))
+    elif array.dtype.name in DTYPES:
+        dtype, data = DTYPES[array.dtype.name], np.ascontiguousarray(array).tobytes()
+    else:
+        raise ValueError(f"check: input `{name}` has dtype {array.dtype}; expected a tensor's.")
+    shape = struct.pack(f"<II{array.ndim}q", dtype, array.ndim, *array.shape)
+    return shape + struct.pack("<Q", len(data)) + data

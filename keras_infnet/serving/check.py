@@ -1,0 +1,165 @@
+"""Compares a saved model behind TensorFlow's C API with Python's runtime and with Keras."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.features.requests import frame_to_request
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.models.registry import MODELS  # noqa: F401  (registers the models' classes)
+from keras_infnet.serving.c_api import CApiProcess
+from keras_infnet.serving.predict_request import parse_rest_json
+from keras_infnet.serving.signature_requests import (
+    paired_request,
+    read_signatures,
+    signature_requests,
+)
+
+BLOCK_ROWS = 256
+PYTHON, KERAS, PAIRS = "Python's runtime", "Keras", "serving_default"
+
+
+@dataclass
+class CheckReport:
+    """Largest differences by (signature, output, what it was compared with), and seconds of runs.
+
+    A difference is `|a - b| / max(1, |b|)`; infinity where one of them is not a number.
+    """
+
+    differences: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def add(self, signature: str, reference: str, found: Mapping, expected: Mapping) -> None:
+        """Adds the outputs of one request."""
+        for output in expected:
+            key = (signature, output, reference)
+            new = _difference(found[output], np.asarray(expected[output]))
+            self.differences[key] = max(self.differences.get(key, 0.0), new)
+
+    def ok(self, tolerance: float) -> bool:
+        """Whether no difference is above the tolerance."""
+        return all(difference <= tolerance for difference in self.differences.values())
+
+
+def check_rows(
+    saved_model: Path,
+    frame: pd.DataFrame,
+    model: Any = None,
+    encoder: FeatureEncoder | None = None,
+    repeat: int = 1,
+    **threads: int,
+) -> CheckReport:
+    """Asks every signature for rows with feature columns.
+
+    `rank` is also compared with `serving_default` for the same pairs of user and candidate, and
+    `examples` with `serving_default` for the same rows.
+
+    Args:
+        saved_model: The exported folder.
+        frame: Rows with feature columns, and histories as list columns.
+        model: The Keras model, if `serving_default` is to be compared with it.
+        encoder: Its encoder.
+        repeat: Timed runs of each request.
+        **threads: `intra_threads` and `inter_threads` of the C API.
+
+    Returns:
+        The report.
+    """
+    schema, signatures = _read_schema(saved_model), read_signatures(saved_model)
+    inputs = {name: signature["inputs"] for name, signature in signatures.items()}
+    # A frame that lacks a column is refused before anything is loaded.
+    frame_to_request(schema, frame.iloc[:1])
+    python, report = _python_signatures(saved_model), CheckReport()
+    with CApiProcess(saved_model, **threads) as process:
+        for block in _blocks(frame):
+            rows = frame_to_request(schema, block)
+            for name, request in signature_requests(inputs, schema, rows).items():
+                found = _ask(process, report, name, request, len(block), repeat)
+                report.add(name, PYTHON, found, python(name, request))
+                if name == "serving_default" and model is not None:
+                    packed = encoder.transform(block)
+                    report.add(name, KERAS, found, model.predict(packed, verbose=0))
+                if name in ("rank", "examples"):
+                    same = paired_request(schema, request) if name == "rank" else rows
+                    report.add(name, PAIRS, found, process.run("serving_default", same)[0])
+    return report
+
+
+def check_request(saved_model: Path, text: str, repeat: int = 1, **threads: int) -> CheckReport:
+    """Asks one signature for a REST request in columnar JSON; arguments as `check_rows`."""
+    signatures = read_signatures(saved_model)
+    dtypes = {
+        name: {key: dtype for key, (dtype, _) in signature["inputs"].items()}
+        for name, signature in signatures.items()
+    }
+    name, request = parse_rest_json(text, dtypes)
+    report = CheckReport()
+    rows = max((len(v) for v in request.values() if v.ndim), default=1)
+    with CApiProcess(saved_model, **threads) as process:
+        found = _ask(process, report, name, request, rows, repeat)
+    report.add(name, PYTHON, found, _python_signatures(saved_model)(name, request))
+    return report
+
+
+def load_keras(model: Path, encoder: Path) -> tuple[Any, FeatureEncoder]:
+    """The Keras model and its encoder, checked to belong together."""
+    loaded = FeatureEncoder.load(encoder)
+    restored = keras.saving.load_model(model, compile=False)
+    loaded.check_model(restored, "check")
+    return restored, loaded
+
+
+def _ask(
+    process: CApiProcess, report: CheckReport, name: str, request: Mapping, rows: int, repeat: int
+) -> dict[str, np.ndarray]:
+    # The first run prepares the graph; it is not timed where there are others.
+    outputs, seconds = process.run(name, request, repeat + (repeat > 1))
+    report.seconds.setdefault(name, []).extend(seconds[-repeat:])
+    report.rows[name] = report.rows.get(name, 0) + rows
+    return outputs
+
+
+def _python_signatures(saved_model: Path) -> Any:
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(saved_model)).signatures
+
+    def answer(name: str, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        tensors = {key: tf.constant(values) for key, values in request.items()}
+        return {key: value.numpy() for key, value in signatures[name](**tensors).items()}
+
+    return answer
+
+
+def _read_schema(saved_model: Path) -> FeatureSchema:
+    path = saved_model / "assets.extra" / "schema.json"
+    try:
+        return FeatureSchema.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"check: `{path}` is no schema; expected a folder that `export_saved_model` wrote. "
+            f"({error})"
+        ) from error
+
+
+def _blocks(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for start in range(0, max(1, len(frame)), BLOCK_ROWS):
+        yield frame.iloc[start : start + BLOCK_ROWS]
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    if found.shape != expected.shape:
+        return float("inf")
+    if found.dtype.kind not in "fiu":
+        return 0.0 if (found == expected).all() else float("inf")
+    expected = expected.astype("float64")
+    difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    return float(np.where(np.isnan(difference), np.inf, difference).max(initial=0.0))

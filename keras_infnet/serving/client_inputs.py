@@ -1,0 +1,163 @@
+"""Raw inputs of a request, checked against the schema before they are sent."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
+from keras_infnet.features.feature import OWNERS, DenseFeature, NumericFeature
+from keras_infnet.features.requests import owned_request
+from keras_infnet.features.schema import FeatureSchema, did_you_mean
+
+_EXPECTED = {"string": "strings", "int64": "integers", "float32": "numbers"}
+# What means "missing", by type.
+PADDING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": np.nan}
+
+
+def checked_inputs(
+    schema: FeatureSchema, rows: Any, owners: Collection[str] = OWNERS
+) -> dict[str, np.ndarray]:
+    """Typed arrays, by name, of the raw inputs that belong to `owners`.
+
+    Args:
+        schema: The schema.
+        rows: A DataFrame as `frame_to_request` takes it, or a dict, input name -> values
+            `(rows, ...)`; histories and bags are padded there already.
+        owners: Whose features are wanted; histories are the user's.
+
+    Returns:
+        Object (strings), int64 or float32 arrays with the same first dimension.
+
+    Raises:
+        ValueError: An input is missing or unknown, or its values have the wrong type or shape.
+    """
+    if isinstance(rows, pd.DataFrame):
+        if len(rows) == 0:
+            raise ValueError("Client: the frame is empty; expected at least one row.")
+        return owned_request(schema, rows, owners)
+    if not isinstance(rows, Mapping):
+        raise ValueError(
+            f"Client: found {type(rows).__name__}; expected a DataFrame, or a dict of input name "
+            "-> values."
+        )
+    specs = owned_inputs(schema, owners)
+    for name in rows:
+        if name not in specs:
+            of = "" if set(owners) == set(OWNERS) else f" of {' or '.join(owners)}"
+            hint = did_you_mean(str(name), specs)
+            raise ValueError(f"Client: `{name}` is not an input{of}.{hint}")
+    missing = [name for name in specs if name not in rows]
+    if missing:
+        raise ValueError(f"Client: inputs are missing: {', '.join(f'`{n}`' for n in missing)}.")
+    inputs = {name: _typed(name, rows[name], *spec) for name, spec in specs.items()}
+    _check_finite(schema, inputs)
+    _check_rows(inputs)
+    return inputs
+
+
+def owned_inputs(
+    schema: FeatureSchema, owners: Collection[str]
+) -> dict[str, tuple[tuple[int | None, ...], str]]:
+    """The part of `schema.raw_inputs()` that belongs to `owners`."""
+    others = [f for f in schema.features if f.owner not in owners]
+    left_out = {name for f in others for name in (f.name, getattr(f, "weights", None))}
+    specs = {n: spec for n, spec in schema.raw_inputs().items() if n not in left_out}
+    if "user" in owners:
+        return specs
+    events = {n for s in schema.sequences for n in specs if n in history_inputs(schema, s.name)}
+    return {name: spec for name, spec in specs.items() if name not in events}
+
+
+def history_inputs(schema: FeatureSchema, history: str) -> list[str]:
+    """Names of a history's raw inputs; the first tells whether there is an event."""
+    s = schema.sequence(history)
+    names = [*s.fields, *s.actions]
+    names += ["ratio"] * bool(s.ratio) + ["age_seconds"] * s.ages
+    return [f"{history}_{name}" for name in names]
+
+
+def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"Client: `{name}` has lists of different lengths. Pad them on the right with "
+            f"{PADDING[dtype]!r}, or give a DataFrame."
+        ) from error
+    if array.dtype.kind == "U" and not hasattr(values, "dtype"):
+        # A list of strings and numbers would have become strings.
+        array = np.asarray(values, "O")
+    if array.size == 0:
+        array = array.astype("O" if dtype == "string" else dtype)
+    array = _strings(name, array) if dtype == "string" else _numbers(name, array, dtype)
+    sizes = zip((None, *shape), array.shape, strict=False)
+    fits = array.ndim == 1 + len(shape) and all(n in (None, found) for n, found in sizes)
+    if not fits:
+        wanted = ", ".join(["rows", *("any" if size is None else str(size) for size in shape)])
+        raise ValueError(f"Client: `{name}` has shape {array.shape}; expected ({wanted}).")
+    return array
+
+
+def _strings(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "OUST":
+        raise _wrong_type(name, array, "string")
+    try:
+        flat = pa.array(array.ravel().tolist(), pa.string(), from_pandas=True)
+        flat = pc.fill_null(flat, MISSING_STRING).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError) as error:
+        raise _wrong_type(name, array, "string") from error
+    return flat.astype("O").reshape(array.shape)
+
+
+def _numbers(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    if array.dtype.kind not in ("biu" if dtype == "int64" else "biuf"):
+        raise _wrong_type(name, array, dtype)
+    if array.dtype == "uint64" and array.size and array.max() > np.iinfo("int64").max:
+        raise ValueError(f"Client: `{name}` has {array.max()}; expected integers below 2^63.")
+    if dtype == "int64":
+        return array.astype("int64")
+    with np.errstate(over="ignore"):
+        return array.astype("float32")
+
+
+def _check_finite(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> None:
+    exact = {f.name for f in schema.features if isinstance(f, DenseFeature)}
+    exact |= {f.weights for f in schema.bags}
+    numeric = [f for f in schema.features if isinstance(f, NumericFeature)]
+    exact |= {f.name for f in numeric if not f.allow_missing}
+    for name, values in inputs.items():
+        if values.dtype.kind == "f":
+            bad = ~np.isfinite(values) if name in exact else np.isinf(values)
+            if bad.any():
+                expected = (
+                    "finite numbers" if name in exact else "finite numbers, or NaN if unknown"
+                )
+                raise ValueError(
+                    f"Client: `{name}` has {int(bad.sum())} values such as {values[bad][0]}; "
+                    f"expected {expected}."
+                )
+
+
+def _check_rows(inputs: Mapping[str, np.ndarray]) -> None:
+    first = next(iter(inputs), None)
+    for name, values in inputs.items():
+        if len(values) != len(inputs[first]):
+            raise ValueError(
+                f"Client: `{name}` has {len(values)} rows and `{first}` has {len(inputs[first])}; "
+                "expected equally many."
+            )
+
+
+def _wrong_type(name: str, array: np.ndarray, dtype: str) -> ValueError:
+    found = str(array.dtype)
+    if array.dtype == object:
+        found = ", ".join(sorted({type(value).__name__ for value in array.ravel()[:1000]}))
+    missing = {"string": "None", "int64": "-1", "float32": "NaN"}[dtype]
+    return ValueError(
+        f"Client: `{name}` has values of type {found}; expected {_EXPECTED[dtype]}, with {missing} "
+        "where a value is missing."
+    )

@@ -1,0 +1,167 @@
+"""Requests of every signature of a saved model, made from rows of raw features."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.features.feature import CategoricalFeature, DenseFeature
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.serving.signatures import item_inputs
+
+Signature = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
+
+
+def read_signatures(saved_model: Path) -> dict[str, Signature]:
+    """Each signature's `inputs` and `outputs`: dtype and shape by name, -1 for any size.
+
+    Raises:
+        ValueError: The folder holds no saved model.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        data = (saved_model / "saved_model.pb").read_bytes()
+        (graph,) = saved_model_pb2.SavedModel.FromString(data).meta_graphs
+    except (OSError, DecodeError, ValueError) as error:
+        raise ValueError(
+            f"`{saved_model}` holds no saved model; expected a folder that `export_saved_model` "
+            f"wrote. ({error})"
+        ) from error
+    return {
+        name: {"inputs": _tensors(found.inputs), "outputs": _tensors(found.outputs)}
+        for name, found in sorted(graph.signature_def.items())
+        if not name.startswith("__")
+    }
+
+
+def _tensors(infos: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    import tensorflow as tf
+
+    return {
+        name: (
+            tf.as_dtype(info.dtype).name,
+            tuple(dim.size for dim in info.tensor_shape.dim),
+        )
+        for name, info in sorted(infos.items())
+    }
+
+
+def rank_request(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A request of `rank`: every row's item as a candidate for the user of the first row."""
+    items = item_inputs(schema)
+    return {name: v if name in items else v[:1] for name, v in request.items()}
+
+
+def paired_request(
+    schema: FeatureSchema, request: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The request of `serving_default` with the same pairs as a request of `rank`."""
+    items = item_inputs(schema)
+    rows = next(len(request[name]) for name in items)
+    return {n: v if n in items else np.repeat(v, rows, axis=0) for n, v in request.items()}
+
+
+def signature_requests(
+    inputs: Mapping[str, Iterable[str]], schema: FeatureSchema, request: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """A request for each signature that this library makes.
+
+    Args:
+        inputs: Names of the inputs of each signature.
+        schema: The schema.
+        request: Rows as `frame_to_request` gives them.
+
+    Returns:
+        Arrays by input name, by signature.
+    """
+    makers = {
+        "serving_default": lambda: dict(request),
+        "rank": lambda: rank_request(schema, request),
+        "rank_top_k": lambda: _top_k_request(schema, request),
+        "examples": lambda: {"examples": tf_examples(schema, request)},
+    }
+    made = {name: makers[name]() for name in inputs if name in makers}
+    return {name: {k: v for k, v in r.items() if k in inputs[name]} for name, r in made.items()}
+
+
+def _top_k_request(
+    schema: FeatureSchema, request: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    rows = len(next(iter(request.values())))
+    exponents = np.ones(len(schema.tasks), "float32")
+    k = np.array(min(3, rows), "int32")
+    return {**rank_request(schema, request), "exponents": exponents, "k": k}
+
+
+def tf_examples(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Serialised `tf.Example`s, one a row, with the values of each input in order.
+
+    A history's column of bags has besides, as `{name}_lengths`, how many values each event has.
+    """
+    import tensorflow as tf
+
+    shapes = {name: shape for name, (shape, _) in schema.raw_inputs().items()}
+    lengths = {
+        f"{name}_lengths": np.full(values.shape[:2], values.shape[2])
+        for name, values in request.items()
+        if len(shapes[name]) == 2
+    }
+    request = {**request, **lengths}
+
+    def feature(values: np.ndarray) -> Any:
+        if values.dtype.kind == "f":
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values.ravel()))
+        if values.dtype.kind == "i":
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values.ravel()))
+        texts = [v if isinstance(v, bytes) else str(v).encode() for v in values.ravel()]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+
+    rows = len(next(iter(request.values())))
+    examples = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={n: feature(v[row : row + 1]) for n, v in request.items()}
+            )
+        ).SerializeToString(deterministic=True)
+        for row in range(rows)
+    ]
+    return np.array(examples, object)
+
+
+def example_request(encoder: FeatureEncoder) -> dict[str, np.ndarray]:
+    """Two rows of known values with two events in each history, for an export without rows."""
+    schema, request = encoder.schema, {}
+    for feature in schema.features:
+        values = _two_values(encoder, feature)
+        bag = getattr(feature, "is_bag", False)
+        request[feature.name] = values[:, None] if bag else values
+        if getattr(feature, "weights", None):
+            request[feature.weights] = np.ones((2, 1), "float32")
+    for sequence in schema.sequences:
+        name = sequence.name
+        for field in sequence.fields:
+            request[f"{name}_{field}"] = np.stack([request[field]] * 2, axis=1)
+        request |= {f"{name}_{a}": np.array([[0, 1]] * 2) for a in sequence.actions}
+        if sequence.ratio:
+            request[f"{name}_ratio"] = np.full((2, 2), 0.5, "float32")
+        if sequence.ages:
+            request[f"{name}_age_seconds"] = np.array([[7200, 60]] * 2)
+    return request
+
+
+def _two_values(encoder: FeatureEncoder, feature: Any) -> np.ndarray:
+    if isinstance(feature, DenseFeature):
+        return np.zeros((2, feature.dim), "float32")
+    table = encoder.schema.table_of(feature.name)
+    if not isinstance(feature, CategoricalFeature):
+        edges = encoder.edges[table]
+        return np.resize(edges if len(edges) else [0], 2).astype("float32")
+    dtype = object if feature.dtype == "string" else "int64"
+    known = [1, 2] if dtype == "int64" else ["a", "b"]
+    if table in encoder.vocabularies:
+        known = encoder.vocabularies[table].values.to_pylist()[:2] or known
+    return np.array(known * 2, dtype)[:2]

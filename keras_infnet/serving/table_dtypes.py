@@ -1,0 +1,88 @@
+"""Embedding tables of an exported graph in fewer bits, dequantised row by row at the look-up."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_infnet._backend.row_lookups import RowLookups, is_marked
+
+# Largest difference of an output that is allowed against float32 tables, by table dtype.
+TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "int8": 1e-2}
+_MAX_INT8 = 127
+
+
+class StoredTables(RowLookups):
+    """In its context, look-ups of a model's embedding tables read them as they are stored.
+
+    In float16 a row is rounded. In int8 it is `Q_r = round(E_r / s_r)` with a float32 scale
+    `s_r = max |E_r| / 127` of its own, and a look-up gives `s_r Q_r`. Look-ups give float32, and
+    only their rows are dequantised: also where a layer asks for a whole table and looks rows of it
+    up, which leaves the whole one unread in the graph.
+
+    Args:
+        model: A built model of this library, on TensorFlow.
+        dtype: `"float32"`, `"float16"` or `"int8"`.
+
+    Attributes:
+        variables: TensorFlow's variables that hold the tables.
+    """
+
+    def __init__(self, model: Any, dtype: str) -> None:
+        super().__init__([v for v in model.variables if is_marked(v)])
+        self._stored = [_stored(table, dtype) for table in self.tables]
+        self.variables = [part for parts in self._stored for part in parts]
+        # Of each known table: where its rows are stored, and from which row on.
+        self._places = [(parts, 0) for parts in self._stored]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        of_variables = len(self._stored)
+        del self.tables[of_variables:], self._places[of_variables:]
+
+    def look_up(self, table: Any, ids: Any) -> Any:
+        """Rows `ids.shape + (dim,)`, float32."""
+        import tensorflow as tf
+
+        (place,) = [i for i, known in enumerate(self.tables) if known is table]
+        stored, first = self._places[place]
+        if not isinstance(ids, np.ndarray):
+            return _dequantised([tf.gather(part, ids + first) for part in stored])
+        # A layer asks for all rows of a table, one after the other.
+        start, end = int(ids[0]), int(ids[-1]) + 1
+        whole = _dequantised([part[start:end] for part in stored])
+        self.tables.append(whole)
+        self._places.append((stored, start))
+        return whole
+
+
+def quantise(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in int8 and their scales.
+
+    Args:
+        table: Float array `(rows, dim)`.
+
+    Returns:
+        int8 `(rows, dim)` and float32 `(rows, 1)`, whose product is the table but for at most half
+        a scale.
+    """
+    largest = np.abs(table).max(axis=1, keepdims=True)
+    scales = np.where(largest > 0, largest / _MAX_INT8, 1.0).astype("float32")
+    return np.rint(table / scales).astype("int8"), scales
+
+
+def _stored(table: Any, dtype: str) -> list[Any]:
+    """Variables that hold a table: its rows, and for int8 their scales."""
+    import tensorflow as tf
+
+    if dtype == "float32":
+        return [table.value]
+    parts = quantise(table.numpy()) if dtype == "int8" else [table.numpy().astype(dtype)]
+    return [tf.Variable(part, trainable=False) for part in parts]
+
+
+def _dequantised(parts: list[Any]) -> Any:
+    import tensorflow as tf
+
+    rows, *scales = parts
+    rows = tf.cast(rows, "float32")
+    return rows * scales[0] if scales else rows

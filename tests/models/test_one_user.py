@@ -1,0 +1,99 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_infnet import DIEN, DIN, HSTU, INFNet
+from keras_infnet.models.one_user import OneUser
+from tests import tiny
+
+ROW = 3
+
+
+def shared_and_varying(schema, packed):
+    """One row of the histories, all rows of the rest; and the pairs that they stand for."""
+    histories = {f"{s.name}{end}" for s in schema.sequences for end in ("", "_age")}
+    shared = {n: x[ROW : ROW + 1] for n, x in packed.items() if n in histories}
+    varying = {n: x for n, x in packed.items() if n not in histories}
+    rows = len(packed["categorical"])
+    pairs = varying | {n: np.repeat(x, rows, axis=0) for n, x in shared.items()}
+    tensors = ({n: ops.convert_to_tensor(x) for n, x in part.items()} for part in (shared, varying))
+    return *tensors, pairs
+
+
+def check(model, schema):
+    shared, varying, pairs = shared_and_varying(schema, tiny.inputs(schema, batch=5))
+    tiny.randomise(model, scale=0.2)
+    user = OneUser(model, shared)
+    expected = tiny.predict(model, pairs)
+    for outputs, rows in (
+        (user(varying), slice(None)),
+        (user({n: x[1:3] for n, x in varying.items()}), slice(1, 3)),
+    ):
+        assert list(outputs) == list(expected)
+        for task, output in outputs.items():
+            np.testing.assert_allclose(output, expected[task][rows], atol=1e-5)
+    assert max(np.std(x) for x in expected.values()) > 1e-3
+
+
+def test_one_user_answers_as_the_pairs_do():
+    schema = tiny.schema("mixed")
+    check(INFNet(schema, dim=8, members=2), schema)
+
+
+# What only copies the rows of the user is the same on both backends.
+MODELS = {
+    "two blocks": lambda s: INFNet(s, dim=8, num_blocks=2, own_dim=2, num_recent_proxies=1),
+    "all to all": lambda s: INFNet(s, dim=8, all_to_all=True, num_encoder_layers=1),
+    "matches": lambda s: INFNet(s, dim=8, event_context=("age", "match")),
+    "old gates": lambda s: INFNet.paper_v1(s, dim=8, gate_input="old"),
+    "DIN": lambda s: DIN(s, dim=8),
+    "DIEN": lambda s: DIEN(s, dim=8),
+    "HSTU": lambda s: HSTU(s, dim=8),
+}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+@pytest.mark.parametrize("name", MODELS)
+def test_so_do_several_histories_in_other_models(name):
+    schema = tiny.schema("positives")
+    check(MODELS[name](schema), schema)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+def test_what_no_candidate_changes_is_computed_once(monkeypatch):
+    schema = tiny.schema("exposures")
+    model = INFNet(schema, dim=8)
+    shared, varying, _ = shared_and_varying(schema, tiny.inputs(schema))
+    layer, calls = model.get_layer("sequence_proxies"), []
+    pool = layer.call
+    monkeypatch.setattr(layer, "call", lambda *a: calls.append(a[0].shape) or pool(*a))
+    user = OneUser(model, shared)
+    user(varying), user(varying)
+    assert calls == [(1, 8, 8)]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
+@pytest.mark.parametrize("make", [INFNet, INFNet.paper_v1], ids=["default", "version 1"])
+def test_no_candidate_has_a_copy_of_the_history(make):
+    import tensorflow as tf
+
+    schema = tiny.longer(tiny.schema("exposures"), 13)
+    model, length = make(schema, dim=8), 21
+    histories = ("exposures", "exposures_age")
+    specs = {
+        name: tf.TensorSpec((1 if name in histories else None, *shape), dtype)
+        for name, (shape, dtype) in schema.packed_inputs().items()
+    }
+
+    @tf.function(autograph=False)
+    def rank(packed):
+        shared = {name: packed[name] for name in histories}
+        return OneUser(model, shared)({n: x for n, x in packed.items() if n not in shared})
+
+    operations = rank.get_concrete_function(specs).graph.get_operations()
+    shapes = [x.shape.as_list() for o in operations for x in o.outputs if x.shape.rank]
+    assert [1, length, 8] in shapes
+    copies = [shape for shape in shapes if shape[0] is None and length in shape[1:-1]]
+    scores = [shape for shape in shapes if shape[0] is None and shape[-1] == length]
+    assert scores and not copies

@@ -1,0 +1,47 @@
+"""One exported version with all its artefacts, for the files that read it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+import pytest
+
+from keras_infnet import FeatureEncoder, Histories, INFNet, export_version
+from tests.logs import log_schema, make_log
+
+
+@dataclass(frozen=True)
+class Ranker:
+    model: Any
+    encoder: FeatureEncoder
+    rows: pd.DataFrame
+    path: Path
+
+
+def tiny(encoder, form=INFNet, **sizes):
+    """A small model, every weight off its start, so that nothing is compared at zero."""
+    keras.utils.set_random_seed(0)
+    model = form(encoder.schema, **sizes)
+    for weight in model.weights:
+        weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    return model
+
+
+@pytest.fixture(scope="session")
+def fitted():
+    return FeatureEncoder(log_schema()).fit(make_log())
+
+
+@pytest.fixture(scope="session")
+def attached(fitted):
+    log = make_log(seed=4)
+    return Histories(fitted, log).attach(log)
+
+
+@pytest.fixture(scope="session")
+def ranker(fitted, attached, tmp_path_factory):
+    model, folder = tiny(fitted, dim=8, head_dim=8), tmp_path_factory.mktemp("models") / "ranker"
+    path = export_version(model, fitted, folder, attached, metrics={"gauc": {"click": 0.66}})
+    return Ranker(model, fitted, attached, path)

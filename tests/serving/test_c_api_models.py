@@ -1,0 +1,51 @@
+"""Every model, INFNet from either backend, answers through TensorFlow's C API as in Keras."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import MODELS, INFNet, frame_to_request
+from keras_infnet.serving.c_api import CApiProcess
+from tests.house.source import ROOT
+from tests.serving.conftest import tiny
+from tests.serving.graphs import save_graphs
+
+FORMS = {"INFNet": INFNet, "paper_v1": INFNet.paper_v1, "paper_v2": INFNet.paper_v2}
+if keras.backend.backend() == "tensorflow":
+    FORMS |= {name: form for name, form in MODELS.items() if name != "INFNet"}
+
+
+@pytest.fixture(scope="module")
+def models(fitted):
+    return {name: tiny(fitted, form) for name, form in FORMS.items()}
+
+
+@pytest.fixture(scope="module")
+def process(models, fitted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    if keras.backend.backend() == "tensorflow":
+        save_graphs(models, fitted, folder / "graphs")
+    else:
+        fitted.save(folder / "encoder")
+        for name, model in models.items():
+            model.save(folder / f"{name}.keras")
+        command = [sys.executable, "-m", "tests.serving.graphs", str(folder), *models]
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    with CApiProcess(folder / "graphs", 1, 1) as process:
+        yield process
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_c_api_answers_as_keras(models, process, fitted, attached, name):
+    rows = attached.iloc[:40]
+    found, _ = process.run(name, frame_to_request(fitted.schema, rows))
+    expected = models[name](fitted.transform(rows), training=False)
+    for task in ("click", "like"):
+        values = keras.ops.convert_to_numpy(expected[task])
+        np.testing.assert_allclose(found[task], values, atol=1e-5)
+        assert np.std(values) > 1e-3

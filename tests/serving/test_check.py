@@ -1,0 +1,132 @@
+import json
+import shutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_infnet.serving.__main__ import main
+from keras_infnet.serving.check import CheckReport
+from keras_infnet.serving.signature_requests import read_signatures
+from tests.serving.conftest import tiny
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the same graph, whatever trained it"
+)
+
+
+@pytest.fixture(scope="module")
+def parquet(ranker, tmp_path_factory):
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    ranker.rows.iloc[:30].to_parquet(path)
+    return path
+
+
+def test_rows_of_a_frame_agree_with_python_and_keras(ranker, parquet, tmp_path, capsys):
+    ranker.model.save(tmp_path / "model.keras")
+    ranker.encoder.save(tmp_path / "encoder")
+    keras_model = ["--model", str(tmp_path / "model.keras"), "--encoder", str(tmp_path / "encoder")]
+    code = main(["check", str(ranker.path), "--rows", str(parquet), "--repeat", "3", *keras_model])
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    lines = [line.split() for line in printed.splitlines()]
+    compared = {(words[0], words[1], " ".join(words[2:-2])) for words in lines if words[-2] == "30"}
+    signatures = read_signatures(ranker.path)
+    expected = {(s, o, "Python's runtime") for s in signatures for o in signatures[s]["outputs"]}
+    expected |= {("serving_default", task, "Keras") for task in ("click", "like")}
+    pairs = {"rank", "examples"} & set(signatures)
+    expected |= {(s, task, "serving_default") for s in pairs for task in ("click", "like")}
+    assert compared == expected
+    assert "serving_default: p50 " in printed
+    assert "Answers agree (tolerance 1e-05 of max(1, |answer|))." in printed
+
+
+def test_a_rest_request_is_checked(ranker, capsys):
+    request = ranker.path / "assets.extra" / "request.json"
+    assert main(["check", str(ranker.path), "--rows", str(request)]) == 0
+    assert "serving_default  click   Python's runtime  2 " in capsys.readouterr().out
+
+
+def test_another_model_differs(ranker, parquet, tmp_path, capsys):
+    other = tiny(ranker.encoder, dim=8, head_dim=8)
+    other.set_weights([weight + 0.1 for weight in ranker.model.get_weights()])
+    other.save(tmp_path / "model.keras")
+    ranker.encoder.save(tmp_path / "encoder")
+    arguments = ["--model", str(tmp_path / "model.keras"), "--encoder", str(tmp_path / "encoder")]
+    assert main(["check", str(ranker.path), "--rows", str(parquet), *arguments]) == 1
+    assert "Answers DIFFER" in capsys.readouterr().out
+
+
+def test_a_difference_is_relative_above_one_and_nan_never_agrees():
+    report = CheckReport()
+    expected = {"a": np.float32([[0.5], [200.0]])}
+    report.add("s", "Python", {"a": np.float32([[0.25], [300.0]])}, expected)
+    assert report.differences == {("s", "a", "Python"): 0.5}
+    report.add("s", "Python", {"a": np.float32([[0.5], [np.nan]])}, expected)
+    assert report.differences == {("s", "a", "Python"): np.inf}
+    texts = {"b": np.array([b"x"], object)}
+    report.add("t", "Python", texts, texts)
+    assert report.differences["t", "b", "Python"] == 0 and not report.ok(1e-5)
+
+
+def run_with(ranker, rows, capsys):
+    code = main(["check", str(ranker.path), "--rows", str(rows)])
+    assert code == 1
+    return capsys.readouterr().err
+
+
+def test_columns_that_are_missing_are_named(ranker, tmp_path, capsys):
+    frame = ranker.rows.iloc[:3].rename(columns={"country": "contry"})
+    frame.to_parquet(tmp_path / "rows.parquet")
+    error = run_with(ranker, tmp_path / "rows.parquet", capsys)
+    assert "no column `country`" in error and "`contry`" in error
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{", "is not REST JSON in columnar form"),
+        ('{"instances": []}', "is not REST JSON in columnar form"),
+        ('{"signature_name": "rnak", "inputs": {}}', "there is no signature `rnak`"),
+        ('{"inputs": {"contry": ["a"]}}', "has no input `contry`. Did you mean `country`"),
+        ('{"inputs": {"user_id": ["a"]}}', "input `user_id`: expected int64 values"),
+        ('{"inputs": {"country": [1]}}', "input `country`: expected string values"),
+        (
+            '{"inputs": {"liked_video_id": [[1], [1, 2]]}}',
+            "expected int64 values in lists of one l",
+        ),
+        ('{"inputs": {"country": ["NL"]}}', "the request lacks input"),
+    ],
+)
+def test_a_wrong_rest_request_is_named(ranker, tmp_path, capsys, text, message):
+    path = tmp_path / "request.json"
+    path.write_text(text)
+    assert message in run_with(ranker, path, capsys)
+
+
+def test_other_folders_and_files_are_named(ranker, parquet, tmp_path, capsys):
+    assert main(["check", str(tmp_path), "--rows", str(parquet)]) == 1
+    assert "schema.json` is no schema" in capsys.readouterr().err
+    shutil.copytree(ranker.path / "assets.extra", tmp_path / "assets.extra")
+    assert main(["check", str(tmp_path), "--rows", str(parquet)]) == 1
+    assert "holds no saved model; expected a folder that" in capsys.readouterr().err
+    assert "is no file; expected Parquet" in run_with(ranker, tmp_path / "none.parquet", capsys)
+    pd.DataFrame({"a": []}).to_parquet(tmp_path / "empty.parquet")
+    assert "the frame is empty" in run_with(ranker, tmp_path / "empty.parquet", capsys)
+
+
+def test_binary_strings_of_a_rest_request():
+    from keras_infnet.serving.predict_request import parse_rest_json, rest_json
+
+    request = {"examples": np.array([b"\xff\x00", b""], object)}
+    text = rest_json("examples", request)
+    assert json.loads(text)["inputs"]["examples"] == [{"b64": "/wA="}, {"b64": ""}]
+    name, arrays = parse_rest_json(text, {"examples": {"examples": "string"}})
+    assert name == "examples" and arrays["examples"].tolist() == [b"\xff\x00", b""]
+
+
+def test_a_model_needs_its_encoder(ranker, parquet, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", str(ranker.path), "--rows", str(parquet), "--model", "model.keras"])
+    assert "--model and --encoder go together" in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""What a client makes of rows before it sends them, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_infnet import Client, FeatureEncoder, Histories
+from keras_infnet.serving.client_rest import rest_outputs
+from tests.house.source import ROOT
+from tests.logs import log_schema, make_log
+
+ITEM = ["video_id", "page_id", "tag", "length", "image"]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return FeatureEncoder(log_schema()).fit(make_log())
+
+
+@pytest.fixture(scope="module")
+def schema(encoder):
+    return encoder.schema
+
+
+@pytest.fixture(scope="module")
+def rows(encoder):
+    log = make_log(60, seed=4)
+    return Histories(encoder, log).attach(log)
+
+
+def test_a_predict_request_holds_every_input(schema, rows):
+    import tensorflow as tf
+
+    client = Client(schema, model="feed", version=3)
+    inputs = client.inputs(rows.head(3))
+    request = client.predict_request(inputs)
+    spec = request.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("feed", 3, "serving_default")
+    assert set(request.inputs) == set(client.schema.raw_inputs())
+    for name, (_, dtype) in client.schema.raw_inputs().items():
+        assert tf.dtypes.as_dtype(request.inputs[name].dtype).name == dtype
+    np.testing.assert_array_equal(tf.make_ndarray(request.inputs["fans"]), inputs["fans"])
+
+
+def test_an_output_that_is_the_only_one_has_no_name():
+    found = rest_outputs({"outputs": [[0.25], [0.5]]}, ("click",))
+    np.testing.assert_array_equal(found["click"], [[0.25], [0.5]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"contry": ["NL"]}, "`contry` is not an input. Did you mean `country`"),
+        ({"country": None}, "inputs are missing: `country`"),
+        ({"country": [3, 4]}, "`country` has values of type int64; expected strings, with None"),
+        ({"country": ["NL", 3]}, "`country` has values of type int, str; expected strings"),
+        ({"country": [b"\xff", b"a"]}, "`country` has values of type .*expected strings"),
+        ({"user_id": [1.0, 2.0]}, "`user_id` has values of type float64; expected integers, wi"),
+        ({"user_id": ["1", "2"]}, "`user_id` has values of type str; expected integers"),
+        ({"user_id": [None, 2]}, "`user_id` has values of type NoneType, int; .*with -1 where"),
+        (
+            {"user_id": np.array([2**63, 1], "uint64")},
+            "`user_id` has 9223372036854775808; expected integers below",
+        ),
+        ({"user_id": [[1], [2]]}, r"`user_id` has shape \(2, 1\); expected \(rows\)"),
+        ({"user_id": [1, 2, 3]}, "`country` has 2 rows and `user_id` has 3; expected equally"),
+        ({"image": [[1, 2]] * 2}, r"`image` has shape \(2, 2\); expected \(rows, 3\)"),
+        ({"image": [[1, 2, np.nan]] * 2}, "`image` has 2 values such as nan; expected finite nu"),
+        ({"fans": [np.nan, 1]}, "`fans` has 1 values such as nan; expected finite numbers"),
+        ({"length": [1e39, 1]}, "`length` has 1 values such as inf; expected .*or NaN if unkno"),
+        ({"seen_video_id": [[1], [1, 2]]}, "`seen_video_id` has lists of different.* with -1"),
+        (
+            {"seen_tag": [["a"], ["b"]]},
+            r"`seen_tag` has shape \(2, 1\); expected \(rows, any,",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_not_sent(schema, rows, change, message):
+    client = Client(schema, "http://127.0.0.1:1")
+    inputs = client.inputs(rows.head(2)) | change
+    inputs = {name: values for name, values in inputs.items() if values is not None}
+    with pytest.raises(ValueError, match=message):
+        client.predict(inputs)
+
+
+def test_frames_that_do_not_fit_are_not_sent(schema, rows):
+    client = Client(schema, "http://127.0.0.1:1")
+    user, items = rows.head(1), rows[ITEM]
+    with pytest.raises(ValueError, match="Feature `fans`: the frame has no column `fans`"):
+        client.predict(rows.drop(columns="fans"))
+    with pytest.raises(ValueError, match="Feature `tag`: the frame has no column `tag`"):
+        client.rank(user, items.drop(columns="tag"))
+    with pytest.raises(ValueError, match="the user's `user_id` has 2 rows; expected one"):
+        client.rank(rows.head(2), items)
+    with pytest.raises(ValueError, match="the frame is empty; expected at least one row"):
+        client.rank(user, items.head(0))
+    with pytest.raises(ValueError, match="`fans` is not an input of item"):
+        client.rank(user, {"fans": [1]})
+    with pytest.raises(ValueError, match="found list; expected a DataFrame, or a dict"):
+        client.predict([1, 2])
+    with pytest.raises(ValueError, match="no task `clik`. Did you mean `click`"):
+        client.rank_top_k(user, items, {"clik": 1}, 3)
+    with pytest.raises(ValueError, match="k is 0; expected 1 or more"):
+        client.rank_top_k(user, items, k=0)
+
+
+def test_json_can_not_tell_some_shapes(schema, rows):
+    client = Client(schema)
+    inputs = client.inputs(rows.head(2)) | {"image": np.zeros((0, 3), "float32")}
+    with pytest.raises(ValueError, match=r"`image` has shape \(0, 3\), which JSON can't tell"):
+        client.rest_request(inputs)
+    inputs = client.rank_inputs(rows.head(1), rows.head(3))
+    with pytest.raises(ValueError, match="inputs of `rank` differ in their first dimension"):
+        client.rest_request(inputs, "rank", row_format=True)
+
+
+def test_the_schema_is_read_from_the_export(schema, tmp_path):
+    file = tmp_path / "1" / "assets.extra" / "schema.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(schema.to_dict()))
+    assert Client(tmp_path / "1").schema == Client(str(file)).schema == schema
+    with pytest.raises(ValueError, match="schema.json` can't be read; expected the folder of an"):
+        Client(tmp_path)
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(ValueError, match="other.json` holds no schema"):
+        Client(tmp_path / "other.json")
+
+
+def test_an_address_without_a_known_scheme_is_an_error(schema):
+    with pytest.raises(ValueError, match="url is 'localhost:8501'; expected http://host:port"):
+        Client(schema, "localhost:8501")
+
+
+def test_grpc_without_its_package_names_the_extra(schema, rows, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("tensorflow_serving")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-infnet\[serving\]"'):
+        Client(schema, "grpc://127.0.0.1:1").predict(rows.head(2))
+
+
+ALONE = """
+import sys, types
+for name in ("keras", "tensorflow", "jax", "tensorflow_serving"):
+    sys.modules[name] = None
+package = types.ModuleType("keras_infnet")
+package.__path__ = [sys.argv[1] + "/keras_infnet"]
+sys.modules["keras_infnet"] = package
+from keras_infnet.serving.client import Client
+client = Client(sys.argv[2])
+print(client.rest_request({}), len(client.schema.tasks))
+"""
+
+
+def test_its_code_needs_neither_keras_nor_tensorflow(schema, tmp_path):
+    (tmp_path / "schema.json").write_text(json.dumps(schema.to_dict()))
+    command = [sys.executable, "-c", ALONE, str(ROOT), str(tmp_path / "schema.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.strip() == "{'signature_name': 'serving_default', 'inputs': {}} 2", (
+        done.stderr
+    )
