@@ -55,6 +55,11 @@ def _wait(chief: subprocess.Popen) -> int:
         return chief.wait(timeout=3)
     except subprocess.TimeoutExpired:
         chief.send_signal(signal.SIGINT)
+    try:
+        return chief.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        # A shell's background job ignores SIGINT, and a chief whose worker died waits for ever.
+        chief.terminate()
         return chief.wait()
 
 
