@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, default=0, help="default: TensorFlow chooses")
     parser.add_argument(
-        "--memory-gb", type=float, default=10, help="that the process of the C API may take"
+        "--memory-gb", type=float, default=10, help="that this and the C process may take, each"
     )
     parser.add_argument("--rows", type=int, default=20_000, help="of the simulated log")
     parser.add_argument("--out", type=Path, help="JSON file for the records")

@@ -91,8 +91,8 @@ def _measure(
             try:
                 seconds = _seconds(measurement, path, requests)
             # What a model can't do, such as too many candidates at once, must not stop the others.
-            except (OSError, ValueError) as error:
-                yield f"{what} candidates={candidates}: {error}"
+            except (MemoryError, OSError, ValueError) as error:
+                yield f"{what} candidates={candidates}: {str(error) or 'out of memory'}"
                 continue
             records = [
                 _record(same, signature, candidates, taken) for signature, taken in seconds.items()
@@ -135,7 +135,7 @@ def _ask(
 
 @contextmanager
 def _memory_limit(gigabytes: float) -> Iterator[None]:
-    """Processes started meanwhile fail rather than take more memory."""
+    """This process and those that it starts meanwhile fail rather than take more memory."""
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 2**30), before[1]))
     try:

@@ -17,6 +17,8 @@ from keras_infnet.datasets.qb_video import QBVideo
 from keras_infnet.datasets.simulate import Simulation, simulate
 from keras_infnet.datasets.simulation_settings import SimulationSettings
 from keras_infnet.datasets.split import Split, split_by_date, split_by_order
+from keras_infnet.explain.explain import explain
+from keras_infnet.explain.explanation import Explanation
 from keras_infnet.explain.task_attention import task_attention
 from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.feature import (
@@ -123,6 +125,7 @@ __all__ = [
     "ExpertGate",
     "ExpertGroup",
     "ExpertSharesCallback",
+    "Explanation",
     "FM",
     "FeatureEncoder",
     "FeatureSchema",
@@ -177,6 +180,7 @@ __all__ = [
     "correct_negative_sampling",
     "data_parallel",
     "expected_calibration_error",
+    "explain",
     "export_onnx",
     "export_saved_model",
     "export_version",

@@ -29,8 +29,15 @@ def api_pages() -> dict[str, str]:
     """Markdown of each generated page by its path."""
     pages = {"api/index.md": _index()}
     for names in public_names().values():
-        pages |= {f"api/{name}.md": f"::: keras_infnet.{name}\n" for name in names}
+        pages |= {f"api/{name}.md": f"::: {_path(name)}\n" for name in names}
     return pages
+
+
+def _path(name: str) -> str:
+    """Where mkdocstrings finds a public name; at the top it would take a folder of that name."""
+    return (
+        f"keras_infnet.{name}.{name}.{name}" if name in public_names() else f"keras_infnet.{name}"
+    )
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

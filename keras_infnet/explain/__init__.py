@@ -1,1 +1,1 @@
-"""Which task reads which field and which position of the history."""
+"""What a model reads, and what it loses without it."""

@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.models.infnet import INFNet
-
-_BATCH = 1024
 
 
 def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) -> pd.DataFrame:
     """Attention of the task tokens, real and shared, averaged over rows.
 
     A weight is a mean over heads and rows; a row whose history is empty counts with zeros. The sum
-    over a memory is 1 for the fields, and for the histories the share of rows that have one.
+    over a memory is 1 for the fields, and for the histories the share of rows that have one. Of a
+    model with several members the real tasks are averaged over them too. `explain` has this table
+    and more from a frame.
 
     Args:
         model: An `INFNet` with a heterogeneous flow.
@@ -23,12 +23,13 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
         block: Index of the block. Defaults to `-1`, the last.
 
     Returns:
-        One row for each task and each shared task token (`shared 0`, ...). The columns have two
-        levels: `fields` and the field's name, or a history's name and the position in it, 0 the
-        newest.
+        One row for each task and each shared task token (`shared 0`, ...; `member 1, shared 0` if
+        there are several members). The columns have two levels: `fields` and the field's name, or a
+        history's name and the position in it, 0 the newest.
 
     Raises:
-        ValueError: The model has no block, no task tokens, or its block no heterogeneous flow.
+        ValueError: The model is no INFNet, or has no such block, no task tokens, or no
+            heterogeneous flow.
 
     Example:
         ```python
@@ -40,33 +41,55 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
     Reference:
         Li et al., INFNet, arXiv:2508.11565v1, Figure 5.
     """
+    reason = why_no_attention(model)
+    if reason:
+        raise ValueError(f"task_attention: {reason}.")
+    return rows_of_tasks(InfnetReader(model).attention(inputs), block)
+
+
+def why_no_attention(model: Any) -> str | None:
+    """Why no attention of task tokens can be read from a model; None if it can."""
+    if not isinstance(model, INFNet):
+        return f"{type(model).__name__} has no task tokens whose attention could be read"
     given = model.hyperparameters
     if not (given["task_tokens"] or given["num_task_proxies"]):
-        raise ValueError("task_attention: the model has no task tokens, real or shared.")
-    rows = len(next(iter(inputs.values())))
-    total: dict[str, np.ndarray] = {}
-    for start in range(0, rows, _BATCH):
-        part = {name: values[start : start + _BATCH] for name, values in inputs.items()}
-        for memory, weights in model.attention_weights(part, block).items():
-            if memory != "tasks":
-                queries = [
-                    weights[group] for group in ("tasks", "task_proxies") if group in weights
-                ]
-                summed = np.concatenate([np.asarray(w, "float32").sum(0) for w in queries])
-                total[memory] = total.get(memory, 0) + summed
-    if not total:
-        raise ValueError("task_attention: the model has no heterogeneous flow that could be read.")
-    columns = {"fields": [("fields", name) for name in model.schema.field_names]}
-    columns["history"] = [
-        (sequence.name, position)
-        for sequence in model.schema.sequences
-        for position in reversed(range(sequence.max_length))
-    ]
-    names = list(model.schema.task_names) if given["task_tokens"] else []
-    shared = len(next(iter(total.values()))) - len(names)
-    index = names + [f"shared {i}" for i in range(shared)]
-    parts = [
-        pd.DataFrame(weights / rows, index, pd.MultiIndex.from_tuples(columns[memory]))
-        for memory, weights in total.items()
-    ]
-    return pd.concat(parts, axis=1)
+        return "the model has no task tokens, real or shared"
+    if not (given["flow"] and given["heterogeneous_flow"]):
+        return "the model has no heterogeneous flow that could be read"
+    return None
+
+
+def rows_of_tasks(attention: pd.DataFrame, block: int) -> pd.DataFrame:
+    """The table of `task_attention`, from that of all tokens.
+
+    Args:
+        attention: Table of `InfnetReader.attention`.
+        block: Index of the block, negative from the last.
+
+    Returns:
+        One row a task or shared task token.
+
+    Raises:
+        ValueError: There is no such block.
+    """
+    memories = [c for c in attention.columns if c[0] != "tasks"]
+    of_block = attention[memories].xs(checked_block(attention, block), level="block")
+    members = of_block.index.get_level_values("member").nunique()
+    groups = set(of_block.index.get_level_values("group"))
+    parts = []
+    if "tasks" in groups:
+        tasks = of_block.xs("tasks", level="group")
+        parts.append(tasks.groupby(level="token", sort=False).mean())
+    if "task_proxies" in groups:
+        shared = of_block.xs("task_proxies", level="group")
+        names = [f"member {m}, {token}" if members > 1 else token for m, token in shared.index]
+        parts.append(shared.set_axis(names))
+    return pd.concat(parts).rename_axis(None)
+
+
+def checked_block(attention: pd.DataFrame, block: int) -> int:
+    """The block's index from 0; a ValueError if there is no such block."""
+    blocks = int(attention.index.get_level_values("block").max()) + 1
+    if not -blocks <= block < blocks:
+        raise ValueError(f"There is no block {block}; the model has {blocks}.")
+    return block % blocks

@@ -149,11 +149,7 @@ class INFNetBlock(keras.layers.Layer):
             self.gates[tokens] = unit
 
     def call(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        queried = self._without_gate_only(state)
-        if self.flow is None:
-            changed = {name: queried[name] for name in QUERIES if name in queried}
-        else:
-            changed = self.flow(queried)
+        changed = self._heterogeneous(state)
         gated, gate_by = {}, state if self.gate_input == "old" else {**state, **changed}
         for tokens, proxies in self._gated(state).items():
             unit, hubs = self.gates[tokens], stack_tokens(gate_by, proxies)
@@ -179,6 +175,15 @@ class INFNetBlock(keras.layers.Layer):
         if self.flow is None:
             return {}
         return self.flow.attention_weights(self._without_gate_only(state))
+
+    def channel_gates(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """`ProxyGatedUnit.channel_gates` of the built block, by tokens; `state` as in `call`."""
+        new = {**state, **self._heterogeneous(state)}
+        hubs = state if self.gate_input == "old" else new
+        return {
+            name: self.gates[name].channel_gates(new[name], stack_tokens(hubs, proxies))
+            for name, proxies in self._gated(state).items()
+        }
 
     def compute_output_spec(self, state: Mapping[str, Any]) -> dict[str, keras.KerasTensor]:
         shapes = self.compute_output_shape({name: x.shape for name, x in _flat(state).items()})
@@ -214,6 +219,13 @@ class INFNetBlock(keras.layers.Layer):
             "homogeneous_flow": self.homogeneous_flow,
             "last": self.last,
         }
+
+    def _heterogeneous(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The query groups after the heterogeneous flow, if there is one."""
+        queried = self._without_gate_only(state)
+        if self.flow is None:
+            return {name: queried[name] for name in QUERIES if name in queried}
+        return self.flow(queried)
 
     def _without_gate_only(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {name: x for name, x in state.items() if name not in self.gate_only}

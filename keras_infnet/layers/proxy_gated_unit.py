@@ -92,9 +92,7 @@ class ProxyGatedUnit(keras.layers.Layer):
             alpha, beta = ops.split(self._control(proxies), 2, axis=-1)
             output = self.norm(tokens + tokens * ops.sigmoid(alpha) + beta)
         else:
-            control = self.proxy_projection(self._control(proxies))
-            gate, update = ops.split(self.token_projection(tokens) + control, 2, axis=-1)
-            gate = ops.sigmoid(gate)
+            gate, update = self._interpolation(tokens, proxies)
             output = gate * ops.relu(update) + (1 - gate) * tokens
         if tokens_mask is None:
             return output
@@ -118,12 +116,39 @@ class ProxyGatedUnit(keras.layers.Layer):
             )
         return ops.sigmoid(self._control(proxies))
 
+    def channel_gates(self, tokens: Any, proxies: Any) -> Any:
+        """What the built layer multiplies each channel of the tokens by.
+
+        `sigmoid(MLP)`; with `"affine"` `1 + sigmoid(alpha)`, before `beta` and the LayerNorm; with
+        `"interpolate"` `1 - g`, the share of a token that stays.
+
+        Args:
+            tokens: Float tensor `(batch, length, dim)`.
+            proxies: Float tensor `(batch, proxies, width)`.
+
+        Returns:
+            Float tensor `(batch, 1, dim)`; with `"interpolate"` `(batch, length, dim)`.
+        """
+        if self.gate == "sigmoid":
+            return self.gate_vector(proxies)
+        if self.gate == "affine":
+            alpha, _ = ops.split(self._control(proxies), 2, axis=-1)
+            return 1 + ops.sigmoid(alpha)
+        gate, _ = self._interpolation(tokens, proxies)
+        return 1 - gate
+
     def compute_output_shape(self, tokens_shape: tuple, proxies_shape: tuple) -> tuple:
         return tokens_shape
 
     def get_config(self) -> dict[str, Any]:
         config = {"dim": self.dim, "gate": self.gate, "hidden_dim": self.hidden_dim}
         return {**super().get_config(), **config}
+
+    def _interpolation(self, tokens: Any, proxies: Any) -> tuple[Any, Any]:
+        """`g`, and `h` before its relu."""
+        control = self.proxy_projection(self._control(proxies))
+        gate, update = ops.split(self.token_projection(tokens) + control, 2, axis=-1)
+        return ops.sigmoid(gate), update
 
     def _control(self, proxies: Any) -> Any:
         """`MLP(flatten(X~))` as `(batch, 1, width)`."""

@@ -67,6 +67,11 @@ def network_of(model: keras.Model, member: int) -> keras.Model:
     return model if members == 1 else model.get_layer(f"member_{member}")
 
 
+def rows_model(model: keras.Model) -> keras.Model:
+    """From packed inputs to what the members of a model with several read."""
+    return model.get_layer(_ROWS)
+
+
 def read_tensors(model: keras.Model, inputs: Any, tensors: Any, member: int) -> Any:
     """Values of symbolic tensors inside a member's network, such as a layer's `output`.
 
@@ -81,5 +86,5 @@ def read_tensors(model: keras.Model, inputs: Any, tensors: Any, member: int) -> 
     """
     network = network_of(model, member)
     if network is not model:
-        inputs = model.get_layer(_ROWS)(inputs)
+        inputs = rows_model(model)(inputs)
     return keras.Model(network._inputs_struct, tensors)(inputs)

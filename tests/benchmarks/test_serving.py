@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     def run_or_fail(path, signatures, requests, **threads):
         asked.append((signatures, requests, threads))
         if len(requests[1]["video_id"]) == 3:
-            raise ValueError("out of memory")
+            raise MemoryError
         return run_c_api(path, signatures, requests, **threads)
 
     arguments = [*SMALL, "--repeat", "4", "--threads", "1", "--out", str(out)]

@@ -1,5 +1,6 @@
 import importlib.util
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -9,24 +10,28 @@ from tests.house.source import ROOT
 README = (ROOT / "README.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"(?:\]\(|<img src=\")([^)\"#\s]+)[^)\"]*[)\"]")
 BLOCK = re.compile(
     r"^```python\n(.*?)^```\n(?:\nprints\n\n```\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 
+# README and home page show the same program, which runs once.
+PROGRAMS = {tuple(BLOCK.findall(path.read_text("utf-8"))): path for path in PAGES}
 
-def load_hook():
-    path = ROOT / "docs" / "hooks" / "api_pages.py"
-    spec = importlib.util.spec_from_file_location("api_pages", path)
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def test_each_public_name_has_a_page_and_a_link():
-    pages = load_hook().api_pages()
+    pages = load(ROOT / "docs" / "hooks" / "api_pages.py").api_pages()
     names = set(keras_infnet.__all__)
     assert set(pages) == {f"api/{name}.md" for name in names} | {"api/index.md"}
-    assert all(f"::: keras_infnet.{name}\n" in pages[f"api/{name}.md"] for name in names)
+    pattern = r"::: keras_infnet\.(\w+\.\w+\.)?{}\n"
+    assert all(re.fullmatch(pattern.format(name), pages[f"api/{name}.md"]) for name in names)
     assert all(f"[`{name}`]({name}.md)" in pages["api/index.md"] for name in names)
 
 
@@ -48,12 +53,51 @@ def test_the_readme_says_what_is_not_promised():
     assert "PyTorch is not tested" in README
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_python_blocks_run_and_print_what_the_page_says(path, tmp_path, monkeypatch, capsys):
+def test_links_between_files_lead_somewhere():
+    """`mkdocs build --strict` checks pages and anchors; this, what stands outside of docs/."""
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        links = [link for link in LINK.findall(path.read_text("utf-8")) if "://" not in link]
+        assert not [link for link in links if not (path.parent / link).exists()], path.name
+
+
+def test_warnings_of_the_build_are_not_silenced():
+    """MkDocs does not count for `--strict` what `--quiet` silences."""
+    (build,) = re.findall(r"mkdocs build.*", MAKEFILE)
+    assert build.split()[2:] == ["--strict"]
+
+
+def test_every_equation_becomes_mathml():
+    hook = load(ROOT / "docs" / "hooks" / "equations.py")
+    text = (ROOT / "docs" / "method.md").read_text("utf-8")
+    equations = re.findall(r"\$\$(.+?)\$\$", text, re.DOTALL)
+    assert len(equations) > 10
+    for latex in equations:
+        ElementTree.fromstring(hook.mathml(latex.replace("&", "&amp;"), "block"))
+
+
+def test_an_equation_with_an_unknown_command_is_an_error():
+    hook = load(ROOT / "docs" / "hooks" / "equations.py")
+    with pytest.raises(ValueError, match=r"no MathML for .*nosuchcommand"):
+        hook.mathml(r"a + \nosuchcommand", "inline")
+
+
+def test_figures_are_those_that_the_code_draws():
+    folder = ROOT / "docs" / "figures"
+    drawn = load(ROOT / "docs" / "draw_figures.py").figures()
+    assert drawn == {path.name: path.read_text("utf-8") for path in folder.iterdir()}, (
+        "Run `python docs/draw_figures.py`."
+    )
+    for svg in drawn.values():
+        ElementTree.fromstring(svg)
+
+
+@pytest.mark.parametrize("blocks", PROGRAMS, ids=[path.name for path in PROGRAMS.values()])
+def test_python_blocks_run_and_print_what_the_page_says(blocks, tmp_path, monkeypatch, capsys):
     """The blocks of one page are one program; a block of text after "prints" is its output."""
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": path.stem}
-    for code, output in BLOCK.findall(path.read_text("utf-8")):
-        exec(compile(code, path.name, "exec"), names)
+    page = PROGRAMS[blocks]
+    names = {"__name__": page.stem}
+    for code, output in blocks:
+        exec(compile(code, page.name, "exec"), names)
         printed = capsys.readouterr().out
         assert not output or printed == output

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "metrics": (),
     "training": (*SCHEMA, "layers", "metrics"),
     "serving": ("features", "models", "metrics"),
-    "explain": ("features", "models"),
+    "explain": ("features", "pipelines", "models", "metrics"),
     "search": ("models", "training"),
     "_backend": (),
 }

@@ -70,6 +70,19 @@ def test_gates_read_the_proxies_after_or_before_the_flow(gate_input):
     np.testing.assert_allclose(after["fields_gate"][:, 0], gate, atol=1e-5)
 
 
+@pytest.mark.parametrize("gate_input", ["new", "old"])
+@pytest.mark.parametrize("joint", [False, True])
+def test_channel_gates_are_those_of_the_call(gate_input, joint):
+    options = {"joint_task_queries": joint, "attend_own_group": joint}
+    block = INFNetBlock(dim=8, gate_input=gate_input, **options)
+    before = state()
+    tiny.randomise_after(block, before)
+    gates, after = block.channel_gates(before), block(before)
+    np.testing.assert_allclose(gates["fields"], after["fields_gate"], atol=1e-6)
+    expected = np.array(block.flow(before)["tasks"]) * np.array(gates["tasks"])
+    np.testing.assert_allclose(after["tasks"], expected, atol=1e-6)
+
+
 VERSION_2 = {"gate": "affine", "attend_own_group": True, "joint_task_queries": True}
 
 

@@ -52,6 +52,18 @@ def test_gate_vector_is_what_tokens_are_multiplied_by():
     np.testing.assert_allclose(layer(TOKENS, PROXIES), TOKENS * np.array(gate), atol=1e-6)
 
 
+def test_channel_gates_are_what_each_channel_is_multiplied_by():
+    for gate in ("sigmoid", "affine", "interpolate"):
+        layer, w = built(gate=gate)
+        control = dense(PROXIES.reshape(4, 1, 15), w / "control")
+        if gate == "interpolate":
+            joint = TOKENS @ (w / "tokens")["kernel"] + dense(control, w / "proxies")
+            expected = 1 - sigmoid(joint[:, :, :8])
+        else:
+            expected = sigmoid(control[:, :, :8]) + (gate == "affine")
+        np.testing.assert_allclose(layer.channel_gates(TOKENS, PROXIES), expected, atol=1e-6)
+
+
 def test_gate_vector_of_another_gate_is_an_error():
     with pytest.raises(ValueError, match='gate="affine" is not a vector'):
         built(gate="affine")[0].gate_vector(PROXIES)

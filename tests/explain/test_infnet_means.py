@@ -1,0 +1,184 @@
+"""Tables of what INFNet does, against loops and the model's own weights."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_infnet import INFNet, SharedBottom, task_attention
+from keras_infnet.explain import infnet_means
+from keras_infnet.explain.infnet_means import InfnetReader
+from keras_infnet.explain.proxy_mixtures import field_norm_sums
+from tests import tiny
+
+RNG = np.random.default_rng(1)
+SIZES = {"dim": 4, "head_dim": 6}
+
+
+def made(history, build=INFNet, **arguments):
+    model = build(tiny.schema(history), **{**SIZES, **arguments})
+    tiny.randomise(model)
+    return model, tiny.inputs(model.schema)
+
+
+@pytest.fixture(scope="module")
+def members():
+    """Two members on several histories, whose kinds of events are interleaved in the schema."""
+    model, x = made("mixed", members=2)
+    return model, x, InfnetReader(model).tables(x)
+
+
+def test_attention_is_the_mean_over_rows_whatever_the_batch(members, monkeypatch):
+    model, x, tables = members
+    monkeypatch.setattr(infnet_means, "_BATCH", 4)
+    batched = InfnetReader(model).attention(x)
+    np.testing.assert_allclose(batched, tables["attention"], atol=1e-6)
+    for member in range(2):
+        maps = model.attention_weights(x, member=member)
+        for memory in ("fields", "tasks"):
+            for group, weights in maps[memory].items():
+                found = batched[memory].loc[member, 0, group]
+                np.testing.assert_allclose(found, np.mean(weights, 0), atol=1e-6)
+
+
+def test_a_group_that_does_not_read_a_memory_has_no_weight(members):
+    attention = members[2]["attention"]
+    assert attention["fields"].xs("field_proxies", level="group").isna().all(axis=None)
+    assert attention["tasks"].xs("tasks", level="group").isna().all(axis=None)
+
+
+def test_columns_of_histories_are_theirs(members):
+    model, x, _ = members
+    alone = {name: values[:1] for name, values in x.items()}
+    alone |= {name: np.zeros_like(alone[name]) for name in ("clicked", "searched", "liked")}
+    alone["liked"][0, -1] = 1
+    weights = task_attention(model, alone)[["clicked", "searched", "liked"]]
+    read = weights.columns[(weights > 0).all()]
+    assert list(read) == [("liked", 0)]
+    np.testing.assert_allclose(weights["liked", 0], 1, atol=1e-6)
+
+
+def test_real_tasks_are_averaged_over_members_and_shared_tokens_are_not(members):
+    model, x, tables = members
+    table = task_attention(model, x)
+    shared = [f"member {m}, shared {i}" for m in range(2) for i in range(2)]
+    assert list(table.index) == ["click", "like", "long_view", *shared]
+    expected = [model.attention_weights(x, member=m)["fields"]["tasks"] for m in range(2)]
+    found = table["fields"].loc[list(model.schema.task_names)]
+    np.testing.assert_allclose(found, np.mean(expected, (0, 1)), atol=1e-6)
+
+
+def test_events_weigh_one_over_their_number(members):
+    model, x, tables = members
+    found = tables["sequence_proxies"]
+    assert list(found.index) == ["clicked", "liked", "searched"]
+    expected = np.zeros(3)
+    for row in x["searched"]:
+        there = row[:, 0] != 0
+        expected += there / max(there.sum(), 1) / len(x["searched"])
+    np.testing.assert_allclose(found.loc["searched", "searched"].loc[[2, 1, 0]], expected)
+    assert not found.loc["searched", "clicked"].any()
+
+
+def test_shares_of_fields_are_norms_of_what_they_give(members):
+    fields, dim, proxies = 5, 4, 3
+    tokens = RNG.normal(size=(7, fields, dim))
+    kernel = RNG.normal(size=(fields * dim, proxies * dim))
+    expected = np.zeros((proxies, fields))
+    for token in tokens:
+        for f in range(fields):
+            alone = np.zeros_like(token)
+            alone[f] = token[f]
+            given = (alone.reshape(-1) @ kernel).reshape(proxies, dim)
+            expected[:, f] += np.linalg.norm(given, axis=1)
+    np.testing.assert_allclose(field_norm_sums(tokens, kernel), expected)
+    table = members[2]["field_proxies"]
+    assert table.shape == (2 * 4, len(members[0].schema.field_names))
+    np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-6)
+
+
+# What a token is made of, and its columns in the table of heads.
+SILENT = {
+    "field_proxies": ("field_proxies",),
+    "sequence_proxies": ("sequence_proxies",),
+    "task_proxies": ("task_proxies", "task_proxies_of_candidate"),
+    "candidate_proxy": ("candidate_proxy",),
+    "own": ("click_own",),
+}
+
+
+@pytest.mark.parametrize("group", SILENT)
+def test_a_token_of_zeros_has_no_share_in_its_head(group):
+    model, x = made("exposures", flow=False, own_dim=2, num_recent_proxies=2)
+    for name in SILENT[group]:
+        for weight in model.get_layer(name).weights:
+            weight.assign(np.zeros(weight.shape))
+    heads = InfnetReader(model).tables(x)["heads"].loc[0, "click"]
+    np.testing.assert_allclose(heads.sum(), 1, atol=1e-6)
+    assert (heads[group] == 0).all()
+    assert (heads.drop(group, level="group") > 0).all()
+
+
+def test_gates_are_what_the_next_block_multiplies_by():
+    model, x = made("exposures", INFNet.paper_v1)
+    table = InfnetReader(model).tables(x)["gates"]
+    names = [(0, 0, "fields"), (0, 0, "history"), (0, 0, "tasks"), (0, 1, "tasks")]
+    assert list(table.index) == names
+    second = model._block_states[0][1]
+    reads = keras.Model(
+        model._inputs_struct, {n: second[f"{n}_gate"] for n in ("fields", "history")}
+    )
+    for tokens, gates in reads(x).items():
+        np.testing.assert_allclose(table.loc[0, 0, tokens], np.mean(gates, (0, 1)), atol=1e-6)
+
+
+def test_heads_of_the_paper_read_the_task_token_alone():
+    model, x = made("none", INFNet.paper_v1)
+    tables = InfnetReader(model).tables(x)
+    assert list(tables["heads"].columns) == [("tasks", "task token")]
+    np.testing.assert_allclose(tables["heads"], 1, atol=1e-6)
+    assert not len(tables["sequence_proxies"])
+
+
+FORMS = {
+    "second version": {"build": INFNet.paper_v2, "num_blocks": 2, "num_field_proxies": 3},
+    "interpolated": {"num_blocks": 2, "gate": "interpolate", "attend_own_group": True},
+    "all to all": {"all_to_all": True, "num_task_proxies": 0},
+    "no task tokens": {"task_tokens": False, "num_task_proxies": 0},
+    "one flow": {"heterogeneous_flow": False},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_can_be_read(form):
+    model, x = made("exposures", **FORMS[form])
+    tables = InfnetReader(model).tables(x)
+    np.testing.assert_allclose(tables["heads"].sum(axis=1), 1, atol=1e-6)
+    if form == "one flow":
+        assert not len(tables["attention"]) and len(tables["gates"]) == 1
+        return
+    sums = tables["attention"]["fields"].dropna().sum(axis=1)
+    assert len(sums) and np.allclose(sums, 1, atol=1e-5)
+    low, high = {"second version": (1, 2)}.get(form, (0, 1))
+    assert ((tables["gates"] > low) & (tables["gates"] < high)).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda s: SharedBottom(s, dim=4), "SharedBottom has no task tokens"),
+        (lambda s: INFNet(s, dim=4, flow=False), "has no heterogeneous flow that could be read"),
+        (
+            lambda s: INFNet(s, dim=4, task_tokens=False, num_task_proxies=0),
+            "the model has no task tokens, real or shared",
+        ),
+    ],
+)
+def test_a_model_without_attention_is_an_error_that_says_why(model, message):
+    schema = tiny.schema("none")
+    with pytest.raises(ValueError, match=f"task_attention: .*{message}"):
+        task_attention(model(schema), tiny.inputs(schema))
+
+
+def test_a_block_that_is_not_there_is_an_error(members):
+    with pytest.raises(ValueError, match="There is no block 1; the model has 1"):
+        task_attention(members[0], members[1], block=1)
