@@ -36,14 +36,18 @@ class Measurement:
 def measure(measurement: Measurement, lengths: Sequence[int]) -> list[dict[str, Any]]:
     """A record for each length and model; `REFERENCE` is measured whether asked for or not."""
     names = check_models([REFERENCE, *measurement.models])
-    with tempfile.TemporaryDirectory() as folder:
-        sizes = measurement.rows, measurement.users, measurement.items
-        keras_infnet.simulate(f"{folder}/log", *sizes)
-        data = keras_infnet.KuaiRand(f"{folder}/log", tasks=TASKS)
-        log, schema = data.frame(), data.schema()
+    log, schema = simulated_log(measurement.rows, measurement.users, measurement.items)
     return [
         record for length in lengths for record in _measure(measurement, names, log, schema, length)
     ]
+
+
+def simulated_log(rows: int, users: int, items: int) -> tuple[pd.DataFrame, Any]:
+    """A simulated log in KuaiRand's layout, and its schema."""
+    with tempfile.TemporaryDirectory() as folder:
+        keras_infnet.simulate(f"{folder}/log", rows, users, items)
+        data = keras_infnet.KuaiRand(f"{folder}/log", tasks=TASKS)
+        return data.frame(), data.schema()
 
 
 def with_length(schema: Any, length: int) -> Any:

@@ -7,10 +7,11 @@ The steps of all models alternate, so ratios are those of one run.
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
+
+from records import write_records
 
 BATCH = 128
 
@@ -50,10 +51,7 @@ def report(records: list[dict[str, Any]], out: Path | None) -> None:
     """Prints the table, and writes the records."""
     print(markdown_table(records))
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_suffix(out.suffix + ".part")
-        partial.write_text(json.dumps(records, indent=1) + "\n")
-        partial.replace(out)
+        write_records(records, out)
 
 
 def markdown_table(records: list[dict[str, Any]]) -> str:

@@ -8,7 +8,6 @@ float32, float16 and int8 tables, and answers all test rows with the three Saved
 """
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 import pandas as pd
+from records import write_records
 
 import keras_infnet
 
@@ -44,10 +44,7 @@ def main() -> None:
             records += compare(name, log, Path(folder) / name)
     print(markdown_table(records))
     if options.out:
-        partial = options.out.with_suffix(options.out.suffix + ".part")
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(records, indent=1) + "\n")
-        partial.replace(options.out)
+        write_records(records, options.out)
 
 
 def parse_arguments() -> argparse.Namespace:

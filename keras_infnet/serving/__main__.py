@@ -33,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     check.add_argument("--model", type=Path, help="the model's .keras file, to compare with too")
     check.add_argument("--encoder", type=Path, help="the folder of the model's encoder")
-    check.add_argument("--tolerance", type=float, default=1e-5, help="default: 1e-5")
+    check.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-5,
+        help="default: 1e-5; from Keras at least that of the table dtype",
+    )
     check.add_argument("--repeat", type=int, default=1, help="timed runs of each request")
     check.add_argument("--intra-threads", type=int, default=0, help="threads of an operation")
     check.add_argument("--inter-threads", type=int, default=0, help="operations at a time")
@@ -63,6 +68,7 @@ def _check(parsed: argparse.Namespace) -> CheckReport:
         return check_request(parsed.saved_model, parsed.rows.read_text("utf-8"), **settings)
     frame = _read_parquet(parsed.rows)
     keras_model = () if parsed.model is None else load_keras(parsed.model, parsed.encoder)
+    settings["tolerance"] = parsed.tolerance
     return check_rows(parsed.saved_model, frame, *keras_model, **settings)
 
 
@@ -89,7 +95,9 @@ def _print(report: CheckReport, tolerance: float, repeat: int) -> None:
             throughput = repeat * report.rows[name] / sum(seconds)
             print(f"{name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms, {throughput:.0f} rows/s")
     said = "agree" if report.ok(tolerance) else "DIFFER"
-    print(f"Answers {said} (tolerance {tolerance:g} of max(1, |answer|)).")
+    keras = report.keras_tolerance
+    own = "" if keras in (None, tolerance) else f", from Keras {keras:g} before calibration"
+    print(f"Answers {said} (tolerance {tolerance:g} of max(1, |answer|){own}).")
 
 
 if __name__ == "__main__":

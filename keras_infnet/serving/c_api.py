@@ -32,7 +32,7 @@ DTYPES = {
 
 def run_c_api(
     saved_model: str | Path,
-    signature: str,
+    signature: str | Sequence[str],
     requests: Sequence[Mapping[str, Any]],
     repeat: int = 1,
     warm_up: int = 0,
@@ -46,7 +46,7 @@ def run_c_api(
 
     Args:
         saved_model: The exported folder.
-        signature: Name of the signature, such as `"serving_default"`.
+        signature: Name of the signature, such as `"serving_default"`, or a name for each request.
         requests: Arrays by the signature's input names; strings in arrays of `object` or `str`.
         repeat: Timed runs of each request. Defaults to `1`.
         warm_up: Runs of each request before them. Defaults to `0`.
@@ -57,7 +57,8 @@ def run_c_api(
         The outputs of each request by name, and the seconds of each run, `(requests, repeat)`.
 
     Raises:
-        ValueError: The model can't be loaded, or a request is refused.
+        ValueError: The model can't be loaded, a request is refused, or names and requests differ
+            in number.
         OSError: The C program can't be built, or its process died.
 
     Example:
@@ -69,10 +70,16 @@ def run_c_api(
         print(outputs["click"].shape, np.percentile(seconds, [50, 99]))
         ```
     """
+    names = [signature] * len(requests) if isinstance(signature, str) else list(signature)
+    if len(names) != len(requests):
+        raise ValueError(
+            f"run_c_api: {len(names)} signatures for {len(requests)} requests; expected one name "
+            "for all requests or one for each."
+        )
     outputs, seconds = [], []
     with CApiProcess(saved_model, intra_threads, inter_threads) as process:
-        for request in requests:
-            answer, taken = process.run(signature, request, warm_up + repeat)
+        for name, request in zip(names, requests, strict=True):
+            answer, taken = process.run(name, request, warm_up + repeat)
             outputs.append(answer)
             seconds.append(taken[warm_up:])
     return outputs, np.reshape(seconds, (len(requests), repeat))

@@ -14,13 +14,17 @@ from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.features.requests import frame_to_request
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.registry import MODELS  # noqa: F401  (registers the models' classes)
+from keras_infnet.serving.answer_range import answer_range
 from keras_infnet.serving.c_api import CApiProcess
+from keras_infnet.serving.calibration import Calibration
+from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.predict_request import parse_rest_json
 from keras_infnet.serving.signature_requests import (
     paired_request,
     read_signatures,
     signature_requests,
 )
+from keras_infnet.serving.table_dtypes import TOLERANCES
 
 BLOCK_ROWS = 256
 PYTHON, KERAS, PAIRS = "Python's runtime", "Keras", "serving_default"
@@ -30,12 +34,15 @@ PYTHON, KERAS, PAIRS = "Python's runtime", "Keras", "serving_default"
 class CheckReport:
     """Largest differences by (signature, output, what it was compared with), and seconds of runs.
 
-    A difference is `|a - b| / max(1, |b|)`; infinity where one of them is not a number.
+    A difference is `|a - b| / max(1, |b|)`; infinity where one of them is not a number. Answers
+    that `outside` names are farther from Keras than the options of the export allow.
     """
 
     differences: dict[tuple[str, str, str], float] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
+    outside: set[tuple[str, str, str]] = field(default_factory=set)
+    keras_tolerance: float | None = None
 
     def add(self, signature: str, reference: str, found: Mapping, expected: Mapping) -> None:
         """Adds the outputs of one request."""
@@ -44,9 +51,23 @@ class CheckReport:
             new = _difference(found[output], np.asarray(expected[output]))
             self.differences[key] = max(self.differences.get(key, 0.0), new)
 
+    def add_keras(
+        self, signature: str, found: Mapping, predicted: Mapping, options: ExportOptions
+    ) -> None:
+        """Adds the outputs of one request, beside the Keras model's before calibration."""
+        calibration = Calibration.from_dict(options.calibration or {})
+        ranges = answer_range(predicted, self.keras_tolerance, calibration)
+        self.add(signature, KERAS, found, {task: middle for task, (_, middle, _) in ranges.items()})
+        for task, (low, middle, high) in ranges.items():
+            answer = found[task]
+            same_shape = answer.shape == middle.shape
+            if not same_shape or not ((low <= answer) & (answer <= high)).all():
+                self.outside.add((signature, task, KERAS))
+
     def ok(self, tolerance: float) -> bool:
-        """Whether no difference is above the tolerance."""
-        return all(difference <= tolerance for difference in self.differences.values())
+        """Whether no difference is above the tolerance, nor above that for Keras."""
+        plain = [d for (*_, what), d in self.differences.items() if what != KERAS]
+        return not self.outside and all(difference <= tolerance for difference in plain)
 
 
 def check_rows(
@@ -55,12 +76,14 @@ def check_rows(
     model: Any = None,
     encoder: FeatureEncoder | None = None,
     repeat: int = 1,
+    tolerance: float = 1e-5,
     **threads: int,
 ) -> CheckReport:
     """Asks every signature for rows with feature columns.
 
-    `rank` is also compared with `serving_default` for the same pairs of user and candidate, and
-    `examples` with `serving_default` for the same rows.
+    Keras's outputs are calibrated as the export's model card says, and compared to the tolerance
+    of its table dtype. `rank` is also compared with `serving_default` for the same pairs of user
+    and candidate, and `examples` with `serving_default` for the same rows.
 
     Args:
         saved_model: The exported folder.
@@ -68,6 +91,7 @@ def check_rows(
         model: The Keras model, if `serving_default` is to be compared with it.
         encoder: Its encoder.
         repeat: Timed runs of each request.
+        tolerance: Largest difference from Keras, if it is above that of the table dtype.
         **threads: `intra_threads` and `inter_threads` of the C API.
 
     Returns:
@@ -78,6 +102,9 @@ def check_rows(
     # A frame that lacks a column is refused before anything is loaded.
     frame_to_request(schema, frame.iloc[:1])
     python, report = _python_signatures(saved_model), CheckReport()
+    if model is not None:
+        options = _read_options(saved_model)
+        report.keras_tolerance = max(tolerance, TOLERANCES[options.table_dtype])
     with CApiProcess(saved_model, **threads) as process:
         for block in _blocks(frame):
             rows = frame_to_request(schema, block)
@@ -85,8 +112,8 @@ def check_rows(
                 found = _ask(process, report, name, request, len(block), repeat)
                 report.add(name, PYTHON, found, python(name, request))
                 if name == "serving_default" and model is not None:
-                    packed = encoder.transform(block)
-                    report.add(name, KERAS, found, model.predict(packed, verbose=0))
+                    predicted = model.predict(encoder.transform(block), verbose=0)
+                    report.add_keras(name, found, predicted, options)
                 if name in ("rank", "examples"):
                     same = paired_request(schema, request) if name == "rank" else rows
                     report.add(name, PAIRS, found, process.run("serving_default", same)[0])
@@ -147,6 +174,18 @@ def _read_schema(saved_model: Path) -> FeatureSchema:
         raise ValueError(
             f"check: `{path}` is no schema; expected a folder that `export_saved_model` wrote. "
             f"({error})"
+        ) from error
+
+
+def _read_options(saved_model: Path) -> ExportOptions:
+    path = saved_model / "assets.extra" / "model_card.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        return ExportOptions(calibration=card["calibration"], table_dtype=card["table_dtype"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"check: `{path}` is no model card; expected the one that `export_saved_model` wrote: "
+            f"it tells the calibration and the table dtype, which Keras's outputs need. ({error})"
         ) from error
 
 

@@ -207,3 +207,16 @@ def test_arguments_out_of_range(ranker, process, request_of_rows):
 def test_an_array_that_is_no_tensor_is_refused(process, request_of_rows):
     with pytest.raises(ValueError, match="input `user_id` has dtype complex128; expected a tens"):
         process.run("serving_default", request_of_rows | {"user_id": np.zeros(6, "complex128")})
+
+
+def test_each_request_may_have_a_signature_of_its_own(ranker, request_of_rows):
+    from keras_infnet.serving.signature_requests import rank_request
+
+    ranked = rank_request(ranker.encoder.schema, request_of_rows)
+    names, requests = ["serving_default", "rank"], [request_of_rows, ranked]
+    (pairs, rank), seconds = run_c_api(ranker.path, names, requests)
+    assert seconds.shape == (2, 1) and not np.array_equal(pairs["click"], rank["click"])
+    # The first row's item is ranked for its own user.
+    np.testing.assert_allclose(rank["click"][0], pairs["click"][0], atol=1e-5)
+    with pytest.raises(ValueError, match="2 signatures for 1 requests; expected one name for all"):
+        run_c_api(ranker.path, names, requests[:1])

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import keras
@@ -6,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_infnet import Calibration, SharedBottom, export_saved_model
 from keras_infnet.serving.__main__ import main
 from keras_infnet.serving.check import CheckReport
+from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.signature_requests import read_signatures
 from tests.serving.conftest import tiny
 
@@ -56,6 +59,69 @@ def test_another_model_differs(ranker, parquet, tmp_path, capsys):
     arguments = ["--model", str(tmp_path / "model.keras"), "--encoder", str(tmp_path / "encoder")]
     assert main(["check", str(ranker.path), "--rows", str(parquet), *arguments]) == 1
     assert "Answers DIFFER" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def small(ranker, tmp_path_factory):
+    """An export with int8 tables and a calibration, and the arguments that name its model."""
+    folder = tmp_path_factory.mktemp("small")
+    calibration = Calibration({"click": {"method": "platt", "slope": 0.5, "intercept": -1}})
+    model = tiny(ranker.encoder, SharedBottom)
+    export_saved_model(
+        model, ranker.encoder, folder / "1", calibration=calibration, table_dtype="int8"
+    )
+    model.save(folder / "model.keras")
+    ranker.encoder.save(folder / "encoder")
+    named = ["--model", str(folder / "model.keras"), "--encoder", str(folder / "encoder")]
+    return folder / "1", named
+
+
+def test_calibration_and_table_dtype_of_the_export_count(small, parquet, capsys):
+    path, keras_model = small
+    assert main(["check", str(path), "--rows", str(parquet), *keras_model]) == 0
+    printed = capsys.readouterr().out
+    assert "agree (tolerance 1e-05 of max(1, |answer|), from Keras 0.01 before c" in printed
+    (found,) = re.findall(r"click +Keras +30 +(\S+)", printed)
+    assert 1e-5 < float(found) < 1e-2
+
+
+def test_int8_answers_differ_by_the_tolerance_of_float32(small, parquet, tmp_path, capsys):
+    path, keras_model = small
+    shutil.copytree(path, tmp_path / "1")
+    card = tmp_path / "1" / "assets.extra" / "model_card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"table_dtype": "float32"}))
+    assert main(["check", str(tmp_path / "1"), "--rows", str(parquet), *keras_model]) == 1
+    assert "Answers DIFFER" in capsys.readouterr().out
+
+
+def test_answers_are_compared_with_calibrated_outputs():
+    maps = {"a": {"method": "temperature", "slope": 0.5}}
+    calibrated, plain = ExportOptions(calibration=maps), ExportOptions()
+    predicted, found = {"a": np.float32([[0.8]])}, {"a": np.float32([[2 / 3]])}
+    for options, agrees in ((calibrated, True), (plain, False)):
+        report = CheckReport(keras_tolerance=1e-5)
+        report.add_keras("s", found, predicted, options)
+        assert report.ok(1e-5) == agrees
+
+
+def test_a_missing_model_card_is_named(small, parquet, tmp_path, capsys):
+    path, keras_model = small
+    shutil.copytree(path, tmp_path / "1")
+    (tmp_path / "1" / "assets.extra" / "model_card.json").unlink()
+    assert main(["check", str(tmp_path / "1"), "--rows", str(parquet), *keras_model]) == 1
+    assert "model_card.json` is no model card; expected the one that" in capsys.readouterr().err
+
+
+def test_answers_far_from_keras_or_not_a_number_are_outside():
+    report, options = CheckReport(keras_tolerance=1e-3), ExportOptions(table_dtype="float16")
+    predicted = {"a": np.float32([[0.5], [0.25]])}
+    report.add_keras("s", {"a": np.float32([[0.5009], [0.25]])}, predicted, options)
+    assert report.ok(1e-5)
+    report.add_keras("s", {"a": np.float32([[0.5], [np.nan]])}, predicted, options)
+    assert report.outside == {("s", "a", "Keras")} and not report.ok(1)
+    shorter = CheckReport(keras_tolerance=1e-3)
+    shorter.add_keras("s", {"a": np.float32([[0.5]])}, predicted, options)
+    assert not shorter.ok(1)
 
 
 def test_a_difference_is_relative_above_one_and_nan_never_agrees():

@@ -1,0 +1,116 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import serving
+import serving_latency
+
+KEYS = [
+    "model",
+    "signature",
+    "candidates",
+    "length",
+    "table_dtype",
+    "p50_ms",
+    "p99_ms",
+    "repeats",
+    "candidates_per_second",
+]
+SMALL = "--models SharedBottom --candidates 1 3 --lengths 4 --table-dtypes int8 --rows 300".split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run in which requests of 3 candidates fail: its records, requests and closing message."""
+    out, asked = tmp_path_factory.mktemp("serving") / "new" / "records.json", []
+    run_c_api = serving_latency.keras_infnet.run_c_api
+
+    def run_or_fail(path, signatures, requests, **threads):
+        asked.append((signatures, requests, threads))
+        if len(requests[1]["video_id"]) == 3:
+            raise MemoryError
+        return run_c_api(path, signatures, requests, **threads)
+
+    arguments = [*SMALL, "--repeat", "4", "--threads", "1", "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving_latency.keras_infnet, "run_c_api", run_or_fail)
+        patch.setattr(sys, "argv", ["serving.py", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            serving.main()
+    return json.loads(out.read_text()), asked, str(stopped.value)
+
+
+def test_there_is_a_record_for_each_signature(run):
+    records, _, _ = run
+    assert all(list(record) == KEYS for record in records)
+    cells = [(r["model"], r["signature"], r["candidates"], r["length"]) for r in records]
+    assert cells == [("SharedBottom", "pairwise", 1, 4), ("SharedBottom", "rank", 1, 4)]
+    for record in records:
+        assert record["table_dtype"] == "int8" and 3 <= record["repeats"] <= 4
+        assert 0 < record["p50_ms"] <= record["p99_ms"]
+
+
+def test_what_fails_is_said_and_does_not_stop_the_rest(run):
+    _, _, message = run
+    assert "model=SharedBottom length=4 table_dtype=int8 candidates=3: out of memory" in message
+
+
+def test_the_signatures_are_asked_for_the_same_pairs_in_turn(run):
+    _, asked, _ = run
+    signatures, (pairs, rank), threads = asked[2][0], asked[2][1][:2], asked[2][2]
+    assert signatures == ["serving_default", "rank"] * 2
+    assert threads == {"intra_threads": 1, "inter_threads": 1}
+    assert {len(values) for values in pairs.values()} == {3}
+    assert rank["exposures_video_id"].shape == rank["exposures_age_seconds"].shape == (1, 4)
+    assert rank["video_id"].shape == (3,) and rank["user_id"].shape == (1,)
+    for name, values in pairs.items():
+        np.testing.assert_array_equal(values, np.broadcast_to(rank[name], values.shape))
+
+
+def test_requests_alternate_by_their_numbers():
+    assert serving_latency.alternate({"a": 1, "b": 3}) == ["b", "a", "b", "b"]
+    assert serving_latency.alternate({"a": 2, "b": 2}) == ["a", "b", "a", "b"]
+
+
+def test_slow_requests_are_sent_three_times_and_quick_ones_as_often_as_asked(monkeypatch):
+    asked = []
+
+    def clock(path, signatures, requests, **threads):
+        asked.append(signatures)
+        return [], np.array([[10.0 if name == "serving_default" else 0.2] for name in signatures])
+
+    monkeypatch.setattr(serving_latency.keras_infnet, "run_c_api", clock)
+    settings = dict.fromkeys(("models", "candidates", "lengths", "table_dtypes"), ())
+    measurement = serving_latency.Measurement(
+        **settings, repeat=50, seconds=2, threads=0, memory_gb=1, rows=1
+    )
+    seconds = serving_latency._seconds(measurement, None, {"pairwise": {}, "rank": {}})
+    assert {name: len(taken) for name, taken in seconds.items()} == {"pairwise": 3, "rank": 10}
+    assert (seconds["pairwise"] == 10).all() and (seconds["rank"] == 0.2).all()
+
+
+def test_the_table_has_the_ratio():
+    same = {"model": "INFNet", "candidates": 1000, "length": 1000, "table_dtype": "int8"}
+    speeds = [(150, 200.04, 3, 6666), (20, 30, 100, 49_999.6)]
+    names = ("p50_ms", "p99_ms", "repeats", "candidates_per_second")
+    records = [{**same, **dict(zip(names, speed, strict=True))} for speed in speeds]
+    expected = (
+        "| INFNet | 1,000 | int8 | 1,000 | 150.0 | 200.0 | 20.0 | 30.0 | 3/100 | 7.5 | 50,000 |"
+    )
+    assert serving.markdown_table(records, 2).splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--candidates", "0"], "candidates and lengths must be 1 or more"),
+        (["--repeat", "2"], "repeat must be 3 or more"),
+        (["--models", "INFNt"], "No model `INFNt`. Did you mean `INFNet`?"),
+    ],
+)
+def test_arguments_out_of_range_are_an_error(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["serving.py", *arguments])
+    with pytest.raises(SystemExit):
+        serving.main()
+    assert message in capsys.readouterr().err
