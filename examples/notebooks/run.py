@@ -50,7 +50,7 @@ def main() -> None:
 
 def sources() -> list[Path]:
     """The texts of the notebooks, in their order."""
-    return sorted(path for path in FOLDER.glob("*.py") if path != Path(__file__).resolve())
+    return sorted(FOLDER.glob("[0-9]_*.py"))
 
 
 def handle(source: Path, write: bool) -> Iterator[str]:

@@ -17,7 +17,7 @@ def run():
     return module
 
 
-SOURCES = sorted(path for path in FOLDER.glob("*.py") if path.name != "run.py")
+SOURCES = sorted(FOLDER.glob("[0-9]_*.py"))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
