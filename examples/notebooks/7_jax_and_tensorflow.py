@@ -18,6 +18,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError('The figures need `pip install "keras-infnet[plots]"`.') from error
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,7 @@ np.save("predicted.npy", predicted["click"])
 rows = histories.attach(log.tail(100))
 keras_infnet.export_saved_model(model, encoder, "ranker/1", verify=rows)
 """
+shutil.rmtree("ranker", ignore_errors=True)  # Of an earlier run.
 subprocess.run(
     [sys.executable, "-c", EXPORT],
     env=os.environ | {"KERAS_BACKEND": "tensorflow"},
