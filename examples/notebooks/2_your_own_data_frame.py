@@ -10,6 +10,7 @@
 
 # %%
 import os
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -94,6 +95,7 @@ trained = keras_infnet.fit_ranker(
     verbose=0,
 )
 predicted = keras_infnet.predict_frame(model, encoder, test, histories)
+shutil.rmtree("shop", ignore_errors=True)  # Of an earlier run.
 keras_infnet.export_saved_model(model, encoder, "shop/1", verify=histories.attach(test.head(50)))
 
 # %% [markdown]

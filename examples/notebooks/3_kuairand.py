@@ -132,7 +132,7 @@ table.round(4)
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
 for axis, metric in zip(axes, ("auc", "gauc"), strict=True):
-    table.xs(metric, axis=1, level=1).plot.bar(ax=axis, rot=0, title=metric)
+    table.xs(metric, axis=1, level=1).plot.bar(ax=axis, rot=0, title=metric, ylim=(0, 1.1))
     axis.axhline(0.5, color="grey", linewidth=1)
 plt.show()
 
