@@ -16,6 +16,7 @@ try:
     import matplotlib.pyplot as plt
 except ModuleNotFoundError as error:
     raise ImportError('The figures need `pip install "keras-infnet[plots]"`.') from error
+import shutil
 import time
 from pathlib import Path
 
@@ -153,6 +154,7 @@ pd.DataFrame(learned).T.round(4)
 # %%
 model, served = models["LazyAdam"], {}
 for table_dtype in ("float32", "float16", "int8"):
+    shutil.rmtree(table_dtype, ignore_errors=True)  # Of an earlier run.
     difference = keras_infnet.export_saved_model(
         model, encoder, f"{table_dtype}/1", verify=test.head(500), table_dtype=table_dtype
     )
