@@ -11,6 +11,7 @@ With 16 million rows, dense Adam needs 9 GB of memory.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -29,7 +30,10 @@ def main() -> None:
     if options.child:
         measure_backend(options)
         return
-    records = [r for backend in options.backends for r in run_child(backend, options)]
+    records = []
+    for cell in itertools.product(options.backends, options.optimizers, options.updates):
+        print(*cell, "...", flush=True)
+        records += run_child(*cell, options)
     print(markdown_table(records))
     if options.out:
         partial = options.out.with_suffix(options.out.suffix + ".part")
@@ -55,14 +59,14 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def run_child(backend: str, options: argparse.Namespace) -> list[dict]:
-    """The records of one backend, from a process of its own."""
+def run_child(backend: str, optimizer: str, update: str, options: argparse.Namespace) -> list[dict]:
+    """The records of one kind of step, from a process of its own: it gives all memory back."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "records.json"
         command = [sys.executable, __file__, "--child", "--out", str(out), "--backends", backend]
         command += ["--steps", str(options.steps), "--batch", str(options.batch)]
-        for name in ("rows", "optimizers", "updates"):
-            command += [f"--{name}", *map(str, getattr(options, name))]
+        command += ["--optimizers", optimizer, "--updates", update]
+        command += ["--rows", *map(str, options.rows)]
         root = str(Path(__file__).resolve().parents[1])
         path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path}
