@@ -11,7 +11,7 @@ PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # These tests give the same result on any backend: they run once.
 ONE_BACKEND := tests/house tests/features tests/datasets tests/benchmarks tests/tuning \
-	tests/examples/test_notebooks.py \
+	tests/examples/test_notebooks.py tests/serving/test_client.py \
 	$(addprefix tests/search/test_,latency_tradeoff.py pareto.py search_clock.py search_config.py \
 	search_space.py) \
 	$(addprefix tests/metrics/test_,auc.py group_codes.py log_loss.py regression_error.py \

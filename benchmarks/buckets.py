@@ -5,12 +5,12 @@ ways train on the same number of rows of one prepared folder; what compiles is n
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import keras
+from records import write_records
 
 import keras_infnet as kn
 
@@ -33,8 +33,7 @@ def main() -> None:
         numbers = f"{r['mean_length']:.0f} | {1000 * r['seconds']:.1f} | {r['relative']:.2f}"
         print(f"| {r['model']} | {'yes' if r['buckets'] else 'no'} | {numbers} |")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(records, indent=1))
+        write_records(records, args.out)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -43,7 +43,8 @@ def _in_chunks(
     """What `score` gives for all candidates, from as few chunks as can be, of equal size."""
     import tensorflow as tf
 
-    number = _number_of(candidates)
+    # The encoder has checked that the candidates' features have equally many rows.
+    number = tf.shape(next(iter(candidates.values())))[0]
     chunks = (number + size - 1) // size
     rows = (number + chunks - 1) // tf.maximum(chunks, 1)
 
@@ -57,15 +58,3 @@ def _in_chunks(
         lambda i, _: i < chunks, score_chunk, (0, scores), parallel_iterations=1
     )
     return dict(zip(tasks, tf.split(scores.concat(), len(tasks), axis=1), strict=True))
-
-
-def _number_of(candidates: Mapping[str, Any]) -> Any:
-    """Number of candidates; a difference between their features is an error."""
-    import tensorflow as tf
-
-    numbers = [tf.shape(x)[0] for x in candidates.values()]
-    same = tf.debugging.assert_equal(
-        tf.stack(numbers), numbers[0], "rank: the candidates' features differ in number of rows"
-    )
-    with tf.control_dependencies([same]):
-        return tf.identity(numbers[0])

@@ -18,9 +18,6 @@ from keras_infnet import (
 from tests.logs import log_schema, make_log
 from tests.tiny import predict
 
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("a client knows no backend", allow_module_level=True)
-
 TASKS = ["click", "like"]
 ITEM = ["video_id", "page_id", "tag", "length", "image"]
 
