@@ -10,10 +10,10 @@ from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.permutation_importance import permutation_importance
 from keras_infnet.features.columns import column, require_rows
 from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.events import has_list_columns
 from keras_infnet.features.labels import read_labels
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.pipelines.dataset import check_histories
 from keras_infnet.pipelines.histories import Histories
 
 
@@ -119,25 +119,7 @@ def _with_histories(
     freeze_at: int | str | None,
 ) -> pd.DataFrame:
     """The rows with all their histories as list columns."""
-    sequences = encoder.schema.sequences
-    listed = [s.name for s in sequences if has_list_columns(s, frame)]
-    lacking = [s.name for s in sequences if s.name not in listed]
-    if listed and freeze_at is not None:
-        raise ValueError(
-            f"explain: `freeze_at` can't cut the histories {', '.join(listed)}, which the rows "
-            "hold as list columns. Use `Histories.attach(frame, freeze_at)`, or drop them."
-        )
-    if lacking and histories is None:
-        raise ValueError(
-            f"explain: the schema has histories ({', '.join(lacking)}), the rows hold none as list "
-            "columns, and `histories` is None. Pass `Histories(encoder, log)`."
-        )
-    if histories is not None and histories.schema != encoder.schema:
-        raise ValueError(
-            f"explain: `histories` were encoded by another encoder (fingerprint "
-            f"{histories.schema.fingerprint}; expected {encoder.schema.fingerprint})."
-        )
-    if not lacking:
+    if not check_histories("explain", encoder, frame, histories, freeze_at):
         return frame
     attached = histories.attach(frame, freeze_at)
     return frame.assign(**{c: attached[c] for c in attached.columns if c not in frame.columns})

@@ -65,7 +65,7 @@ def make_dataset(
     require_rows(frame, "make_dataset")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"make_dataset: batch_size is {batch_size!r}; expected 1 or more rows.")
-    _check_histories(encoder, frame, histories, freeze_at)
+    check_histories("make_dataset", encoder, frame, histories, freeze_at)
     arrays: dict[str, Any] = {"x": encoder.transform(frame)}
     if labels:
         y, weights = read_labels(encoder.schema, frame)
@@ -118,30 +118,32 @@ def read_rows(rows: Rows) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
 
-def _check_histories(
+def check_histories(
+    who: str,
     encoder: FeatureEncoder,
     frame: pd.DataFrame,
     histories: Histories | None,
     freeze_at: int | str | None,
-) -> None:
+) -> list[str]:
+    """Names of the histories that the rows lack as list columns; an error if nothing gives them."""
     lacking = [s.name for s in encoder.schema.sequences if not has_list_columns(s, frame)]
     listed = [s.name for s in encoder.schema.sequences if s.name not in lacking]
     if freeze_at is not None and listed:
         raise ValueError(
-            f"make_dataset: `freeze_at` can't cut the histories {', '.join(listed)}, which the "
+            f"{who}: `freeze_at` can't cut the histories {', '.join(listed)}, which the "
             "rows hold as list columns. Use `Histories.attach(frame, freeze_at)`, or drop them."
         )
     if lacking and histories is None:
         raise ValueError(
-            f"make_dataset: the schema has histories ({', '.join(lacking)}), the rows hold none "
-            f"as list columns, "
-            "and `histories` is None. Pass `Histories(encoder, log)`."
+            f"{who}: the schema has histories ({', '.join(lacking)}), the rows hold none as list "
+            "columns, and `histories` is None. Pass `Histories(encoder, log)`."
         )
     if histories is not None and histories.schema != encoder.schema:
         raise ValueError(
-            f"make_dataset: `histories` were encoded by another encoder (fingerprint "
+            f"{who}: `histories` were encoded by another encoder (fingerprint "
             f"{histories.schema.fingerprint}; expected {encoder.schema.fingerprint})."
         )
+    return lacking
 
 
 def _order(rows: int, shuffle: bool, seed: int) -> Any:
