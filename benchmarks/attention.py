@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from records import write_records
+
 FIELDS, BEHAVIOURS, DIM, BATCH, TABLE_ROWS = 89, 4, 64, 256, 40_000
 TASKS = ("click", "like", "long_view")
 
@@ -30,9 +32,7 @@ def main() -> None:
     records = [r for backend in options.backends for r in run_child(backend, options)]
     print(markdown_table(records))
     if options.out:
-        partial = options.out.with_suffix(options.out.suffix + ".part")
-        partial.write_text(json.dumps(records, indent=1) + "\n")
-        partial.replace(options.out)
+        write_records(records, options.out)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -93,7 +93,7 @@ def measure_backend(options: argparse.Namespace) -> None:
                 file=sys.stderr,
                 flush=True,
             )
-    options.out.write_text(json.dumps(records))
+    write_records(records, options.out)
 
 
 def make_schema(length: int):

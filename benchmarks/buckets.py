@@ -1,7 +1,9 @@
-"""Training steps with and without length buckets, on histories as long as a simulated log's.
+"""Training steps with and without length buckets, on a log's histories as long as they are.
 
-Run `python benchmarks/buckets.py [--rows 200000] [--models INFNet DIEN] [--out buckets.json]`. Both
-ways train on the same number of rows of one prepared folder; what compiles is not timed.
+    python benchmarks/buckets.py --data path/to/KuaiRand-Pure --out buckets.json
+
+Both ways train on the same number of rows of one prepared folder; what compiles is not timed.
+Without `--data` the log is simulated.
 """
 
 import argparse
@@ -25,8 +27,9 @@ def main() -> None:
         records = [
             record for name in args.models for record in compare(name, encoder, prepared, args)
         ]
-    print(f"\n{args.rows:,} rows, buckets {args.buckets}, batch {BATCH}")
-    print(f"{keras.backend.backend()}\n")
+    source = args.data.resolve().name if args.data else f"{args.rows:,} simulated rows"
+    backend = keras.backend.backend()
+    print(f"\n{source}, buckets {args.buckets}, batch {BATCH}, {backend}\n")
     print("| model | buckets | mean length | milliseconds a step | relative |")
     print("|---|---|---|---|---|")
     for r in records:
@@ -39,7 +42,8 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Arguments of the run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--data", type=Path, help="folder in KuaiRand's layout; default: simulate")
+    parser.add_argument("--rows", type=int, default=200_000, help="rows to simulate")
     parser.add_argument("--users", type=int, help="default: one for each 50 rows, as in KuaiRand")
     parser.add_argument("--items", type=int, default=7_500)
     parser.add_argument("--seed", type=int, default=0)
@@ -55,11 +59,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def prepare_log(folder: Path, args: argparse.Namespace) -> tuple[kn.FeatureEncoder, Path]:
-    """A simulated log as a folder of shards, and its encoder."""
-    kn.simulate(folder / "log", args.rows, args.users, args.items, args.seed)
-    data = kn.KuaiRand(folder / "log")
-    encoder = kn.prepare(data.schema(), data.frames(), folder / "prepared", verbose=False)
-    return encoder, folder / "prepared"
+    """A log as a folder of shards with what came before it, if that is known; and its encoder."""
+    if args.data is None:
+        kn.simulate(folder / "log", args.rows, args.users, args.items, args.seed)
+    data = kn.KuaiRand(args.data or folder / "log")
+    warm, prepared = data.warm(), folder / "prepared"
+    earlier = None if warm is None else {"exposures": warm}
+    encoder = kn.prepare(data.schema(), data.frames(), prepared, earlier=earlier, verbose=False)
+    return encoder, prepared
 
 
 def compare(

@@ -4,13 +4,13 @@ Run `python benchmarks/encoding.py [--rows 1000000] [--out encoding.json]`.
 """
 
 import argparse
-import json
 import platform
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from records import write_records
 
 import keras_infnet as kn
 
@@ -42,8 +42,7 @@ def main() -> None:
         seconds = f"{r['fit_s']:.2f} | {r['transform_s']:.2f}"
         print(f"| {r['kind']} | {r['fields']} | {seconds} | {rate:.1f} |")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(records, indent=1))
+        write_records(records, args.out)
 
 
 def make_frame(rows: int, seed: int) -> tuple[pd.DataFrame, dict[str, list]]:

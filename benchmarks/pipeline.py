@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from records import write_records
+
 BATCH = 512
 
 
@@ -34,8 +36,7 @@ def main() -> None:
         numbers = f"{r['rows']:,} | {r['seconds']:.1f} | {r['rows'] / r['seconds']:,.0f}"
         print(f"| {r['stage']} | {numbers} | {r['peak_gb']:.2f} |")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(records, indent=1))
+        write_records(records, args.out)
 
 
 def parse_arguments() -> argparse.Namespace:

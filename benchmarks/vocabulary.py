@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from records import write_records
+
 DIM, BATCH, FIELDS, SAME_ROWS = 32, 1024, 100, 10_000
 OPTIMIZERS, UPDATES, IDS = ("adagrad", "adam"), ("dense", "row-wise"), ("same", "uniform")
 
@@ -36,9 +38,7 @@ def main() -> None:
         records += run_child(*cell, options)
     print(markdown_table(records))
     if options.out:
-        partial = options.out.with_suffix(options.out.suffix + ".part")
-        partial.write_text(json.dumps(records, indent=1) + "\n")
-        partial.replace(options.out)
+        write_records(records, options.out)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -83,7 +83,7 @@ def measure_backend(options: argparse.Namespace) -> None:
             for (rows, ids), seconds in measure(optimizer, update, options).items():
                 record = {"backend": backend, "optimizer": optimizer, "rows": rows}
                 records.append({**record, "update": update, "ids": ids, "seconds": seconds})
-    options.out.write_text(json.dumps(records))
+    write_records(records, options.out)
 
 
 def measure(optimizer: str, update: str, options: argparse.Namespace) -> dict:

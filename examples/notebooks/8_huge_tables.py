@@ -110,7 +110,7 @@ log = pd.DataFrame(
 train, test = log[:13_000], log[13_000:]
 schema = keras_infnet.FeatureSchema(
     [
-        CategoricalFeature("user_id", "user", dtype="int", hash_buckets=200_000),
+        CategoricalFeature("user_id", "user", dtype="int", hash_buckets=600_000),
         CategoricalFeature("video_id", "item", dtype="int"),
     ],
     [Task("click")],
@@ -144,7 +144,7 @@ pd.DataFrame(learned).T.round(4)
 # `LazyAdam`, the default of `fit_ranker`, reaches what Adam reaches. Adagrad, the tables' default
 # in `split_optimizer`, is another optimizer with another rate: in three passes over these rows it
 # has learned less, and would without row-wise updates too. The seconds hold compilation, which is
-# most of them here. Updates by rows take over from 131,072 rows on.
+# most of them here. Updates by rows take over from 524,288 rows on.
 #
 # ## Served in fewer bits
 #

@@ -54,7 +54,7 @@ class LazyAdam(_LazyMoments, keras.optimizers.Adam):
         beta_2: Share `b2` of the old second moment. Defaults to `0.999`.
         epsilon: Added to the root of the second moment. Defaults to `1e-7`.
         row_updates_from: Rows from which a layer's tables are updated by rows; below, a step over
-            all rows costs less. Defaults to `131072`.
+            all rows costs less. Defaults to `524288`.
         **kwargs: Arguments of `keras.optimizers.Adam`, such as `amsgrad`, `clipnorm`,
             `weight_decay`, `loss_scale_factor` and `name`. Gradients are clipped as dense ones are.
 
@@ -100,7 +100,7 @@ class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
         beta_2: Share of the old second moment. Defaults to `0.999`.
         epsilon: Added to the root of the second moment. Defaults to `1e-7`.
         row_updates_from: Rows from which a layer's tables are updated by rows; below, a step over
-            all rows costs less. Defaults to `131072`.
+            all rows costs less. Defaults to `524288`.
         **kwargs: Arguments of `keras.optimizers.AdamW`, such as `amsgrad`, `clipnorm`,
             `loss_scale_factor` and `name`. Gradients are clipped as dense ones are.
 

@@ -16,8 +16,8 @@ from keras_infnet._backend.row_gradients import (
 )
 from keras_infnet._backend.row_lookups import is_table
 
-# Below, one pass over the table costs less than finding the rows.
-ROW_UPDATES_FROM = 131_072
+# Below, one pass over the table may cost less than finding the rows (benchmarks/vocabulary.py).
+ROW_UPDATES_FROM = 524_288
 
 
 class RowUpdates:

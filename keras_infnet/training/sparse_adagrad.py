@@ -33,7 +33,7 @@ class SparseAdagrad(RowUpdates, keras.optimizers.Adagrad):
         initial_accumulator_value: Start of `a`. Defaults to `0.1`.
         epsilon: Added to `a`. Defaults to `1e-7`.
         row_updates_from: Rows from which a layer's tables are updated by rows; below, a step over
-            all rows costs less. Defaults to `131072`.
+            all rows costs less. Defaults to `524288`.
         **kwargs: Arguments of `keras.optimizers.Optimizer`, such as `clipnorm`, `weight_decay`,
             `loss_scale_factor` and `name`. Gradients are clipped as dense ones are.
 

@@ -36,13 +36,13 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("optimizer", [SparseAdagrad, LazyAdam, LazyAdamW])
-def test_tables_are_updated_by_rows_from_131072_rows_on(optimizer):
-    for rows, by_row in ((131_071, False), (131_072, True)):
+def test_tables_are_updated_by_rows_from_524288_rows_on(optimizer):
+    for rows, by_row in ((524_224, False), (524_288, True)):
         layer = FusedEmbedding({"video_id": rows}, dim=1)
         layer.build((None, 1))
         assert optimizer().updates_rows(layer.embeddings) is by_row
         assert split_optimizer(optimizer()).updates_rows(layer.embeddings) is by_row
-    assert not optimizer().updates_rows(keras.Variable(np.zeros((131_072, 1))))
+    assert not optimizer().updates_rows(keras.Variable(np.zeros((524_288, 1))))
 
 
 def test_the_recipe_updates_large_tables_by_rows():
