@@ -65,6 +65,9 @@ SIZES = {
 }
 VARIANTS = {
     "INFNet-no-flow": Sizes(("head_dim",), "num_blocks", "INFNet", fixed={"flow": False}),
+    "INFNet-post-norm": Sizes(
+        ("head_dim",), "num_blocks", "INFNet", fixed={"layer_norm": True, "qk_norm": False}
+    ),
     "INFNet-paper-v1": Sizes(
         ("head_dim",), "num_blocks", "INFNet", "paper_v1", fixed={"num_blocks": 2}
     ),

@@ -32,8 +32,10 @@ def masked_softmax(scores: Any, mask: Any = None) -> Any:
     return weights / (total + ops.cast(ops.equal(total, 0.0), "float32"))
 
 
-def attention_pooling(queries: Any, memory: Any, mask: Any = None, bias: Any = None) -> Any:
-    """`softmax(Q X^T + bias) X`, where masked positions have no weight.
+def attention_pooling(
+    queries: Any, memory: Any, mask: Any = None, bias: Any = None, scale: Any = None
+) -> Any:
+    """`softmax(Q X^T * scale + bias) X`, where masked positions have no weight.
 
     On JAX it has a gradient of its own: XLA on CPU takes six times as long for `Q X^T`, few rows
     times many, as for `X Q^T`, and turns the one into the other unless it is held back. The
@@ -46,26 +48,36 @@ def attention_pooling(queries: Any, memory: Any, mask: Any = None, bias: Any = N
         memory: Float tensor `(batch or 1, length, width)`.
         mask: Bool tensor `(batch or 1, length)`, True where valid. Defaults to `None`.
         bias: Float tensor `(batch or 1, queries, length)`. Defaults to `None`.
+        scale: Float32 tensor `(batch or 1, length)`. Defaults to `None`: 1.
 
     Returns:
         Float tensor `(batch, queries, width)`; zeros where all of the memory is masked.
     """
     if memory.shape[0] == 1 and queries.shape[0] != 1:
-        return _pooling_of_one_memory(queries, memory, mask, bias)
+        return _pooling_of_one_memory(queries, memory, mask, bias, scale)
     if keras.backend.backend() == "jax":
-        return _jax_pooling()(queries, memory, mask, bias)
-    scores = attention_scores(queries, memory, bias)
+        return _jax_pooling()(queries, memory, mask, bias, scale)
+    scores = attention_scores(queries, memory, bias, scale)
     weights = masked_softmax(scores, None if mask is None else ops.expand_dims(mask, 1))
     return ops.matmul(ops.cast(weights, memory.dtype), memory)
 
 
-def attention_scores(queries: Any, memory: Any, bias: Any = None) -> Any:
-    """`Q X^T + bias`, `(batch, queries, length)`."""
+def attention_scores(queries: Any, memory: Any, bias: Any = None, scale: Any = None) -> Any:
+    """`Q X^T * scale + bias`, `(batch, queries, length)`."""
     scores = ops.matmul(queries, ops.swapaxes(memory, 1, 2))
-    return scores if bias is None else scores + bias
+    return _scaled_and_biased(scores, bias, scale)
 
 
-def _pooling_of_one_memory(queries: Any, memory: Any, mask: Any, bias: Any) -> Any:
+def _scaled_and_biased(scores: Any, bias: Any, scale: Any) -> Any:
+    """In float32, unless there is nothing to do."""
+    if scale is not None:
+        scores = ops.cast(scores, "float32") * ops.expand_dims(scale, 1)
+    if bias is not None:
+        scores = ops.cast(scores, "float32") + ops.cast(bias, "float32")
+    return scores
+
+
+def _pooling_of_one_memory(queries: Any, memory: Any, mask: Any, bias: Any, scale: Any) -> Any:
     """Products of two matrices, where a memory a row would have as many small products."""
     number, width = queries.shape[1:]
     tokens = memory[0]
@@ -75,7 +87,7 @@ def _pooling_of_one_memory(queries: Any, memory: Any, mask: Any, bias: Any) -> A
         mask = ops.expand_dims(mask, 1)
         padding = ops.where(mask, 0.0, -1e30)
         bias = padding if bias is None else ops.cast(bias, "float32") + padding
-    scores = scores if bias is None else scores + ops.cast(bias, "float32")
+    scores = _scaled_and_biased(scores, bias, scale)
     # One softmax of the backend, in place of `masked_softmax`'s eight passes over the scores.
     weights = ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
     weights = ops.reshape(ops.cast(weights, memory.dtype), (-1, ops.shape(tokens)[0]))
@@ -95,29 +107,38 @@ def _jax_pooling() -> Callable:
         product = jnp.matmul(memory, jnp.swapaxes(queries, 1, 2))
         return jnp.swapaxes(jax.lax.optimization_barrier(product), 1, 2)
 
-    def forward(queries: Any, memory: Any, mask: Any, bias: Any) -> tuple[Any, tuple]:
-        scores = times_memory(queries, memory).astype("float32")
+    def forward(queries: Any, memory: Any, mask: Any, bias: Any, scale: Any) -> tuple[Any, tuple]:
+        products = times_memory(queries, memory).astype("float32")
+        scores = products if scale is None else products * scale[:, None]
         scores = scores if bias is None else scores + bias
         weights = masked_softmax(scores, None if mask is None else mask[:, None])
         weights = weights.astype(memory.dtype)
         pooled = jnp.matmul(weights, memory)
-        return pooled, (queries, memory, mask, bias, weights, pooled)
+        kept = None if scale is None else products
+        return pooled, (queries, memory, mask, bias, scale, kept, weights, pooled)
 
     def backward(saved: tuple, upstream: Any) -> tuple:
-        queries, memory, mask, bias, weights, pooled = saved
+        queries, memory, mask, bias, scale, products, weights, pooled = saved
         of_weights = times_memory(upstream, memory).astype("float32")
         mean = jnp.sum(upstream * pooled, axis=-1, keepdims=True, dtype="float32")
         of_scores = weights * (of_weights - mean)
-        of_bias = None
-        if bias is not None:
-            of_bias = jnp.sum(of_scores, 0, keepdims=True) if bias.shape[0] == 1 else of_scores
-            of_bias = of_bias.astype(bias.dtype)
-        of_scores = of_scores.astype(memory.dtype)
-        left = jnp.swapaxes(jnp.concatenate([of_scores, weights], axis=1), 1, 2)
+        of_bias = None if bias is None else _of_argument(of_scores, bias)
+        of_scale = None
+        if scale is not None:
+            of_scale = _of_argument(jnp.sum(of_scores * products, axis=1), scale)
+            of_scores = of_scores * scale[:, None]
+        of_products = of_scores.astype(memory.dtype)
+        left = jnp.swapaxes(jnp.concatenate([of_products, weights], axis=1), 1, 2)
         of_memory = jnp.matmul(left, jnp.concatenate([queries, upstream], axis=1))
         # JAX wants a gradient of this kind for booleans.
         of_mask = None if mask is None else np.zeros(mask.shape, jax.dtypes.float0)
-        return jnp.matmul(of_scores, memory), of_memory, of_mask, of_bias
+        return jnp.matmul(of_products, memory), of_memory, of_mask, of_bias, of_scale
+
+    def _of_argument(gradient: Any, argument: Any) -> Any:
+        """Summed where the argument stands for all rows."""
+        if argument.shape[0] == 1:
+            gradient = jnp.sum(gradient, 0, keepdims=True)
+        return gradient.astype(argument.dtype)
 
     pooling = jax.custom_vjp(lambda *arguments: forward(*arguments)[0])
     pooling.defvjp(forward, backward)

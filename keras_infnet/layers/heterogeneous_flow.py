@@ -24,9 +24,10 @@ class HeterogeneousFlow(keras.layers.Layer):
 
     For each query group `Q` of `C~`, `S~`, `T~`, `T` and the candidate `K`:
 
-    - `Q' = LN(Q + sum_X CA(Q, X))` over the memories `X` of the other groups (version 1, and the
-      default), or
-    - `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)` with `attend_own_group=True` (version 2).
+    - `Q' = Q + sum_X CA(Q, X)` over the memories `X` of the other groups (the default, and without
+      `Q +` version 1), or
+    - `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)` with `attend_own_group=True` and
+      `layer_norm=True` (version 2).
 
     `K` reads what `T` reads. Each memory is read once for all its queries. Memories and groups that
     the state lacks are left out; a group left without memory passes through unchanged.
@@ -35,7 +36,10 @@ class HeterogeneousFlow(keras.layers.Layer):
         dim: Width of all tokens.
         num_heads: Heads of each attention. Defaults to `1`.
         residual: Whether `Q` is added; not in version 1. Defaults to `True`.
-        layer_norm: Whether there is an LN; not in version 1. Defaults to `True`.
+        layer_norm: Whether there is an LN, as in version 2. Defaults to `False`: it would hide from
+            the heads how large a proxy is.
+        qk_norm: Whether queries and memories are divided by their root mean square for the scores;
+            not in the paper. Defaults to `True`.
         share_kv: Whether all queries of a memory share one `W_K` and one `W_V`. Defaults to `True`.
         attend_own_group: Whether queries read all three memories (version 2). Defaults to `False`.
         joint_task_queries: Whether `[T; T~]` is one query group (version 2). Defaults to `False`.
@@ -73,7 +77,8 @@ class HeterogeneousFlow(keras.layers.Layer):
         dim: int,
         num_heads: int = 1,
         residual: bool = True,
-        layer_norm: bool = True,
+        layer_norm: bool = False,
+        qk_norm: bool = True,
         share_kv: bool = True,
         attend_own_group: bool = False,
         joint_task_queries: bool = False,
@@ -86,6 +91,7 @@ class HeterogeneousFlow(keras.layers.Layer):
         self.num_heads = num_heads
         self.residual = residual
         self.layer_norm = layer_norm
+        self.qk_norm = qk_norm
         self.share_kv = share_kv
         self.attend_own_group = attend_own_group
         self.joint_task_queries = joint_task_queries
@@ -162,6 +168,7 @@ class HeterogeneousFlow(keras.layers.Layer):
             "num_heads": self.num_heads,
             "residual": self.residual,
             "layer_norm": self.layer_norm,
+            "qk_norm": self.qk_norm,
             "share_kv": self.share_kv,
             "attend_own_group": self.attend_own_group,
             "joint_task_queries": self.joint_task_queries,
@@ -201,6 +208,7 @@ class HeterogeneousFlow(keras.layers.Layer):
             self.num_heads,
             query_sets=len(counts),
             share_kv=self.share_kv,
+            qk_norm=self.qk_norm,
             dtype=self.dtype_policy,
             name=f"{memory}_attention",
         )

@@ -24,8 +24,10 @@ class INFNetBlock(keras.layers.Layer):
         num_heads: Heads of each attention. Defaults to `1`.
         residual: Whether `Q` is added around the heterogeneous flow; off in version 1. Defaults to
             `True`.
-        layer_norm: Whether there is an LN after the heterogeneous flow; off in version 1. Defaults
-            to `True`.
+        layer_norm: Whether there is an LN after the heterogeneous flow (version 2). Defaults to
+            `False`.
+        qk_norm: Whether queries and memories are divided by their root mean square for the scores;
+            not in the paper. Defaults to `True`.
         share_kv: Whether all queries of a memory share one `W_K` and one `W_V`. Defaults to `True`.
         attend_own_group: Whether queries read all three memories (version 2). Defaults to `False`.
         joint_task_queries: Whether `[T; T~]` is one query group, and both gate `T` (version 2).
@@ -82,7 +84,8 @@ class INFNetBlock(keras.layers.Layer):
         dim: int,
         num_heads: int = 1,
         residual: bool = True,
-        layer_norm: bool = True,
+        layer_norm: bool = False,
+        qk_norm: bool = True,
         share_kv: bool = True,
         attend_own_group: bool = False,
         joint_task_queries: bool = False,
@@ -104,6 +107,7 @@ class INFNetBlock(keras.layers.Layer):
         self.num_heads = num_heads
         self.residual = residual
         self.layer_norm = layer_norm
+        self.qk_norm = qk_norm
         self.share_kv = share_kv
         self.attend_own_group = attend_own_group
         self.joint_task_queries = joint_task_queries
@@ -123,6 +127,7 @@ class INFNetBlock(keras.layers.Layer):
                 num_heads=num_heads,
                 residual=residual,
                 layer_norm=layer_norm,
+                qk_norm=qk_norm,
                 share_kv=share_kv,
                 attend_own_group=attend_own_group,
                 joint_task_queries=joint_task_queries,
@@ -206,6 +211,7 @@ class INFNetBlock(keras.layers.Layer):
             "num_heads": self.num_heads,
             "residual": self.residual,
             "layer_norm": self.layer_norm,
+            "qk_norm": self.qk_norm,
             "share_kv": self.share_kv,
             "attend_own_group": self.attend_own_group,
             "joint_task_queries": self.joint_task_queries,

@@ -11,6 +11,7 @@ from keras_infnet._backend.attention_pooling import (
     attention_scores,
     masked_softmax,
 )
+from keras_infnet.layers.inverse_rms import inverse_rms
 from keras_infnet.layers.shared_rows import is_shared, with_all_rows
 
 
@@ -25,11 +26,16 @@ class ProxyCrossAttention(keras.layers.Layer):
     into queries and output. Padding gets no weight, and where all of the memory is padding the
     output is 0. The softmax is in float32.
 
+    With `qk_norm` scores are those of `Q / rms(Q)` and `X / rms(X)`, so that they do not start near
+    0 where tokens do; values are `X` as it is. It costs one number a position.
+
     Args:
         dim: Width of the output, and of queries and keys together over all heads.
         num_heads: Number of heads, a divisor of `dim`. Defaults to `1`.
         query_sets: Number of query tensors, each with its own `W_Q`. Defaults to `1`.
         share_kv: Whether all query sets share one `W_K` and one `W_V`. Defaults to `False`.
+        qk_norm: Whether queries and memory are divided by their root mean square for the scores.
+            Defaults to `False`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -59,7 +65,8 @@ class ProxyCrossAttention(keras.layers.Layer):
 
     Reference:
         Li et al., INFNet, arXiv:2508.11565, heterogeneous flow. No bias in the projections and no
-        projection after the heads: our choice.
+        projection after the heads: our choice. Henry et al., Query-Key Normalization for
+        Transformers, arXiv:2010.04245, normalise what is projected, by its length.
     """
 
     takes_shared_rows = True
@@ -70,6 +77,7 @@ class ProxyCrossAttention(keras.layers.Layer):
         num_heads: int = 1,
         query_sets: int = 1,
         share_kv: bool = False,
+        qk_norm: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,6 +91,7 @@ class ProxyCrossAttention(keras.layers.Layer):
         self.num_heads = num_heads
         self.query_sets = query_sets
         self.share_kv = share_kv
+        self.qk_norm = qk_norm
 
     def build(self, queries_shape: Any, memory_shape: tuple) -> None:
         shapes = queries_shape if isinstance(queries_shape[0], (list, tuple)) else [queries_shape]
@@ -101,13 +110,13 @@ class ProxyCrossAttention(keras.layers.Layer):
         score_bias: Any = None,
     ) -> Any:
         sets = self._as_sets(queries)
-        bias = self._bias_of_heads(score_bias)
+        bias, scale = self._bias_of_heads(score_bias), self._score_scale(memory, memory_gate)
         mask = None if memory_mask is None else ops.cast(memory_mask, "bool")
         outputs: dict[int, Any] = {}
         for chosen in _read_together(sets, memory, memory_gate):
             absorbed = self._absorbed_queries(sets, memory, memory_gate, chosen)
             of_chosen = self._bias_of_sets(bias, sets, chosen)
-            pooled = attention_pooling(absorbed, memory, mask, of_chosen)
+            pooled = attention_pooling(absorbed, memory, mask, of_chosen, scale)
             if memory_gate is not None:
                 pooled = pooled * memory_gate
             outputs |= self._project_values(pooled, sets, chosen)
@@ -137,7 +146,8 @@ class ProxyCrossAttention(keras.layers.Layer):
         """
         sets = self._as_sets(queries)
         absorbed = self._absorbed_queries(sets, memory, memory_gate, range(len(sets)))
-        scores = attention_scores(absorbed, memory, self._bias_of_heads(score_bias))
+        scale = self._score_scale(memory, memory_gate)
+        scores = attention_scores(absorbed, memory, self._bias_of_heads(score_bias), scale)
         mask = None if memory_mask is None else ops.cast(memory_mask, "bool")[:, None]
         weights = masked_softmax(scores, mask)
         shape = (-1, sum(q.shape[1] for q in sets), self.num_heads, *ops.shape(weights)[-1:])
@@ -155,6 +165,7 @@ class ProxyCrossAttention(keras.layers.Layer):
             "num_heads": self.num_heads,
             "query_sets": self.query_sets,
             "share_kv": self.share_kv,
+            "qk_norm": self.qk_norm,
         }
 
     def _kernel(self, kind: str, i: int, width: int) -> Any:
@@ -179,11 +190,20 @@ class ProxyCrossAttention(keras.layers.Layer):
         keys = self.key_kernels * (self.query_sets if self.share_kv else 1)
         parts = []
         for i in chosen:
-            absorbed = ops.matmul(sets[i], self._absorb(self.query_kernels[i], keys[i]))
+            queries = sets[i]
+            if self.qk_norm:
+                queries = queries * ops.cast(inverse_rms(queries), queries.dtype)
+            absorbed = ops.matmul(queries, self._absorb(self.query_kernels[i], keys[i]))
             rows = sets[i].shape[1] * self.num_heads
             parts.append(ops.reshape(absorbed, (-1, rows, memory.shape[-1])))
         absorbed = parts[0] if len(parts) == 1 else ops.concatenate(with_all_rows(parts), axis=1)
         return absorbed if gate is None else absorbed * gate
+
+    def _score_scale(self, memory: Any, gate: Any) -> Any:
+        """What the scores on each position are multiplied by, `(batch, length)`, or None."""
+        if not self.qk_norm:
+            return None
+        return inverse_rms(memory if gate is None else memory * gate)[..., 0]
 
     def _bias_of_heads(self, score_bias: Any) -> Any:
         if score_bias is None or self.num_heads == 1:

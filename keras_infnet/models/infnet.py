@@ -120,7 +120,8 @@ class INFNet(RankingModel):
         head_dim: int = 64,
         own_dim: int = 0,
         residual: bool = True,
-        layer_norm: bool = True,
+        layer_norm: bool = False,
+        qk_norm: bool = True,
         read_proxies: bool = True,
         task_tokens: bool = True,
         condition_on_candidate: bool = True,
@@ -179,7 +180,6 @@ class INFNet(RankingModel):
         form = {
             "num_blocks": 2,
             "residual": False,
-            "layer_norm": False,
             "event_context": (),
             "pooling": "sum",
             "gate_hidden_dim": overrides.get("dim", 32),
@@ -205,6 +205,7 @@ class INFNet(RankingModel):
             "num_blocks": 4,
             "num_field_proxies": 16,
             "num_task_proxies": 4,
+            "layer_norm": True,
             "event_context": ("age", "position"),
             "pooling": "mean",
             "attend_own_group": True,
@@ -245,5 +246,6 @@ _PAPER = {
     "candidate_proxy": False,
     "candidate_products": False,
     "score_biases": False,
+    "qk_norm": False,
     "share_kv": False,
 }

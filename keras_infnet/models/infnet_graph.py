@@ -97,6 +97,7 @@ def _block(
         num_heads=given["num_heads"],
         residual=given["residual"],
         layer_norm=given["layer_norm"],
+        qk_norm=given["qk_norm"],
         share_kv=given["share_kv"],
         attend_own_group=given["attend_own_group"],
         joint_task_queries=given["attend_own_group"],

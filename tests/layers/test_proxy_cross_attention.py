@@ -21,10 +21,11 @@ def built(**arguments):
     return tiny.randomise(layer)
 
 
+@pytest.mark.parametrize("qk_norm", [True, False])
 @pytest.mark.parametrize("share_kv", [True, False])
 @pytest.mark.parametrize("num_heads", [1, 4])
-def test_output_equals_projected_keys_and_values(num_heads, share_kv):
-    layer = built(num_heads=num_heads, share_kv=share_kv)
+def test_output_equals_projected_keys_and_values(num_heads, share_kv, qk_norm):
+    layer = built(num_heads=num_heads, share_kv=share_kv, qk_norm=qk_norm)
     arguments = {"memory_mask": MASK, "memory_gate": GATE, "score_bias": BIAS}
     outputs, w = layer(QUERIES, MEMORY, **arguments), Weights.of(layer)
     w.prefix = f"{layer.name}/"
@@ -32,7 +33,7 @@ def test_output_equals_projected_keys_and_values(num_heads, share_kv):
         kv, rows = 0 if share_kv else i, slice(0, 2) if i == 0 else slice(2, 5)
         kernels = w[f"query_kernel_{i}"], w[f"key_kernel_{kv}"], w[f"value_kernel_{kv}"]
         expected = cross_attention(
-            query, MEMORY * GATE, *kernels, num_heads, mask=MASK, bias=BIAS[:, rows]
+            query, MEMORY * GATE, *kernels, num_heads, MASK, BIAS[:, rows], qk_norm
         )
         np.testing.assert_allclose(output, expected, atol=1e-5)
         np.testing.assert_array_equal(output[0], 0)
@@ -50,8 +51,9 @@ def test_a_memory_of_one_token_is_read_without_a_warning():
     np.testing.assert_allclose(layer(QUERIES[0], MEMORY[:, :1]), expected, atol=1e-5)
 
 
-def test_attention_weights_pool_to_the_output():
-    layer = built(share_kv=True)
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_attention_weights_pool_to_the_output(qk_norm):
+    layer = built(share_kv=True, qk_norm=qk_norm)
     weights = np.array(layer.attention_weights(QUERIES, MEMORY, memory_mask=MASK))
     pooled = weights @ MEMORY @ np.array(layer.value_kernels[0])
     np.testing.assert_allclose(
@@ -70,8 +72,9 @@ def test_keras_fills_the_mask_of_the_memory():
 
 @pytest.mark.parametrize("shared", ["memory", "memory and queries", "queries", "all but the gate"])
 @pytest.mark.parametrize("row", [0, 1], ids=["full", "empty"])
-def test_one_row_stands_for_all(shared, row):
-    layer = built(num_heads=2)
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_one_row_stands_for_all(shared, row, qk_norm):
+    layer = built(num_heads=2, qk_norm=qk_norm)
     one = slice(row, row + 1)
     memory = MEMORY if shared == "queries" else MEMORY[one]
     mask = MASK if shared == "queries" else MASK[one]
@@ -87,7 +90,7 @@ def test_one_row_stands_for_all(shared, row):
             np.repeat(x, 4 // len(x), axis=0) for x in (query, memory * gate, BIAS[one, rows])
         )
         repeated = np.repeat(mask, 4 // len(mask), axis=0)
-        expected = cross_attention(query, gated, *kernels, 2, mask=repeated, bias=bias)
+        expected = cross_attention(query, gated, *kernels, 2, repeated, bias, qk_norm)
         output = np.broadcast_to(outputs[i], expected.shape)
         np.testing.assert_allclose(output, expected, atol=1e-5)
     once = shared == "memory and queries"
@@ -100,20 +103,30 @@ def test_a_shared_memory_of_one_token_is_read_without_a_warning():
     np.testing.assert_allclose(layer(QUERIES[0], MEMORY[:1, :1]), expected, atol=1e-5)
 
 
-def test_gradients_of_padding_are_zero_and_finite():
+def test_weights_depend_on_directions_alone_where_they_are_normalised():
+    layer = built(share_kv=True, qk_norm=True)
+    before = layer.attention_weights(QUERIES, MEMORY, memory_mask=MASK)
+    scaled = layer.attention_weights([3 * q for q in QUERIES], 0.5 * MEMORY, memory_mask=MASK)
+    np.testing.assert_allclose(scaled, before, atol=1e-4)
+
+
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_gradients_of_padding_are_zero_and_finite(qk_norm):
     inputs = [keras.Input(q.shape[1:]) for q in (QUERIES[0], MEMORY, MASK)]
     memory = keras.layers.EinsumDense("blc,cd->bld", (None, 5), name="memory")(inputs[1])
     mask = keras.ops.cast(inputs[2], "bool")
-    output = ProxyCrossAttention(dim=8)(inputs[0], memory, memory_mask=mask)
+    output = ProxyCrossAttention(dim=8, qk_norm=qk_norm)(inputs[0], memory, memory_mask=mask)
     model = keras.Model(inputs, output)
     all_padding = [QUERIES[0], MEMORY, np.zeros_like(MASK, "float32")]
     for gradient in gradients(model, all_padding, keras.ops.sum).values():
         np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.parametrize("qk_norm", [True, False])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_large_scores_are_safe_in_half_precision(dtype):
-    layer = tiny.randomise_after(ProxyCrossAttention(dim=8, dtype=dtype), QUERIES[0], MEMORY)
+def test_large_scores_are_safe_in_half_precision(dtype, qk_norm):
+    layer = ProxyCrossAttention(dim=8, dtype=dtype, qk_norm=qk_norm)
+    tiny.randomise_after(layer, QUERIES[0], MEMORY)
     output = layer(20 * QUERIES[0], 20 * MEMORY, memory_mask=MASK)
     output = np.asarray(keras.ops.cast(output, "float32"))
     assert np.isfinite(output).all() and not output[0].any() and output[1:].any()

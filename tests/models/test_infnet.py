@@ -29,7 +29,14 @@ FORMS = {
     ),
     "no_shared_tokens": (
         INFNet,
-        {"dim": 8, "head_dim": 6, "num_blocks": 2, "num_task_proxies": 0, "own_dim": 3},
+        {
+            "dim": 8,
+            "head_dim": 6,
+            "num_blocks": 2,
+            "num_task_proxies": 0,
+            "own_dim": 3,
+            "layer_norm": True,
+        },
     ),
     "all_to_all": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "all_to_all": True}),
 }

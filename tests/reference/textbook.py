@@ -44,9 +44,17 @@ def layer_norm(x, w, epsilon=1e-3):
     return centred / np.sqrt(variance + epsilon) * w["gamma"] + w["beta"]
 
 
-def cross_attention(queries, memory, w_q, w_k, w_v, num_heads=1, mask=None, bias=None):
+def divided_by_rms(x):
+    return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + 1e-6)
+
+
+def cross_attention(
+    queries, memory, w_q, w_k, w_v, num_heads=1, mask=None, bias=None, qk_norm=False
+):
     """`softmax(Q W_Q (X W_K)^T / sqrt(d_k) + bias) (X W_V)`, row by row and head by head."""
-    q, k, v = queries @ w_q, memory @ w_k, memory @ w_v
+    keys = divided_by_rms(memory) if qk_norm else memory
+    queries = divided_by_rms(queries) if qk_norm else queries
+    q, k, v = queries @ w_q, keys @ w_k, memory @ w_v
     output = np.zeros(q.shape)
     head_dim = q.shape[-1] // num_heads
     for b in range(len(q)):
@@ -153,6 +161,7 @@ def read(w, queries, group, memory, readers, state, options):
         options["num_heads"],
         state["mask"] if memory == "history" else None,
         bias,
+        options["qk_norm"],
     )
 
 
