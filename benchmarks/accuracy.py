@@ -18,6 +18,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from accuracy_ablations import check_changes
 from accuracy_cost import measure_costs
 from accuracy_data import HISTORIES, simulated_log
 from accuracy_paired import update_paired
@@ -57,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--simulate", type=int, metavar="ROWS", help="rows of a simulated log")
     add("--same-tasks", action="store_true", help="simulate tasks that read alike")
     add("--models", nargs="+", help="names, `all`, and `ablation`; default: all")
+    add("--ablations", nargs="+", default=[], help="`ablation`, but only these changes")
     add("--tasks", nargs="+", default=list(TASKS))
     add("--histories", nargs="+", default=["exposures"], choices=HISTORIES)
     add("--members", nargs="+", type=int, default=[1], help="networks on shared tables")
@@ -98,6 +100,9 @@ def check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 def models_asked(args: argparse.Namespace) -> list[str]:
     """Names of the models; an unknown one is an error before anything is made."""
     draw_trials(args.trials)
+    check_changes(args.ablations)
+    if args.ablations and "ablation" not in args.models:
+        args.models = [*args.models, "ablation"]
     models = check_models([name for name in args.models if name != "ablation"])
     return [*models, *([ABLATED] if "ablation" in args.models and ABLATED not in models else [])]
 
@@ -121,6 +126,7 @@ def run(args: argparse.Namespace, models: list[str]) -> None:
         epochs=protocol["epochs"],
         alone=args.alone,
         ablations="ablation" in args.models,
+        changes=tuple(args.ablations),
     )
     left = 0
     if not args.report:

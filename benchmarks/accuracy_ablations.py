@@ -1,6 +1,7 @@
 """Changes of INFNet, one at a time, that the ablations measure on the validation rows."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -85,6 +86,16 @@ ABLATIONS = [
     *_curve("width", "dim", (16, 64)),
     *_curve("start of the embeddings", "embedding_stddev", (0.001, 0.05, 0.2)),
 ]
+
+
+def check_changes(names: Iterable[str]) -> None:
+    """Raises a ValueError that suggests the nearest for a name that is no ablation's."""
+    known = list(dict.fromkeys(ablation.name for ablation in ABLATIONS))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(known)}."
+            raise ValueError(f"No ablation `{name}`. {hint}")
 
 
 def ablation_run(ablation: Ablation, chosen: RunConfig) -> RunConfig:

@@ -28,7 +28,8 @@ class Plan:
         data: Fingerprint of the log's files.
         epochs: Passes over the training rows.
         alone: Whether each task is trained alone too.
-        ablations: Whether the changes of `ABLATIONS` are run.
+        ablations: Whether changes of `ABLATIONS` are run.
+        changes: Names of the changes, beside `default`; empty: all.
     """
 
     models: tuple[str, ...]
@@ -41,6 +42,7 @@ class Plan:
     epochs: int = 1
     alone: bool = False
     ablations: bool = False
+    changes: tuple[str, ...] = ()
 
     def trial_runs(self, model: str, histories: str) -> list[RunConfig]:
         """The runs that a model's configuration is chosen from, seed 0.
@@ -89,7 +91,8 @@ class Plan:
 
     def ablation_runs(self, chosen: RunConfig) -> list[tuple[str, str, RunConfig]]:
         """(ablation, setting, run) of each change and seed."""
-        changed = [(a.name, a.setting, ablation_run(a, chosen)) for a in ABLATIONS]
+        asked = [a for a in ABLATIONS if not self.changes or a.name in ("default", *self.changes)]
+        changed = [(a.name, a.setting, ablation_run(a, chosen)) for a in asked]
         return [
             (name, setting, run.with_seed(seed))
             for name, setting, run in changed

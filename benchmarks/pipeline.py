@@ -1,7 +1,8 @@
 """The input pipeline alone: preparation, streamed and in-memory rows a second, and peak memory.
 
 Run `python benchmarks/pipeline.py [--rows 1000000] [--out pipeline.json]`. Each stage runs in a
-process of its own, whose peak memory is its own.
+process of its own, whose peak memory is its own. More than two million rows are simulated as
+several logs, each with users of its own, since the simulator keeps a log in memory.
 """
 
 import argparse
@@ -13,11 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 from records import write_records
 
 BATCH = 512
+LOG_ROWS = 2_000_000
 
 
 def main() -> None:
@@ -74,23 +78,45 @@ def record(rows: int, start: float) -> dict[str, object]:
 
 
 def simulate(args: argparse.Namespace) -> dict[str, object]:
-    """Writes a log, unless an earlier run did."""
+    """Writes the logs, unless an earlier run did."""
     import keras_infnet as kn
 
-    start = time.perf_counter()
-    if not (args.folder / "log").exists():
-        kn.simulate(args.folder / "log", args.rows, args.users, args.items, args.seed)
+    start, number = time.perf_counter(), number_of_logs(args)
+    for i in range(number):
+        rows, users = args.rows // number, args.users // number
+        if not log_folder(args, i).exists():
+            kn.simulate(log_folder(args, i), rows, users, args.items, args.seed + i)
     return record(args.rows, start)
 
 
-def prepare(args: argparse.Namespace) -> dict[str, object]:
-    """Encodes the log to shards."""
+def number_of_logs(args: argparse.Namespace) -> int:
+    return -(-args.rows // LOG_ROWS)
+
+
+def log_folder(args: argparse.Namespace, i: int) -> Path:
+    return args.folder / "logs" / str(i)
+
+
+def frames(args: argparse.Namespace) -> Iterator[pd.DataFrame]:
+    """All logs in pieces; users of different logs have different ids."""
     import keras_infnet as kn
 
-    data, start = kn.KuaiRand(args.folder / "log"), time.perf_counter()
+    first = 0
+    for i in range(number_of_logs(args)):
+        for frame in kn.KuaiRand(log_folder(args, i)).frames():
+            frame["user_id"] += i * (args.users // number_of_logs(args))
+            yield frame.set_index(frame.index + first)
+        first += args.rows // number_of_logs(args)
+
+
+def prepare(args: argparse.Namespace) -> dict[str, object]:
+    """Encodes the logs to shards."""
+    import keras_infnet as kn
+
+    schema, start = kn.KuaiRand(log_folder(args, 0)).schema(), time.perf_counter()
     partitions = max(1, args.rows // 500_000)
     out = args.folder / "prepared"
-    kn.prepare(data.schema(), data.frames(), out, partitions=partitions, overwrite=True)
+    kn.prepare(schema, frames(args), out, partitions=partitions, overwrite=True)
     return record(args.rows, start)
 
 
@@ -100,11 +126,10 @@ def stream(args: argparse.Namespace) -> dict[str, object]:
 
 
 def memory(args: argparse.Namespace) -> dict[str, object]:
-    """Encodes the whole log in memory; only the shuffled epoch is timed."""
+    """Encodes all logs in memory; only the shuffled epoch is timed."""
     import keras_infnet as kn
 
-    encoder, data = load_encoder(args), kn.KuaiRand(args.folder / "log")
-    frame = data.frame()
+    encoder, frame = load_encoder(args), pd.concat(frames(args))
     histories = kn.Histories(encoder, frame)
     options = {"batch_size": BATCH, "shuffle": True}
     return count_rows(kn.make_dataset(encoder, frame, histories, **options), args)

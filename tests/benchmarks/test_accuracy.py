@@ -124,6 +124,7 @@ def test_another_protocol_is_never_mixed_in(resumed, monkeypatch, arguments, mes
     [
         (["--models", "INFNett"], "No model `INFNett`. Did you mean `INFNet`?"),
         (["--tasks", "clik"], "Did you mean `click`?"),
+        (["--ablations", "heads", "flow"], "No ablation `flow`. Did you mean `flows`?"),
         (["--data", str(ROOT / "docs")], "holds no log"),
         (["--trials", "0"], "`--trials` is 0; expected 1 to 81"),
     ],

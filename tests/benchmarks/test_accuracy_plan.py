@@ -92,3 +92,11 @@ def test_what_is_left_is_known_before_anything_is_chosen(alone):
         trained += jobs[0].kind == "train"
         records |= finished(jobs[0].config, tested=jobs[0].kind == "test")
     assert left == trained
+
+
+def test_of_the_ablations_those_that_are_asked_for_are_run():
+    plan = make_plan(seeds=2, ablations=True, changes=("flows", "normalisation"))
+    chosen = plan.trial_runs("INFNet", "exposures")[0]
+    found = [name for name, _, _ in plan.ablation_runs(chosen)]
+    assert found == ["default"] * 2 + ["flows"] * 2 + ["normalisation"] * 6
+    assert len(plan.ablation_runs(chosen)) < len(make_plan(seeds=2).ablation_runs(chosen))
