@@ -1,5 +1,6 @@
 """The log of a search as datasets."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,18 @@ def simulated_log(folder: Path, rows: int, print_it: bool) -> Path:
     if not path.exists():
         if print_it:
             print(f"Simulating {rows:,} rows in {path}", flush=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        # Chief and workers of one search may all be here: the first to end gives the log its name.
+        unfinished = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
         # Few users and videos, so that so few rows teach something of each.
         sizes = {"users": max(20, rows // 50), "items": max(50, rows // 20)}
         keras_infnet.simulate(unfinished, rows, **sizes, seed=0)
-        unfinished.rename(path)
+        try:
+            unfinished.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return path
 
 
