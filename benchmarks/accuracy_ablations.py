@@ -1,12 +1,11 @@
 """Changes of INFNet, one at a time, that the ablations measure on the validation rows."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accuracy_config import RunConfig
-from accuracy_space import Trial, arguments_of, defaults_of, without_defaults
+from accuracy_space import Trial, arguments_of, defaults_of, suggestion, without_defaults
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
 FIELD_PROXIES, TASK_PROXIES = "categorical proxies", "shared task tokens"
@@ -93,9 +92,7 @@ def check_changes(names: Iterable[str]) -> None:
     known = list(dict.fromkeys(ablation.name for ablation in ABLATIONS))
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(known)}."
-            raise ValueError(f"No ablation `{name}`. {hint}")
+            raise ValueError(f"No ablation `{name}`. {suggestion(name, known)}")
 
 
 def ablation_run(ablation: Ablation, chosen: RunConfig) -> RunConfig:

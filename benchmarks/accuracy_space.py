@@ -7,7 +7,7 @@ depth are relative to a model's own defaults, so that the first trial is the lib
 import difflib
 import inspect
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,14 +93,18 @@ def check_models(names: Iterable[str]) -> list[str]:
     known = [*keras_infnet.MODELS, *VARIANTS]
     for name in names:
         if name != "all" and name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(known)}."
-            raise ValueError(f"No model `{name}`. {hint}")
+            raise ValueError(f"No model `{name}`. {suggestion(name, known)}")
         chosen += list(keras_infnet.MODELS) if name == "all" else [name]
     chosen = list(dict.fromkeys(chosen))
     for name in chosen:
         sizes_of(name)
     return chosen
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """What may have been meant by an unknown name."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(known)}."
 
 
 def sizes_of(name: str) -> Sizes:

@@ -83,14 +83,19 @@ def simulate(args: argparse.Namespace) -> dict[str, object]:
 
     start, number = time.perf_counter(), number_of_logs(args)
     for i in range(number):
-        rows, users = args.rows // number, args.users // number
         if not log_folder(args, i).exists():
+            rows, users = first_row(args, i + 1) - first_row(args, i), args.users // number
             kn.simulate(log_folder(args, i), rows, users, args.items, args.seed + i)
     return record(args.rows, start)
 
 
 def number_of_logs(args: argparse.Namespace) -> int:
     return -(-args.rows // LOG_ROWS)
+
+
+def first_row(args: argparse.Namespace, i: int) -> int:
+    """Rows in the logs before number `i`."""
+    return args.rows * i // number_of_logs(args)
 
 
 def log_folder(args: argparse.Namespace, i: int) -> Path:
@@ -101,12 +106,10 @@ def frames(args: argparse.Namespace) -> Iterator[pd.DataFrame]:
     """All logs in pieces; users of different logs have different ids."""
     import keras_infnet as kn
 
-    first = 0
     for i in range(number_of_logs(args)):
         for frame in kn.KuaiRand(log_folder(args, i)).frames():
             frame["user_id"] += i * (args.users // number_of_logs(args))
-            yield frame.set_index(frame.index + first)
-        first += args.rows // number_of_logs(args)
+            yield frame.set_index(frame.index + first_row(args, i))
 
 
 def prepare(args: argparse.Namespace) -> dict[str, object]:
