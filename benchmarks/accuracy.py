@@ -73,6 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--cost", action="store_true", help="measure time and size; nothing else must run")
     add("--report", action="store_true", help="only rewrite report and plots")
     add("--retry", action="store_true", help="try failed runs again")
+    add("--again", nargs="+", default=[], help="models to repeat whose runs' folders are gone")
     add("--quick", action="store_true", help="two models on a small simulated log")
     args = parser.parse_args()
     default = QUICK if args.quick else FULL
@@ -115,6 +116,8 @@ def run(args: argparse.Namespace, models: list[str]) -> None:
     store = RunStore(args.out, tables)
     if args.retry:
         store.retry_failed()
+    if args.again:
+        store.train_again(check_models(args.again), args.members)
     plan = Plan(
         models=tuple(models),
         histories=tuple(dict.fromkeys(args.histories)),

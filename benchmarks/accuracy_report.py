@@ -139,7 +139,7 @@ def _paired_tables(paired: pd.DataFrame, results: pd.DataFrame, tasks: Sequence[
     """INFNet against the best other model by task and metric, and against each in mean AUC."""
     if paired.empty:
         return []
-    rivals = [name for name in paired["other"].unique() if sizes_of(name).model != ABLATED]
+    rivals = [name for name in results["model"].unique() if _is_rival(name)]
     cells = []
     for metric in METRICS:
         for task in [*tasks, "mean"]:
@@ -150,17 +150,17 @@ def _paired_tables(paired: pd.DataFrame, results: pd.DataFrame, tasks: Sequence[
                 continue
             best = others.idxmin() if metric in _LOWER_IS_BETTER else others.idxmax()
             same = (paired["metric"] == metric) & (paired["task"] == task)
-            found = paired[same & (paired["other"] == best)]
-            cells += [
-                [metric, task, f"{means[ABLATED]:.4f}", best, f"{means[best]:.4f}", *_verdict(row)]
-                for row in found.to_dict("records")
-            ]
+            found = paired[same & (paired["other"] == best)].to_dict("records")
+            verdict = _verdict(found[0]) if found else ["not paired", ""]
+            cells.append([metric, task, f"{means[ABLATED]:.4f}", best, f"{means[best]:.4f}"])
+            cells[-1] += verdict
     header = ["metric", "task", ABLATED, "best other", "its value", "difference", "difference / se"]
     text = (
         f"### {ABLATED} against the best other model\n\nDifference over the seeds that both have, "
         "± standard error from a bootstrap over users, the same resamples for both. Below "
         "two standard errors a difference proves nothing; the best of many others is chosen on "
-        "these same rows. Of log loss, less is better."
+        "these same rows. Of log loss, less is better. Not paired: predictions of one of both are "
+        "gone; `--again` with its name makes them anew."
     )
     mean = paired[(paired["task"] == "mean") & (paired["metric"] == "auc")]
     each = [[row["other"], *_verdict(row)] for row in mean.to_dict("records")]
@@ -169,6 +169,11 @@ def _paired_tables(paired: pd.DataFrame, results: pd.DataFrame, tasks: Sequence[
         f"### {ABLATED} less each other model, mean AUC\n\n"
         + table(["other", "difference", "difference / se"], each),
     ]
+
+
+def _is_rival(name: str) -> bool:
+    """Whether a model is another than INFNet and its variants."""
+    return ABLATED not in (name, sizes_of(name).model)
 
 
 def _verdict(row: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,21 @@ class RunStore:
         """Forgets the runs that have failed."""
         failed = [n for n, record in self.records.items() if record["status"] == "failed"]
         for name in failed:
-            del self.records[name]
             shutil.rmtree(self.runs / f"{name}{FAILED}", ignore_errors=True)
-        table = self.tables["runs.csv"]
-        self.tables.put("runs.csv", [], instead=table["run"].isin(failed))
+        self._forget(failed)
+
+    def train_again(self, models: Collection[str], members: Collection[int]) -> None:
+        """Forgets the reported runs of models whose folders are gone, so that they are repeated."""
+        self._forget(
+            [
+                name
+                for name, record in self.records.items()
+                if record["model"] in models
+                and record["members"] in members
+                and str(record["chosen"]) == "True"
+                and not (self.runs / name).exists()
+            ]
+        )
 
     def finish(self, job: Job, answer: Mapping[str, Any]) -> None:
         """Takes note of a job that has ended."""
@@ -92,6 +103,12 @@ class RunStore:
         if (folder / "test.json").is_file():
             found["test"] = read_json(folder / "test.json")
         return found
+
+    def _forget(self, names: Collection[str]) -> None:
+        for name in names:
+            del self.records[name]
+        table = self.tables["runs.csv"]
+        self.tables.put("runs.csv", [], instead=table["run"].isin(names))
 
     def _read(self, folder: Path) -> None:
         """Makes the record of a run's folder."""
@@ -151,7 +168,7 @@ class RunStore:
                 first = {"model": chosen.model, "histories": chosen.histories, "seed": alone.seed}
                 if alone.name not in self.records:
                     stale |= _where(table, {**first, "task": task})
-                both = self.metrics(together)
+                both = self._reported(together)
                 for row in number_rows(first, self.metrics(alone)):
                     other = both.get(row["split"], {}).get(task, {}).get(row["metric"])
                     alone_value = row.pop("value")
@@ -162,12 +179,24 @@ class RunStore:
         table, rows = self.tables["ablation.csv"], []
         stale = pd.Series(False, table.index)
         for ablation, setting, run in plan.ablation_runs(chosen):
-            metrics = {k: v for k, v in self.metrics(run).items() if k == "validation"}
+            metrics = {k: v for k, v in self._reported(run).items() if k == "validation"}
             first = {"ablation": ablation, "setting": setting, "seed": run.seed}
             rows += number_rows(first, metrics)
             if run.name not in self.records:
                 stale |= _where(table, first)
         self._replace("ablation.csv", rows, stale)
+
+    def _reported(self, run: RunConfig) -> dict[str, Any]:
+        """As `metrics`; of a chosen configuration's run without a folder, from the table."""
+        found = self.metrics(run)
+        if found or not self.records.get(run.name, {}).get("chosen"):
+            return found
+        known = {"model": run.model, "members": run.members, "histories": run.histories}
+        table = self.tables["results.csv"]
+        for row in table[_where(table, {**known, "seed": run.seed})].to_dict("records"):
+            by_task = found.setdefault(row["split"], {})
+            by_task.setdefault(row["task"], {})[row["metric"]] = row["value"]
+        return found
 
     def _replace(self, name: str, rows: list[dict[str, Any]], stale: pd.Series) -> None:
         """Puts rows into a table, and takes stale ones out of it."""

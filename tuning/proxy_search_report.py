@@ -21,7 +21,9 @@ CAPTIONS = {
     "several workers on one machine disturb each other.",
     "parallel_coordinates.png": "Colour by score, the thick line is the highest score.",
 }
-REBUILD = """config = keras_infnet.load_config("{folder}/best_config.json")
+REBUILD = """import keras_infnet
+
+config = keras_infnet.load_config("{folder}/best_config.json")
 model = keras_infnet.INFNet(schema, **config["arguments"])"""
 STYLE = """
 :root { color-scheme: light dark; }

@@ -116,6 +116,16 @@ def test_the_best_other_model_is_the_highest_and_for_log_loss_the_lowest(report)
     assert "| log_loss | mean | 0.7000 | PLE | 0.7100 | -0.0200 ± 0.0080 | -2.5 |" in report[1]
 
 
+def test_the_best_other_model_is_named_where_it_can_not_be_paired(tmp_path):
+    tables = Tables([tmp_path])
+    fill(tables)
+    tables.put("paired.csv", [], instead=tables["paired.csv"]["other"] == "SharedBottom")
+    write_report(tables, PROTOCOL, [], tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert "| auc | mean | 0.7000 | SharedBottom | 0.7200 | not paired |  |" in text
+    assert "| log_loss | mean | 0.7000 | PLE | 0.7100 | -0.0200 ± 0.0080 | -2.5 |" in text
+
+
 def test_every_table_has_its_section(report):
     text = report[1]
     for part in (

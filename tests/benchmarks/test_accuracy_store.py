@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from accuracy_folders import new_folder, read_json, write_json
 from accuracy_pool import Job
@@ -138,6 +140,41 @@ def test_alone_and_together_stand_side_by_side(tmp_path):
     assert table["alone"].to_dict() == dict(zip(TASKS, (0.7, 0.5), strict=True))
     assert "value" not in table
     assert set(table["together"]) == {0.6} and set(table["split"]) == {"validation"}
+
+
+def test_numbers_whose_folders_are_gone_stand_beside_new_ones(tmp_path):
+    """The default of the ablations, and the tasks together, were trained by an earlier command."""
+    before = make_plan(models=("INFNet",), trials=1, seeds=1)
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    finish(store, FIRST, 0.6, tested=True)
+    store.update_tables(before)
+    plan = replace(before, ablations=True, alone=True)
+    later = RunStore(tmp_path / "other", Tables([tmp_path / "other", tmp_path / "results"]))
+    for task in TASKS:
+        finish(later, plan.alone_runs(FIRST, task)[0], 0.5)
+    later.update_tables(plan)
+    transfer, ablation = later.tables["transfer.csv"], later.tables["ablation.csv"]
+    assert set(transfer["together"]) == {0.6} and set(transfer["task"]) == set(TASKS)
+    assert ablation.loc[ablation["ablation"] == "default", "value"].tolist() == [0.6, 0.6]
+
+
+def test_reported_runs_whose_folders_are_gone_can_be_repeated(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    for run in (SECOND, SECOND.with_seed(1)):
+        finish(store, run, 0.7)
+        finish(store, run, 0.7, tested=True)
+    store.update_tables(PLAN)
+    store.train_again(["INFNet"], [1])
+    assert not list(PLAN.jobs(store.records))
+    later = RunStore(tmp_path / "other", Tables([tmp_path / "other", tmp_path / "results"]))
+    later.train_again(["SharedBottom"], [1])
+    later.train_again(["INFNet"], [2])
+    assert not list(PLAN.jobs(later.records))
+    later.train_again(["INFNet"], [1])
+    assert FIRST.name in later.records
+    assert [job.config for job in PLAN.jobs(later.records)] == [SECOND]
 
 
 def test_ablations_stand_in_a_table_of_their_own(tmp_path):

@@ -15,8 +15,14 @@ BLOCK = re.compile(
     r"^```python\n(.*?)^```\n(?:\nprints\n\n```\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
 
+# Reports of commands read the folder of their command; the commands' tests run their blocks.
+REPORTS = ROOT / "docs" / "results"
 # README and home page show the same program, which runs once.
-PROGRAMS = {tuple(BLOCK.findall(path.read_text("utf-8"))): path for path in PAGES}
+PROGRAMS = {
+    tuple(BLOCK.findall(path.read_text("utf-8"))): path
+    for path in PAGES
+    if not path.is_relative_to(REPORTS)
+}
 
 
 def load(path):

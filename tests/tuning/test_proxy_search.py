@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import keras_infnet
+from tests import tiny
 from tests.house.source import ROOT
 
 QUICK = ["--quick", "--rows", "600", "--batch-size", "64"]
@@ -82,6 +83,20 @@ def test_the_page_needs_no_other_file_and_has_every_trial(resumed):
     for score in pd.read_csv(folder / "trials.csv")["score"]:
         assert text.count(f"{score:.4f}") >= 2
     assert "Number of categorical proxies: mean quality is highest with" in text
+
+
+def test_the_report_shows_how_to_make_the_best_model(resumed):
+    folder = resumed[0]
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```",
+        (folder / "report.md").read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    names = {"schema": tiny.schema()}
+    exec(compile(block, "report.md", "exec"), names)
+    best = json.loads((folder / "best_config.json").read_text("utf-8"))["arguments"]
+    config = names["model"].get_config()
+    assert best and {key: config[key] for key in best} == best
 
 
 def test_two_workers_share_the_trials(tmp_path):
