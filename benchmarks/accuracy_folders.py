@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -63,13 +63,18 @@ def check_folder(root: Path, config: RunConfig) -> None:
             f"{folder}: its config.json is of another configuration than its name says. Runs are "
             "never mixed: remove the folder, or choose another `--out`."
         )
-    now = defaults_of(config.model)
-    changed = {k: v for k, v in kept.get("defaults", {}).items() if k in now and now[k] != v}
+    check_defaults(folder, config.model, kept.get("defaults", {}))
+
+
+def check_defaults(place: Path, model: str, kept: Mapping[str, Any]) -> None:
+    """An error if a model's defaults, which no configuration spells out, have changed since."""
+    now = defaults_of(model)
+    changed = {k: v for k, v in kept.items() if k in now and now[k] != v}
     if changed:
         listed = ", ".join(f"{key} was {old!r}, is {now[key]!r}" for key, old in changed.items())
         raise ValueError(
-            f"{folder}: defaults of {config.model} have changed since ({listed}). Runs are never "
-            "mixed: remove the folder, or choose another `--out`."
+            f"{place}: defaults of {model} have changed since ({listed}). Runs are never mixed: "
+            "remove it, or choose another `--out` and `--results`."
         )
 
 

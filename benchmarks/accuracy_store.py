@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from accuracy_config import RunConfig
-from accuracy_folders import FAILED, check_folder, fail_unfinished, read_json, remove_unfinished
+from accuracy_folders import (
+    FAILED,
+    check_defaults,
+    check_folder,
+    fail_unfinished,
+    read_json,
+    remove_unfinished,
+)
 from accuracy_plan import ABLATED, Plan
 from accuracy_pool import Job
-from accuracy_tables import KEYS, Tables, number_rows
+from accuracy_space import defaults_of
+from accuracy_tables import KEYS, Tables, number_rows, read_table
 
 
 class RunStore:
@@ -30,6 +38,8 @@ class RunStore:
         self.runs, self.tables = out / "runs", tables
         self.runs.mkdir(parents=True, exist_ok=True)
         remove_unfinished(self.runs)
+        for folder in tables.folders:
+            self._check_defaults(folder / "defaults.csv")
         known = tables["runs.csv"].astype("object")
         self.records = {row["run"]: row for row in known.to_dict("records")}
         for folder in sorted(self.runs.iterdir()):
@@ -73,6 +83,7 @@ class RunStore:
         rows = [self.records[name] for name in names or self.records]
         if rows:
             self.tables.put("runs.csv", rows)
+            self.tables.put("defaults.csv", _default_rows({row["model"] for row in rows}))
 
     def update_tables(self, plan: Plan) -> None:
         """Fills the tables of numbers from the folders of the plan's runs."""
@@ -103,6 +114,12 @@ class RunStore:
         if (folder / "test.json").is_file():
             found["test"] = read_json(folder / "test.json")
         return found
+
+    def _check_defaults(self, path: Path) -> None:
+        """A record from a table has no folder that tells the defaults it was made with."""
+        for model, rows in read_table(path).groupby("model"):
+            kept = zip(rows["argument"], rows["default"], strict=True)
+            check_defaults(path, model, {name: json.loads(value) for name, value in kept})
 
     def _forget(self, names: Collection[str]) -> None:
         for name in names:
@@ -212,6 +229,14 @@ class RunStore:
             if _group(record) in hashes:
                 record["chosen"] = record["hash"] == hashes[_group(record)]
         self.write()
+
+
+def _default_rows(models: Collection[str]) -> list[dict[str, str]]:
+    return [
+        {"model": model, "argument": argument, "default": json.dumps(value)}
+        for model in sorted(models)
+        for argument, value in defaults_of(model).items()
+    ]
 
 
 _RESULT_COLUMNS = ("mean_auc", "seconds", "parameters", "table_parameters")

@@ -10,6 +10,7 @@ _NUMBER = ["task", "split", "metric"]
 # Columns that tell the rows of a table apart.
 KEYS = {
     "runs.csv": ["run"],
+    "defaults.csv": ["model", "argument"],
     "results.csv": ["model", "members", "histories", *_NUMBER, "seed"],
     "ablation.csv": ["ablation", "setting", *_NUMBER, "seed"],
     "transfer.csv": ["model", "histories", *_NUMBER, "seed"],
@@ -21,7 +22,7 @@ KEYS = {
 
 DECIMALS = 6
 # A hash or a setting may look like a number.
-_TEXT = dict.fromkeys(("hash", "runs", "setting"), "str")
+_TEXT = dict.fromkeys(("hash", "runs", "setting", "default"), "str")
 
 
 class Tables:

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -197,6 +198,19 @@ def test_a_finished_run_of_other_defaults_is_an_error(tmp_path):
     kept = read_json(path)
     write_json(path, {**kept, "defaults": {**kept["defaults"], "head_dim": 7}})
     with pytest.raises(ValueError, match="defaults of INFNet have changed since"):
+        make_store(tmp_path)
+
+
+def test_a_known_run_of_other_defaults_is_an_error_though_its_folder_is_gone(tmp_path):
+    store = make_store(tmp_path)
+    finish(store, FIRST, 0.6)
+    table = store.tables["defaults.csv"].set_index("argument")
+    assert table.loc["head_dim", "default"] == "64" and table.loc["qk_norm", "default"] == "true"
+    shutil.rmtree(store.runs)
+    make_store(tmp_path)
+    path = tmp_path / "results" / "defaults.csv"
+    path.write_text(path.read_text().replace("INFNet,head_dim,64", "INFNet,head_dim,7"))
+    with pytest.raises(ValueError, match=r"defaults.csv: .* of INFNet .*head_dim was 7, is 64"):
         make_store(tmp_path)
 
 
