@@ -8,6 +8,7 @@ from accuracy_config import RunConfig
 from accuracy_space import Trial, arguments_of, defaults_of, suggestion, without_defaults
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
+LENGTHS = "events of a history"
 FIELD_PROXIES, TASK_PROXIES = "categorical proxies", "shared task tokens"
 
 
@@ -49,6 +50,15 @@ def _contexts() -> list[Ablation]:
     ]
 
 
+def _lengths() -> list[Ablation]:
+    at_most_200 = {"histories": "exposures-200"}
+    return [
+        *(Ablation(LENGTHS, str(n), histories=f"exposures-{n}") for n in (25, 50, 200)),
+        Ablation(LENGTHS, "200, num_blocks=2", {"num_blocks": 2}, **at_most_200),
+        Ablation(LENGTHS, "200, flow=False", {"flow": False}, **at_most_200),
+    ]
+
+
 def _others(parts: tuple[str, ...], left_out: str) -> list[str]:
     return [part for part in parts if part != left_out]
 
@@ -70,11 +80,13 @@ ABLATIONS = [
     *_change("gate", gate="interpolate"),
     *_contexts(),
     Ablation("histories", "positives", histories="positives"),
+    *_lengths(),
     *_curve(FIELD_PROXIES, "num_field_proxies", (1, 2, 4, 8, 16, 32)),
     *_curve(TASK_PROXIES, "num_task_proxies", (0, 1, 2, 4, 8)),
     *_change("tables of each task", own_dim=8),
     *_change("newest events as proxies", num_recent_proxies=4),
     Ablation("members", "2", members=2),
+    *_change("proxies as memory", proxy_memory=True),
     *_curve("blocks", "num_blocks", (1, 2, 3)),
     *_change("history encoder", num_encoder_layers=1),
     *_change("score biases", score_biases=False),

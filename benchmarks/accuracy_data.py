@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import pandas as pd
 
 import keras_infnet
 
-HISTORIES = ("exposures", "positives")
+# A number is the most events that a history keeps; without one it is the schema's.
+HISTORIES = ("exposures", "positives", "exposures-25", "exposures-50", "exposures-200")
 SPLITS = ("validation", "test")
 ROW_KEY = ("user_id", "time_ms", "video_id", "date")
 _EDGE_BYTES = 1 << 20
@@ -51,9 +52,13 @@ class RankingData:
 @lru_cache(maxsize=4)
 def load_data(path: Path, tasks: tuple[str, ...], histories: str) -> RankingData:
     """Reads and encodes a log in KuaiRand's layout."""
-    data = keras_infnet.KuaiRand(path, tasks=tasks, history=histories)
+    history, _, length = histories.partition("-")
+    data = keras_infnet.KuaiRand(path, tasks=tasks, history=history)
     frame, warm = data.frame(), data.warm()
     schema = data.schema()
+    if length:
+        cut = tuple(replace(s, max_length=int(length)) for s in schema.sequences)
+        schema = replace(schema, sequences=cut)
     earlier = {} if warm is None else {sequence.name: warm for sequence in schema.sequences}
     split = split_rows(data, frame)
     encoder = keras_infnet.FeatureEncoder(schema).fit(split.train, earlier)

@@ -5,6 +5,9 @@ import pandas as pd
 
 from keras_infnet.explain.ordered_index import ordered_index
 
+# Memories whose tokens are no input that could be permuted.
+_MADE_OF_OTHERS = ("tasks", "proxies")
+
 
 def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of attention with permutation importance.
@@ -45,12 +48,11 @@ def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
 
 def attention_masses(weights: pd.Series) -> pd.Series:
     """Attention of one token by ("field" or "history", name); a history's positions summed."""
+    kept = weights[[memory not in _MADE_OF_OTHERS for memory, _ in weights.index]]
     names = [
         ("field", name) if memory == "fields" else ("history", memory)
-        for memory, name in weights.index
-        if memory != "tasks"
+        for memory, name in kept.index
     ]
-    kept = weights[[memory != "tasks" for memory, _ in weights.index]]
     index = pd.MultiIndex.from_tuples(names, names=("kind", "name"))
     return kept.set_axis(index).groupby(level=[0, 1], sort=False).sum()
 

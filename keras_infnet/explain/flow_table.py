@@ -91,4 +91,4 @@ def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
 def _source(schema: FeatureSchema, memory: str, name: str | int) -> str:
     if memory == "fields":
         return f"{schema.feature(name).owner} fields"
-    return "task tokens" if memory == "tasks" else f"history {memory}"
+    return {"tasks": "task tokens", "proxies": "proxies"}.get(memory, f"history {memory}")

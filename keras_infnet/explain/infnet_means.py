@@ -95,7 +95,7 @@ class InfnetReader:
 
 
 def _attention_table(model: INFNet, means: Means) -> pd.DataFrame:
-    columns, names = memory_columns(model.schema), query_names(model)
+    columns, names = memory_columns(model), query_names(model)
     found = {key[1:]: weights for key, weights in means.items() if key[0] == "attention"}
     places = sorted({key[:3] for key in found}, key=lambda p: (*p[:2], _GROUPS.index(p[2])))
     memories = [memory for memory in columns if any(key[3] == memory for key in found)]

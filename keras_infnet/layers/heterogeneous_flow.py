@@ -11,6 +11,7 @@ from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.shared_rows import with_all_rows
 from keras_infnet.layers.token_groups import (
     MEMORIES,
+    PROXIES,
     QUERIES,
     count_tokens,
     stack_tokens,
@@ -29,6 +30,8 @@ class HeterogeneousFlow(keras.layers.Layer):
     - `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)` with `attend_own_group=True` and
       `layer_norm=True` (version 2).
 
+    With `proxy_memory`, every group reads the proxies `[C~; S~; T~; K]` too, its own included.
+
     `K` reads what `T` reads. Each memory is read once for all its queries. Memories and groups that
     the state lacks are left out; a group left without memory passes through unchanged.
 
@@ -43,6 +46,8 @@ class HeterogeneousFlow(keras.layers.Layer):
         share_kv: Whether all queries of a memory share one `W_K` and one `W_V`. Defaults to `True`.
         attend_own_group: Whether queries read all three memories (version 2). Defaults to `False`.
         joint_task_queries: Whether `[T; T~]` is one query group (version 2). Defaults to `False`.
+        proxy_memory: Whether the proxies are a further memory, which all query groups read; not in
+            the paper. Defaults to `False`.
         score_buckets: Buckets of `HistoryScoreBias` by quantity, for scores on the history.
             Defaults to `None`: no quantity.
         score_lengths: Lengths of the histories, for a score bias by position. Defaults to `()`:
@@ -82,6 +87,7 @@ class HeterogeneousFlow(keras.layers.Layer):
         share_kv: bool = True,
         attend_own_group: bool = False,
         joint_task_queries: bool = False,
+        proxy_memory: bool = False,
         score_buckets: Mapping[str, int] | None = None,
         score_lengths: Sequence[int] = (),
         **kwargs: Any,
@@ -95,6 +101,7 @@ class HeterogeneousFlow(keras.layers.Layer):
         self.share_kv = share_kv
         self.attend_own_group = attend_own_group
         self.joint_task_queries = joint_task_queries
+        self.proxy_memory = proxy_memory
         self.score_buckets = dict(score_buckets or {})
         self.score_lengths = tuple(score_lengths)
 
@@ -103,10 +110,10 @@ class HeterogeneousFlow(keras.layers.Layer):
         self.attentions, self.fusions, self.norms = {}, {}, {}
         self.score_bias = None
         count = {name: count_tokens(state_shape, name) for name in self._query_groups(state_shape)}
-        for memory in MEMORIES:
-            readers = self._readers(memory, state_shape) if memory in state_shape else []
+        for memory, shape in self._memory_shapes(state_shape).items():
+            readers = self._readers(memory, state_shape)
             if readers:
-                self._build_attention(memory, state_shape[memory], [count[n] for n in readers])
+                self._build_attention(memory, shape, [count[n] for n in readers])
         for name in count:
             if not any(name in self._readers(memory, state_shape) for memory in self.attentions):
                 continue
@@ -172,6 +179,7 @@ class HeterogeneousFlow(keras.layers.Layer):
             "share_kv": self.share_kv,
             "attend_own_group": self.attend_own_group,
             "joint_task_queries": self.joint_task_queries,
+            "proxy_memory": self.proxy_memory,
             "score_buckets": dict(self.score_buckets),
             "score_lengths": list(self.score_lengths),
         }
@@ -185,6 +193,14 @@ class HeterogeneousFlow(keras.layers.Layer):
         if self.residual:
             flow = tokens + flow
         return self.norms[name](flow) if self.layer_norm else flow
+
+    def _memory_shapes(self, state_shape: Mapping[str, Any]) -> dict[str, tuple]:
+        """Shapes of the memories that the state holds."""
+        shapes = {name: state_shape[name] for name in MEMORIES if name in state_shape}
+        proxies = _proxies(state_shape)
+        if self.proxy_memory and proxies:
+            shapes["proxies"] = (None, count_tokens(state_shape, proxies), self.dim)
+        return shapes
 
     def _query_groups(self, state: Mapping[str, Any]) -> list[str]:
         """Query groups that the state holds; `tasks+task_proxies` is a joint one."""
@@ -228,7 +244,7 @@ class HeterogeneousFlow(keras.layers.Layer):
         """Arguments of the attention to one memory."""
         arguments = {
             "queries": [stack_tokens(state, name) for name in self._readers(memory, state)],
-            "memory": state[memory],
+            "memory": stack_tokens(state, _proxies(state) if memory == "proxies" else memory),
             "memory_gate": state.get(f"{memory}_gate"),
         }
         if memory == "history":
@@ -244,3 +260,8 @@ class HeterogeneousFlow(keras.layers.Layer):
             raise ValueError(
                 f"Layer `{self.name}`: `state` lacks {missing}. Received: {sorted(state)}"
             )
+
+
+def _proxies(state: Mapping[str, Any]) -> str:
+    """The proxies that the state holds, as one group."""
+    return "+".join(name for name in PROXIES if name in state)

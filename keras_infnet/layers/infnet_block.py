@@ -32,6 +32,8 @@ class INFNetBlock(keras.layers.Layer):
         attend_own_group: Whether queries read all three memories (version 2). Defaults to `False`.
         joint_task_queries: Whether `[T; T~]` is one query group, and both gate `T` (version 2).
             Defaults to `False`.
+        proxy_memory: Whether the proxies are a further memory, which all query groups read; not in
+            the paper. Defaults to `False`.
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
         gate_hidden_dim: Hidden width of the gates' MLP. Defaults to `None`: one Dense.
         gate_input: Whether the gates read the proxies after the heterogeneous flow (`"new"`) or
@@ -89,6 +91,7 @@ class INFNetBlock(keras.layers.Layer):
         share_kv: bool = True,
         attend_own_group: bool = False,
         joint_task_queries: bool = False,
+        proxy_memory: bool = False,
         gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid",
         gate_hidden_dim: int | None = None,
         gate_input: Literal["new", "old"] = "new",
@@ -111,6 +114,7 @@ class INFNetBlock(keras.layers.Layer):
         self.share_kv = share_kv
         self.attend_own_group = attend_own_group
         self.joint_task_queries = joint_task_queries
+        self.proxy_memory = proxy_memory
         self.gate = gate
         self.gate_hidden_dim = gate_hidden_dim
         self.gate_input = gate_input
@@ -131,6 +135,7 @@ class INFNetBlock(keras.layers.Layer):
                 share_kv=share_kv,
                 attend_own_group=attend_own_group,
                 joint_task_queries=joint_task_queries,
+                proxy_memory=proxy_memory,
                 score_buckets=score_buckets,
                 score_lengths=score_lengths,
                 dtype=self.dtype_policy,
@@ -215,6 +220,7 @@ class INFNetBlock(keras.layers.Layer):
             "share_kv": self.share_kv,
             "attend_own_group": self.attend_own_group,
             "joint_task_queries": self.joint_task_queries,
+            "proxy_memory": self.proxy_memory,
             "gate": self.gate,
             "gate_hidden_dim": self.gate_hidden_dim,
             "gate_input": self.gate_input,

@@ -16,6 +16,8 @@ QUERIES = {
     "tasks": "tasks",
     "candidate_proxy": "tasks",
 }
+# Queries that are proxies, in the order of the memory `proxies`.
+PROXIES = tuple(name for name in QUERIES if name != "tasks")
 
 
 def stack_tokens(state: Mapping[str, Any], group: str) -> Any:

@@ -70,6 +70,9 @@ class INFNet(RankingModel):
         share_kv: Whether the queries of a memory share `W_K` and `W_V`. Defaults to `True`.
         attend_own_group: Whether each group reads its own memory too, and `[T; T~]` is one group
             (version 2): no measurable effect. Defaults to `False`.
+        proxy_memory: Whether all groups read the proxies too, as a memory of their own: a constant
+            cost, whatever the history's length. Needs `read_proxies`. Not measured alone. Defaults
+            to `False`.
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
         gate_hidden_dim: Hidden width of the gates' MLP. Defaults to `None`: one Dense.
         gate_input: Whether gates read the proxies after a block's heterogeneous flow (`"new"`) or
@@ -135,6 +138,7 @@ class INFNet(RankingModel):
         pooling: Literal["mean_log_count", "sum", "mean"] = "mean_log_count",
         share_kv: bool = True,
         attend_own_group: bool = False,
+        proxy_memory: bool = False,
         gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid",
         gate_hidden_dim: int | None = None,
         gate_input: Literal["new", "old"] = "new",

@@ -24,6 +24,11 @@ def check_infnet(given: Mapping[str, Any]) -> None:
             "INFNet: all_to_all=True with attend_own_group=True would let the history read itself, "
             "at a cost of its length squared. Set one of them to False."
         )
+    if given["all_to_all"] and given["proxy_memory"]:
+        raise ValueError(
+            "INFNet: all_to_all=True has no proxies in its blocks that proxy_memory=True could "
+            "read. Set one of them to False."
+        )
     if not given["read_proxies"]:
         _check_heads_without_proxies(given)
 
@@ -38,6 +43,11 @@ def _check_heads_without_proxies(given: Mapping[str, Any]) -> None:
         raise ValueError(
             "INFNet: task_tokens=False with read_proxies=False leaves the heads nothing to read. "
             "Set read_proxies=True."
+        )
+    if given["proxy_memory"]:
+        raise ValueError(
+            "INFNet: proxy_memory=True with read_proxies=False would update proxies that nothing "
+            "reads. Set read_proxies=True, or proxy_memory=False."
         )
     if given["num_recent_proxies"]:
         raise ValueError(
@@ -101,6 +111,7 @@ def _block(
         share_kv=given["share_kv"],
         attend_own_group=given["attend_own_group"],
         joint_task_queries=given["attend_own_group"],
+        proxy_memory=given["proxy_memory"],
         gate=given["gate"],
         gate_hidden_dim=given["gate_hidden_dim"],
         gate_input=given["gate_input"],

@@ -24,17 +24,19 @@ def test_the_fingerprint_is_of_the_files_content(path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("histories", "names"),
+    ("histories", "names", "length"),
     [
-        ("exposures", ["exposures"]),
-        ("positives", ["clicked", "liked", "long_viewed", "followed"]),
+        ("exposures", ["exposures"], 100),
+        ("exposures-25", ["exposures"], 25),
+        ("positives", ["clicked", "liked", "long_viewed", "followed"], 50),
     ],
 )
-def test_histories_are_those_asked_for(path, histories, names):
+def test_histories_are_those_asked_for(path, histories, names, length):
     data = load_data(path, TASKS, histories)
     assert [s.name for s in data.encoder.schema.sequences] == names
     x, y, _ = next(data.train_batches(32, seed=0).as_numpy_iterator())
     assert set(names) <= set(x) and set(y) == set(TASKS)
+    assert {x[name].shape[1] for name in names} == {length}
     sizes = [len(x["categorical"]) for x, *_ in data.train_batches(200, 0).as_numpy_iterator()]
     assert set(sizes) == {200}
 

@@ -96,6 +96,11 @@ CASES = {
         {"tokens": tokens(6), "groups": [MASK[:, None, :4], MASK[:, None, 4:]]},
     ),
     "heterogeneous_flow": (ki.HeterogeneousFlow, {"dim": DIM, **SCORES}, {"state": state()}),
+    "heterogeneous_flow_proxies": (
+        ki.HeterogeneousFlow,
+        {"dim": DIM, "proxy_memory": True},
+        {"state": state()},
+    ),
     "history_score_bias": (
         ki.HistoryScoreBias,
         {"num_queries": 3, "num_buckets": {"age": 23}, "lengths": (6,)},

@@ -143,6 +143,7 @@ FORMS = {
     "second version": {"build": INFNet.paper_v2, "num_blocks": 2, "num_field_proxies": 3},
     "interpolated": {"num_blocks": 2, "gate": "interpolate", "attend_own_group": True},
     "all to all": {"all_to_all": True, "num_task_proxies": 0},
+    "proxy memory": {"num_blocks": 2, "proxy_memory": True},
     "no task tokens": {"task_tokens": False, "num_task_proxies": 0},
     "one flow": {"heterogeneous_flow": False},
 }
@@ -156,6 +157,12 @@ def test_every_form_can_be_read(form):
     if form == "one flow":
         assert not len(tables["attention"]) and len(tables["gates"]) == 1
         return
+    if form == "proxy memory":
+        assert list(tables["attention"]["proxies"].columns)[:5] == [
+            *(f"field proxy {i}" for i in range(4)),
+            "exposures: all",
+        ]
+        assert np.allclose(tables["attention"]["proxies"].sum(axis=1), 1, atol=1e-5)
     sums = tables["attention"]["fields"].dropna().sum(axis=1)
     assert len(sums) and np.allclose(sums, 1, atol=1e-5)
     low, high = {"second version": (1, 2)}.get(form, (0, 1))

@@ -39,6 +39,7 @@ FORMS = {
         },
     ),
     "all_to_all": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "all_to_all": True}),
+    "proxy_memory": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "proxy_memory": True}),
 }
 WITH_HISTORY = [
     *((form, history) for form in list(FORMS)[:4] for history in ("exposures", "positives")),
@@ -46,6 +47,8 @@ WITH_HISTORY = [
     ("no_task_tokens", "exposures"),
     ("no_shared_tokens", "mixed"),
     ("all_to_all", "exposures"),
+    ("proxy_memory", "exposures"),
+    ("proxy_memory", "mixed"),
 ]
 WITHOUT = [(form, "none") for form in FORMS if form not in ("old_gates", "all_to_all")]
 PADDED = [form for form in FORMS if form not in ("old_gates", "no_shared_tokens")]
@@ -271,6 +274,8 @@ def test_sizes_of_the_papers():
             "num_recent_proxies=4, which heads alone read.*Set read_proxies=True",
         ),
         ({"all_to_all": True, "attend_own_group": True}, "at a cost of its length squared"),
+        ({"all_to_all": True, "proxy_memory": True}, "no proxies in its blocks"),
+        ({"proxy_memory": True, "read_proxies": False}, "update proxies that nothing reads"),
         ({"gate_input": "both"}, '`gate_input` must be "new" or "old". Received: \'both\''),
     ],
 )

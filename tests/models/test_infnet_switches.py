@@ -21,6 +21,7 @@ from tests.gradients import gradients
         ("exposures", {"read_proxies": False, "heterogeneous_flow": False, "own_dim": 2}),
         ("positives", {"read_proxies": False, "attend_own_group": True, "gate_input": "old"}),
         ("mixed", {"read_proxies": False, "all_to_all": True, "num_blocks": 2}),
+        ("exposures", {"proxy_memory": True, "attend_own_group": True, "layer_norm": True}),
         ("mixed", {"own_dim": 2, "num_recent_proxies": 3, "flow": False, "members": 2}),
     ],
 )

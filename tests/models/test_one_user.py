@@ -46,6 +46,7 @@ MODELS = {
     "two blocks": lambda s: INFNet(s, dim=8, num_blocks=2, own_dim=2, num_recent_proxies=1),
     "all to all": lambda s: INFNet(s, dim=8, all_to_all=True, num_encoder_layers=1),
     "matches": lambda s: INFNet(s, dim=8, event_context=("age", "match")),
+    "proxy memory": lambda s: INFNet(s, dim=8, proxy_memory=True),
     "old gates": lambda s: INFNet.paper_v1(s, dim=8, gate_input="old"),
     "DIN": lambda s: DIN(s, dim=8),
     "DIEN": lambda s: DIEN(s, dim=8),

@@ -104,6 +104,7 @@ ALL_TO_ALL = {
     "history": ("fields", "tasks"),
     **{name: READS[name] for name in ("task_proxies", "tasks", "candidate_proxy")},
 }
+PROXIES = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
 # Weights of all-to-all are named after the proxies whose place the tokens take.
 NAMES = {"fields": "field_proxies", "history": "sequence_proxies"}
 
@@ -169,6 +170,8 @@ def what_is_updated(state, options, after):
     """Memories by group, for the groups whose new tokens are read; `after` blocks follow."""
     reads = READS_ALL if options["attend_own_group"] else READS
     reads = ALL_TO_ALL if options["all_to_all"] else reads
+    if options["proxy_memory"]:
+        reads = {group: (*memories, "proxies") for group, memories in reads.items()}
     # Gates by old proxies read what the block before made.
     gated_after = after - (options["gate_input"] == "old")
     gates = options["homogeneous_flow"]
@@ -192,7 +195,9 @@ def block(w, state, options, after):
     """One block that `after` others follow; gated fields and history are written out."""
     reads, new = what_is_updated(state, options, after), dict(state)
     if options["heterogeneous_flow"]:
-        new |= heterogeneous_flow(w / "heterogeneous_flow", state, options, reads)
+        hubs = [state[name] for name in PROXIES if name in state]
+        given = {**state, "proxies": np.concatenate(hubs, 1)} if hubs else state
+        new |= heterogeneous_flow(w / "heterogeneous_flow", given, options, reads)
     if not options["homogeneous_flow"]:
         return new
     hubs, gate_by = {}, state if options["gate_input"] == "old" else new
