@@ -154,12 +154,19 @@ class RankingModel(keras.Model):
         chosen = self.jit_compile
         # XLA's programs reach the variables of one device alone.
         distributed = getattr(self, "_distribute_strategy", None) is not None
-        if self._trains_by_xla and not distributed and keras.backend.backend() == "tensorflow":
-            self.jit_compile = True
+        if not distributed and keras.backend.backend() == "tensorflow":
+            self.jit_compile = self._trains_by_xla or chosen
+            if not self.run_eagerly:
+                self._build_training_state()
         try:
             return super().make_train_function(force)
         finally:
             self.jit_compile = chosen
+
+    def _build_training_state(self) -> None:
+        """Variables of optimizer and metrics: a step that makes some is traced twice."""
+        labels = {task: keras.KerasTensor((None, 1)) for task in self.schema.task_names}
+        self._symbolic_build(data_batch=(dict(self._inputs_struct), labels, None))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None and self._distribute_strategy is not None:

@@ -75,6 +75,22 @@ def test_loss_of_the_caller_wins():
     assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("compiled", [True, "auto"])
+def test_a_step_is_traced_once(monkeypatch, compiled):
+    model, x = make()
+    model.compile("adam", jit_compile=compiled)
+    traced, step = [], SharedBottom.train_step
+
+    def train_step(self, *arguments):
+        traced.append(arguments)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(SharedBottom, "train_step", train_step)
+    y, w = tiny.labels(model.schema, batch=64)
+    model.fit(x, y, sample_weight=w, batch_size=16, epochs=2, verbose=0)
+    assert len(traced) == 1
+
+
 def test_a_history_and_a_task_may_have_the_same_name():
     sequence = tiny.SequenceFeature("click", ("video_id",), max_length=3)
     schema = tiny.FeatureSchema(tiny.FEATURES, (Task("click", base_rate=0.5),), (sequence,))
