@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from accuracy_ablations import ABLATIONS
 from accuracy_markdown import signed, spread, table, with_mean
 
 
@@ -37,8 +38,11 @@ def ablation_section(ablation: pd.DataFrame, tasks: Sequence[str]) -> str:
     rows = with_mean(ablation[ablation["metric"] == "auc"])
     default = rows[(rows["ablation"] == "default") & (rows["task"] == "mean")]
     base = default.set_index("seed")["value"]
+    groups = dict(list(rows.groupby(["ablation", "setting"], sort=False)))
+    listed = [(ablation.name, ablation.setting) for ablation in ABLATIONS]
     cells = []
-    for (name, setting), found in rows.groupby(["ablation", "setting"], sort=False):
+    for name, setting in dict.fromkeys([*(key for key in listed if key in groups), *groups]):
+        found = groups[name, setting]
         by_task = dict(list(found.groupby("task")["value"]))
         means = found[found["task"] == "mean"].set_index("seed")["value"]
         gains = (means - base).dropna()

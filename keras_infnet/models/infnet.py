@@ -97,8 +97,8 @@ class INFNet(RankingModel):
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged: +.0014 mean AUC with two, in three seeds. Defaults to `1`.
         dropout: Rate in heads and encoder; .1 has no measurable effect. Defaults to `0.0`.
-        embedding_stddev: Standard deviation of the embeddings' start; 0.2 is much worse. Defaults
-            to `0.01`.
+        embedding_stddev: Standard deviation of the embeddings' start; .05 gives -.0014 ± .0006, .2
+            -.0081 ± .0002. Defaults to `0.01`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
         **kwargs: `name` and `trainable`.
 

@@ -126,6 +126,12 @@ def test_the_best_other_model_is_named_where_it_can_not_be_paired(tmp_path):
     assert "| log_loss | mean | 0.7000 | PLE | 0.7100 | -0.0200 ± 0.0080 | -2.5 |" in text
 
 
+def test_ablations_stand_in_the_order_that_they_are_listed_in(report):
+    section = report[1].split("## Ablations\n\n")[1].split("\n## ")[0]
+    lines = [line.split(" | ")[:2] for line in section.splitlines() if line.startswith("| ")][1:]
+    assert lines == [[f"| {ablation.name}", ablation.setting] for ablation in ABLATIONS]
+
+
 def test_every_table_has_its_section(report):
     text = report[1]
     for part in (
