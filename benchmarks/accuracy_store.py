@@ -55,16 +55,19 @@ class RunStore:
 
     def train_again(self, models: Collection[str], members: Collection[int]) -> None:
         """Forgets the reported runs of models whose folders are gone, so that they are repeated."""
-        self._forget(
-            [
-                name
-                for name, record in self.records.items()
-                if record["model"] in models
-                and record["members"] in members
-                and str(record["chosen"]) == "True"
-                and not (self.runs / name).exists()
-            ]
-        )
+        gone = [
+            name
+            for name, record in self.records.items()
+            if record["model"] in models
+            and record["members"] in members
+            and str(record["chosen"]) == "True"
+            and not (self.runs / name).exists()
+        ]
+        again = {self.records[name]["model"] for name in gone}
+        self._forget(gone)
+        paired = self.tables["paired.csv"]
+        stale = paired["model"].isin(again) | paired["other"].isin(again)
+        self.tables.put("paired.csv", [], instead=stale & paired["members"].isin(members))
 
     def finish(self, job: Job, answer: Mapping[str, Any]) -> None:
         """Takes note of a job that has ended."""

@@ -25,6 +25,11 @@ def finish(store, run, auc, tested=False):
     store.finish(Job("test" if tested else "train", run), {"seconds": 1.5})
 
 
+def pair(model, other, members=1):
+    known = {"histories": "exposures", "split": "test", "task": "click", "metric": "auc"}
+    return {**known, "members": members, "model": model, "other": other, "difference": 0.1}
+
+
 def make_store(path):
     return RunStore(path / "out", Tables([path / "out", path / "results"]))
 
@@ -173,7 +178,9 @@ def test_reported_runs_whose_folders_are_gone_can_be_repeated(tmp_path):
     later.train_again(["SharedBottom"], [1])
     later.train_again(["INFNet"], [2])
     assert not list(PLAN.jobs(later.records))
+    later.tables.put("paired.csv", [pair("INFNet", "FM"), pair("INFNet", "FM", members=2)])
     later.train_again(["INFNet"], [1])
+    assert later.tables["paired.csv"]["members"].tolist() == [2]
     assert FIRST.name in later.records
     assert [job.config for job in PLAN.jobs(later.records)] == [SECOND]
 
