@@ -1,7 +1,6 @@
 """Names of INFNet's tokens, and of what they read."""
 
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.layers.token_groups import PROXIES
 from keras_infnet.models.history_tokens import HistoryLayout
 from keras_infnet.models.infnet import INFNet
 
@@ -27,11 +26,13 @@ def history_positions(schema: FeatureSchema) -> list[tuple[str, int]]:
 def memory_columns(model: INFNet) -> dict[str, list[tuple[str, str | int]]]:
     """Two levels of names of each token of each memory."""
     schema, names = model.schema, proxy_names(model)
+    # A block's proxies: it never sees the newest events themselves.
+    proxies = [group for group in HEAD_GROUPS if group != "recent_proxies"]
     return {
         "fields": [("fields", name) for name in schema.field_names],
         "history": history_positions(schema),
         "tasks": [("tasks", name) for name in schema.task_names],
-        "proxies": [("proxies", name) for group in PROXIES for name in names[group]],
+        "proxies": [("proxies", name) for group in proxies for name in names[group]],
     }
 
 
