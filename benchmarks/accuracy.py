@@ -105,7 +105,17 @@ def models_asked(args: argparse.Namespace) -> list[str]:
     if args.ablations and "ablation" not in args.models:
         args.models = [*args.models, "ablation"]
     models = check_models([name for name in args.models if name != "ablation"])
+    check_again(args, models)
     return [*models, *([ABLATED] if "ablation" in args.models and ABLATED not in models else [])]
+
+
+def check_again(args: argparse.Namespace, models: list[str]) -> None:
+    """An error if runs would be forgotten that this command does not train."""
+    left_out = [name for name in check_models(args.again) if name not in models]
+    if left_out:
+        raise ValueError(f"--again {' '.join(left_out)}: expected models that --models names.")
+    if args.again and args.report:
+        raise ValueError("--again with --report, which trains nothing. Leave out one of them.")
 
 
 def run(args: argparse.Namespace, models: list[str]) -> None:

@@ -152,8 +152,8 @@ def _paired_tables(paired: pd.DataFrame, results: pd.DataFrame, tasks: Sequence[
             same = (paired["metric"] == metric) & (paired["task"] == task)
             found = paired[same & (paired["other"] == best)].to_dict("records")
             verdict = _verdict(found[0]) if found else ["not paired", ""]
-            cells.append([metric, task, f"{means[ABLATED]:.4f}", best, f"{means[best]:.4f}"])
-            cells[-1] += verdict
+            values = [f"{means[ABLATED]:.4f}", best, f"{means[best]:.4f}"]
+            cells.append([metric, task, *values, *verdict])
     header = ["metric", "task", ABLATED, "best other", "its value", "difference", "difference / se"]
     text = (
         f"### {ABLATED} against the best other model\n\nDifference over the seeds that both have, "

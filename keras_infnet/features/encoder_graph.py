@@ -26,8 +26,8 @@ def make_graph_encoder(encoder: Any) -> Any:
 
         def __init__(self) -> None:
             super().__init__(name="feature_encoder")
-            self._schema = encoder.schema
-            self._tables = {
+            self.schema = encoder.schema
+            self.tables = {
                 key: _hash_table(tf, vocabulary)
                 for kind, vocabularies in (
                     ("field", encoder.vocabularies),
@@ -35,80 +35,88 @@ def make_graph_encoder(encoder: Any) -> Any:
                 )
                 for key, vocabulary in ((f"{kind}/{n}", v) for n, v in vocabularies.items())
             }
-            self._oov = {n: v.oov_buckets for n, v in encoder.vocabularies.items()}
-            self._edges = dict(encoder.edges)
+            self.oov = {n: v.oov_buckets for n, v in encoder.vocabularies.items()}
+            self.edges = dict(encoder.edges)
 
         def __call__(self, raw: dict[str, Any]) -> dict[str, Any]:
-            schema, packed = self._schema, {}
-            raw = checked_request(tf, schema, raw)
-            if schema.one_valued:
-                ids = [self._ids(f.name, raw[f.name]) for f in schema.one_valued]
-                packed["categorical"] = tf.stack(_with_all_rows(tf, ids), axis=1)
-            if schema.bags:
-                ids, weights = zip(*(self._bag(f, raw) for f in schema.bags), strict=True)
-                packed["bags"] = tf.concat(_with_all_rows(tf, ids), axis=1)
-                packed["bag_weights"] = tf.concat(_with_all_rows(tf, weights), axis=1)
-            if schema.dense:
-                vectors = [raw[f.name] for f in schema.dense]
-                packed["dense"] = tf.concat(_with_all_rows(tf, vectors), axis=1)
-            for sequence in schema.sequences:
-                packed |= self._history(sequence, raw)
-            return packed
-
-        def _ids(self, name: str, values: Any) -> Any:
-            feature, table = self._schema.feature(name), self._schema.table_of(name)
-            if isinstance(feature, NumericFeature):
-                ids = 1 + _bucket(tf, self._edges[table], _flush(tf, values))
-                return tf.where(tf.math.is_nan(values), 0, ids)
-            owner = self._schema.feature(table)
-            missing = MISSING_STRING if owner.dtype == "string" else MISSING_INT
-            if owner.hash_buckets is not None:
-                ids = 1 + _hash(tf, values, owner.hash_buckets)
-            else:
-                ids = tf.cast(self._tables[f"field/{table}"].lookup(values), "int32")
-                if self._oov[table] > 1:
-                    ids = tf.where(ids < 0, 1 + _hash(tf, values, self._oov[table]), ids)
-            return tf.where(values == missing, 0, ids)
-
-        def _bag(self, feature: CategoricalFeature, raw: dict[str, Any]) -> tuple[Any, Any]:
-            width = feature.max_values
-            ids = _fit_width(tf, self._ids(feature.name, raw[feature.name]), width)
-            if feature.weights is None:
-                return ids, tf.cast(ids != 0, "float32")
-            weights = _fit_width(tf, raw[feature.weights], width)
-            return ids, tf.where(ids != 0, weights, 0.0)
-
-        def _history(self, sequence: Any, raw: dict[str, Any]) -> dict[str, Any]:
-            name, columns = sequence.name, []
-            for field in sequence.fields:
-                ids = self._ids(field, raw[f"{name}_{field}"])
-                feature = self._schema.feature(field)
-                if getattr(feature, "is_bag", False):
-                    columns.append(_fit_width(tf, ids, feature.max_values))
-                else:
-                    columns.append(ids[..., None])
-            values = tf.cast(columns[0], "int64")
-            if sequence.actions:
-                values = tf.stack([raw[f"{name}_{a}"] for a in sequence.actions], axis=-1)
-                values = tf.clip_by_value(values, -1, 1)
-                powers = tf.constant(3 ** np.arange(len(sequence.actions)), "int64")
-                code = tf.reduce_sum((values + 1) * powers, axis=-1)
-                columns.append(tf.cast(self._tables[f"action/{name}"].lookup(code), "int32"))
-                columns[-1] = columns[-1][..., None]
-            if sequence.ratio:
-                ratio = raw[f"{name}_ratio"]
-                bucket = 1 + _bucket(tf, np.array(RATIO_EDGES, "float32"), ratio)
-                columns.append(tf.where(ratio >= 0, bucket, 0)[..., None])
-            if sequence.groups:
-                columns.append(_group_bits(tf, sequence, values)[..., None])
-            if sequence.ages:
-                columns.append(_bucket(tf, AGE_EDGES, raw[f"{name}_age_seconds"])[..., None])
-            packed = _newest(tf, tf.concat(columns, axis=-1), sequence.max_length)
-            if not sequence.ages:
-                return {name: packed}
-            return {name: packed[..., :-1], f"{name}_age": packed[..., -1]}
+            return _packed(tf, self, raw)
 
     return GraphEncoder()
+
+
+def _packed(tf: Any, module: Any, raw: dict[str, Any]) -> dict[str, Any]:
+    """Packed inputs by name; `module` holds what the encoder has learned."""
+    schema, packed = module.schema, {}
+    raw = checked_request(tf, schema, raw)
+    if schema.one_valued:
+        ids = [_ids(tf, module, f.name, raw[f.name]) for f in schema.one_valued]
+        packed["categorical"] = tf.stack(_with_all_rows(tf, ids), axis=1)
+    if schema.bags:
+        ids, weights = zip(*(_bag(tf, module, f, raw) for f in schema.bags), strict=True)
+        packed["bags"] = tf.concat(_with_all_rows(tf, ids), axis=1)
+        packed["bag_weights"] = tf.concat(_with_all_rows(tf, weights), axis=1)
+    if schema.dense:
+        vectors = [raw[f.name] for f in schema.dense]
+        packed["dense"] = tf.concat(_with_all_rows(tf, vectors), axis=1)
+    for sequence in schema.sequences:
+        packed |= _history(tf, module, sequence, raw)
+    return packed
+
+
+def _ids(tf: Any, module: Any, name: str, values: Any) -> Any:
+    feature, table = module.schema.feature(name), module.schema.table_of(name)
+    if isinstance(feature, NumericFeature):
+        ids = 1 + _bucket(tf, module.edges[table], _flush(tf, values))
+        return tf.where(tf.math.is_nan(values), 0, ids)
+    owner = module.schema.feature(table)
+    missing = MISSING_STRING if owner.dtype == "string" else MISSING_INT
+    if owner.hash_buckets is not None:
+        ids = 1 + _hash(tf, values, owner.hash_buckets)
+    else:
+        ids = tf.cast(module.tables[f"field/{table}"].lookup(values), "int32")
+        if module.oov[table] > 1:
+            ids = tf.where(ids < 0, 1 + _hash(tf, values, module.oov[table]), ids)
+    return tf.where(values == missing, 0, ids)
+
+
+def _bag(tf: Any, module: Any, feature: CategoricalFeature, raw: dict[str, Any]) -> tuple[Any, Any]:
+    width = feature.max_values
+    ids = _fit_width(tf, _ids(tf, module, feature.name, raw[feature.name]), width)
+    if feature.weights is None:
+        return ids, tf.cast(ids != 0, "float32")
+    weights = _fit_width(tf, raw[feature.weights], width)
+    return ids, tf.where(ids != 0, weights, 0.0)
+
+
+def _history(tf: Any, module: Any, sequence: Any, raw: dict[str, Any]) -> dict[str, Any]:
+    name, columns = sequence.name, []
+    for field in sequence.fields:
+        ids = _ids(tf, module, field, raw[f"{name}_{field}"])
+        feature = module.schema.feature(field)
+        if getattr(feature, "is_bag", False):
+            columns.append(_fit_width(tf, ids, feature.max_values))
+        else:
+            columns.append(ids[..., None])
+    values = tf.cast(columns[0], "int64")
+    if sequence.actions:
+        values = tf.stack([raw[f"{name}_{a}"] for a in sequence.actions], axis=-1)
+        values = tf.clip_by_value(values, -1, 1)
+        powers = tf.constant(3 ** np.arange(len(sequence.actions)), "int64")
+        code = tf.reduce_sum((values + 1) * powers, axis=-1)
+        columns.append(tf.cast(module.tables[f"action/{name}"].lookup(code), "int32"))
+        columns[-1] = columns[-1][..., None]
+    if sequence.ratio:
+        ratio = raw[f"{name}_ratio"]
+        bucket = 1 + _bucket(tf, np.array(RATIO_EDGES, "float32"), ratio)
+        columns.append(tf.where(ratio >= 0, bucket, 0)[..., None])
+    if sequence.groups:
+        columns.append(_group_bits(tf, sequence, values)[..., None])
+    if sequence.ages:
+        columns.append(_bucket(tf, AGE_EDGES, raw[f"{name}_age_seconds"])[..., None])
+    packed = _newest(tf, tf.concat(columns, axis=-1), sequence.max_length)
+    if not sequence.ages:
+        return {name: packed}
+    return {name: packed[..., :-1], f"{name}_age": packed[..., -1]}
 
 
 def _hash_table(tf: Any, vocabulary: Any) -> Any:

@@ -34,6 +34,17 @@ def make_store(path):
     return RunStore(path / "out", Tables([path / "out", path / "results"]))
 
 
+def finished_store(path):
+    """All that `PLAN` asks for."""
+    store = make_store(path)
+    finish(store, FIRST, 0.6)
+    for run in (SECOND, SECOND.with_seed(1)):
+        finish(store, run, 0.7)
+        finish(store, run, 0.7, tested=True)
+    store.update_tables(PLAN)
+    return store
+
+
 def values(store, name="results.csv"):
     table = store.tables[name]
     table = table[table["task"] == TASKS[0]]
@@ -59,12 +70,7 @@ def test_only_runs_of_the_chosen_configuration_are_results(tmp_path):
 
 
 def test_tables_alone_say_what_was_done_when_folders_are_gone(tmp_path):
-    store = make_store(tmp_path)
-    finish(store, FIRST, 0.6)
-    for run in (SECOND, SECOND.with_seed(1)):
-        finish(store, run, 0.7)
-        finish(store, run, 0.7, tested=True)
-    store.update_tables(PLAN)
+    store = finished_store(tmp_path)
     later = RunStore(tmp_path / "other", Tables([tmp_path / "other", tmp_path / "results"]))
     assert not list(PLAN.jobs(later.records))
     later.update_tables(PLAN)
@@ -166,12 +172,7 @@ def test_numbers_whose_folders_are_gone_stand_beside_new_ones(tmp_path):
 
 
 def test_reported_runs_whose_folders_are_gone_can_be_repeated(tmp_path):
-    store = make_store(tmp_path)
-    finish(store, FIRST, 0.6)
-    for run in (SECOND, SECOND.with_seed(1)):
-        finish(store, run, 0.7)
-        finish(store, run, 0.7, tested=True)
-    store.update_tables(PLAN)
+    store = finished_store(tmp_path)
     store.train_again(["INFNet"], [1])
     assert not list(PLAN.jobs(store.records))
     later = RunStore(tmp_path / "other", Tables([tmp_path / "other", tmp_path / "results"]))

@@ -5,9 +5,6 @@ import numpy as np
 import pytest
 
 from keras_infnet import MODELS, FeatureSchema, SequenceFeature
-from keras_infnet.layers.grouped_pooling import over_all_histories
-from keras_infnet.models.history_tokens import EventPositions
-from keras_infnet.models.separate_histories import HistoryRows
 from tests import tiny
 
 
@@ -68,41 +65,3 @@ def test_a_history_longer_than_its_positions_is_an_error():
     x["exposures"] = np.concatenate([x["exposures"]] * 2, axis=1)
     with pytest.raises(ValueError, match="a history of 16 positions; expected at most 8"):
         make("DIN", schema)(x)
-
-
-def side_by_side(lengths):
-    """Two histories of two examples side by side, what they are made of, and their groups."""
-    tokens = np.arange(4 * sum(lengths), dtype="float32").reshape(2, -1, 2)
-    histories = [np.ones((2, length, 5), "int32") for length in lengths]
-    groups = [np.full((2, 1, length), i + 1.0, "float32") for i, length in enumerate(lengths)]
-    return tokens, histories, groups
-
-
-@pytest.mark.parametrize("lengths", [(2, 3), (4, 1)])
-def test_histories_whose_lengths_are_unknown_until_a_compiled_step_runs(lengths):
-    import tensorflow as tf
-
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("JAX knows all lengths when it compiles")
-    rows, positions = HistoryRows(), EventPositions((4, 3))
-
-    def step(tokens, histories, groups):
-        return rows(tokens, histories), positions(histories), over_all_histories(groups)
-
-    given = side_by_side(lengths)
-    signature = [
-        tf.TensorSpec((None, None, 2)),
-        [tf.TensorSpec((None, None, 5), "int32")] * 2,
-        [tf.TensorSpec((None, 1, None))] * 2,
-    ]
-    found = tf.function(step, jit_compile=True, input_signature=signature)(*given)
-    (first, second), longest = lengths, max(lengths)
-    expected = np.zeros((2, 2, longest, 2))
-    expected[:, 0, longest - first :] = given[0][:, :first]
-    expected[:, 1, longest - second :] = given[0][:, first:]
-    np.testing.assert_array_equal(found[0], expected.reshape(4, longest, 2))
-    newest_last = [*range(first)[::-1], *(4 + i for i in range(second)[::-1])]
-    np.testing.assert_array_equal(found[1], [newest_last])
-    np.testing.assert_array_equal(
-        found[2][0], [[1] * first + [0] * second, [0] * first + [2] * second]
-    )
