@@ -126,6 +126,8 @@ def test_another_protocol_is_never_mixed_in(resumed, monkeypatch, arguments, mes
         (["--tasks", "clik"], "Did you mean `click`?"),
         (["--ablations", "heads", "flow"], "No ablation `flow`. Did you mean `flows`?"),
         (["--data", str(ROOT / "docs")], "holds no log"),
+        (["--models", "FM", "--again", "INFNet"], "--again INFNet: expected models that --models"),
+        (["--again", "INFNet", "--report"], "--again with --report, which trains nothing"),
         (["--trials", "0"], "`--trials` is 0; expected 1 to 81"),
     ],
 )
