@@ -18,18 +18,19 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from accuracy_ablations import check_changes
-from accuracy_cost import measure_costs
-from accuracy_data import HISTORIES, simulated_log
-from accuracy_paired import update_paired
-from accuracy_plan import ABLATED, Plan
-from accuracy_plots import draw_plots
-from accuracy_pool import Job, Pool
-from accuracy_protocol import begin, check_protocol, protocol_of
-from accuracy_report import write_report
-from accuracy_space import check_models, draw_trials
-from accuracy_store import RunStore
-from accuracy_tables import Tables
+from protocol.ablations import check_changes
+from protocol.cost import measure_costs
+from protocol.data import HISTORIES, simulated_log
+from protocol.description import begin, check_protocol, protocol_of
+from protocol.numbers import update_numbers
+from protocol.paired import update_paired
+from protocol.plan import ABLATED, Plan
+from protocol.plots import draw_plots
+from protocol.pool import Job, Pool
+from protocol.report import write_report
+from protocol.space import check_models, draw_trials
+from protocol.store import RunStore
+from protocol.tables import Tables
 
 FULL = {"models": ["all"], "trials": 4, "seeds": 3, "rows": None}
 QUICK = {"models": ["INFNet", "SharedBottom"], "trials": 1, "seeds": 2, "rows": 8_000}
@@ -178,7 +179,7 @@ def source_text(args: argparse.Namespace) -> str:
 
 def train_all(plan: Plan, store: RunStore, pool: Pool, limit_minutes: float | None) -> int:
     """Does the plan's jobs; returns the number of trainings left."""
-    store.update_tables(plan)
+    update_numbers(store, plan)
     deadline = None if limit_minutes is None else time.monotonic() + 60 * limit_minutes
     start, total, seconds = time.monotonic(), plan.count(store.records), []
 
@@ -188,7 +189,7 @@ def train_all(plan: Plan, store: RunStore, pool: Pool, limit_minutes: float | No
 
     def done(job: Job, answer: dict[str, Any]) -> None:
         store.finish(job, answer)
-        store.update_tables(plan)
+        update_numbers(store, plan)
         left = plan.count(store.records)
         if "failed" in answer:
             print(f"{job.config.name}: {job.kind} failed: {answer['failed']}", flush=True)
@@ -222,7 +223,7 @@ def finish(
     folders: list[Path], tables: Tables, plan: Plan, store: RunStore, protocol: dict[str, Any]
 ) -> None:
     """Paired tests, report and plots."""
-    store.update_tables(plan)
+    update_numbers(store, plan)
     update_paired(tables, plan, store.records, store.runs)
     for folder in folders:
         plots = draw_plots(tables, folder)

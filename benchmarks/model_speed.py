@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from accuracy_space import Trial, arguments_of, build_model, check_models
+from protocol.space import Trial, arguments_of, build_model, check_models
 from step_times import median_step_seconds
 
 import keras_infnet

@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from accuracy_space import check_models
+from protocol.space import check_models
 from records import write_records
 from serving_latency import Measurement, measure
 

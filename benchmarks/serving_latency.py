@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from accuracy_space import Trial, arguments_of, build_model
 from model_speed import TASKS, full_histories, simulated_log, with_length
+from protocol.space import Trial, arguments_of, build_model
 
 import keras_infnet
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from accuracy import main, only_command
 
-from tests.benchmarks.accuracy_cases import TASKS
+from tests.benchmarks.protocol.cases import TASKS
 from tests.house.source import ROOT
 
 COMMAND = [sys.executable, str(ROOT / "benchmarks" / "accuracy.py")]

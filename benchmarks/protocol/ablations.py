@@ -1,0 +1,126 @@
+"""Changes of INFNet, one at a time, that the ablations measure on the validation rows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from protocol.config import RunConfig
+from protocol.space import Trial, arguments_of, defaults_of, suggestion, without_defaults
+
+EVENT_CONTEXT = ("action", "ratio", "age", "position")
+LENGTHS = "events of a history"
+FIELD_PROXIES, TASK_PROXIES = "categorical proxies", "shared task tokens"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A change of INFNet's chosen configuration: other arguments, or another of its forms."""
+
+    name: str
+    setting: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    variant: str | None = None
+    members: int = 1
+    histories: str | None = None
+
+
+def _change(name: str, **arguments: Any) -> list[Ablation]:
+    """One ablation that changes these arguments."""
+    setting = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return [Ablation(name, setting, arguments)]
+
+
+def _curve(name: str, argument: str, values: tuple) -> list[Ablation]:
+    """One ablation with a setting for each value of an argument."""
+    return [Ablation(name, str(value), {argument: value}) for value in values]
+
+
+def _contexts() -> list[Ablation]:
+    without = [
+        Ablation(
+            "event context", f"without {part}", {"event_context": _others(EVENT_CONTEXT, part)}
+        )
+        for part in EVENT_CONTEXT
+    ]
+    with_match = {"event_context": [*EVENT_CONTEXT, "match"]}
+    return [
+        *without,
+        Ablation("event context", "none", {"event_context": []}),
+        Ablation("event context", "with match", with_match),
+    ]
+
+
+def _lengths() -> list[Ablation]:
+    at_most_200 = {"histories": "exposures-200"}
+    return [
+        *(Ablation(LENGTHS, str(n), histories=f"exposures-{n}") for n in (25, 50, 200)),
+        Ablation(LENGTHS, "200, num_blocks=2", {"num_blocks": 2}, **at_most_200),
+        Ablation(LENGTHS, "200, flow=False", {"flow": False}, **at_most_200),
+    ]
+
+
+def _others(parts: tuple[str, ...], left_out: str) -> list[str]:
+    return [part for part in parts if part != left_out]
+
+
+ABLATIONS = [
+    Ablation("default", "chosen configuration"),
+    *_change("task tokens", task_tokens=False),
+    *_change("homogeneous flow", homogeneous_flow=False),
+    *_change("heterogeneous flow", heterogeneous_flow=False),
+    *_change("flows", flow=False),
+    *_change("proxies", all_to_all=True),
+    Ablation("form", "paper_v1", variant="INFNet-paper-v1"),
+    Ablation("form", "paper_v2", variant="INFNet-paper-v2"),
+    *_change("residual", residual=False),
+    *_change("normalisation", qk_norm=False),
+    *_change("normalisation", layer_norm=True),
+    *_change("normalisation", layer_norm=True, qk_norm=False),
+    *_change("gate input", gate_input="old"),
+    *_change("gate", gate="interpolate"),
+    *_contexts(),
+    Ablation("histories", "positives", histories="positives"),
+    *_lengths(),
+    *_curve(FIELD_PROXIES, "num_field_proxies", (1, 2, 4, 8, 16, 32)),
+    *_curve(TASK_PROXIES, "num_task_proxies", (0, 1, 2, 4, 8)),
+    *_change("tables of each task", own_dim=8),
+    *_change("newest events as proxies", num_recent_proxies=4),
+    Ablation("members", "2", members=2),
+    *_change("proxies as memory", proxy_memory=True),
+    *_curve("blocks", "num_blocks", (1, 2, 3)),
+    *_change("history encoder", num_encoder_layers=1),
+    *_change("score biases", score_biases=False),
+    *_change("heads", read_proxies=False, candidate_products=False),
+    *_change("candidate proxy", candidate_proxy=False),
+    *_change("candidate products", candidate_products=False),
+    *_curve("pooling", "pooling", ("sum", "mean")),
+    *_curve("width", "dim", (16, 64)),
+    *_curve("start of the embeddings", "embedding_stddev", (0.001, 0.05, 0.2)),
+]
+
+
+def check_changes(names: Iterable[str]) -> None:
+    """Raises a ValueError that suggests the nearest for a name that is no ablation's."""
+    known = list(dict.fromkeys(ablation.name for ablation in ABLATIONS))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"No ablation `{name}`. {suggestion(name, known)}")
+
+
+def ablation_run(ablation: Ablation, chosen: RunConfig) -> RunConfig:
+    """The chosen configuration with the ablation's change; the learning rate stays."""
+    run = replace(
+        chosen,
+        members=ablation.members,
+        histories=ablation.histories or chosen.histories,
+    )
+    if ablation.variant is not None:
+        arguments = arguments_of(ablation.variant, Trial(), len(chosen.tasks))
+        return replace(run, model=ablation.variant, arguments=arguments)
+    arguments = {**chosen.arguments, **ablation.arguments}
+    return replace(run, arguments=without_defaults(chosen.model, arguments))
+
+
+def chosen_setting(chosen: RunConfig, argument: str) -> Any:
+    """The value of an argument in a configuration."""
+    return {**defaults_of(chosen.model), **chosen.arguments}[argument]

@@ -1,0 +1,83 @@
+import pytest
+from protocol.data import best_possible, fingerprint, load_data, simulated_log, split_rows
+from protocol.description import begin, check_protocol, protocol_of
+from protocol.tables import Tables
+from sklearn.metrics import roc_auc_score
+
+import keras_infnet
+
+TASKS = ("click", "like")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "log"
+    keras_infnet.simulate(path, rows=700, users=30, items=50)
+    return path
+
+
+def test_the_fingerprint_is_of_the_files_content(path, tmp_path):
+    first = fingerprint(path / "data")
+    assert first == fingerprint(path / "data")
+    keras_infnet.simulate(tmp_path / "other", rows=700, users=30, items=50, seed=1)
+    assert fingerprint(tmp_path / "other" / "data") != first
+
+
+@pytest.mark.parametrize(
+    ("histories", "names", "length"),
+    [
+        ("exposures", ["exposures"], 100),
+        ("exposures-25", ["exposures"], 25),
+        ("positives", ["clicked", "liked", "long_viewed", "followed"], 50),
+    ],
+)
+def test_histories_are_those_asked_for(path, histories, names, length):
+    data = load_data(path, TASKS, histories)
+    assert [s.name for s in data.encoder.schema.sequences] == names
+    x, y, _ = next(data.train_batches(32, seed=0).as_numpy_iterator())
+    assert set(names) <= set(x) and set(y) == set(TASKS)
+    assert {x[name].shape[1] for name in names} == {length}
+    sizes = [len(x["categorical"]) for x, *_ in data.train_batches(200, 0).as_numpy_iterator()]
+    assert set(sizes) == {200}
+
+
+def test_the_best_possible_auc_is_of_the_known_probabilities(path):
+    data = keras_infnet.KuaiRand(path, tasks=TASKS)
+    frame = data.frame()
+    split = split_rows(data, frame)
+    table = best_possible(data, frame, split, TASKS).set_index(["split", "task"])
+    probabilities = data.truth().set_index(frame.index).loc[split.test.index]
+    expected = roc_auc_score(split.test["is_click"], probabilities["click_best"])
+    assert table.loc[("test", "click"), "best_auc"] == pytest.approx(expected)
+
+
+def test_a_simulated_log_is_written_once(tmp_path, capsys):
+    path = simulated_log(tmp_path, 300, same_tasks=True)
+    written = path.stat().st_mtime_ns
+    assert simulated_log(tmp_path, 300, same_tasks=True) == path
+    assert path.stat().st_mtime_ns == written and path.name == "log-300-same-tasks"
+    assert capsys.readouterr().out.count("Simulating 300 rows") == 1
+
+
+def test_a_folder_keeps_its_protocol_and_refuses_another(path, tmp_path):
+    out, results = tmp_path / "out", tmp_path / "results"
+    protocol = protocol_of(path, "simulated", TASKS, epochs=1)
+    tables = Tables([out, results])
+    found = begin([out, results], protocol, path, tables)
+    assert sum(found["rows"].values()) == 700
+    assert check_protocol([out, results], protocol) == found
+    assert not tables["artefact.csv"].empty and not tables["best.csv"].empty
+    later = tmp_path / "later"
+    begin([out, later], protocol, path, Tables([out, later]))
+    assert (later / "best.csv").read_bytes() == (out / "best.csv").read_bytes()
+    other = {**protocol, "data": "ba9876543210"}
+    with pytest.raises(ValueError, match="out holds runs of another protocol .data .*never mixed"):
+        check_protocol([tmp_path / "new", out], other)
+
+
+def test_a_log_of_too_few_days_is_an_error(tmp_path):
+    settings = keras_infnet.SimulationSettings(days=3)
+    keras_infnet.simulate(tmp_path / "log", rows=300, users=20, items=30, settings=settings)
+    protocol = protocol_of(tmp_path / "log", "simulated", TASKS, epochs=1)
+    with pytest.raises(ValueError, match="the frame has 3 days.*expected more than"):
+        begin([tmp_path / "out"], protocol, tmp_path / "log", Tables([tmp_path / "out"]))
