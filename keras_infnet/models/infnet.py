@@ -25,10 +25,9 @@ class INFNet(RankingModel):
     `y_i = head_i([T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))])`.
 
     The defaults are the paper's network repaired; `INFNet.paper_v1` and `INFNet.paper_v2` are the
-    paper to the letter. Effects are AUC click / like / long-view on 27 thousand validation rows of
-    KuaiRand-Pure-14d, one seed, without `qk_norm`; the noise of a seed is .0003 / .003 / .0003.
-    Single numbers with ± are mean validation AUC less the default's and its standard error in three
-    seeds, from `benchmarks/accuracy.py --models ablation` (docs/results.md).
+    paper to the letter. Numbers with ± are mean AUC of click, like and long-view on KuaiRand-Pure's
+    36,543 validation rows, less the default's, and the standard error of that in three seeds, from
+    `benchmarks/accuracy.py --models ablation` (docs/results.md).
 
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
@@ -41,53 +40,54 @@ class INFNet(RankingModel):
         num_recent_proxies: Number of the newest events of each history whose tokens `S_l` stand in
             `H` too, zeros where there is no event; they are read by heads alone. 4 give
             +.0009 ± .0005. Defaults to `0`.
-        num_heads: Heads of each attention. Defaults to `1`: two have no measurable effect.
+        num_heads: Heads of each attention. Defaults to `1`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         own_dim: Width of tables of each task's own; 0: none. Head `i` reads `own_i = relu(W_i
             [flatten(C^i); mean of each group of events; log1p(n_f)/2] + b_i)` of width `head_dim`,
             and `T_i` starts with a projection of it added. 8 give +.0014 ± .0005, with 1.7
             times the parameters. Defaults to `0`.
         residual: Whether the heterogeneous flow has a residual connection; not in version 1.
-            Together with `layer_norm` and without `qk_norm` +.0027 / +.1021 / +.0032. Defaults to
-            `True`.
-        layer_norm: Whether a LayerNorm follows it, as in version 2. Defaults to `False`.
+            -.0002 ± .0002 without. Defaults to `True`.
+        layer_norm: Whether a LayerNorm follows it, as in version 2. -.0008 ± .0005 with it.
+            Defaults to `False`.
         qk_norm: Whether the flow's queries and memories are divided by their root mean square for
-            the scores; not in the paper. Without it and with `layer_norm`, mean AUC is .0044 lower
-            on 200 thousand simulated rows; no measurable effect on KuaiRand. Defaults to `True`.
+            the scores; not in the paper. +.0011 ± .0003 without; without it and with `layer_norm`
+            +.0004 ± .0004, but on a million simulated test rows -.0170 ± .0005. Defaults to
+            `True`.
         read_proxies: Whether heads read `H` beside `T_i`, which never sees the proxies in the
-            paper: +.0059 / +.0304 / +.0041, with `embedding_stddev`. Defaults to `True`.
+            paper. -.0049 ± .0005 without, and without `candidate_products`. Defaults to `True`.
         task_tokens: Whether there is `T`. Without it heads read the rest, and `C~` and `S~` have no
             memory of tasks: `T~` are no memory in the paper. Needs `read_proxies`. +.0003 ± .0010
             without. Defaults to `True`.
         condition_on_candidate: Whether `T_i` and `T~` start from the candidate (`T_i = t_i + W_i
-            cand`): +.0003 / +.0157 / +.0036. Defaults to `True`.
+            cand`). Defaults to `True`.
         candidate_proxy: Whether there is `K`; +.0001 ± .0005 without. Defaults to `True`.
         candidate_products: Whether heads read the products with the candidate; needs
             `read_proxies`. -.0004 ± .0009 without. Defaults to `True`.
-        event_context: What an event's token knows besides its item, where the schema has it. All
-            together, with every exposure as history: +.011 click, +.010 long-view, in every model.
-            It may have `"match"` too: which of its fields equal the candidate's. Defaults to
-            `("action", "ratio", "age", "position")`.
+        event_context: What an event's token knows besides its item, where the schema has it.
+            -.0050 ± .0008 with none of it; -.0127 ± .0010 where histories hold positives instead of
+            every exposure. It may have `"match"` too, which of its fields equal the candidate's:
+            +.0007 ± .0008. Defaults to `("action", "ratio", "age", "position")`.
         score_biases: Whether scores on the history add scalars of `event_context`. Defaults to
             `True`: +.0005 ± .0004 without.
-        pooling: How `GroupedPooling` makes `S~`. Without counts like falls from .878 to .866.
-            Defaults to `"mean_log_count"`.
+        pooling: How `GroupedPooling` makes `S~`; `"mean"` gives -.0006 ± .0005, `"sum"` +.0004 ±
+            .0010. Defaults to `"mean_log_count"`.
         share_kv: Whether the queries of a memory share `W_K` and `W_V`. Defaults to `True`.
         attend_own_group: Whether each group reads its own memory too, and `[T; T~]` is one group
-            (version 2): no measurable effect. Defaults to `False`.
+            (version 2). Defaults to `False`.
         proxy_memory: Whether all groups read the proxies too, as a memory of their own: a constant
             cost, whatever the history's length. Needs `read_proxies`. +.0007 ± .0005. Defaults to
             `False`.
-        gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
+        gate: Gate of `ProxyGatedUnit`; `"interpolate"` gives -.0000 ± .0007. Defaults to
+            `"sigmoid"`.
         gate_hidden_dim: Hidden width of the gates' MLP. Defaults to `None`: one Dense.
         gate_input: Whether gates read the proxies after a block's heterogeneous flow (`"new"`) or
             before it (`"old"`): -.0002 ± .0002. Defaults to `"new"`.
-        flow: Whether there are blocks at all: +.0149 mean AUC on a million simulated rows whose
-            tasks read different things, +.0001 ± .0005 on KuaiRand. Defaults to `True`.
-        heterogeneous_flow: Whether blocks have it; -.0001 / -.0013 / -.0002 without. Defaults to
+        flow: Whether there are blocks at all; -.0001 ± .0005 without, but -.0149 ± .0004 on the
+            test rows of a million simulated ones whose tasks read different things. Defaults to
             `True`.
-        homogeneous_flow: Whether blocks have it; +.0002 / +.0005 / +.0000 without. Defaults to
-            `True`.
+        heterogeneous_flow: Whether blocks have it; -.0001 ± .0006 without. Defaults to `True`.
+        homogeneous_flow: Whether blocks have it; +.0001 ± .0006 without. Defaults to `True`.
         all_to_all: Ablation without proxies in the blocks: `C' = C + CA(C, S) + CA(C, T)` and
             `S' = S + CA(S, C) + CA(S, T)`, which no gate follows; heads read proxies of the
             last `C'` and `S'`. Costs fields times events a block. +.0012 ± .0009. Defaults to
@@ -95,8 +95,8 @@ class INFNet(RankingModel):
         num_encoder_layers: Layers of a `SequenceEncoder` on each history; 0: none. One gives
             -.0017 ± .0003. Defaults to `0`.
         members: Number of networks on shared tables, each with its own loss; their outputs are
-            averaged: +.0014 mean AUC with two, in three seeds. Defaults to `1`.
-        dropout: Rate in heads and encoder; .1 has no measurable effect. Defaults to `0.0`.
+            averaged: +.0016 ± .0006 with two (test rows: +.0005). Defaults to `1`.
+        dropout: Rate in heads and encoder. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start; .05 gives -.0014 ± .0006, .2
             -.0081 ± .0002. Defaults to `0.01`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
