@@ -95,6 +95,8 @@ def check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
     for name in ("seeds", "epochs", "workers"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be 1 or more, not {getattr(args, name)}")
+    if args.limit_minutes is not None and args.limit_minutes < 0:
+        parser.error(f"--limit-minutes must be 0 or more, not {args.limit_minutes:g}")
     if min(args.members) < 1:
         parser.error(f"--members must be 1 or more, not {min(args.members)}")
 
@@ -128,7 +130,8 @@ def run(args: argparse.Namespace, models: list[str]) -> None:
     if args.retry:
         store.retry_failed()
     if args.again:
-        store.train_again(check_models(args.again), args.members)
+        gone = store.train_again(check_models(args.again), args.members)
+        print(f"--again: {gone} reported runs whose folders are gone are repeated.", flush=True)
     plan = Plan(
         models=tuple(models),
         histories=tuple(dict.fromkeys(args.histories)),

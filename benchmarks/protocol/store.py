@@ -50,8 +50,8 @@ class RunStore:
             shutil.rmtree(self.runs / f"{name}{FAILED}", ignore_errors=True)
         self._forget(failed)
 
-    def train_again(self, models: Collection[str], members: Collection[int]) -> None:
-        """Forgets the reported runs of models whose folders are gone, so that they are repeated."""
+    def train_again(self, models: Collection[str], members: Collection[int]) -> int:
+        """Forgets the reported runs of models whose folders are gone; returns their number."""
         gone = [
             name
             for name, record in self.records.items()
@@ -65,6 +65,7 @@ class RunStore:
         paired = self.tables["paired.csv"]
         stale = paired["model"].isin(again) | paired["other"].isin(again)
         self.tables.put("paired.csv", [], instead=stale & paired["members"].isin(members))
+        return len(gone)
 
     def finish(self, job: Job, answer: Mapping[str, Any]) -> None:
         """Takes note of a job that has ended."""

@@ -6,13 +6,15 @@ from keras_infnet.features.schema import did_you_mean
 
 
 def check_tasks(dataset: str, tasks: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
-    """Task names as a tuple; an unknown name is a ValueError that suggests the nearest."""
+    """Task names as a tuple; an unknown name, or one given twice, is a ValueError."""
     tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     if not tasks:
         raise ValueError(f"{dataset}: no task; expected at least one of {', '.join(known)}.")
     for task in tasks:
         if task not in known:
             raise ValueError(f"{dataset}: unknown task `{task}`.{did_you_mean(task, known)}")
+        if tasks.count(task) > 1:
+            raise ValueError(f"{dataset}: task `{task}` is given {tasks.count(task)} times.")
     return tasks
 
 

@@ -76,7 +76,7 @@ def bag_weight_values(
     series = column(frame, feature.weights, label)
     try:
         lists = pa.array(series, pa.list_(pa.float32()), from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise _wrong_values(series, "lists of numbers", label) from error
     if isinstance(lists, pa.ChunkedArray):
         lists = lists.combine_chunks()
@@ -103,6 +103,9 @@ def numbers(series: pd.Series, feature: NumericFeature, label: str) -> np.ndarra
 
 def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndarray:
     """float32 values; NaN is an error unless `allow_missing`, infinity always."""
+    # numpy would make nanoseconds of a time, and drop an imaginary part.
+    if getattr(series.dtype, "kind", "O") in "cmM":
+        raise ValueError(f"{label}: found values of type {series.dtype}; expected numbers.")
     if series.dtype == object or not pd.api.types.is_numeric_dtype(series.dtype):
         try:
             series = pd.Series(np.asarray(series, dtype="float64"), name=series.name)
@@ -192,6 +195,8 @@ def _as_int64(values: pa.Array, label: str) -> pa.Array:
 
 
 def _as_lists(series: pd.Series, feature: CategoricalFeature, label: str) -> pa.ListArray:
+    if series.dtype == object and series.map(type).isin((set, frozenset)).any():
+        raise ValueError(f"{label}: found sets, whose order is not defined; expected lists.")
     values = _arrow(series, f"lists of {_EXPECTED[feature.dtype]}", label)
     if feature.separator is not None and not pa.types.is_list(values.type):
         parts = pc.split_pattern(_canonical(values, "string", label), feature.separator)

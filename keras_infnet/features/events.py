@@ -12,6 +12,10 @@ from keras_infnet.features.buckets import age_ids, ratio_ids
 from keras_infnet.features.feature import SequenceFeature
 from keras_infnet.features.schema import FeatureSchema
 
+# Ratios that list columns give, among their events. A log's column `{history}_ratio` is no ratio of
+# its events: they have a numerator and a denominator.
+LISTED_RATIO = "#ratio"
+
 
 def action_values(sequence: SequenceFeature, frame: pd.DataFrame, may_lack: bool) -> np.ndarray:
     """The feedbacks of each event, `(events, actions)`: 0, 1, or -1 for unknown."""
@@ -30,9 +34,9 @@ def action_codes(values: np.ndarray) -> np.ndarray:
 
 def event_ratios(sequence: SequenceFeature, frame: pd.DataFrame, may_lack: bool) -> np.ndarray:
     """float32 ratio of each event, NaN where unknown or where the denominator is not positive."""
-    given = f"{sequence.name}_ratio"
-    if given in frame.columns:
-        return raw.number_values(frame[given], True, f"Column `{given}`")
+    if LISTED_RATIO in frame.columns:
+        label = f"Column `{sequence.name}_ratio`"
+        return raw.number_values(frame[LISTED_RATIO], True, label)
     if may_lack and not set(sequence.ratio) <= set(frame.columns):
         return np.full(len(frame), np.nan, "float32")
     label = f"History `{sequence.name}`, ratio"
@@ -72,8 +76,10 @@ def list_events(
     """The events of list columns below one another, and where each row's events begin (and end)."""
     names = {field: f"{sequence.name}_{field}" for field in sequence.fields}
     names |= {action: f"{sequence.name}_{action}" for action in sequence.actions}
-    extra = [("ratio", sequence.ratio), ("age_seconds", sequence.ages)]
-    names |= {f"{sequence.name}_{e}": f"{sequence.name}_{e}" for e, there in extra if there}
+    if sequence.ratio:
+        names[LISTED_RATIO] = f"{sequence.name}_ratio"
+    if sequence.ages:
+        names[f"{sequence.name}_age_seconds"] = f"{sequence.name}_age_seconds"
     flat, offsets, first = {}, None, ""
     for column, name in names.items():
         series = raw.column(frame, name, f"History `{sequence.name}`")

@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
 Owner = Literal["user", "item", "context"]
 OWNERS = ("user", "item", "context")
@@ -66,6 +67,16 @@ class CategoricalFeature:
         _check_at_least(self, min_frequency=1, oov_buckets=0, max_values=1)
         if self.hash_buckets is not None:
             _check_at_least(self, hash_buckets=1)
+            for name, default in (("min_frequency", 1), ("oov_buckets", 1)):
+                if getattr(self, name) != default:
+                    raise _bad(
+                        self,
+                        name,
+                        getattr(self, name),
+                        "no such argument: there is no vocabulary with `hash_buckets`",
+                    )
+        if self.separator == "":
+            raise _bad(self, "separator", "", "one or more characters, or None")
         if not self.is_bag and (self.weights is not None or self.separator is not None):
             raise _bad(self, "max_values", 1, "2 or more where `weights` or `separator` is given")
 
@@ -204,6 +215,13 @@ class SequenceFeature:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", _as_tuple(self, "fields", self.fields))
         object.__setattr__(self, "actions", _as_tuple(self, "actions", self.actions))
+        _check_name(self)
+        for argument in ("fields", "actions"):
+            _check_different(self, argument)
+        if not isinstance(self.groups, (list, tuple)) or not all(
+            isinstance(group, HistoryGroup) for group in self.groups
+        ):
+            raise _bad(self, "groups", self.groups, "a tuple of HistoryGroup")
         object.__setattr__(self, "groups", tuple(self.groups))
         _check_at_least(self, max_length=1)
         if not self.fields:
@@ -222,6 +240,13 @@ class SequenceFeature:
                 raise _bad(
                     self, f"group `{group.name}`", sorted(unknown), f"actions of {self.actions}"
                 )
+
+    @property
+    def list_columns(self) -> tuple[str, ...]:
+        """Columns of a row that holds this history as lists: fields, actions, ratio, ages."""
+        further = [("ratio", self.ratio), ("age_seconds", self.ages)]
+        parts = [*self.fields, *self.actions, *(part for part, there in further if there)]
+        return tuple(f"{self.name}_{part}" for part in parts)
 
 
 @dataclass(frozen=True)
@@ -253,11 +278,19 @@ class Task:
     base_rate: float | None = None
 
     def __post_init__(self) -> None:
+        _check_name(self)
+        if "/" in self.name:
+            raise _bad(self, "name", self.name, "a name without `/`: layers are named after it")
         if self.label is None:
             object.__setattr__(self, "label", self.name)
+        for argument in ("label", "observed_when"):
+            column = getattr(self, argument)
+            if column is not None and not isinstance(column, str):
+                raise _bad(self, argument, column, "a column name")
         if self.kind not in ("binary", "regression"):
             raise _bad(self, "kind", self.kind, '"binary" or "regression"')
-        if not (math.isfinite(self.loss_weight) and self.loss_weight >= 0):
+        is_number = isinstance(self.loss_weight, Real)
+        if not (is_number and math.isfinite(self.loss_weight) and self.loss_weight >= 0):
             raise _bad(self, "loss_weight", self.loss_weight, "0 or more")
 
 
@@ -271,9 +304,20 @@ def _bad(part: object, argument: str, found: object, expected: str) -> ValueErro
     )
 
 
-def _check_name_and_owner(part: Feature) -> None:
+def _check_name(part: Any) -> None:
     if not isinstance(part.name, str) or not part.name:
-        raise ValueError(f"{type(part).__name__}: name is {part.name!r}; expected a column name.")
+        raise ValueError(f"{type(part).__name__}: name is {part.name!r}; expected a name.")
+
+
+def _check_different(part: Any, argument: str) -> None:
+    names = getattr(part, argument)
+    twice = sorted({name for name in names if names.count(name) > 1}, key=str)
+    if twice:
+        raise _bad(part, argument, names, f"each name once, not {', '.join(map(str, twice))} twice")
+
+
+def _check_name_and_owner(part: Feature) -> None:
+    _check_name(part)
     if part.owner not in OWNERS:
         raise _bad(part, "owner", part.owner, f"one of {OWNERS}")
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_infnet.features import columns as raw
-from keras_infnet.features.events import list_events
+from keras_infnet.features.events import event_ratios, list_events
 from keras_infnet.features.feature import (
     OWNERS,
     CategoricalFeature,
@@ -76,8 +76,7 @@ def _history(
         label = f"Column `{name}_{action}`"
         request[f"{name}_{action}"] = padded(raw.actions(events[action], label), raw.MISSING_INT)
     if sequence.ratio:
-        label = f"Column `{name}_ratio`"
-        values = raw.number_values(events[f"{name}_ratio"], True, label)
+        values = event_ratios(sequence, events, False)
         request[f"{name}_ratio"] = padded(values, np.float32(np.nan))
     if sequence.ages:
         key = f"{name}_age_seconds"

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,11 @@ _FEATURE_KINDS = {
     "categorical": CategoricalFeature,
     "numeric": NumericFeature,
     "dense": DenseFeature,
+}
+_PARTS = {
+    "features": (CategoricalFeature, NumericFeature, DenseFeature),
+    "tasks": (Task,),
+    "sequences": (SequenceFeature,),
 }
 _PACKED = ("categorical", "bags", "bag_weights", "dense")
 
@@ -72,8 +77,8 @@ class FeatureSchema:
     vocabulary: str | None = None
 
     def __post_init__(self) -> None:
-        for part in ("features", "tasks", "sequences"):
-            object.__setattr__(self, part, tuple(getattr(self, part)))
+        for part, kinds in _PARTS.items():
+            object.__setattr__(self, part, _parts(part, getattr(self, part), kinds))
         if not self.features or not self.tasks:
             raise ValueError("FeatureSchema: expected at least one feature and one task.")
         self._check_names()
@@ -242,6 +247,13 @@ class FeatureSchema:
             _check_unique(f"groups of history `{s.name}`", [g.name for g in s.groups])
             if s.name in _PACKED or any(s.name == f"{t.name}_age" for t in self.sequences):
                 raise ValueError(f"FeatureSchema: a history can't be named `{s.name}`.")
+            _check_unique(f"list columns of history `{s.name}`", s.list_columns)
+            both = sorted(set(s.list_columns) & {f.name for f in self.features})
+            if both:
+                raise ValueError(
+                    f"FeatureSchema: feature `{both[0]}` has the name of a list column of history "
+                    f"`{s.name}`. Name one of them otherwise."
+                )
 
     def _check_references(self) -> None:
         earlier: list[str] = []
@@ -253,6 +265,7 @@ class FeatureSchema:
                         f"Feature `{f.name}`: table is {table!r}; expected an earlier feature of "
                         f"the same kind." + did_you_mean(table, earlier)
                     )
+                _check_same_dtype(f, self.feature(table))
             earlier.append(f.name)
         for s in self.sequences:
             for field in s.fields:
@@ -278,7 +291,28 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean `{near[0]}`?" if near else f" Known: {', '.join(known)}."
 
 
-def _check_unique(what: str, names: list[str]) -> None:
+def _parts(name: str, found: Any, kinds: tuple[type, ...]) -> tuple:
+    """The parts as a tuple; an error if one of them is of no such kind."""
+    is_list = isinstance(found, Iterable) and not isinstance(found, (str, Mapping))
+    parts = tuple(found) if is_list else (found,)
+    wrong = [part for part in parts if not isinstance(part, kinds)]
+    if wrong or not is_list:
+        shown = type(wrong[0] if wrong else found).__name__
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"FeatureSchema: {name}: found {shown}; expected a list of {expected}.")
+    return parts
+
+
+def _check_same_dtype(feature: Feature, owner: Feature) -> None:
+    mine, its = getattr(feature, "dtype", None), getattr(owner, "dtype", None)
+    if mine != its:
+        raise ValueError(
+            f"Feature `{feature.name}`: dtype is {mine!r}, and that of `{owner.name}`, whose table "
+            f"it uses, {its!r}; expected the same."
+        )
+
+
+def _check_unique(what: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"FeatureSchema: {what} with the same name: {', '.join(twice)}.")

@@ -20,9 +20,10 @@ def observed_rows(
         `(rows,)` of the observed.
 
     Raises:
-        ValueError: The lengths differ, a weight is negative or NaN, or an observed label or
-            prediction is NaN.
+        ValueError: The lengths differ, a weight is negative or NaN, an observed label or prediction
+            is NaN, or two pandas columns have the same index in another order.
     """
+    _check_order(labels=labels, predictions=predictions, weights=sample_weight)
     labels = column("labels", labels)
     predictions = column("predictions", predictions)
     weights = np.ones(len(labels)) if sample_weight is None else column("weights", sample_weight)
@@ -60,6 +61,20 @@ def column(what: str, values: Any) -> np.ndarray:
             f"The {what} must have shape (rows,) or (rows, 1). Received: shape {values.shape}."
         )
     return values.reshape(-1)
+
+
+def _check_order(**columns: Any) -> None:
+    """Rows are matched by position: the same index in another order is a mistake."""
+    indexed = {what: c.index for what, c in columns.items() if hasattr(c, "reindex")}
+    (first, index), *others = indexed.items() if indexed else [(None, None)]
+    for what, other in others:
+        if len(other) != len(index) or other.equals(index):
+            continue
+        if other.sort_values().equals(index.sort_values()):
+            raise ValueError(
+                f"The {first} and the {what} have the same index in another order, and rows are "
+                f"matched by position. Align them: `{what}.loc[{first}.index]`."
+            )
 
 
 def _refuse(what: str, values: np.ndarray, bad: np.ndarray, expected: str) -> None:

@@ -13,12 +13,9 @@ from keras_infnet.layers.bi_interaction import BiInteraction
 from keras_infnet.layers.cheap_dropout import CheapDropout
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
 from keras_infnet.models.members import member_outputs
-from keras_infnet.models.ranking_model import (
-    RankingModel,
-    check_hyperparameters,
-    constructor_arguments,
-)
+from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
 
 

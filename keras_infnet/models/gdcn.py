@@ -10,12 +10,9 @@ from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
 from keras_infnet.models.deep_cross import Structure, check_structure, deep_cross_outputs
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
 from keras_infnet.models.members import member_outputs, network_of, read_tensors
-from keras_infnet.models.ranking_model import (
-    RankingModel,
-    check_hyperparameters,
-    constructor_arguments,
-)
+from keras_infnet.models.ranking_model import RankingModel
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")

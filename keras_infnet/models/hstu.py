@@ -11,13 +11,10 @@ from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.hstu_layer import HSTULayer
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
 from keras_infnet.models.members import member_outputs
 from keras_infnet.models.network_parts import mlp, task_outputs
-from keras_infnet.models.ranking_model import (
-    RankingModel,
-    check_hyperparameters,
-    constructor_arguments,
-)
+from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
 

@@ -8,9 +8,10 @@ import keras
 from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.hyperparameters import constructor_arguments
 from keras_infnet.models.infnet_graph import check_infnet, infnet_network, takes_any_length
 from keras_infnet.models.members import member_outputs, network_of, read_tensors
-from keras_infnet.models.ranking_model import RankingModel, constructor_arguments
+from keras_infnet.models.ranking_model import RankingModel
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")

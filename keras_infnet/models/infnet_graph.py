@@ -5,10 +5,10 @@ from typing import Any
 
 from keras_infnet.layers.infnet_block import INFNetBlock
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
+from keras_infnet.models.hyperparameters import check_hyperparameters
 from keras_infnet.models.infnet_own import own_representations
 from keras_infnet.models.infnet_tokens import first_state, head_inputs, proxies_of
 from keras_infnet.models.network_parts import task_outputs
-from keras_infnet.models.ranking_model import check_hyperparameters
 from keras_infnet.models.schema_tokens import SchemaTokens
 
 _MAY_BE_ZERO = ("num_task_proxies", "num_recent_proxies", "num_encoder_layers", "own_dim")

@@ -9,9 +9,9 @@ from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.expert_model import ExpertModel, expert_gate, expert_group
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
 from keras_infnet.models.members import member_outputs
 from keras_infnet.models.network_parts import task_outputs
-from keras_infnet.models.ranking_model import check_hyperparameters, constructor_arguments
 from keras_infnet.models.schema_tokens import SchemaTokens
 
 

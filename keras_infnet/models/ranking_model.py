@@ -1,8 +1,6 @@
 """What all models have in common: losses, metrics, training step and config."""
 
-import inspect
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,7 +9,6 @@ from keras import ops
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
 from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.models.history_tokens import EVENT_QUANTITIES
 
 # Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
 _AUC_THRESHOLDS = 1000
@@ -79,17 +76,21 @@ class RankingModel(keras.Model):
                 update large embedding tables by rows; Keras's own read and write all rows in every
                 step. Defaults to `"adam"`.
             loss: Defaults to `None`: binary cross entropy, or squared error for regression.
-            loss_weights: Defaults to `None`: the tasks' `loss_weight`; only read with `loss=None`.
+            loss_weights: Dict of weights by task; with `loss=None` a task that it lacks has its
+                `loss_weight`. Defaults to `None`: all have.
             weighted_metrics: Defaults to `None`: `auc`, or `mse` for regression.
             jit_compile: Defaults to `"auto"`: as Keras chooses, but on TensorFlow without a GPU the
                 training step is compiled by XLA too, where it takes a half to a third of the time.
                 Not within a `tf.distribute` strategy, whose steps XLA can't compile.
             **kwargs: Further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: `loss_weights` names an unknown task.
         """
         tasks = self._schema.tasks
         if loss is None:
             loss = {t.name: _LOSSES[t.kind] for t in tasks}
-            loss_weights = loss_weights or {t.name: t.loss_weight for t in tasks}
+            loss_weights = self._loss_weights(loss_weights)
         if weighted_metrics is None:
             weighted_metrics = {t.name: [_metric(t.kind)] for t in tasks}
         super().compile(
@@ -163,6 +164,14 @@ class RankingModel(keras.Model):
         finally:
             self.jit_compile = chosen
 
+    def _loss_weights(self, given: Any) -> Any:
+        if given is not None and not isinstance(given, Mapping):
+            return given
+        given = given or {}
+        for name in given:
+            self._schema.task(name)
+        return {t.name: given.get(t.name, t.loss_weight) for t in self._schema.tasks}
+
     def _build_training_state(self) -> None:
         """Variables of optimizer and metrics: a step that makes some is traced twice."""
         labels = {task: keras.KerasTensor((None, 1)) for task in self.schema.task_names}
@@ -193,39 +202,6 @@ class RankingModel(keras.Model):
         if isinstance(dtype, dict):
             dtype = keras.dtype_policies.deserialize(dtype)
         return cls(schema, dtype=dtype, **config)
-
-
-def constructor_arguments(cls: type, local_names: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the `locals()` of a model's `__init__`, its hyperparameters: all but schema and dtype."""
-    names = list(inspect.signature(cls.__init__).parameters)
-    return {n: local_names[n] for n in names if n not in ("self", "schema", "dtype", "kwargs")}
-
-
-def check_hyperparameters(
-    model: str, given: Mapping[str, Any], may_be_zero: Collection[str] = ()
-) -> None:
-    """Raises a ValueError for hyperparameters out of range, which it knows by their names.
-
-    Args:
-        model: Name of the model, for the message.
-        given: Hyperparameters by name. Widths and numbers (`dim`, `*_dim`, `*_dims`, `num_*`,
-            `members`) must be 1 or more, `dropout` in [0, 1), `event_context` known.
-        may_be_zero: Names of widths and numbers that may be 0.
-    """
-    for name, value in given.items():
-        if not re.fullmatch(r"dim|.*_dims?|num_.*|members", name) or value is None:
-            continue
-        lowest = 0 if name in may_be_zero else 1
-        for size in value if isinstance(value, (list, tuple)) else (value,):
-            if size < lowest:
-                raise ValueError(f"{model}: `{name}` must be {lowest} or more. Received: {value}")
-    if not 0 <= given["dropout"] < 1:
-        raise ValueError(f"{model}: `dropout` must be in [0, 1). Received: {given['dropout']}")
-    unknown = sorted(set(given["event_context"]) - set(EVENT_QUANTITIES))
-    if unknown:
-        raise ValueError(
-            f"{model}: event_context has {unknown}; expected any of {EVENT_QUANTITIES}."
-        )
 
 
 _LOSSES = {"binary": "binary_crossentropy", "regression": "mean_squared_error"}

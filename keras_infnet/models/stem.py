@@ -15,9 +15,9 @@ from keras_infnet.models.expert_model import (
     expert_group,
 )
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
+from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
 from keras_infnet.models.members import member_outputs
 from keras_infnet.models.network_parts import task_outputs
-from keras_infnet.models.ranking_model import check_hyperparameters, constructor_arguments
 from keras_infnet.models.schema_tokens import SchemaTokens
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def make_dataset(
     Args:
         encoder: A fitted encoder.
         rows: A frame, or Parquet shards: a file, a folder, or a list of files.
-        histories: Past events. Not needed where the rows hold their histories as list columns, or
-            the schema has none.
+        histories: Past events. Left out where the rows hold their histories as list columns, or
+            the schema has none; where rows hold some of them, only the others are taken from here.
         batch_size: Rows a batch.
         shuffle: Whether rows come in another order in each epoch. Rows of the whole frame mix.
         seed: Seed of the order; the same seed gives the same epochs.
@@ -63,7 +64,8 @@ def make_dataset(
 
     frame = read_rows(rows)
     require_rows(frame, "make_dataset")
-    if not isinstance(batch_size, int) or batch_size < 1:
+    whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
+    if not whole or batch_size < 1:
         raise ValueError(f"make_dataset: batch_size is {batch_size!r}; expected 1 or more rows.")
     check_histories("make_dataset", encoder, frame, histories, freeze_at)
     arrays: dict[str, Any] = {"x": encoder.transform(frame)}
@@ -107,7 +109,12 @@ def read_rows(rows: Rows) -> pd.DataFrame:
     """The frame itself, or the rows of Parquet shards (a file, a folder, or a list of files)."""
     if isinstance(rows, pd.DataFrame):
         return rows
-    paths = [rows] if isinstance(rows, (str, Path)) else list(rows)
+    paths = [rows] if isinstance(rows, (str, Path)) else rows
+    if not isinstance(paths, (list, tuple)) or not all(isinstance(p, (str, Path)) for p in paths):
+        raise ValueError(
+            f"make_dataset: the rows are a {type(rows).__name__}; expected a pandas DataFrame, or "
+            "one or more paths of Parquet files."
+        )
     missing = [str(path) for path in paths if not Path(path).exists()]
     if missing or not paths:
         raise ValueError(f"make_dataset: no Parquet file or folder {missing or 'was given'}.")
@@ -126,6 +133,11 @@ def check_histories(
     freeze_at: int | str | None,
 ) -> list[str]:
     """Names of the histories that the rows lack as list columns; an error if nothing gives them."""
+    encoder.schema.require_fitted()
+    if not isinstance(histories, Histories | None):
+        raise ValueError(
+            f"{who}: `histories` is a {type(histories).__name__}; expected Histories(encoder, log)."
+        )
     lacking = [s.name for s in encoder.schema.sequences if not has_list_columns(s, frame)]
     listed = [s.name for s in encoder.schema.sequences if s.name not in lacking]
     if freeze_at is not None and listed:
@@ -137,6 +149,11 @@ def check_histories(
         raise ValueError(
             f"{who}: the schema has histories ({', '.join(lacking)}), the rows hold none as list "
             "columns, and `histories` is None. Pass `Histories(encoder, log)`."
+        )
+    if listed and histories is not None and not lacking:
+        raise ValueError(
+            f"{who}: the rows hold the histories {', '.join(listed)} as list columns, and "
+            "`histories` gives them too. Leave one of them out."
         )
     if histories is not None and histories.schema != encoder.schema:
         raise ValueError(

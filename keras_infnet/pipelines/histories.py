@@ -14,6 +14,8 @@ from keras_infnet.features.feature import CategoricalFeature, SequenceFeature
 
 # Before every other time: events that are known to be past, but not since when.
 NO_TIME = np.iinfo("int64").min
+# Real times in milliseconds are above it (1973), real times in seconds below.
+_EARLIEST_EPOCH = 10**11
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ class Histories:
     ) -> None:
         raw.require_rows(log, "Histories")
         self.encoder, self.schema = encoder, encoder.schema
+        self.schema.require_fitted()
+        if not isinstance(earlier, Mapping | None):
+            raise ValueError(
+                f"Histories: `earlier` is a {type(earlier).__name__}; expected frames by history "
+                "name, such as `{'seen': frame}`."
+            )
         earlier = dict(earlier or {})
         for name in earlier:
             self.schema.sequence(name)
@@ -88,10 +96,13 @@ class Histories:
                 "Use `log.reset_index(drop=True)` before you split."
             )
         self._log_index = log.index
+        self._user_kind = _kind(raw.column(log, self.schema.user_key, "Histories, user key"))
         users = self._users(log)
         for events in earlier.values():
             users = users.append(self._users(events))
         self._user_codes = pd.Index(users.unique())
+        self._log_users = self.user_codes(log) if self.schema.time_key is None else None
+        self._log_start = None if self.schema.time_key is None else int(self._times(log).min())
         self.events = {
             s.name: self._build(s, log, earlier.get(s.name)) for s in self.schema.sequences
         }
@@ -113,11 +124,14 @@ class Histories:
             `max_length` before the row, whose own time in milliseconds is the third.
 
         Raises:
-            ValueError: A column is missing, or `freeze_at` is no time.
+            ValueError: A column is missing, users are of another kind (strings, numbers) than in
+                the log, `freeze_at` is no time, times seem to be seconds, or, with
+                `time_key=None`, the frame's index is not the log's.
         """
         events = self.events[self.schema.sequence(name).name]
         users, times = self.user_codes(frame), self._times(frame)
         cut = frozen_times(times, users, freeze_at, self.schema.time_key)
+        self._check_milliseconds("freeze_at cuts times that", cut)
         ends = count_before(events.users, events.times, users, cut)
         first = np.searchsorted(events.users, users)
         return np.maximum(first, ends - self.schema.sequence(name).max_length), ends, times
@@ -192,6 +206,12 @@ class Histories:
                 f"missing values; "
                 "expected a user in every row."
             )
+        kind = _kind(users)
+        if kind != self._user_kind:
+            raise ValueError(
+                f"Histories: column `{self.schema.user_key}` holds {kind}, and the log's "
+                f"{self._user_kind}, so that no user would be found. Convert one of them."
+            )
         return pd.Index(users)
 
     def user_codes(self, frame: pd.DataFrame) -> np.ndarray:
@@ -209,6 +229,7 @@ class Histories:
                     f"{frame.index[times < 0][0]}); with `time_key=None` a row's time is its "
                     f"place in the log."
                 )
+            self._check_users_of_rows(frame, times)
             return times
         series = raw.column(frame, key, "Histories, time key")
         if not pd.api.types.is_integer_dtype(series.dtype) or series.isna().any():
@@ -219,10 +240,41 @@ class Histories:
             )
         return series.to_numpy("int64")
 
+    def _check_users_of_rows(self, frame: pd.DataFrame, places: np.ndarray) -> None:
+        """With `time_key=None`: another user at the same index is another row."""
+        users = self.user_codes(frame)
+        other = np.flatnonzero(users != self._log_users[places])
+        if len(other):
+            row = frame.index[other[0]]
+            raise ValueError(
+                f"Histories: {len(other)} rows have another user than the log's rows of the same "
+                f"index (such as {row}: {frame[self.schema.user_key].iloc[other[0]]!r}, in the log "
+                f"{self._user_codes[self._log_users[places[other[0]]]]!r}). With `time_key=None` "
+                "rows are found by the index: don't reset it after a split."
+            )
+
+    def _check_milliseconds(self, what: str, times: np.ndarray) -> None:
+        """An error if times of a frame are seconds where the log's are milliseconds."""
+        is_epoch = self._log_start is not None and self._log_start > _EARLIEST_EPOCH
+        if is_epoch and len(times) and times.max() < self._log_start // 100:
+            raise ValueError(
+                f"Histories: {what} end at {times.max()}, and the log begins at {self._log_start}. "
+                "Are they seconds? Expected Unix milliseconds."
+            )
+
     def _earlier_times(self, frame: pd.DataFrame) -> np.ndarray:
         if self.schema.time_key in frame.columns:
             return self._times(frame)
         return np.full(len(frame), NO_TIME)
+
+
+def _kind(users: pd.Series) -> str:
+    """What users are, `numbers` or as pandas calls it: only users of one kind can be equal."""
+    values = getattr(users.dtype, "categories", users)
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return "numbers"
+    found = pd.api.types.infer_dtype(values, skipna=True)
+    return {"string": "strings", "integer": "numbers", "floating": "numbers"}.get(found, found)
 
 
 def event_ages(row_times: np.ndarray, event_times: np.ndarray, timed: bool) -> np.ndarray:

@@ -38,6 +38,11 @@ def predict_frame(
     Raises:
         ValueError: The model is of another schema, or as `make_dataset`.
     """
+    if not isinstance(encoder, FeatureEncoder):
+        raise ValueError(
+            f"predict_frame: the encoder is a {type(encoder).__name__}; expected the model, then "
+            "the FeatureEncoder."
+        )
     encoder.check_model(model, "predict_frame")
     batches = make_dataset(
         encoder, frame, histories, batch_size=batch_size, freeze_at=freeze_at, labels=False

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -25,7 +26,7 @@ def fit_ranker(
     evaluations_per_epoch: int = 2,
     policy: TaskPolicy | None = None,
     patience: int = 2,
-    callbacks: Iterable[keras.callbacks.Callback] = (),
+    callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] = (),
     verbose: Any = "auto",
 ) -> keras.callbacks.History:
     """Compiles and trains a ranking model, and leaves it with its best weights.
@@ -53,18 +54,18 @@ def fit_ranker(
         policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or
             the lowest mean squared error where all tasks are regressions.
         patience: Training stops after so many validations without a better one.
-        callbacks: Further Keras callbacks. They see `val_score`, except `GroupAUCCallback`s, which
-            come before the policy's score. With `Checkpoints`, a killed run that is started again
-            goes on where it was, best weights and patience included.
+        callbacks: Further Keras callbacks, or one. They see `val_score`, except
+            `GroupAUCCallback`s, which come before the policy's score. With `Checkpoints`, a killed
+            run that is started again goes on where it was, best weights and patience included.
         verbose: As in `keras.Model.fit`.
 
     Returns:
         The history, with one entry a validation.
 
     Raises:
-        ValueError: The number of training batches is unknown, infinite or 0; the validation is
-            infinite; a number is out of range; there is a policy and no validation; or there are
-            several `Checkpoints`.
+        ValueError: The data are no `tf.data.Dataset`; the number of training batches is unknown,
+            infinite or 0; the validation is infinite; a number is out of range; there is a policy
+            and no validation; or there are several `Checkpoints`.
 
     Example:
         ```python
@@ -75,6 +76,10 @@ def fit_ranker(
         ```
     """
     _check_positive(epochs=epochs, evaluations_per_epoch=evaluations_per_epoch, patience=patience)
+    _check_rate(learning_rate)
+    _check_dataset("train", train)
+    if validation is not None:
+        _check_dataset("validation", validation)
     if validation is None and policy is not None:
         raise ValueError("fit_ranker: a policy needs validation data. Received: validation=None")
     if validation is not None and int(validation.cardinality()) == _INFINITE:
@@ -139,8 +144,25 @@ def _count_batches(train: Any) -> int:
 
 def _check_positive(**arguments: int) -> None:
     for name, value in arguments.items():
-        if value < 1:
-            raise ValueError(f"fit_ranker: `{name}` must be 1 or more. Received: {value}")
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(
+                f"fit_ranker: `{name}` must be a whole number, 1 or more. Received: {value!r}"
+            )
+
+
+def _check_rate(learning_rate: float) -> None:
+    if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
+        raise ValueError(
+            f"fit_ranker: `learning_rate` must be a number above 0. Received: {learning_rate!r}"
+        )
+
+
+def _check_dataset(name: str, data: Any) -> None:
+    if not hasattr(data, "cardinality"):
+        raise ValueError(
+            f"fit_ranker: `{name}` is a {type(data).__name__}; expected a batched "
+            "`tf.data.Dataset`, as `make_dataset` returns."
+        )
 
 
 def _decaying_adam(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
@@ -157,9 +179,11 @@ def _best_weights(patience: int) -> keras.callbacks.Callback:
 
 
 def _partition(
-    callbacks: Iterable[keras.callbacks.Callback],
+    callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback],
 ) -> tuple[list[keras.callbacks.Callback], list[keras.callbacks.Callback], Checkpoints | None]:
     """Callbacks that write what the policy may read, those that may read its score, checkpoints."""
+    if isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks]
     callbacks = list(callbacks)
     before = [callback for callback in callbacks if isinstance(callback, GroupAUCCallback)]
     checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoints)]

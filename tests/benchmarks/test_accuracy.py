@@ -124,6 +124,7 @@ def test_another_protocol_is_never_mixed_in(resumed, monkeypatch, arguments, mes
     [
         (["--models", "INFNett"], "No model `INFNett`. Did you mean `INFNet`?"),
         (["--tasks", "clik"], "Did you mean `click`?"),
+        (["--tasks", "click", "like", "click"], "task `click` is given 2 times"),
         (["--ablations", "heads", "flow"], "No ablation `flow`. Did you mean `flows`?"),
         (["--data", str(ROOT / "docs")], "holds no log"),
         (["--models", "FM", "--again", "INFNet"], "--again INFNet: expected models that --models"),
@@ -142,6 +143,10 @@ def test_a_mistake_ends_with_one_line_that_names_it(tmp_path, monkeypatch, argum
     [
         (["--simulate", "500", "--seeds", "0"], "--seeds must be 1 or more, not 0"),
         (["--simulate", "500", "--members", "1", "0"], "--members must be 1 or more, not 0"),
+        (
+            ["--simulate", "500", "--limit-minutes", "-1"],
+            "--limit-minutes must be 0 or more, not -1",
+        ),
         ([], "give either --data DIR or --simulate ROWS"),
     ],
 )

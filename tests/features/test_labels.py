@@ -57,6 +57,17 @@ def test_regression_takes_any_finite_number():
         (Task("like", observed_when="click"), {}, "no column `like`. Did you mean `click`"),
         (Task("buy", observed_when="clik"), {}, "no column `clik`. Did you mean `click`"),
         (Task("buy", observed_when="click"), {"click": [0] * 4}, "no label is observed in 4"),
+        (
+            Task("click", observed_when="buy"),
+            {"buy": [0, 2, 1, np.nan]},
+            "observed_when `buy`: 1 values are neither 0, 1 nor missing .such as 2 in row 1",
+        ),
+        (
+            Task("wait", kind="regression"),
+            {"wait": pd.to_timedelta([1, 2, 3, None], unit="s")},
+            "found values of type timedelta64.*expected numbers",
+        ),
+        (Task("wait", kind="regression"), {"wait": [1j, 2, 3, 4]}, "type complex128; expected num"),
     ],
 )
 def test_labels_that_can_not_be_learned_from_are_refused(task, change, message):

@@ -107,6 +107,34 @@ def test_an_unfitted_schema_says_what_to_do():
             "can't be named `bags`",
         ),
         (lambda: FeatureSchema([LAST, VIDEO], [Task("a")]), "expected an earlier feature"),
+        (
+            lambda: FeatureSchema(
+                [VIDEO, CategoricalFeature("w", "user", dtype="string", table="video_id")],
+                [Task("a")],
+            ),
+            "`w`: dtype is 'string', and that of `video_id`",
+        ),
+        (
+            lambda: FeatureSchema(
+                [VIDEO, CategoricalFeature("s_video_id", "user")],
+                [Task("a")],
+                [SequenceFeature("s", ("video_id",))],
+            ),
+            "feature `s_video_id` has the name of a list column of history `s`",
+        ),
+        (
+            lambda: FeatureSchema(
+                [VIDEO], [Task("a")], [SequenceFeature("s", ("video_id",), actions=("video_id",))]
+            ),
+            "list columns of history `s` with the same name: s_video_id",
+        ),
+        (lambda: FeatureSchema({"a": VIDEO}, [Task("a")]), "features: found dict; expected a list"),
+        (lambda: FeatureSchema([VIDEO], ["click"]), "tasks: found str; expected a list of Task"),
+        (lambda: FeatureSchema([VIDEO], Task("a")), "tasks: found Task; expected a list of Task"),
+        (
+            lambda: FeatureSchema([VIDEO], [Task("a")], [VIDEO]),
+            "sequences: found CategoricalFeature; expected a list of SequenceFeature",
+        ),
         (lambda: SCHEMA.task("clik"), "no task `clik`. Did you mean `click`"),
         (lambda: SCHEMA.sequence("liked"), "no history `liked`. Known: seen"),
     ],
@@ -119,12 +147,21 @@ def test_a_schema_that_does_not_fit_together_is_refused(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CategoricalFeature("", "user"), "name is ''; expected a column name"),
+        (lambda: CategoricalFeature("", "user"), "name is ''; expected a name"),
         (lambda: CategoricalFeature("a", "video"), "`a`: owner is 'video'; expected one of"),
         (lambda: CategoricalFeature("a", "user", dtype="float"), "dtype is 'float'"),
         (lambda: CategoricalFeature("a", "user", min_frequency=0), "min_frequency is 0"),
         (lambda: CategoricalFeature("a", "user", weights="w"), "max_values is 1; expected 2"),
         (lambda: CategoricalFeature("a", "user", hash_buckets=0), "hash_buckets is 0"),
+        (
+            lambda: CategoricalFeature("a", "user", hash_buckets=4, min_frequency=5),
+            "min_frequency is 5.*there is no vocabulary",
+        ),
+        (
+            lambda: CategoricalFeature("a", "user", hash_buckets=4, oov_buckets=0),
+            "oov_buckets is 0.*there is no vocabulary",
+        ),
+        (lambda: CategoricalFeature("a", "user", max_values=2, separator=""), "separator is ''"),
         (lambda: NumericFeature("a", "user", buckets=1), "buckets is 1"),
         (lambda: NumericFeature("a", "user", bucketing="equal"), "bucketing is 'equal'"),
         (lambda: DenseFeature("a", "user", dim=0), "dim is 0"),
@@ -136,6 +173,14 @@ def test_a_schema_that_does_not_fit_together_is_refused(make, message):
             lambda: SequenceFeature("s", ("v",), groups=(HistoryGroup("g", any_of=("like",)),)),
             r"group `g` is \['like'\]",
         ),
+        (lambda: SequenceFeature("", ("v",)), "SequenceFeature: name is ''"),
+        (lambda: SequenceFeature("s", ("v", "a", "v")), "each name once, not v twice"),
+        (lambda: SequenceFeature("s", ("v",), actions=("a", "a")), "each name once, not a twice"),
+        (lambda: SequenceFeature("s", ("v",), groups=("a",)), "expected a tuple of HistoryGroup"),
+        (lambda: Task(3), "Task: name is 3"),
+        (lambda: Task("a/b"), "name is 'a/b'; expected a name without `/`"),
+        (lambda: Task("a", label=["b"]), r"label is \['b'\]; expected a column name"),
+        (lambda: Task("a", loss_weight="2"), "loss_weight is '2'"),
         (lambda: Task("a", kind="multiclass"), "kind is 'multiclass'"),
         (lambda: Task("a", loss_weight=-1), "loss_weight is -1"),
         (lambda: Task("a", loss_weight=float("nan")), "loss_weight is nan"),

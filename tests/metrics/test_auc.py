@@ -36,6 +36,15 @@ def test_rows_of_weight_zero_are_left_out_whatever_they_hold():
     assert auc([0, 1, np.nan, 7], [0.1, 0.2, np.nan, 0.0], [1, 1, 0, 0]) == 1.0
 
 
+def test_the_same_index_in_another_order_is_an_error():
+    labels = pd.Series([0, 1, 1], index=[7, 8, 9])
+    scores = pd.Series([0.3, 0.2, 0.1], index=[9, 8, 7])
+    with pytest.raises(ValueError, match=r"another order.*`predictions.loc\[labels.index\]`"):
+        auc(labels, scores)
+    assert auc(labels, scores.loc[labels.index]) == auc(labels, scores.to_numpy()[::-1]) == 1
+    assert auc(labels, scores.reset_index(drop=True)) == 0
+
+
 def test_no_observed_row_is_nan():
     assert np.isnan(auc([], []))
     assert np.isnan(auc([0, 1], [0.1, 0.2], [0, 0]))

@@ -146,7 +146,18 @@ def test_what_does_not_belong_together_is_refused(encoder, log, histories):
     mixed = histories.attach(log).drop(columns=["liked_video_id", "liked_age_seconds"])
     with pytest.raises(ValueError, match="`freeze_at` can't cut the histories seen, which"):
         make_dataset(encoder, mixed, histories, freeze_at=FREEZE)
-    with pytest.raises(ValueError, match="batch_size is 0"):
-        make_dataset(encoder, log, histories, batch_size=0)
+    for size in (0, True, 2.0):
+        with pytest.raises(ValueError, match=f"batch_size is {size}"):
+            make_dataset(encoder, log, histories, batch_size=size)
+    with pytest.raises(ValueError, match="hold the histories seen, liked as list columns, and"):
+        make_dataset(encoder, histories.attach(log), histories)
+    with pytest.raises(ValueError, match="`histories` is a DataFrame; expected Histories.encoder"):
+        make_dataset(encoder, log, log)
+    with pytest.raises(ValueError, match="rows are a dict; expected a pandas DataFrame"):
+        make_dataset(encoder, log.to_dict("list"), histories)
+    with pytest.raises(ValueError, match="encoder = FeatureEncoder"):
+        make_dataset(FeatureEncoder(log_schema()), log, histories)
+    with pytest.raises(ValueError, match="the encoder is a MeanId; expected the model, then"):
+        predict_frame(encoder, MeanId(encoder.schema), log, histories)
     with pytest.raises(ValueError, match="the frame is empty"):
         make_dataset(encoder, log.iloc[:0], histories)

@@ -159,3 +159,53 @@ def test_missing_columns_and_wrong_arguments_are_named(encoder, log):
         Histories(untimed, pd.concat([log, log]))
     with pytest.raises(ValueError, match="1 rows are not in the log by their index .such as 999"):
         Histories(untimed, log).attach(log.iloc[:1].set_axis([999]))
+    with pytest.raises(ValueError, match="index .such as 0: .*don't reset it after a split"):
+        Histories(untimed, log).attach(log[log.user_id != log.user_id[0]].reset_index(drop=True))
+    with pytest.raises(ValueError, match="`earlier` is a DataFrame; expected frames by history"):
+        Histories(encoder, log, log)
+    with pytest.raises(ValueError, match="encoder = FeatureEncoder"):
+        Histories(FeatureEncoder(log_schema()), log)
+
+
+@pytest.mark.parametrize("as_text", ["frame", "log", "earlier"])
+@pytest.mark.parametrize("dtype", [str, "category", object])
+def test_users_of_another_kind_are_an_error(encoder, log, as_text, dtype):
+    text = log.assign(user_id=log.user_id.astype(str).astype(dtype))
+    with pytest.raises(ValueError, match="column `user_id` holds .*s, and the log's "):
+        if as_text == "earlier":
+            Histories(encoder, log, {"seen": text})
+        elif as_text == "log":
+            Histories(encoder, text).windows("seen", log)
+        else:
+            Histories(encoder, log).windows("seen", text)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Int64", "category", object, "uint8"])
+def test_users_of_another_number_type_are_the_same_users(encoder, log, dtype):
+    histories = Histories(encoder, log)
+    other = log.assign(user_id=log.user_id.astype(dtype))
+    for found, expected in zip(
+        histories.windows("seen", other), histories.windows("seen", log), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_times_in_seconds_are_an_error(encoder, log):
+    histories = Histories(encoder, log)
+    with pytest.raises(ValueError, match="Are they seconds. Expected Unix milliseconds"):
+        histories.windows("seen", log.assign(time_ms=log.time_ms // 1000))
+    with pytest.raises(ValueError, match="Are they seconds. Expected Unix milliseconds"):
+        histories.windows("seen", log, freeze_at=int(log.time_ms.max()) // 1000)
+    toy = Histories(encoder, log.assign(time_ms=log.time_ms % 10**6))
+    starts, ends, _ = toy.windows("seen", log.assign(time_ms=0))
+    np.testing.assert_array_equal(starts, ends)
+
+
+def test_a_column_of_the_log_does_not_stand_in_for_the_declared_ratio(encoder, log):
+    expected = Histories(encoder, log)
+    found = Histories(encoder, log.assign(seen_ratio=1.9))
+    np.testing.assert_array_equal(found.events["seen"].columns, expected.events["seen"].columns)
+    np.testing.assert_array_equal(
+        np.concatenate(found.attach(log).seen_ratio.map(np.asarray).tolist()),
+        np.concatenate(expected.attach(log).seen_ratio.map(np.asarray).tolist()),
+    )

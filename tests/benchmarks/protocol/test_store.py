@@ -174,14 +174,14 @@ def test_numbers_whose_folders_are_gone_stand_beside_new_ones(tmp_path):
 
 def test_reported_runs_whose_folders_are_gone_can_be_repeated(tmp_path):
     store = finished_store(tmp_path)
-    store.train_again(["INFNet"], [1])
+    assert store.train_again(["INFNet"], [1]) == 0
     assert not list(PLAN.jobs(store.records))
     later = RunStore(tmp_path / "other", Tables([tmp_path / "other", tmp_path / "results"]))
     later.train_again(["SharedBottom"], [1])
     later.train_again(["INFNet"], [2])
     assert not list(PLAN.jobs(later.records))
     later.tables.put("paired.csv", [pair("INFNet", "FM"), pair("INFNet", "FM", members=2)])
-    later.train_again(["INFNet"], [1])
+    assert later.train_again(["INFNet"], [1]) == 1
     assert later.tables["paired.csv"]["members"].tolist() == [2]
     assert FIRST.name in later.records
     assert [job.config for job in PLAN.jobs(later.records)] == [SECOND]
