@@ -22,7 +22,8 @@ from keras_infnet.datasets.kuairand_files import KuaiRandFiles
 from keras_infnet.datasets.kuairand_schema import HISTORIES, kuairand_schema
 from keras_infnet.datasets.side_table import Absent, SideTable
 from keras_infnet.datasets.split import Split, split_by_date
-from keras_infnet.features.schema import FeatureSchema, did_you_mean
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.features.suggestion import did_you_mean
 
 
 class KuaiRand:

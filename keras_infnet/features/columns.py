@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet.features.feature import CategoricalFeature, DenseFeature, NumericFeature
-from keras_infnet.features.schema import did_you_mean
+from keras_infnet.features.suggestion import did_you_mean
 
 MISSING_INT = -1
 MISSING_STRING = ""

@@ -107,9 +107,10 @@ def _row_weights(schema: FeatureSchema, frame: pd.DataFrame) -> np.ndarray:
     if schema.sample_weight is None:
         return np.ones(len(frame), "float32")
     label = f"Sample weight `{schema.sample_weight}`"
-    values = number_values(column(frame, schema.sample_weight, label), False, label)
-    if (values < 0).any():
-        raise ValueError(f"{label}: {int((values < 0).sum())} values are negative.")
+    values = number_values(column(frame, schema.sample_weight, label), True, label)
+    bad = ~(values >= 0)
+    if bad.any():
+        raise ValueError(f"{label}: {int(bad.sum())} values are negative or missing.")
     return values
 
 

@@ -1,10 +1,9 @@
 """The one description of a model's inputs and outputs: all else is built from it."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +16,14 @@ from keras_infnet.features.feature import (
     SequenceFeature,
     Task,
 )
+from keras_infnet.features.schema_checks import check_names, check_references, checked_parts
+from keras_infnet.features.suggestion import did_you_mean
 
 _FEATURE_KINDS = {
     "categorical": CategoricalFeature,
     "numeric": NumericFeature,
     "dense": DenseFeature,
 }
-_PARTS = {
-    "features": (CategoricalFeature, NumericFeature, DenseFeature),
-    "tasks": (Task,),
-    "sequences": (SequenceFeature,),
-}
-_PACKED = ("categorical", "bags", "bag_weights", "dense")
 
 
 @dataclass(frozen=True)
@@ -77,12 +72,12 @@ class FeatureSchema:
     vocabulary: str | None = None
 
     def __post_init__(self) -> None:
-        for part, kinds in _PARTS.items():
-            object.__setattr__(self, part, _parts(part, getattr(self, part), kinds))
+        for part in ("features", "tasks", "sequences"):
+            object.__setattr__(self, part, checked_parts(part, getattr(self, part)))
         if not self.features or not self.tasks:
             raise ValueError("FeatureSchema: expected at least one feature and one task.")
-        self._check_names()
-        self._check_references()
+        check_names(self)
+        check_references(self)
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -238,84 +233,6 @@ class FeatureSchema:
         if name not in by_name:
             raise ValueError(f"FeatureSchema: no {kind} `{name}`.{did_you_mean(name, by_name)}")
         return by_name[name]
-
-    def _check_names(self) -> None:
-        _check_unique("features", [f.name for f in self.features])
-        _check_unique("tasks", [t.name for t in self.tasks])
-        _check_unique("histories", [s.name for s in self.sequences])
-        for s in self.sequences:
-            _check_unique(f"groups of history `{s.name}`", [g.name for g in s.groups])
-            if s.name in _PACKED or any(s.name == f"{t.name}_age" for t in self.sequences):
-                raise ValueError(f"FeatureSchema: a history can't be named `{s.name}`.")
-            _check_unique(f"list columns of history `{s.name}`", s.list_columns)
-            both = sorted(set(s.list_columns) & {f.name for f in self.features})
-            if both:
-                raise ValueError(
-                    f"FeatureSchema: feature `{both[0]}` has the name of a list column of history "
-                    f"`{s.name}`. Name one of them otherwise."
-                )
-
-    def _check_references(self) -> None:
-        earlier: list[str] = []
-        for f in self.features:
-            table = getattr(f, "table", None)
-            if table is not None:
-                if table not in earlier or type(self.feature(table)) is not type(f):
-                    raise ValueError(
-                        f"Feature `{f.name}`: table is {table!r}; expected an earlier feature of "
-                        f"the same kind." + did_you_mean(table, earlier)
-                    )
-                _check_same_dtype(f, self.feature(table))
-            earlier.append(f.name)
-        for s in self.sequences:
-            for field in s.fields:
-                if isinstance(self.feature(field), DenseFeature):
-                    raise ValueError(
-                        f"History `{s.name}`: field `{field}` is a dense vector; expected a "
-                        f"categorical or numeric feature."
-                    )
-            if _width(self.feature(s.fields[0])) != 1 or isinstance(
-                self.feature(s.fields[0]), NumericFeature
-            ):
-                raise ValueError(
-                    f"History `{s.name}`: its first field `{s.fields[0]}` identifies the event; "
-                    f"expected a "
-                    "categorical feature with one value."
-                )
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean ...?`, or the known names, for the end of an error message."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean `{near[0]}`?" if near else f" Known: {', '.join(known)}."
-
-
-def _parts(name: str, found: Any, kinds: tuple[type, ...]) -> tuple:
-    """The parts as a tuple; an error if one of them is of no such kind."""
-    is_list = isinstance(found, Iterable) and not isinstance(found, (str, Mapping))
-    parts = tuple(found) if is_list else (found,)
-    wrong = [part for part in parts if not isinstance(part, kinds)]
-    if wrong or not is_list:
-        shown = type(wrong[0] if wrong else found).__name__
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"FeatureSchema: {name}: found {shown}; expected a list of {expected}.")
-    return parts
-
-
-def _check_same_dtype(feature: Feature, owner: Feature) -> None:
-    mine, its = getattr(feature, "dtype", None), getattr(owner, "dtype", None)
-    if mine != its:
-        raise ValueError(
-            f"Feature `{feature.name}`: dtype is {mine!r}, and that of `{owner.name}`, whose table "
-            f"it uses, {its!r}; expected the same."
-        )
-
-
-def _check_unique(what: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"FeatureSchema: {what} with the same name: {', '.join(twice)}.")
 
 
 def _width(feature: Feature) -> int:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from keras_infnet.features.schema import FeatureSchema, did_you_mean
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.features.suggestion import did_you_mean
 from keras_infnet.models.history_tokens import EVENT_QUANTITIES
 
 # What `keras.Model` itself takes.

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_infnet.features.schema import FeatureSchema, did_you_mean
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.features.suggestion import did_you_mean
 from keras_infnet.pipelines.histories import count_before, frozen_times
 from keras_infnet.pipelines.shard_layout import (
     FORMAT,

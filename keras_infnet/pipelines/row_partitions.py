@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet.features.schema import did_you_mean
+from keras_infnet.features.suggestion import did_you_mean
 
 # Column of a row's number.
 NUMBER = "#row"

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema, did_you_mean
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.features.suggestion import did_you_mean
 from keras_infnet.serving.negative_sampling import check_array
 from keras_infnet.serving.task_calibration import (
     TaskCalibration,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.features.schema import did_you_mean
+from keras_infnet.features.suggestion import did_you_mean
 from keras_infnet.metrics.observed_rows import column, observed_binary_rows
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.negative_sampling import check_array, correct_negative_sampling

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.schema import FeatureSchema, did_you_mean
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.features.suggestion import did_you_mean
 from keras_infnet.serving import client_grpc, client_rest
 from keras_infnet.serving.client_inputs import checked_inputs
 from keras_infnet.serving.client_signature import check_signature

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
 from keras_infnet.features.feature import OWNERS, DenseFeature, NumericFeature
 from keras_infnet.features.requests import owned_request
-from keras_infnet.features.schema import FeatureSchema, did_you_mean
+from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.features.suggestion import did_you_mean
 
 _EXPECTED = {"string": "strings", "int64": "integers", "float32": "numbers"}
 # What means "missing", by type.

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_infnet.features.schema import did_you_mean
+from keras_infnet.features.suggestion import did_you_mean
 
 
 class ExpertSharesCallback(keras.callbacks.Callback):

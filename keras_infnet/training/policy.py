@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.schema import did_you_mean
+from keras_infnet.features.suggestion import did_you_mean
 
 _LOWER_IS_BETTER = re.compile(r"(.*_)?(loss|error|mse|mae|rmse|binary_crossentropy)")
 _BELOW_A_FLOOR = 1000.0

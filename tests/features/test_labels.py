@@ -75,6 +75,7 @@ def test_labels_that_can_not_be_learned_from_are_refused(task, change, message):
         FeatureEncoder(schema(task)).fit(FRAME.assign(**change))
 
 
-def test_a_negative_weight_is_refused():
-    with pytest.raises(ValueError, match="Sample weight `w`: 1 values are negative"):
-        read_labels(schema(Task("click"), sample_weight="w"), FRAME.assign(w=[1, 1, -1, 1]))
+@pytest.mark.parametrize("wrong", [-1, np.nan])
+def test_a_negative_or_missing_weight_is_refused(wrong):
+    with pytest.raises(ValueError, match="Sample weight `w`: 1 values are negative or missing"):
+        read_labels(schema(Task("click"), sample_weight="w"), FRAME.assign(w=[1, 1, wrong, 1]))

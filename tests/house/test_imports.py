@@ -8,7 +8,7 @@ import pytest
 
 from tests.house.source import PACKAGE, ROOT, Import, imports_of, python_files
 
-SCHEMA = ("features.schema", "features.feature")
+SCHEMA = ("features.schema", "features.feature", "features.suggestion")
 MAY_IMPORT = {
     "features": (),
     "datasets": ("features",),
