@@ -69,18 +69,24 @@ def transfer_section(transfer: pd.DataFrame, tasks: Sequence[str]) -> str:
         for task in tasks:
             of_task = found[found["task"] == task].dropna(subset=["gain"])
             if len(of_task):
-                gain = spread(of_task["gain"])
-                verdict = "gains" if of_task["gain"].mean() > 0 else "loses"
                 alone, together = spread(of_task["alone"]), spread(of_task["together"])
+                gain, verdict = spread(of_task["gain"]), _verdict(of_task["gain"])
                 cells.append([model, histories, task, alone, together, gain, verdict])
     if not cells:
         return ""
     header = ["model", "histories", "task", "alone", "together", "together less alone", "verdict"]
     text = (
         "## Negative transfer\n\nTest AUC of each task, trained alone and together with the "
-        "others, by the model's chosen configuration.\n\n"
+        "others, by the model's chosen configuration. A task gains or loses where the mean "
+        "difference is beyond two standard errors of the seeds.\n\n"
     )
     return text + table(header, cells)
+
+
+def _verdict(gains: pd.Series) -> str:
+    if len(gains) < 2 or abs(gains.mean()) <= 2 * gains.sem():
+        return "neither"
+    return "gains" if gains.mean() > 0 else "loses"
 
 
 def artefact_section(artefact: pd.DataFrame) -> str:

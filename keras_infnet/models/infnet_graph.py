@@ -19,6 +19,11 @@ _MEMORY_PROXIES = ["field_proxies", "sequence_proxies"]
 def check_infnet(given: Mapping[str, Any]) -> None:
     """Raises a ValueError for what is out of range, or leaves the heads without inputs."""
     check_hyperparameters("INFNet", given, may_be_zero=_MAY_BE_ZERO)
+    if given["dim"] % given["num_heads"]:
+        raise ValueError(
+            f"INFNet: `num_heads` must divide `dim`. Received: num_heads={given['num_heads']}, "
+            f"dim={given['dim']}"
+        )
     if given["all_to_all"] and given["attend_own_group"]:
         raise ValueError(
             "INFNet: all_to_all=True with attend_own_group=True would let the history read itself, "

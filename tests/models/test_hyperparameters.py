@@ -51,6 +51,13 @@ def test_versions_of_the_paper_know_their_arguments():
             make(EXPOSURES, num_bloks=1)
 
 
+def test_heads_divide_the_width():
+    with pytest.raises(
+        ValueError, match="INFNet: `num_heads` must divide `dim`.*num_heads=3, dim=8"
+    ):
+        INFNet(EXPOSURES, dim=8, num_heads=3)
+
+
 @pytest.mark.parametrize("stddev", [0.0, -1.0, float("nan"), float("inf")])
 def test_embeddings_start_at_a_deviation_above_zero(stddev):
     with pytest.raises(ValueError, match="`embedding_stddev` must be above 0"):

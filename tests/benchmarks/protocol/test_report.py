@@ -6,6 +6,7 @@ from protocol.markdown import signed, spread, table, with_mean
 from protocol.plots import draw_plots
 from protocol.report import write_report
 from protocol.scores import METRICS
+from protocol.sections import transfer_section
 from protocol.tables import Tables
 
 TASKS = ["click", "like"]
@@ -173,3 +174,19 @@ def test_numbers_in_tables():
     assert spread(pd.Series([float("nan")])) == signed(float("nan")) == "not defined"
     assert signed(0.5, 0.25) == "+0.5000 ± 0.2500"
     assert table(["a", "b"], [[1, "x"]]) == "| a | b |\n|---|---|\n| 1 | x |"
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((0.010, 0.011, 0.012), "gains"),
+        ((-0.010, -0.011, -0.012), "loses"),
+        ((0.010, -0.009, 0.002), "neither"),
+        ((0.010,), "neither"),
+    ],
+)
+def test_a_task_gains_or_loses_beyond_the_noise_of_its_seeds(gains, verdict):
+    known = {"model": "PLE", "histories": "exposures", "task": "like"}
+    known |= {"split": "test", "metric": "auc", "alone": 0.7}
+    frame = pd.DataFrame([{**known, "together": 0.7 + gain} for gain in gains])
+    assert transfer_section(frame, ["like"]).strip().endswith(f"| {verdict} |")
