@@ -6,9 +6,9 @@ lowest before one: a good AUC, and a gAUC far below a half.
 
 import numpy as np
 import pandas as pd
-from protocol.data import SPLITS
 
 import keras_infnet
+from protocol.data import SPLITS
 
 
 def artefact_rows(

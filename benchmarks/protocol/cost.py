@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from step_times import median_step_seconds
+
+import keras_infnet
 from protocol.config import BATCH_SIZE, RunConfig
 from protocol.data import load_data
 from protocol.space import build_model
 from protocol.tables import Tables
 from protocol.train import count_parameters
-from step_times import median_step_seconds
-
-import keras_infnet
 
 INFERENCE_BATCH_SIZE = 2048
 REFERENCE = "PLE"

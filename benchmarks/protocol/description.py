@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+
+import keras_infnet
 from protocol.artefact import artefact_rows
 from protocol.config import BATCH_SIZE, EVALUATIONS_PER_EPOCH
 from protocol.data import SPLITS, best_possible, fingerprint, split_rows
 from protocol.folders import read_json, write_json
 from protocol.tables import Tables
-
-import keras_infnet
 
 _FILE = "protocol.json"
 

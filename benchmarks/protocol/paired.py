@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from protocol.data import SPLITS
 from protocol.plan import ABLATED, Plan, Records
 from protocol.scores import METRICS

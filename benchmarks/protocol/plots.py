@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+
 from protocol.ablations import FIELD_PROXIES, TASK_PROXIES
 from protocol.markdown import with_mean
 from protocol.tables import Tables

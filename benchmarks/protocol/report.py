@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from protocol.markdown import signed, spread, table, with_mean
 from protocol.plan import ABLATED
 from protocol.scores import METRICS

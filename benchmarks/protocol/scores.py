@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from protocol.data import ROW_KEY, RankingData
 
 import keras_infnet
+from protocol.data import ROW_KEY, RankingData
 
 METRICS = ("auc", "gauc", "gauc_frozen", "gauc_user_day", "log_loss")
 

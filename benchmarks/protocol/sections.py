@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
+
 from protocol.ablations import ABLATIONS
 from protocol.markdown import signed, spread, table, with_mean
 

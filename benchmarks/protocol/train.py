@@ -11,13 +11,13 @@ from typing import Any
 
 import keras
 import pandas as pd
+
+import keras_infnet
 from protocol.config import RunConfig
 from protocol.data import RankingData
 from protocol.folders import new_folder, read_json, write_json
 from protocol.scores import count_nan, mean_auc, predicted_rows, split_metrics
 from protocol.space import build_model
-
-import keras_infnet
 
 WEIGHTS = "model.weights.h5"
 
