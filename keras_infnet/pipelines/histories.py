@@ -130,8 +130,9 @@ class Histories:
         """
         events = self.events[self.schema.sequence(name).name]
         users, times = self.user_codes(frame), self._times(frame)
+        self._check_milliseconds("times of the frame", times)
         cut = frozen_times(times, users, freeze_at, self.schema.time_key)
-        self._check_milliseconds("freeze_at cuts times that", cut)
+        self._check_milliseconds("times that `freeze_at` cuts", cut)
         ends = count_before(events.users, events.times, users, cut)
         first = np.searchsorted(events.users, users)
         return np.maximum(first, ends - self.schema.sequence(name).max_length), ends, times
@@ -207,7 +208,7 @@ class Histories:
                 "expected a user in every row."
             )
         kind = _kind(users)
-        if kind != self._user_kind:
+        if None not in (kind, self._user_kind) and kind != self._user_kind:
             raise ValueError(
                 f"Histories: column `{self.schema.user_key}` holds {kind}, and the log's "
                 f"{self._user_kind}, so that no user would be found. Convert one of them."
@@ -268,13 +269,18 @@ class Histories:
         return np.full(len(frame), NO_TIME)
 
 
-def _kind(users: pd.Series) -> str:
-    """What users are, `numbers` or as pandas calls it: only users of one kind can be equal."""
+def _kind(users: pd.Series) -> str | None:
+    """What users are: only users of one kind can be equal. None where they are mixed."""
     values = getattr(users.dtype, "categories", users)
     if pd.api.types.is_numeric_dtype(values.dtype):
         return "numbers"
     found = pd.api.types.infer_dtype(values, skipna=True)
-    return {"string": "strings", "integer": "numbers", "floating": "numbers"}.get(found, found)
+    return {
+        "string": "strings",
+        "bytes": "bytes",
+        "integer": "numbers",
+        "floating": "numbers",
+    }.get(found)
 
 
 def event_ages(row_times: np.ndarray, event_times: np.ndarray, timed: bool) -> np.ndarray:

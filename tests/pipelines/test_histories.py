@@ -180,6 +180,17 @@ def test_users_of_another_kind_are_an_error(encoder, log, as_text, dtype):
             Histories(encoder, log).windows("seen", text)
 
 
+def test_users_may_be_numbers_and_strings_in_one_log(encoder, log):
+    users = log.user_id.map(lambda user: f"guest {user}" if user < 6 else user)
+    mixed = log.assign(user_id=users.astype(object))
+    histories, numbers = Histories(encoder, mixed), log.user_id >= 6
+    expected = Histories(encoder, log).attach(log[numbers]).seen_video_id
+    assert (
+        histories.attach(mixed[numbers]).seen_video_id.map(list).tolist()
+        == expected.map(list).tolist()
+    )
+
+
 @pytest.mark.parametrize("dtype", ["float64", "Int64", "category", object, "uint8"])
 def test_users_of_another_number_type_are_the_same_users(encoder, log, dtype):
     histories = Histories(encoder, log)
@@ -192,9 +203,9 @@ def test_users_of_another_number_type_are_the_same_users(encoder, log, dtype):
 
 def test_times_in_seconds_are_an_error(encoder, log):
     histories = Histories(encoder, log)
-    with pytest.raises(ValueError, match="Are they seconds. Expected Unix milliseconds"):
+    with pytest.raises(ValueError, match="times of the frame end at .*Are they seconds. Expected"):
         histories.windows("seen", log.assign(time_ms=log.time_ms // 1000))
-    with pytest.raises(ValueError, match="Are they seconds. Expected Unix milliseconds"):
+    with pytest.raises(ValueError, match="times that `freeze_at` cuts end at .*seconds"):
         histories.windows("seen", log, freeze_at=int(log.time_ms.max()) // 1000)
     toy = Histories(encoder, log.assign(time_ms=log.time_ms % 10**6))
     starts, ends, _ = toy.windows("seen", log.assign(time_ms=0))
