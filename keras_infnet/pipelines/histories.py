@@ -14,7 +14,7 @@ from keras_infnet.features.feature import CategoricalFeature, SequenceFeature
 
 # Before every other time: events that are known to be past, but not since when.
 NO_TIME = np.iinfo("int64").min
-# Real times in milliseconds are above it (1973), real times in seconds below.
+# Times of 1973 and later are above it in milliseconds, and above its thousandth in seconds.
 _EARLIEST_EPOCH = 10**11
 
 
@@ -257,9 +257,10 @@ class Histories:
     def _check_milliseconds(self, what: str, times: np.ndarray) -> None:
         """An error if times of a frame are seconds where the log's are milliseconds."""
         is_epoch = self._log_start is not None and self._log_start > _EARLIEST_EPOCH
-        if is_epoch and len(times) and times.max() < self._log_start // 100:
+        last = times.max(initial=0)
+        if is_epoch and _EARLIEST_EPOCH // 1000 < last < self._log_start // 100:
             raise ValueError(
-                f"Histories: {what} end at {times.max()}, and the log begins at {self._log_start}. "
+                f"Histories: {what} end at {last}, and the log begins at {self._log_start}. "
                 "Are they seconds? Expected Unix milliseconds."
             )
 

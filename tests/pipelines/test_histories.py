@@ -207,6 +207,8 @@ def test_times_in_seconds_are_an_error(encoder, log):
         histories.windows("seen", log.assign(time_ms=log.time_ms // 1000))
     with pytest.raises(ValueError, match="times that `freeze_at` cuts end at .*seconds"):
         histories.windows("seen", log, freeze_at=int(log.time_ms.max()) // 1000)
+    starts, ends, _ = histories.windows("seen", log, freeze_at=0)
+    np.testing.assert_array_equal(starts, ends)
     toy = Histories(encoder, log.assign(time_ms=log.time_ms % 10**6))
     starts, ends, _ = toy.windows("seen", log.assign(time_ms=0))
     np.testing.assert_array_equal(starts, ends)

@@ -181,7 +181,8 @@ def test_reported_runs_whose_folders_are_gone_can_be_repeated(tmp_path):
     later.train_again(["INFNet"], [2])
     assert not list(PLAN.jobs(later.records))
     later.tables.put("paired.csv", [pair("INFNet", "FM"), pair("INFNet", "FM", members=2)])
-    assert later.train_again(["INFNet"], [1]) == 1
+    assert later.train_again(["INFNet"], [1]) == 2
+    assert {SECOND.name, SECOND.with_seed(1).name}.isdisjoint(later.records)
     assert later.tables["paired.csv"]["members"].tolist() == [2]
     assert FIRST.name in later.records
     assert [job.config for job in PLAN.jobs(later.records)] == [SECOND]
