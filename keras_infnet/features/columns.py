@@ -195,13 +195,19 @@ def _as_int64(values: pa.Array, label: str) -> pa.Array:
 
 
 def _as_lists(series: pd.Series, feature: CategoricalFeature, label: str) -> pa.ListArray:
-    if series.dtype == object and series.map(type).isin((set, frozenset)).any():
+    if series.dtype == object and isinstance(_first_value(series), (set, frozenset)):
         raise ValueError(f"{label}: found sets, whose order is not defined; expected lists.")
     values = _arrow(series, f"lists of {_EXPECTED[feature.dtype]}", label)
     if feature.separator is not None and not pa.types.is_list(values.type):
         parts = pc.split_pattern(_canonical(values, "string", label), feature.separator)
         return _split_values(parts, feature, label)
     return _list_array(values, label, " (or strings, with `separator`)")
+
+
+def _first_value(series: pd.Series) -> Any:
+    """The first value that is not missing; None if all are."""
+    there = series.notna().to_numpy()
+    return series.iloc[there.argmax()] if there.any() else None
 
 
 def _arrow(series: pd.Series, expected: str, label: str) -> pa.Array:

@@ -13,7 +13,7 @@ from keras_infnet.features.feature import (
 )
 from keras_infnet.features.suggestion import did_you_mean
 
-PACKED_FIELDS = ("categorical", "bags", "bag_weights", "dense")
+_PACKED = ("categorical", "bags", "bag_weights", "dense")
 _KINDS = {
     "features": (CategoricalFeature, NumericFeature, DenseFeature),
     "tasks": (Task,),
@@ -42,7 +42,7 @@ def check_names(schema: Any) -> None:
     ages = {f"{s.name}_age" for s in schema.sequences}
     for s in schema.sequences:
         _check_unique(f"groups of history `{s.name}`", [g.name for g in s.groups])
-        if s.name in PACKED_FIELDS or s.name in ages:
+        if s.name in _PACKED or s.name in ages:
             raise ValueError(f"FeatureSchema: a history can't be named `{s.name}`.")
         _check_unique(f"list columns of history `{s.name}`", s.list_columns)
         both = sorted(set(s.list_columns) & {f.name for f in schema.features})

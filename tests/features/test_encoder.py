@@ -252,3 +252,10 @@ def test_an_action_other_than_zero_and_one_is_refused():
 def test_unknown_history_names_are_refused():
     with pytest.raises(ValueError, match="no history `seem`. Did you mean `seen`"):
         FeatureEncoder(log_schema()).fit(make_log(), {"seem": make_log()})
+
+
+def test_a_bag_of_sets_is_refused():
+    schema = FeatureSchema([CategoricalFeature("tag", "item", max_values=2)], [Task("click")])
+    frame = pd.DataFrame({"tag": [None, {"a", "b"}, {"c"}], "click": [0, 1, 0]})
+    with pytest.raises(ValueError, match="`tag`.* found sets, whose order is not defined"):
+        FeatureEncoder(schema).fit(frame)
