@@ -102,10 +102,12 @@ def make_schema(length: int):
     first = ki.CategoricalFeature("video_id", "item", num_ids=TABLE_ROWS)
     others = [ki.CategoricalFeature(f"field_{i}", "user", num_ids=100) for i in range(1, FIELDS)]
     histories = [
-        ki.SequenceFeature(f"behaviour_{i}", ("video_id",), length // BEHAVIOURS, ages=False)
+        ki.History(f"behaviour_{i}", ("video_id",), length // BEHAVIOURS, quantities=())
         for i in range(BEHAVIOURS)
     ]
-    return ki.FeatureSchema([first, *others], [ki.Task(t, base_rate=0.3) for t in TASKS], histories)
+    return ki.FeatureSchema(
+        [first, *others], [ki.BinaryTask(t, base_rate=0.3) for t in TASKS], histories
+    )
 
 
 def fast_model(schema):
@@ -122,7 +124,7 @@ def make_batch(schema, batch: int) -> tuple[dict, dict]:
     for name, (shape, _) in schema.packed_inputs().items():
         high = 100 if name == "categorical" else TABLE_ROWS
         x[name] = rng.integers(1, high, (batch, *shape)).astype("int32")
-    for history in schema.sequences:
+    for history in schema.histories:
         # A tenth of the positions is padding, on the left.
         x[history.name][:, : history.max_length // 10] = 0
     y = {t: rng.integers(0, 2, (batch, 1)).astype("float32") for t in TASKS}

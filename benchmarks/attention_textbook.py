@@ -52,9 +52,9 @@ class Gate(keras.layers.Layer):
 def textbook_model(schema: ki.FeatureSchema, dim: int) -> keras.Model:
     packed = schema.packed_inputs().items()
     inputs = {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in packed}
-    embedding = ki.FusedEmbedding(schema.table_rows(), dim, name="fused_embedding")
+    embedding = ki.layers.FusedEmbedding(schema.table_rows(), dim, name="fused_embedding")
     c = embedding(inputs["categorical"])
-    ids = ops.concatenate([inputs[s.name] for s in schema.sequences], axis=1)
+    ids = ops.concatenate([inputs[s.name] for s in schema.histories], axis=1)
     s, mask = embedding(ids, tables=("video_id",))[:, :, 0], ops.not_equal(ids[:, :, 0], 0)
     flat = keras.layers.Flatten()(c)
     cp = ops.reshape(
@@ -62,8 +62,8 @@ def textbook_model(schema: ki.FeatureSchema, dim: int) -> keras.Model:
         (-1, FIELD_PROXIES, dim),
     )
     sp = sequence_proxies(schema, s, mask, dim)
-    t = ki.TaskTokenEmbedding(len(schema.tasks), dim, name="tasks")(c)
-    tp = ki.TaskTokenEmbedding(TASK_PROXIES, dim, name="task_proxies")(c)
+    t = ki.layers.TaskTokenEmbedding(len(schema.tasks), dim, name="tasks")(c)
+    tp = ki.layers.TaskTokenEmbedding(TASK_PROXIES, dim, name="task_proxies")(c)
     for i in range(BLOCKS):
 
         def attend(query, memory, name, i=i):
@@ -84,7 +84,7 @@ def textbook_model(schema: ki.FeatureSchema, dim: int) -> keras.Model:
             s = Gate(dim, name=f"block_{i}_history_gate")(s, sp)
         t, tp = Gate(dim, name=f"block_{i}_tasks_gate")(t_new, tp_new), tp_new
     outputs = {
-        task.name: ki.TaskHead(base_rate=task.base_rate, name=f"{task.name}_head")(t[:, k])
+        task.name: ki.layers.TaskHead(base_rate=task.base_rate, name=f"{task.name}_head")(t[:, k])
         for k, task in enumerate(schema.tasks)
     }
     return keras.Model(inputs, outputs)
@@ -94,8 +94,8 @@ def sequence_proxies(schema, s, mask, dim):
     """For each behaviour the sum of projected tokens: projected first, then pooled."""
     projected = keras.layers.Dense(dim, name="sequence_proxies")(s)
     projected = projected * ops.cast(ops.expand_dims(mask, -1), projected.dtype)
-    length = schema.sequences[0].max_length
-    parts = ops.reshape(projected, (-1, len(schema.sequences), length, dim))
+    length = schema.histories[0].max_length
+    parts = ops.reshape(projected, (-1, len(schema.histories), length, dim))
     return ops.sum(parts, axis=2)
 
 

@@ -96,7 +96,7 @@ def time_steps(model: keras.Model, data: object, steps: int) -> tuple[float, flo
     """Seconds a step, and the mean length of the history; every length is compiled before."""
     model.compile("adam", weighted_metrics=[])
     batches = list(data.take(steps))
-    history = model.schema.sequences[0].name
+    history = model.schema.histories[0].name
     lengths = [int(x[history].shape[1]) for x, _, _ in batches]
     for length in sorted(set(lengths)):
         model.train_on_batch(*batches[lengths.index(length)])

@@ -73,7 +73,7 @@ def raw_values(kind: str, ids: np.ndarray, rng: np.random.Generator) -> object:
 def measure(kind: str, frame: pd.DataFrame, features: list) -> dict[str, object]:
     """Seconds that fit and transform take with these features."""
     print(f"{kind}: {len(features)} fields ...", flush=True)
-    encoder = kn.FeatureEncoder(kn.FeatureSchema(features, [kn.Task("click")]))
+    encoder = kn.FeatureEncoder(kn.FeatureSchema(features, [kn.BinaryTask("click")]))
     start = time.perf_counter()
     encoder.fit(frame)
     fitted = time.perf_counter()

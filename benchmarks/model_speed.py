@@ -45,21 +45,21 @@ def measure(measurement: Measurement, lengths: Sequence[int]) -> list[dict[str, 
 def simulated_log(rows: int, users: int, items: int) -> tuple[pd.DataFrame, Any]:
     """A simulated log in KuaiRand's layout, and its schema."""
     with tempfile.TemporaryDirectory() as folder:
-        keras_infnet.simulate(f"{folder}/log", rows, users, items)
-        data = keras_infnet.KuaiRand(f"{folder}/log", tasks=TASKS)
+        keras_infnet.datasets.simulate(f"{folder}/log", rows, users, items)
+        data = keras_infnet.datasets.KuaiRand(f"{folder}/log", tasks=TASKS)
         return data.frame(), data.schema()
 
 
 def with_length(schema: Any, length: int) -> Any:
     """The schema with histories of another length."""
-    sequences = tuple(dataclasses.replace(s, max_length=length) for s in schema.sequences)
-    return dataclasses.replace(schema, sequences=sequences)
+    sequences = tuple(dataclasses.replace(s, max_length=length) for s in schema.histories)
+    return dataclasses.replace(schema, histories=sequences)
 
 
 def full_histories(log: pd.DataFrame, schema: Any, rows: int) -> pd.DataFrame:
     """Rows whose histories are drawn from the whole log and have no gap."""
     rng = np.random.default_rng(0)
-    sequence = schema.sequence(HISTORY)
+    sequence = schema.history(HISTORY)
     frame = log.iloc[rng.integers(0, len(log), rows)].reset_index(drop=True)
     drawn = rng.integers(0, len(log), (rows, sequence.max_length))
     lists = {}
@@ -74,9 +74,9 @@ def full_histories(log: pd.DataFrame, schema: Any, rows: int) -> pd.DataFrame:
 
 def make_batches(log: pd.DataFrame, schema: Any, length: int, batch: int) -> tuple[Any, list]:
     """The encoder, and batches of full histories as tensors of the backend."""
-    encoder = keras_infnet.FeatureEncoder(with_length(schema, length)).fit(log)
+    encoder = keras_infnet.data.FeatureEncoder(with_length(schema, length)).fit(log)
     frame = full_histories(log, encoder.schema, _BATCHES * batch)
-    batches = keras_infnet.make_dataset(encoder, frame, batch_size=batch).as_numpy_iterator()
+    batches = keras_infnet.data.make_dataset(encoder, frame, batch_size=batch).as_numpy_iterator()
     return encoder, [keras.tree.map_structure(keras.ops.convert_to_tensor, b) for b in batches]
 
 

@@ -44,7 +44,7 @@ def measure(measurement: Measurement) -> Iterator[list[dict[str, Any]] | str]:
     """For each combination its two records, or a text that says why there are none."""
     log, schema = simulated_log(measurement.rows, USERS, ITEMS)
     for length in measurement.lengths:
-        encoder = keras_infnet.FeatureEncoder(with_length(schema, length)).fit(log)
+        encoder = keras_infnet.data.FeatureEncoder(with_length(schema, length)).fit(log)
         for name in measurement.models:
             arguments = arguments_of(name, Trial(), len(TASKS))
             model = build_model(name, encoder.schema, arguments, members=1)
@@ -59,10 +59,10 @@ def make_requests(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Requests for one user with full histories and the items of as many rows."""
     schema = encoder.schema
-    user = keras_infnet.frame_to_request(schema, full_histories(log, schema, 1))
+    user = keras_infnet.data.frame_to_request(schema, full_histories(log, schema, 1))
     drawn = np.random.default_rng(1).integers(0, len(log), candidates)
-    without_histories = dataclasses.replace(schema, sequences=())
-    items = keras_infnet.frame_to_request(without_histories, log.iloc[drawn])
+    without_histories = dataclasses.replace(schema, histories=())
+    items = keras_infnet.data.frame_to_request(without_histories, log.iloc[drawn])
     of_items = {f.name for f in schema.features if f.owner == "item"}
     of_items |= {f.weights for f in schema.features if getattr(f, "weights", None)}
     rank = {name: items[name] if name in of_items else v for name, v in user.items()}
@@ -85,7 +85,9 @@ def _measure(
     what = " ".join(f"{name}={value}" for name, value in same.items())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ranker" / "1"
-        keras_infnet.export_saved_model(model, encoder, path, table_dtype=same["table_dtype"])
+        keras_infnet.serving.export_saved_model(
+            model, encoder, path, table_dtype=same["table_dtype"]
+        )
         for candidates in measurement.candidates:
             requests = make_requests(encoder, log, candidates)
             try:
@@ -122,7 +124,7 @@ def _ask(
     # The first request of each prepares the graph.
     order = [*SIGNATURES, *alternate(repeats)]
     with _memory_limit(measurement.memory_gb):
-        _, seconds = keras_infnet.run_c_api(
+        _, seconds = keras_infnet.serving.run_c_api(
             path,
             [SIGNATURES[name] for name in order],
             [requests[name] for name in order],

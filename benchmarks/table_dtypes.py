@@ -33,14 +33,14 @@ def main() -> None:
         data = options.data
         if data is None:
             data = Path(folder) / "log"
-            keras_infnet.simulate(data, options.rows, seed=options.seed)
+            keras_infnet.datasets.simulate(data, options.rows, seed=options.seed)
         log = Log(data, options.max_test_rows)
         records = []
         for name in options.models:
-            model = log.train(keras_infnet.MODELS[name], options.seed)
+            model = log.train(keras_infnet.models.MODELS[name], options.seed)
             for dtype in DTYPES:
                 path = Path(folder) / name / dtype
-                keras_infnet.export_saved_model(model, log.encoder, path, table_dtype=dtype)
+                keras_infnet.serving.export_saved_model(model, log.encoder, path, table_dtype=dtype)
             records += compare(name, log, Path(folder) / name)
     print(markdown_table(records))
     if options.out:
@@ -51,7 +51,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder in KuaiRand's layout; default: simulate")
     parser.add_argument("--rows", type=int, default=500_000, help="rows to simulate")
-    parser.add_argument("--models", nargs="+", default=["INFNet"], choices=keras_infnet.MODELS)
+    parser.add_argument(
+        "--models", nargs="+", default=["INFNet"], choices=keras_infnet.models.MODELS
+    )
     parser.add_argument("--max-test-rows", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the records")
@@ -62,19 +64,21 @@ class Log:
     """Rows of a log, their encoder and histories."""
 
     def __init__(self, path: Path, max_test_rows: int) -> None:
-        data = keras_infnet.KuaiRand(path)
+        data = keras_infnet.datasets.KuaiRand(path)
         frame, warm = data.frame(), data.warm()
         earlier = {} if warm is None else {"exposures": warm}
         self.split = data.split(frame)
         self.test = self.split.test.head(max_test_rows)
-        self.encoder = keras_infnet.FeatureEncoder(data.schema()).fit(self.split.train, earlier)
-        self.histories = keras_infnet.Histories(self.encoder, frame, earlier)
+        self.encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(
+            self.split.train, earlier
+        )
+        self.histories = keras_infnet.data.Histories(self.encoder, frame, earlier)
 
     def train(self, model_class: Any, seed: int) -> Any:
         """A model trained for one epoch."""
-        keras_infnet.set_seeds(seed)
+        keras_infnet.training.set_seeds(seed)
         model = model_class(self.encoder.schema)
-        train = keras_infnet.make_dataset(
+        train = keras_infnet.data.make_dataset(
             self.encoder,
             self.split.train,
             self.histories,
@@ -82,7 +86,7 @@ class Log:
             shuffle=True,
             seed=seed,
         )
-        validation = keras_infnet.make_dataset(
+        validation = keras_infnet.data.make_dataset(
             self.encoder, self.split.validation, self.histories, batch_size=2048
         )
         keras_infnet.fit_ranker(model, train, validation, verbose=2)
@@ -95,8 +99,8 @@ def compare(name: str, log: Log, folder: Path) -> list[dict[str, Any]]:
     exact, records = answers["float32"], []
     for dtype, of_dtype in answers.items():
         for task in log.encoder.schema.tasks:
-            auc = keras_infnet.auc(log.test[task.label], of_dtype[task.name])
-            lost = keras_infnet.auc(log.test[task.label], exact[task.name]) - auc
+            auc = keras_infnet.metrics.auc(log.test[task.label], of_dtype[task.name])
+            lost = keras_infnet.metrics.auc(log.test[task.label], exact[task.name]) - auc
             change = np.abs(of_dtype[task.name] - exact[task.name]).max()
             records.append(
                 {
@@ -122,7 +126,7 @@ def answer(path: Path, log: Log) -> Mapping[str, np.ndarray]:
     parts = []
     for start in range(0, len(log.test), 1000):
         rows = log.histories.attach(log.test.iloc[start : start + 1000])
-        request = keras_infnet.frame_to_request(log.encoder.schema, rows)
+        request = keras_infnet.data.frame_to_request(log.encoder.schema, rows)
         answers = serve(**{name: tf.constant(values) for name, values in request.items()})
         parts.append(pd.DataFrame({t: v.numpy()[:, 0] for t, v in answers.items()}))
     return {task: values.to_numpy() for task, values in pd.concat(parts).items()}

@@ -111,12 +111,12 @@ def make_model(rows: int, optimizer):
     import keras_infnet as ki
 
     video = ki.CategoricalFeature("video_id", "item", num_ids=rows)
-    schema = ki.FeatureSchema([video], [ki.Task("click", base_rate=0.5)])
+    schema = ki.FeatureSchema([video], [ki.BinaryTask("click", base_rate=0.5)])
     ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
-    embedded = ki.FusedEmbedding({"video_id": rows}, DIM)(ids, tables=("video_id",) * FIELDS)
+    embedded = ki.layers.FusedEmbedding({"video_id": rows}, DIM)(ids, tables=("video_id",) * FIELDS)
     mean = keras.ops.mean(embedded, axis=1)
     click = keras.layers.Dense(1, activation="sigmoid", name="click")(mean)
-    model = ki.RankingModel(schema, {"categorical": ids}, {"click": click}, {})
+    model = ki.models.RankingModel(schema, {"categorical": ids}, {"click": click}, {})
     model.compile(optimizer, weighted_metrics=[])
     return model
 
@@ -129,7 +129,7 @@ def make_optimizer(name: str, update: str):
     if update == "dense":
         stock = {"adagrad": keras.optimizers.Adagrad, "adam": keras.optimizers.Adam}
         return stock[name](0.01)
-    row_wise = {"adagrad": ki.SparseAdagrad, "adam": ki.LazyAdam}
+    row_wise = {"adagrad": ki.optimizers.SparseAdagrad, "adam": ki.optimizers.LazyAdam}
     return row_wise[name](0.01, row_updates_from=0)
 
 

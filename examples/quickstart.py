@@ -26,7 +26,7 @@ from demo_report import comparison, metric_table, plot_attention, plot_training,
 
 import keras_infnet
 
-MODELS = {"SharedBottom": keras_infnet.SharedBottom, "INFNet": keras_infnet.INFNet}
+MODELS = {"SharedBottom": keras_infnet.models.SharedBottom, "INFNet": keras_infnet.INFNet}
 BATCH_SIZE = 512
 CANDIDATES = 100
 VERIFIED_ROWS = 1000
@@ -55,13 +55,13 @@ def demo(args: argparse.Namespace, out: Path) -> None:
     data, frame, warm = load(args, out)
     with stage("encoder"):
         split = data.split(frame)
-        encoder = keras_infnet.FeatureEncoder(data.schema()).fit(split.train, warm)
-        histories = keras_infnet.Histories(encoder, frame, warm)
+        encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(split.train, warm)
+        histories = keras_infnet.data.Histories(encoder, frame, warm)
     best = best_possible(data, frame, split, encoder.schema)
     report: dict[str, Any] = {"models": {}, "parameters": {}}
     curves, models = {}, {}
     for name, model_class in MODELS.items():
-        keras_infnet.set_seeds(args.seed)
+        keras_infnet.training.set_seeds(args.seed)
         models[name] = model = model_class(encoder.schema)
         with stage(f"fit {name}"):
             curves[name] = fit(model, encoder, histories, split, args.seed)
@@ -75,7 +75,7 @@ def demo(args: argparse.Namespace, out: Path) -> None:
     infnet = models["INFNet"]
     with stage("export"):
         checked = histories.attach(split.test.head(VERIFIED_ROWS))
-        report["served_max_abs_diff"] = keras_infnet.export_saved_model(
+        report["served_max_abs_diff"] = keras_infnet.serving.export_saved_model(
             infnet, encoder, out / "saved_model", verify=checked
         )
         infnet.save(out / "infnet.keras")
@@ -92,7 +92,7 @@ def demo(args: argparse.Namespace, out: Path) -> None:
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "seconds": SECONDS,
     }
-    attention = keras_infnet.task_attention(infnet, encoder.transform(checked))
+    attention = keras_infnet.explain.task_attention(infnet, encoder.transform(checked))
     plot_training(curves, out / "training.png")
     plot_attention(attention, out / "attention.png")
     write_report(report, out)
@@ -106,9 +106,11 @@ def load(args: argparse.Namespace, out: Path) -> tuple[Any, pd.DataFrame, dict[s
     if path is None:
         path = out / "log"
         with stage("simulate"):
-            keras_infnet.simulate(path, args.rows, seed=args.seed, same_tasks=args.same_tasks)
+            keras_infnet.datasets.simulate(
+                path, args.rows, seed=args.seed, same_tasks=args.same_tasks
+            )
     with stage("read"):
-        data = keras_infnet.KuaiRand(path)
+        data = keras_infnet.datasets.KuaiRand(path)
         print(data.describe())
         frame, warm = data.frame(), data.warm()
     return data, frame, {} if warm is None else {"exposures": warm}
@@ -116,10 +118,12 @@ def load(args: argparse.Namespace, out: Path) -> tuple[Any, pd.DataFrame, dict[s
 
 def fit(model: Any, encoder: Any, histories: Any, split: Any, seed: int) -> dict[str, Any]:
     """Trains by the recipe: one epoch, evaluated every half; returns the curves."""
-    train = keras_infnet.make_dataset(
+    train = keras_infnet.data.make_dataset(
         encoder, split.train, histories, batch_size=BATCH_SIZE, shuffle=True, seed=seed
     )
-    validation = keras_infnet.make_dataset(encoder, split.validation, histories, batch_size=2048)
+    validation = keras_infnet.data.make_dataset(
+        encoder, split.validation, histories, batch_size=2048
+    )
     steps = StepLosses()
     history = keras_infnet.fit_ranker(model, train, validation, callbacks=[steps]).history
     tasks = encoder.schema.task_names
@@ -156,10 +160,10 @@ def evaluate(model: Any, encoder: Any, histories: Any, split: Any) -> dict[str, 
         rows = getattr(split, part)
         labels = {task.name: rows[task.label] for task in encoder.schema.tasks}
         users = rows[encoder.schema.user_key]
-        rolling = keras_infnet.predict_frame(model, encoder, rows, histories)
-        frozen = keras_infnet.predict_frame(model, encoder, rows, histories, freeze_at=start)
-        measured[part] = keras_infnet.task_metrics(labels, rolling, users)
-        for task, numbers in keras_infnet.task_metrics(labels, frozen, users).items():
+        rolling = keras_infnet.data.predict_frame(model, encoder, rows, histories)
+        frozen = keras_infnet.data.predict_frame(model, encoder, rows, histories, freeze_at=start)
+        measured[part] = keras_infnet.metrics.task_metrics(labels, rolling, users)
+        for task, numbers in keras_infnet.metrics.task_metrics(labels, frozen, users).items():
             measured[part][task]["gauc_frozen"] = numbers["gauc"]
     return measured
 
@@ -175,8 +179,8 @@ def best_possible(data: Any, frame: pd.DataFrame, split: Any, schema: Any) -> di
         known = truth.set_index(frame.index).loc[rows.index]
         best[part] = {
             task.name: {
-                "best_auc": keras_infnet.auc(rows[task.label], known[f"{task.name}_best"]),
-                "true_auc": keras_infnet.auc(rows[task.label], known[f"{task.name}_true"]),
+                "best_auc": keras_infnet.metrics.auc(rows[task.label], known[f"{task.name}_best"]),
+                "true_auc": keras_infnet.metrics.auc(rows[task.label], known[f"{task.name}_true"]),
             }
             for task in schema.tasks
         }
@@ -191,7 +195,7 @@ def serve(
     items = frame.drop_duplicates("video_id").head(CANDIDATES)
     owned = [f.name for f in encoder.schema.features if f.owner == "item"]
     rows = pd.concat([request_row] * len(items)).assign(**{c: items[c].to_numpy() for c in owned})
-    request = keras_infnet.frame_to_request(encoder.schema, rows)
+    request = keras_infnet.data.frame_to_request(encoder.schema, rows)
     lists = {name: values.tolist() for name, values in request.items()}
     (out / "request.json").write_text(json.dumps(lists), encoding="utf-8")
     script = Path(__file__).with_name("serve_request.py")

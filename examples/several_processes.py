@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=("jax", "tensorflow"), default="jax")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--model", default="INFNet", help="name in keras_infnet.MODELS")
+    parser.add_argument("--model", default="INFNet", help="name in keras_infnet.models.MODELS")
     parser.add_argument("--rows", type=int, default=20_000, help="rows to simulate")
     parser.add_argument("--batch-size", type=int, default=256, help="rows of all processes' batch")
     parser.add_argument("--steps", type=int, default=20)
@@ -57,10 +57,10 @@ def run(args: argparse.Namespace, folder: Path) -> tuple[list[float], list[float
     # Imported here: Keras reads its backend from the environment.
     import keras_infnet
 
-    keras_infnet.simulate(folder / "log", args.rows)
-    data = keras_infnet.KuaiRand(folder / "log", tasks=("click", "like"))
+    keras_infnet.datasets.simulate(folder / "log", args.rows)
+    data = keras_infnet.datasets.KuaiRand(folder / "log", tasks=("click", "like"))
     frames, shards = data.frames(), folder / "prepared"
-    keras_infnet.prepare(data.schema(), frames, shards, partitions=8, verbose=False)
+    keras_infnet.data.prepare(data.schema(), frames, shards, partitions=8, verbose=False)
     one, several = (train(args, folder, n) for n in (1, args.processes))
     if any(losses != several[0] for losses in several):
         raise ValueError(f"the processes report different losses: {several}")

@@ -18,15 +18,15 @@ def main(settings: dict[str, Any], output: Path) -> None:
     """Joins the other processes, trains, and writes the running loss after each step."""
     processes, index = len(settings["addresses"]), settings["index"]
     strategy = join(settings["addresses"], index) if processes > 1 else None
-    keras_infnet.set_seeds(0)
-    encoder = keras_infnet.FeatureEncoder.load(Path(settings["folder"]) / "encoder")
+    keras_infnet.training.set_seeds(0)
+    encoder = keras_infnet.data.FeatureEncoder.load(Path(settings["folder"]) / "encoder")
     parts = range(settings["parts"]) if processes == 1 else [index]
     batches = read(encoder, settings, parts)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
-        model = keras_infnet.MODELS[settings["model"]](encoder.schema, dim=8, dropout=0.0)
+        model = keras_infnet.models.MODELS[settings["model"]](encoder.schema, dim=8, dropout=0.0)
         # XLA can't compile the steps of a strategy; the single process takes the same steps.
         jit_compile = "auto" if keras.backend.backend() == "jax" else False
-        optimizer = keras_infnet.LazyAdam(0.01, row_updates_from=0)
+        optimizer = keras_infnet.optimizers.LazyAdam(0.01, row_updates_from=0)
         model.compile(optimizer, jit_compile=jit_compile)
     if strategy is not None:
         batches = strategy_batches(strategy, batches)
@@ -57,7 +57,7 @@ def read(encoder: Any, settings: dict[str, Any], parts: Any) -> Any:
     import tensorflow as tf
 
     streams = [
-        keras_infnet.stream_dataset(
+        keras_infnet.data.stream_dataset(
             encoder,
             settings["folder"],
             batch_size=settings["rows"],

@@ -36,7 +36,7 @@ def main() -> None:
     libraries = LIBRARIES if args.retrieval == "both" else (args.retrieval,)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        keras_infnet.simulate(work / "log", args.rows, args.users, args.items, args.seed)
+        keras_infnet.datasets.simulate(work / "log", args.rows, args.users, args.items, args.seed)
         log = Log(work / "log", args.requests, args.seed)
         log.encoder.save(work / "encoder")
         start = time.perf_counter()
@@ -63,7 +63,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--retrieval", choices=[*LIBRARIES, "both"], default="both")
-    parser.add_argument("--model", default="INFNet", choices=keras_infnet.MODELS)
+    parser.add_argument("--model", default="INFNet", choices=keras_infnet.models.MODELS)
     parser.add_argument("--rows", type=int, default=300_000, help="rows to simulate")
     parser.add_argument("--users", type=int, default=5000)
     parser.add_argument("--items", type=int, default=4000)
@@ -82,12 +82,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def train_ranker(log: Log, path: Path, args: argparse.Namespace) -> None:
     """Trains a ranker by the recipe and exports it."""
-    keras_infnet.set_seeds(args.seed)
-    model = keras_infnet.MODELS[args.model](log.schema)
+    keras_infnet.training.set_seeds(args.seed)
+    model = keras_infnet.models.MODELS[args.model](log.schema)
     train = log.dataset(log.split.train, shuffle=True, seed=args.seed)
     validation = log.dataset(log.split.validation, batch_size=2048)
     keras_infnet.fit_ranker(model, train, validation, verbose=2)
-    keras_infnet.export_saved_model(model, log.encoder, path)
+    keras_infnet.serving.export_saved_model(model, log.encoder, path)
 
 
 def retrieve(library: str, log: Log, work: Path, args: argparse.Namespace) -> np.ndarray:
@@ -112,8 +112,8 @@ def rank(log: Log, found: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     serve = tf.saved_model.load(str(path)).signatures["rank"]
     of_item = [feature for feature in log.schema.features if feature.owner == "item"]
     names = {n for f in of_item for n in (f.name, getattr(f, "weights", None))}
-    asked = keras_infnet.frame_to_request(log.schema, log.histories.attach(log.requests))
-    stock = keras_infnet.frame_to_request(log.schema, log.histories.attach(log.items))
+    asked = keras_infnet.data.frame_to_request(log.schema, log.histories.attach(log.requests))
+    stock = keras_infnet.data.frame_to_request(log.schema, log.histories.attach(log.items))
     candidates = np.column_stack([log.exposed, found])
     answers = []
     for i, places in enumerate(candidates):
@@ -145,7 +145,7 @@ def measure(log: Log, found: np.ndarray, scores: dict[str, np.ndarray]) -> dict[
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """AUC; none where all labels are equal."""
-    return float(keras_infnet.auc(labels, scores)) if len(np.unique(labels)) == 2 else None
+    return float(keras_infnet.metrics.auc(labels, scores)) if len(np.unique(labels)) == 2 else None
 
 
 def describe(args: argparse.Namespace, log: Log) -> dict[str, Any]:

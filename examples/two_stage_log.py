@@ -24,17 +24,17 @@ class Log:
 
     def __init__(self, path: Path, requests: int, seed: int, encoder: Path | None = None) -> None:
         self.path, self.seed = path, seed
-        data = keras_infnet.KuaiRand(path)
+        data = keras_infnet.datasets.KuaiRand(path)
         frame, warm = data.frame(), data.warm()
         earlier = {} if warm is None else {HISTORY: warm}
         self.split = data.split(frame)
         if encoder is None:
-            self.encoder = keras_infnet.FeatureEncoder(data.schema())
+            self.encoder = keras_infnet.data.FeatureEncoder(data.schema())
             self.encoder.fit(self.split.train, earlier)
         else:
-            self.encoder = keras_infnet.FeatureEncoder.load(encoder)
+            self.encoder = keras_infnet.data.FeatureEncoder.load(encoder)
         self.schema = self.encoder.schema
-        self.histories = keras_infnet.Histories(self.encoder, frame, earlier)
+        self.histories = keras_infnet.data.Histories(self.encoder, frame, earlier)
         self.items = frame.drop_duplicates(ITEM).reset_index(drop=True)
         test = self.split.test
         self.requests = test.sample(min(requests, len(test)), random_state=seed)
@@ -46,7 +46,7 @@ class Log:
     def dataset(self, rows: pd.DataFrame, **options: Any) -> Any:
         """Batches of `make_dataset`, of whatever rows."""
         options = {"batch_size": BATCH_SIZE, **options}
-        return keras_infnet.make_dataset(self.encoder, rows, self.histories, **options)
+        return keras_infnet.data.make_dataset(self.encoder, rows, self.histories, **options)
 
     def clicked_batches(self) -> Any:
         """Batches `{"query", "item", "item_id", "probability"}` of the clicks in training rows."""

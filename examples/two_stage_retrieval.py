@@ -98,7 +98,7 @@ def retrieve_with_keras_rs(log: Log, top_k: int, epochs: int) -> np.ndarray:
 
 def towers(keras: Any, log: Log) -> tuple[Any, Any]:
     """Query and item tower; `keras` is Keras 2 or 3."""
-    layers, length = keras.layers, log.schema.sequence(HISTORY).max_length
+    layers, length = keras.layers, log.schema.history(HISTORY).max_length
 
     def fields(*owners: str) -> tuple[Any, Any]:
         sizes = log.sizes(*owners)
@@ -113,7 +113,7 @@ def towers(keras: Any, log: Log) -> tuple[Any, Any]:
     actions = keras.Input((length,), dtype="int32", name="actions")
     shares = keras.Input((length, 1), name="shares")
     # What the user did with an item says how much of it enters the mean.
-    weights = layers.Embedding(log.schema.sequence(HISTORY).num_actions, 1)(actions)
+    weights = layers.Embedding(log.schema.history(HISTORY).num_actions, 1)(actions)
     weights = layers.Multiply()([shares, weights])
     num_items = log.schema.table_rows()[log.schema.table_of(ITEM)]
     mean = layers.Dot(axes=1)([weights, layers.Embedding(num_items, DIM)(events)])

@@ -3,15 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_infnet import (
-    CategoricalFeature,
-    DenseFeature,
-    FeatureSchema,
-    HistoryGroup,
-    NumericFeature,
-    SequenceFeature,
-    Task,
-)
+from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, History, HistoryGroup, NumericFeature
 
 ACTIONS = ("is_click", "is_like")
 
@@ -30,22 +22,25 @@ def log_schema(max_length=5, **kwargs):
             NumericFeature("fans", "user", buckets=6, bucketing="log"),
             DenseFeature("image", "item", dim=3),
         ],
-        sequences=[
-            SequenceFeature(
+        histories=[
+            History(
                 "seen",
                 ("video_id", "tag", "length", "page_id"),
                 max_length=max_length,
                 actions=ACTIONS,
-                ratio=("play_ms", "length_ms"),
+                quantities=(Ratio("play_ms", "length_ms"), Age()),
                 groups=(
                     HistoryGroup("all"),
                     HistoryGroup("click", any_of=("is_click",)),
                     HistoryGroup("skip", none_of=("is_click",)),
                 ),
             ),
-            SequenceFeature("liked", ("video_id",), max_length=3, where="is_like"),
+            History("liked", ("video_id",), max_length=3, where="is_like"),
         ],
-        tasks=[Task("click", "is_click"), Task("like", "is_like", observed_when="is_click")],
+        tasks=[
+            BinaryTask("click", "is_click"),
+            BinaryTask("like", "is_like", observed_when="is_click"),
+        ],
         **kwargs,
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_infnet import Histories, make_dataset, prepare
+from keras_infnet.data import Histories, make_dataset, prepare
 from tests.logs import log_schema, make_log
 
 SPLITS = {"train": 1_650_000_030_000, "validation": 1_650_000_045_000, "test": None}

@@ -5,16 +5,13 @@ import functools
 
 import keras
 import numpy as np
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.history import History, HistoryGroup
+from keras_infnet.schema.numeric import NumericFeature
 
-from keras_infnet.features.feature import (
-    CategoricalFeature,
-    DenseFeature,
-    HistoryGroup,
-    NumericFeature,
-    SequenceFeature,
-    Task,
-)
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.schema import FeatureSchema
 
 FEATURES = (
     CategoricalFeature("user_id", "user", num_ids=12),
@@ -27,16 +24,16 @@ FEATURES = (
     DenseFeature("image", "item", dim=5),
 )
 TASKS = (
-    Task("click", base_rate=0.4),
-    Task("like", base_rate=0.05, loss_weight=2.0, observed_when="click"),
-    Task("long_view", base_rate=0.3),
+    BinaryTask("click", base_rate=0.4),
+    BinaryTask("like", base_rate=0.05, loss_weight=2.0, observed_when="click"),
+    BinaryTask("long_view", base_rate=0.3),
 )
-EXPOSURES = SequenceFeature(
+EXPOSURES = History(
     "exposures",
     fields=("video_id", "author_id", "tag", "duration"),
     max_length=8,
     actions=("click", "like", "long_view"),
-    ratio=("play_time", "duration"),
+    quantities=(Ratio("play_time", "duration"), Age()),
     groups=(
         HistoryGroup("all"),
         HistoryGroup("click", any_of=("click",)),
@@ -48,15 +45,15 @@ EXPOSURES = SequenceFeature(
     num_actions=6,
 )
 POSITIVES = (
-    SequenceFeature("clicked", ("video_id",), max_length=7, where="click"),
-    SequenceFeature("liked", ("video_id",), max_length=3, where="like"),
-    SequenceFeature("long_viewed", ("video_id",), max_length=5, where="long_view"),
-    SequenceFeature("followed", ("video_id",), max_length=2, where="follow"),
+    History("clicked", ("video_id",), max_length=7, where="click"),
+    History("liked", ("video_id",), max_length=3, where="like"),
+    History("long_viewed", ("video_id",), max_length=5, where="long_view"),
+    History("followed", ("video_id",), max_length=2, where="follow"),
 )
 MIXED = (
-    SequenceFeature("clicked", ("video_id", "author_id"), max_length=4, where="click"),
-    SequenceFeature("searched", ("tab",), max_length=3, ages=False),
-    SequenceFeature("liked", ("video_id", "author_id"), max_length=2, where="like"),
+    History("clicked", ("video_id", "author_id"), max_length=4, where="click"),
+    History("searched", ("tab",), max_length=3, quantities=()),
+    History("liked", ("video_id", "author_id"), max_length=2, where="like"),
 )
 
 
@@ -68,8 +65,8 @@ def schema(history="exposures", tasks=TASKS, features=FEATURES):
 
 def longer(schema, by):
     """The schema with room for `by` more events in each history."""
-    grown = [dataclasses.replace(s, max_length=s.max_length + by) for s in schema.sequences]
-    return dataclasses.replace(schema, sequences=grown)
+    grown = [dataclasses.replace(s, max_length=s.max_length + by) for s in schema.histories]
+    return dataclasses.replace(schema, histories=grown)
 
 
 def inputs(schema, batch=6, seed=0):
@@ -88,7 +85,7 @@ def inputs(schema, batch=6, seed=0):
     if schema.dense:
         width = sum(f.dim for f in schema.dense)
         packed["dense"] = rng.normal(size=(batch, width)).astype("float32")
-    for sequence in schema.sequences:
+    for sequence in schema.histories:
         packed |= _history(schema, sequence, batch, rng)
     return packed
 

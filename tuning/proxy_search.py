@@ -59,7 +59,7 @@ def search(args: argparse.Namespace) -> None:
     from proxy_search_report import write_report
 
     data = read_data(args.data, args.batch_size, freeze=args.objective == "gauc")
-    found = keras_infnet.ProxySearch(
+    found = keras_infnet.search.ProxySearch(
         data.schema,
         data.train,
         data.validation,
@@ -129,7 +129,7 @@ def pair(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{text!r} is not {PAIR}, such as like=0.7") from error
 
 
-def space(args: argparse.Namespace) -> keras_infnet.SearchSpace:
+def space(args: argparse.Namespace) -> keras_infnet.search.SearchSpace:
     """The search space of the options."""
     given = {
         "num_field_proxies": args.proxies,
@@ -142,16 +142,16 @@ def space(args: argparse.Namespace) -> keras_infnet.SearchSpace:
         "form": args.forms,
     }
     given = {name: tuple(values) for name, values in given.items() if values is not None}
-    return keras_infnet.SearchSpace(**{**(QUICK_SPACE if args.quick else {}), **given})
+    return keras_infnet.search.SearchSpace(**{**(QUICK_SPACE if args.quick else {}), **given})
 
 
 def objective(args: argparse.Namespace) -> Any:
     """The policy of the options."""
     metric = "gauc" if args.objective == "gauc" else "auc"
     weights, floors = (dict(pairs) if pairs else None for pairs in (args.weights, args.floors))
-    policy = keras_infnet.TaskPolicy(metric, weights, floors)
+    policy = keras_infnet.training.TaskPolicy(metric, weights, floors)
     if args.objective == "latency":
-        return keras_infnet.LatencyTradeoff(policy, args.price)
+        return keras_infnet.search.LatencyTradeoff(policy, args.price)
     return policy
 
 

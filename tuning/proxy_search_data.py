@@ -31,7 +31,7 @@ def simulated_log(folder: Path, rows: int, print_it: bool) -> Path:
         unfinished = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
         # Few users and videos, so that so few rows teach something of each.
         sizes = {"users": max(20, rows // 50), "items": max(50, rows // 20)}
-        keras_infnet.simulate(unfinished, rows, **sizes, seed=0)
+        keras_infnet.datasets.simulate(unfinished, rows, **sizes, seed=0)
         try:
             unfinished.rename(path)
         except OSError:
@@ -44,16 +44,16 @@ def simulated_log(folder: Path, rows: int, print_it: bool) -> Path:
 
 def read_data(path: Path, batch_size: int, freeze: bool) -> SearchData:
     """Datasets of a log in KuaiRand's layout; `freeze`: histories end where validation begins."""
-    data = keras_infnet.KuaiRand(path)
+    data = keras_infnet.datasets.KuaiRand(path)
     frame, warm = data.frame(), data.warm()
     past = {} if warm is None else {"exposures": warm}
     split = data.split(frame)
-    encoder = keras_infnet.FeatureEncoder(data.schema()).fit(split.train, past)
-    histories = keras_infnet.Histories(encoder, frame, past)
-    train = keras_infnet.make_dataset(
+    encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(split.train, past)
+    histories = keras_infnet.data.Histories(encoder, frame, past)
+    train = keras_infnet.data.make_dataset(
         encoder, split.train, histories, batch_size=batch_size, shuffle=True
     )
-    validation = keras_infnet.make_dataset(
+    validation = keras_infnet.data.make_dataset(
         encoder,
         split.validation,
         histories,

@@ -23,7 +23,7 @@ CAPTIONS = {
 }
 REBUILD = """import keras_infnet
 
-config = keras_infnet.load_config("{folder}/best_config.json")
+config = keras_infnet.search.load_config("{folder}/best_config.json")
 model = keras_infnet.INFNet(schema, **config["arguments"])"""
 STYLE = """
 :root { color-scheme: light dark; }

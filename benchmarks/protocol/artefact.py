@@ -25,10 +25,10 @@ def artefact_rows(
         frozen = users.map(pd.Series(rates.loc[first.index].to_numpy(), first["user_id"]))
         labels, days = of_part[label], of_part["date"]
         measured = {
-            "auc": keras_infnet.auc(labels, rolling),
-            "gauc": keras_infnet.group_auc(labels, rolling, users),
-            "gauc_frozen": keras_infnet.group_auc(labels, frozen, users),
-            "gauc_user_day": keras_infnet.group_auc(labels, rolling, [users, days]),
+            "auc": keras_infnet.metrics.auc(labels, rolling),
+            "gauc": keras_infnet.metrics.group_auc(labels, rolling, users),
+            "gauc_frozen": keras_infnet.metrics.group_auc(labels, frozen, users),
+            "gauc_user_day": keras_infnet.metrics.group_auc(labels, rolling, [users, days]),
             "mean_past_rows": float(counts.loc[of_part.index].mean()),
         }
         score = f"the user's past rate of {label}"

@@ -68,7 +68,7 @@ def machine() -> str:
 
 def _batches(data: Any, batch_size: int) -> list[Any]:
     """Some batches of training rows, in memory."""
-    batches = keras_infnet.make_dataset(
+    batches = keras_infnet.data.make_dataset(
         data.encoder, data.split.train, data.histories, batch_size=batch_size, shuffle=True
     )
     return list(itertools.islice(batches.as_numpy_iterator(), _BATCHES))

@@ -30,14 +30,14 @@ class RankingData:
     def validation_batches(self) -> Any:
         """Batches for the evaluations during training."""
         rows = self.split.validation
-        return keras_infnet.make_dataset(self.encoder, rows, self.histories, batch_size=2048)
+        return keras_infnet.data.make_dataset(self.encoder, rows, self.histories, batch_size=2048)
 
     def train_batches(self, batch_size: int, seed: int) -> Any:
         """Training batches in an order of the seed's.
 
         The last, smaller batch is left out: XLA would compile the training step once more for it.
         """
-        return keras_infnet.make_dataset(
+        return keras_infnet.data.make_dataset(
             self.encoder,
             self.split.train,
             self.histories,
@@ -53,16 +53,16 @@ class RankingData:
 def load_data(path: Path, tasks: tuple[str, ...], histories: str) -> RankingData:
     """Reads and encodes a log in KuaiRand's layout."""
     history, _, length = histories.partition("-")
-    data = keras_infnet.KuaiRand(path, tasks=tasks, history=history)
+    data = keras_infnet.datasets.KuaiRand(path, tasks=tasks, history=history)
     frame, warm = data.frame(), data.warm()
     schema = data.schema()
     if length:
-        cut = tuple(replace(s, max_length=int(length)) for s in schema.sequences)
-        schema = replace(schema, sequences=cut)
-    earlier = {} if warm is None else {sequence.name: warm for sequence in schema.sequences}
+        cut = tuple(replace(s, max_length=int(length)) for s in schema.histories)
+        schema = replace(schema, histories=cut)
+    earlier = {} if warm is None else {sequence.name: warm for sequence in schema.histories}
     split = split_rows(data, frame)
-    encoder = keras_infnet.FeatureEncoder(schema).fit(split.train, earlier)
-    return RankingData(encoder, keras_infnet.Histories(encoder, frame, earlier), split)
+    encoder = keras_infnet.data.FeatureEncoder(schema).fit(split.train, earlier)
+    return RankingData(encoder, keras_infnet.data.Histories(encoder, frame, earlier), split)
 
 
 def split_rows(data: Any, frame: pd.DataFrame) -> Any:
@@ -92,7 +92,7 @@ def simulated_log(out: Path, rows: int, same_tasks: bool) -> Path:
     path = out / f"log-{rows}{'-same-tasks' if same_tasks else ''}"
     if not path.exists():
         print(f"Simulating {rows:,} rows ...", flush=True)
-        keras_infnet.simulate(path, rows, same_tasks=same_tasks)
+        keras_infnet.datasets.simulate(path, rows, same_tasks=same_tasks)
     return path
 
 
@@ -108,7 +108,7 @@ def best_possible(data: Any, frame: pd.DataFrame, split: Any, tasks: Sequence[st
         known = truth.loc[rows.index]
         for task in tasks:
             labels = rows[schema.task(task).label]
-            best = keras_infnet.auc(labels, known[f"{task}_best"])
-            true = keras_infnet.auc(labels, known[f"{task}_true"])
+            best = keras_infnet.metrics.auc(labels, known[f"{task}_best"])
+            true = keras_infnet.metrics.auc(labels, known[f"{task}_true"])
             found.append({"task": task, "split": part, "best_auc": best, "true_auc": true})
     return pd.DataFrame(found)

@@ -18,7 +18,7 @@ _FILE = "protocol.json"
 
 def protocol_of(path: Path, source: str, tasks: Iterable[str], epochs: int) -> dict[str, Any]:
     """The protocol; a folder without logs and an unknown task are errors."""
-    data = keras_infnet.KuaiRand(path, tasks=tasks)
+    data = keras_infnet.datasets.KuaiRand(path, tasks=tasks)
     return {
         "data": fingerprint(data.found.folder),
         "source": source,
@@ -52,7 +52,7 @@ def begin(folders: Iterable[Path], protocol: dict[str, Any], path: Path, tables:
     folders = list(folders)
     found = check_protocol(folders, protocol)
     if found is None:
-        data = keras_infnet.KuaiRand(path, tasks=protocol["tasks"])
+        data = keras_infnet.datasets.KuaiRand(path, tasks=protocol["tasks"])
         frame, warm = data.frame(), data.warm()
         split = split_rows(data, frame)
         found = {**protocol, "rows": {p: len(getattr(split, p)) for p in ("train", *SPLITS)}}

@@ -20,8 +20,8 @@ def predicted_rows(model: Any, data: RankingData, part: str) -> pd.DataFrame:
     """
     rows = getattr(data.split, part)
     given = (model, data.encoder, rows, data.histories)
-    rolling = keras_infnet.predict_frame(*given)
-    frozen = keras_infnet.predict_frame(*given, freeze_at="first_row")
+    rolling = keras_infnet.data.predict_frame(*given)
+    frozen = keras_infnet.data.predict_frame(*given, freeze_at="first_row")
     labels = {f"{t.name}_label": rows[t.label].astype("int8") for t in data.encoder.schema.tasks}
     found = rows[list(ROW_KEY)].assign(**labels)
     found[list(rolling.columns)] = rolling.astype("float32")
@@ -39,10 +39,10 @@ def split_metrics(predictions: pd.DataFrame, tasks: Sequence[str]) -> dict[str, 
     """Metrics by task; a gAUC says in its name which histories and groups it is of."""
     users, days = predictions["user_id"], predictions["date"]
     labels = {task: predictions[f"{task}_label"] for task in tasks}
-    rolling = keras_infnet.task_metrics(
+    rolling = keras_infnet.metrics.task_metrics(
         labels, predictions[list(tasks)], {"user": users, "user_day": [users, days]}
     )
-    frozen = keras_infnet.task_metrics(
+    frozen = keras_infnet.metrics.task_metrics(
         labels, {task: predictions[f"{task}_frozen"] for task in tasks}, users
     )
     return {

@@ -90,11 +90,11 @@ def draw_trials(number: int) -> list[Trial]:
 def check_models(names: Iterable[str]) -> list[str]:
     """The names, `all` spelled out; an unknown one is an error that suggests the nearest."""
     chosen: list[str] = []
-    known = [*keras_infnet.MODELS, *VARIANTS]
+    known = [*keras_infnet.models.MODELS, *VARIANTS]
     for name in names:
         if name != "all" and name not in known:
             raise ValueError(f"No model `{name}`. {suggestion(name, known)}")
-        chosen += list(keras_infnet.MODELS) if name == "all" else [name]
+        chosen += list(keras_infnet.models.MODELS) if name == "all" else [name]
     chosen = list(dict.fromkeys(chosen))
     for name in chosen:
         sizes_of(name)
@@ -120,7 +120,7 @@ def sizes_of(name: str) -> Sizes:
 
 def model_class(name: str) -> type:
     """The class of a model or variant."""
-    return keras_infnet.MODELS[sizes_of(name).model or name]
+    return keras_infnet.models.MODELS[sizes_of(name).model or name]
 
 
 def defaults_of(name: str) -> dict[str, Any]:

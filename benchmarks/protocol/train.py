@@ -90,7 +90,7 @@ def predict_test(config: RunConfig, data: RankingData, root: Path) -> None:
 
 def fresh_model(config: RunConfig, data: RankingData) -> Any:
     """The configuration's model, its weights drawn with the run's seed."""
-    keras_infnet.set_seeds(config.seed)
+    keras_infnet.training.set_seeds(config.seed)
     schema = data.encoder.schema
     return build_model(config.model, schema, config.arguments, config.members)
 

@@ -28,8 +28,8 @@ import keras_infnet
 # One row is an impression: who saw which video, when, and what happened.
 
 # %%
-keras_infnet.simulate("log", rows=20_000, users=300, items=250, overwrite=True)
-data = keras_infnet.KuaiRand("log")
+keras_infnet.datasets.simulate("log", rows=20_000, users=300, items=250, overwrite=True)
+data = keras_infnet.datasets.KuaiRand("log")
 log = data.frame()
 split = data.split(log)
 print(
@@ -59,10 +59,12 @@ log[
 # training rows. Histories hold each event once; a row only knows where its own past ends.
 
 # %%
-encoder = keras_infnet.FeatureEncoder(data.schema()).fit(split.train)
-histories = keras_infnet.Histories(encoder, log)
-train = keras_infnet.make_dataset(encoder, split.train, histories, batch_size=256, shuffle=True)
-validation = keras_infnet.make_dataset(encoder, split.validation, histories, batch_size=2048)
+encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(split.train)
+histories = keras_infnet.data.Histories(encoder, log)
+train = keras_infnet.data.make_dataset(
+    encoder, split.train, histories, batch_size=256, shuffle=True
+)
+validation = keras_infnet.data.make_dataset(encoder, split.validation, histories, batch_size=2048)
 for name, (shape, dtype) in encoder.schema.packed_inputs().items():
     print(f"{name:16} {shape!s:10} {dtype}")
 
@@ -78,8 +80,8 @@ for name, (shape, dtype) in encoder.schema.packed_inputs().items():
 # %%
 models, curves = {}, {}
 for name in ("SharedBottom", "INFNet"):
-    keras_infnet.set_seeds(0)
-    models[name] = keras_infnet.MODELS[name](encoder.schema, dim=16)
+    keras_infnet.training.set_seeds(0)
+    models[name] = keras_infnet.models.MODELS[name](encoder.schema, dim=16)
     curves[name] = keras_infnet.fit_ranker(
         models[name], train, validation, evaluations_per_epoch=2, verbose=2
     ).history
@@ -128,10 +130,14 @@ except ImportError:
 # %%
 truth = data.truth().loc[split.test.index]
 labels = {task.name: split.test[task.label] for task in encoder.schema.tasks}
-table = {"best": {task: keras_infnet.auc(labels[task], truth[f"{task}_best"]) for task in tasks}}
+table = {
+    "best": {task: keras_infnet.metrics.auc(labels[task], truth[f"{task}_best"]) for task in tasks}
+}
 for name, model in models.items():
-    predicted = keras_infnet.predict_frame(model, encoder, split.test, histories, batch_size=4096)
-    measured = keras_infnet.task_metrics(labels, predicted, groups=split.test["user_id"])
+    predicted = keras_infnet.data.predict_frame(
+        model, encoder, split.test, histories, batch_size=4096
+    )
+    measured = keras_infnet.metrics.task_metrics(labels, predicted, groups=split.test["user_id"])
     table[name] = {task: measured[task]["auc"] for task in tasks}
 table = pd.DataFrame(table)[["SharedBottom", "INFNet", "best"]]
 table["INFNet - SharedBottom"] = table["INFNet"] - table["SharedBottom"]
@@ -145,5 +151,5 @@ table.round(4)
 # A loaded model predicts the same; the largest difference is:
 
 # %%
-restored = keras_infnet.predict_frame(again, encoder, split.test, histories, batch_size=4096)
+restored = keras_infnet.data.predict_frame(again, encoder, split.test, histories, batch_size=4096)
 print(np.abs(restored - predicted).max().max())

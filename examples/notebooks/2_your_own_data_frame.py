@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import CategoricalFeature, NumericFeature, SequenceFeature, Task
+from keras_infnet import BinaryTask, CategoricalFeature, History, NumericFeature
 
 # %% [markdown]
 # ## The frame
@@ -69,34 +69,34 @@ schema = keras_infnet.FeatureSchema(
         NumericFeature("price", "item", buckets=16),
         CategoricalFeature("device", "context"),
     ],
-    sequences=[
-        SequenceFeature(
-            "seen", ("product", "brand", "price"), max_length=40, actions=("clicked", "bought")
-        )
+    histories=[
+        History("seen", ("product", "brand", "price"), max_length=40, actions=("clicked", "bought"))
     ],
     tasks=[
-        Task("click", "clicked"),
-        Task("buy", "bought", observed_when="clicked"),
+        BinaryTask("click", "clicked"),
+        BinaryTask("buy", "bought", observed_when="clicked"),
     ],
 )
 train, validation, test = log[:14_000], log[14_000:17_000], log[17_000:]
-encoder = keras_infnet.FeatureEncoder(schema).fit(train)
-histories = keras_infnet.Histories(encoder, log)
+encoder = keras_infnet.data.FeatureEncoder(schema).fit(train)
+histories = keras_infnet.data.Histories(encoder, log)
 
-keras_infnet.set_seeds(0)
+keras_infnet.training.set_seeds(0)
 model = keras_infnet.INFNet(encoder.schema, dim=16)
 trained = keras_infnet.fit_ranker(
     model,
-    keras_infnet.make_dataset(encoder, train, histories, batch_size=128, shuffle=True),
-    keras_infnet.make_dataset(encoder, validation, histories, batch_size=2048),
+    keras_infnet.data.make_dataset(encoder, train, histories, batch_size=128, shuffle=True),
+    keras_infnet.data.make_dataset(encoder, validation, histories, batch_size=2048),
     epochs=5,
     learning_rate=5e-3,
     evaluations_per_epoch=1,
     verbose=0,
 )
-predicted = keras_infnet.predict_frame(model, encoder, test, histories)
+predicted = keras_infnet.data.predict_frame(model, encoder, test, histories)
 shutil.rmtree("shop", ignore_errors=True)  # Of an earlier run.
-keras_infnet.export_saved_model(model, encoder, "shop/1", verify=histories.attach(test.head(50)))
+keras_infnet.serving.export_saved_model(
+    model, encoder, "shop/1", verify=histories.attach(test.head(50))
+)
 
 # %% [markdown]
 # The returned number is the largest difference between the exported graph, fed with raw columns,
@@ -111,9 +111,9 @@ keras_infnet.export_saved_model(model, encoder, "shop/1", verify=histories.attac
 clicked = test["clicked"] == 1
 labels = {"click": test["clicked"], "buy": test["bought"]}
 observed = {"click": np.ones(len(test)), "buy": clicked}
-measured = keras_infnet.task_metrics(labels, predicted, sample_weight=observed)
-best_click = keras_infnet.auc(test["clicked"], loved[test.index])
-best_buy = keras_infnet.auc(test["bought"][clicked], -dear[test.index][clicked])
+measured = keras_infnet.metrics.task_metrics(labels, predicted, sample_weight=observed)
+best_click = keras_infnet.metrics.auc(test["clicked"], loved[test.index])
+best_buy = keras_infnet.metrics.auc(test["bought"][clicked], -dear[test.index][clicked])
 table = pd.DataFrame(measured).T.assign(best_auc=[best_click, best_buy])
 table.round(4)
 

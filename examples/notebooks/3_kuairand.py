@@ -26,8 +26,8 @@ import keras_infnet
 folder = os.environ.get("KUAIRAND_DIR")
 if not folder:
     folder = "log"
-    keras_infnet.simulate(folder, rows=16_000, users=250, items=300, overwrite=True)
-data = keras_infnet.KuaiRand(folder)
+    keras_infnet.datasets.simulate(folder, rows=16_000, users=250, items=300, overwrite=True)
+data = keras_infnet.datasets.KuaiRand(folder)
 log = data.frame()
 print("a simulated log" if data.truth() is not None else "the real log")
 print(
@@ -75,8 +75,8 @@ labels, users = split.test["is_click"], split.test["user_id"]
 pd.DataFrame(
     {
         name: {
-            "AUC": keras_infnet.auc(labels, rate),
-            "gAUC": keras_infnet.group_auc(labels, rate, users),
+            "AUC": keras_infnet.metrics.auc(labels, rate),
+            "gAUC": keras_infnet.metrics.group_auc(labels, rate, users),
         }
         for name, rate in rates.items()
     }
@@ -102,16 +102,16 @@ train, validation, test = (
 )
 warm = data.warm()
 earlier = {} if warm is None else {"exposures": warm[warm["user_id"] % share == 0]}
-encoder = keras_infnet.FeatureEncoder(data.schema()).fit(train, earlier)
-histories = keras_infnet.Histories(encoder, log[kept], earlier)
+encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(train, earlier)
+histories = keras_infnet.data.Histories(encoder, log[kept], earlier)
 print(f"{len(train):,} rows train, {len(test):,} test")
 
-keras_infnet.set_seeds(0)
+keras_infnet.training.set_seeds(0)
 model = keras_infnet.INFNet(encoder.schema, dim=16)
 trained = keras_infnet.fit_ranker(
     model,
-    keras_infnet.make_dataset(encoder, train, histories, batch_size=256, shuffle=True),
-    keras_infnet.make_dataset(encoder, validation, histories, batch_size=2048),
+    keras_infnet.data.make_dataset(encoder, train, histories, batch_size=256, shuffle=True),
+    keras_infnet.data.make_dataset(encoder, validation, histories, batch_size=2048),
     verbose=0,
 )
 
@@ -122,10 +122,12 @@ trained = keras_infnet.fit_ranker(
 labels = {task.name: test[task.label] for task in encoder.schema.tasks}
 measured = {}
 for name, freeze_at in {"rolling": None, "frozen": int(start)}.items():
-    predicted = keras_infnet.predict_frame(
+    predicted = keras_infnet.data.predict_frame(
         model, encoder, test, histories, freeze_at=freeze_at, batch_size=4096
     )
-    measured[name] = pd.DataFrame(keras_infnet.task_metrics(labels, predicted, test["user_id"])).T
+    measured[name] = pd.DataFrame(
+        keras_infnet.metrics.task_metrics(labels, predicted, test["user_id"])
+    ).T
 table = pd.concat(measured, axis=1)
 table.round(4)
 

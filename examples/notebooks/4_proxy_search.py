@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import CategoricalFeature, Task
+from keras_infnet import BinaryTask, CategoricalFeature
 
 # %% [markdown]
 # ## A log in which fields work together
@@ -58,12 +58,12 @@ schema = keras_infnet.FeatureSchema(
         CategoricalFeature(name, owners.get(name, "context"), dtype="int")
         for name in ("user_id", "video_id", "topic", "length", "hour", "device")
     ],
-    tasks=[Task("click", "is_click"), Task("like", "is_like")],
+    tasks=[BinaryTask("click", "is_click"), BinaryTask("like", "is_like")],
     time_key=None,
 )
-encoder = keras_infnet.FeatureEncoder(schema).fit(log[:11_000])
-train = keras_infnet.make_dataset(encoder, log[:11_000], batch_size=128, shuffle=True, seed=0)
-validation = keras_infnet.make_dataset(encoder, log[11_000:], batch_size=3000)
+encoder = keras_infnet.data.FeatureEncoder(schema).fit(log[:11_000])
+train = keras_infnet.data.make_dataset(encoder, log[:11_000], batch_size=128, shuffle=True, seed=0)
+validation = keras_infnet.data.make_dataset(encoder, log[11_000:], batch_size=3000)
 
 # %% [markdown]
 # ## The search
@@ -73,12 +73,12 @@ validation = keras_infnet.make_dataset(encoder, log[11_000:], batch_size=3000)
 # killed goes on when the cell is run again.
 
 # %%
-search = keras_infnet.ProxySearch(
+search = keras_infnet.search.ProxySearch(
     encoder.schema,
     train,
     validation,
     "search",
-    space=keras_infnet.SearchSpace(
+    space=keras_infnet.search.SearchSpace(
         num_field_proxies=(1, 2, 6),
         num_task_proxies=(1,),
         num_blocks=(1,),
@@ -140,7 +140,10 @@ print("More than noise." if gain > 2 * noise else "Within noise: take the fewest
 # %%
 model = search.best_model()
 print({name: model.hyperparameters[name] for name in ("num_field_proxies", "dim", "num_blocks")})
-predicted = keras_infnet.predict_frame(model, encoder, log[11_000:])
-print("AUC of click:", round(keras_infnet.auc(log["is_click"][11_000:], predicted["click"]), 4))
+predicted = keras_infnet.data.predict_frame(model, encoder, log[11_000:])
+print(
+    "AUC of click:",
+    round(keras_infnet.metrics.auc(log["is_click"][11_000:], predicted["click"]), 4),
+)
 preset = json.loads(Path("search/best_config.json").read_text())
 print(sorted(preset))

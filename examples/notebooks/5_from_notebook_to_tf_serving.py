@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import CategoricalFeature, NumericFeature, SequenceFeature, Task
+from keras_infnet import BinaryTask, CategoricalFeature, History, NumericFeature
 
 # %% [markdown]
 # ## A model trained on a share of the negatives
@@ -61,16 +61,14 @@ schema = keras_infnet.FeatureSchema(
         CategoricalFeature("topic", "item"),
         NumericFeature("seconds", "item", buckets=8),
     ],
-    sequences=[
-        SequenceFeature("seen", ("video_id", "topic"), max_length=30, actions=("is_click",))
-    ],
-    tasks=[Task("click", "is_click"), Task("like", "is_like")],
+    histories=[History("seen", ("video_id", "topic"), max_length=30, actions=("is_click",))],
+    tasks=[BinaryTask("click", "is_click"), BinaryTask("like", "is_like")],
 )
-encoder = keras_infnet.FeatureEncoder(schema).fit(train)
-histories = keras_infnet.Histories(encoder, log)
-keras_infnet.set_seeds(0)
+encoder = keras_infnet.data.FeatureEncoder(schema).fit(train)
+histories = keras_infnet.data.Histories(encoder, log)
+keras_infnet.training.set_seeds(0)
 model = keras_infnet.INFNet(encoder.schema, dim=16)
-batches = keras_infnet.make_dataset(encoder, kept, histories, batch_size=128, shuffle=True)
+batches = keras_infnet.data.make_dataset(encoder, kept, histories, batch_size=128, shuffle=True)
 keras_infnet.fit_ranker(model, batches, epochs=3, verbose=0)
 print(f"{len(train):,} rows, {len(kept):,} trained on")
 
@@ -81,22 +79,22 @@ print(f"{len(train):,} rows, {len(kept):,} trained on")
 
 # %%
 tasks = {"click": "is_click", "like": "is_like"}
-fitted_on = keras_infnet.predict_frame(model, encoder, validation, histories, batch_size=6000)
-calibration = keras_infnet.fit_calibration(
+fitted_on = keras_infnet.data.predict_frame(model, encoder, validation, histories, batch_size=6000)
+calibration = keras_infnet.calibration.fit_calibration(
     {task: validation[label] for task, label in tasks.items()}, fitted_on, method="platt"
 )
 
 labels = {task: test[label] for task, label in tasks.items()}
-predicted = keras_infnet.predict_frame(model, encoder, test, histories, batch_size=6000)
+predicted = keras_infnet.data.predict_frame(model, encoder, test, histories, batch_size=6000)
 calibrated = calibration.transform(predicted)
 measured = {
-    name: pd.DataFrame(keras_infnet.task_metrics(labels, values, calibration=True)).T
+    name: pd.DataFrame(keras_infnet.metrics.task_metrics(labels, values, calibration=True)).T
     for name, values in {"as trained": predicted, "calibrated": calibrated}.items()
 }
 pd.concat(measured).round(4)
 
 # %%
-keras_infnet.plot_reliability(labels, predicted, calibrated)
+keras_infnet.metrics.plot_reliability(labels, predicted, calibrated)
 
 # %% [markdown]
 # On the diagonal, predictions are rates. Platt's curve is monotonic, so AUC is the same and only
@@ -110,7 +108,7 @@ keras_infnet.plot_reliability(labels, predicted, calibrated)
 # like ** 0.5`, become part of the graph.
 
 # %%
-path = keras_infnet.export_version(
+path = keras_infnet.serving.export_version(
     model,
     encoder,
     "models/ranker",
@@ -131,7 +129,7 @@ for file in sorted(p for p in path.rglob("*") if p.is_file()):
 # exported folder; it would send it to `http://localhost:8501`.
 
 # %%
-client = keras_infnet.Client(path)
+client = keras_infnet.serving.Client(path)
 candidates = log.drop_duplicates("video_id").head(200)[["video_id", "topic", "seconds"]]
 someone = histories.attach(test.tail(1))
 request = client.rank_inputs(someone, candidates)
@@ -143,7 +141,9 @@ request = client.rank_inputs(someone, candidates)
 
 # %%
 if shutil.which("gcc"):
-    (answer,), seconds = keras_infnet.run_c_api(path, "rank", [request], repeat=50, warm_up=5)
+    (answer,), seconds = keras_infnet.serving.run_c_api(
+        path, "rank", [request], repeat=50, warm_up=5
+    )
     scores = pd.DataFrame({task: answer[task][:, 0] for task in tasks}, index=candidates.index)
     best = scores.assign(score=scores["click"] * scores["like"] ** 0.5).nlargest(5, "score")
     print(best.round(4).join(candidates[["video_id", "topic"]]).to_string(index=False))
@@ -159,11 +159,11 @@ if shutil.which("gcc"):
     pairs = pd.concat([someone] * len(candidates), ignore_index=True)
     pairs[candidates.columns] = candidates.to_numpy()
     pairs = pairs.astype({"video_id": "int64", "seconds": "float64"})
-    by_keras = calibration.transform(keras_infnet.predict_frame(model, encoder, pairs))
+    by_keras = calibration.transform(keras_infnet.data.predict_frame(model, encoder, pairs))
     print("equal to 1e-5:", np.allclose(by_keras, scores, atol=1e-5))
 
-    (_,), by_pairs = keras_infnet.run_c_api(
-        path, "serving_default", [keras_infnet.frame_to_request(schema, pairs)], 50, 5
+    (_,), by_pairs = keras_infnet.serving.run_c_api(
+        path, "serving_default", [keras_infnet.data.frame_to_request(schema, pairs)], 50, 5
     )
     medians = 1000 * pd.Series({"serving_default": np.median(by_pairs), "rank": np.median(seconds)})
     medians.plot.barh(figsize=(6, 1.5), xlabel="median milliseconds for 200 candidates")

@@ -28,8 +28,8 @@ import keras_infnet
 # readable.
 
 # %%
-keras_infnet.simulate("log", rows=24_000, users=240, items=300, seed=1, overwrite=True)
-data = keras_infnet.KuaiRand("log")
+keras_infnet.datasets.simulate("log", rows=24_000, users=240, items=300, seed=1, overwrite=True)
+data = keras_infnet.datasets.KuaiRand("log")
 log = data.frame()
 split = data.split(log)
 kept = (
@@ -38,24 +38,24 @@ kept = (
 full = data.schema()
 schema = keras_infnet.FeatureSchema(
     features=[feature for feature in full.features if feature.name in kept],
-    sequences=full.sequences,
+    histories=full.histories,
     tasks=full.tasks,
 )
-encoder = keras_infnet.FeatureEncoder(schema).fit(split.train)
-histories = keras_infnet.Histories(encoder, log)
+encoder = keras_infnet.data.FeatureEncoder(schema).fit(split.train)
+histories = keras_infnet.data.Histories(encoder, log)
 
-keras_infnet.set_seeds(0)
+keras_infnet.training.set_seeds(0)
 model = keras_infnet.INFNet(encoder.schema, dim=16)
 keras_infnet.fit_ranker(
     model,
-    keras_infnet.make_dataset(encoder, split.train, histories, batch_size=128, shuffle=True),
-    keras_infnet.make_dataset(encoder, split.validation, histories, batch_size=2048),
+    keras_infnet.data.make_dataset(encoder, split.train, histories, batch_size=128, shuffle=True),
+    keras_infnet.data.make_dataset(encoder, split.validation, histories, batch_size=2048),
     epochs=2,
     evaluations_per_epoch=1,
     learning_rate=5e-3,
     verbose=0,
 )
-explanation = keras_infnet.explain(
+explanation = keras_infnet.explain.explain(
     model, encoder, split.test.head(1000), histories, repeats=2, batch_size=1000
 )
 print(explanation)

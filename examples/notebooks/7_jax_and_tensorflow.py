@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import CategoricalFeature, SequenceFeature, Task
+from keras_infnet import BinaryTask, CategoricalFeature, History
 
 print("backend:", keras.backend.backend())
 print("TensorFlow loaded by the import:", "tensorflow" in sys.modules)
@@ -62,13 +62,11 @@ schema = keras_infnet.FeatureSchema(
         CategoricalFeature("video_id", "item", dtype="int"),
         CategoricalFeature("author_id", "item", dtype="int"),
     ],
-    sequences=[
-        SequenceFeature("seen", ("video_id", "author_id"), max_length=50, actions=("is_click",))
-    ],
-    tasks=[Task("click", "is_click"), Task("like", "is_like")],
+    histories=[History("seen", ("video_id", "author_id"), max_length=50, actions=("is_click",))],
+    tasks=[BinaryTask("click", "is_click"), BinaryTask("like", "is_like")],
 )
-keras_infnet.set_seeds(0)
-encoder = keras_infnet.FeatureEncoder(schema).fit(log[:16_000])
+keras_infnet.training.set_seeds(0)
+encoder = keras_infnet.data.FeatureEncoder(schema).fit(log[:16_000])
 model = keras_infnet.INFNet(encoder.schema, dim=16)
 encoder.save("encoder")
 model.save("start.keras")
@@ -105,22 +103,22 @@ class Steps(keras.callbacks.Callback):
 def run():
     log = pd.read_parquet("log.parquet")
     train, test = log[:16_000], log[16_000:]
-    encoder = keras_infnet.FeatureEncoder.load("encoder")
-    histories = keras_infnet.Histories(encoder, log)
-    batches = keras_infnet.make_dataset(encoder, train, histories, batch_size=160)
+    encoder = keras_infnet.data.FeatureEncoder.load("encoder")
+    histories = keras_infnet.data.Histories(encoder, log)
+    batches = keras_infnet.data.make_dataset(encoder, train, histories, batch_size=160)
     model = keras.saving.load_model("start.keras")
     steps = Steps()
     start = time.perf_counter()
     keras_infnet.fit_ranker(model, batches, callbacks=[steps], verbose=0)
-    predicted = keras_infnet.predict_frame(model, encoder, test, histories, batch_size=4000)
+    predicted = keras_infnet.data.predict_frame(model, encoder, test, histories, batch_size=4000)
     model.save(f"{keras.backend.backend()}.keras")
     return {
         "losses": steps.losses,
         "first step, seconds": steps.times[0] - start,
         "examples a second": 160 * 80 / (steps.times[-1] - steps.times[-81]),
         "predicted": predicted["click"].tolist(),
-        "AUC of click": keras_infnet.auc(test["is_click"], predicted["click"]),
-        "AUC of like": keras_infnet.auc(test["is_like"], predicted["like"]),
+        "AUC of click": keras_infnet.metrics.auc(test["is_click"], predicted["click"]),
+        "AUC of like": keras_infnet.metrics.auc(test["is_like"], predicted["like"]),
     }
 '''
 Path("side_by_side.py").write_text(PROGRAM)
@@ -178,13 +176,13 @@ import pandas as pd
 import keras_infnet
 
 log = pd.read_parquet("log.parquet")
-encoder = keras_infnet.FeatureEncoder.load("encoder")
-histories = keras_infnet.Histories(encoder, log)
+encoder = keras_infnet.data.FeatureEncoder.load("encoder")
+histories = keras_infnet.data.Histories(encoder, log)
 model = keras.saving.load_model("jax.keras")
-predicted = keras_infnet.predict_frame(model, encoder, log[16_000:], histories, batch_size=4000)
+predicted = keras_infnet.data.predict_frame(model, encoder, log[16_000:], histories, batch_size=4000)
 np.save("predicted.npy", predicted["click"])
 rows = histories.attach(log.tail(100))
-keras_infnet.export_saved_model(model, encoder, "ranker/1", verify=rows)
+keras_infnet.serving.export_saved_model(model, encoder, "ranker/1", verify=rows)
 """
 shutil.rmtree("ranker", ignore_errors=True)  # Of an earlier run.
 subprocess.run(

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import CategoricalFeature, NumericFeature, Task
+from keras_infnet import BinaryTask, CategoricalFeature, NumericFeature
 
 # %% [markdown]
 # ## A step against the number of rows
@@ -63,14 +63,14 @@ def milliseconds(table_rows, optimizer):
             CategoricalFeature("user_id", "user", dtype="int", hash_buckets=table_rows),
             NumericFeature("hour", "context", buckets=24),
         ],
-        [Task("click")],
+        [BinaryTask("click")],
         time_key=None,
     )
-    encoder = keras_infnet.FeatureEncoder(schema).fit(log)
-    model = keras_infnet.SharedBottom(encoder.schema, dim=16, hidden_dims=(32,), head_dim=16)
+    encoder = keras_infnet.data.FeatureEncoder(schema).fit(log)
+    model = keras_infnet.models.SharedBottom(encoder.schema, dim=16, hidden_dims=(32,), head_dim=16)
     model.compile(optimizer)
     times = StepTimes()
-    batches = keras_infnet.make_dataset(encoder, log, batch_size=batch)
+    batches = keras_infnet.data.make_dataset(encoder, log, batch_size=batch)
     model.fit(batches, shuffle=False, verbose=0, callbacks=[times])
     return 1000 * np.median(np.diff(times.ends[2:]))
 
@@ -79,7 +79,9 @@ sizes = [20_000, 200_000, 2_000_000]
 steps = pd.DataFrame(
     {
         "Adam": [milliseconds(size, keras.optimizers.Adam()) for size in sizes],
-        "LazyAdam": [milliseconds(s, keras_infnet.LazyAdam(row_updates_from=0)) for s in sizes],
+        "LazyAdam": [
+            milliseconds(s, keras_infnet.optimizers.LazyAdam(row_updates_from=0)) for s in sizes
+        ],
     },
     index=pd.Index(sizes, name="rows of the table"),
 )
@@ -113,31 +115,35 @@ schema = keras_infnet.FeatureSchema(
         CategoricalFeature("user_id", "user", dtype="int", hash_buckets=600_000),
         CategoricalFeature("video_id", "item", dtype="int"),
     ],
-    [Task("click")],
+    [BinaryTask("click")],
     time_key=None,
 )
-encoder = keras_infnet.FeatureEncoder(schema).fit(train)
+encoder = keras_infnet.data.FeatureEncoder(schema).fit(train)
 optimizers = {
     "Adam": keras.optimizers.Adam(0.005),
-    "LazyAdam": keras_infnet.LazyAdam(0.005),
-    "SparseAdagrad and AdamW": keras_infnet.split_optimizer(
-        keras_infnet.SparseAdagrad(0.1), keras.optimizers.AdamW(0.005)
+    "LazyAdam": keras_infnet.optimizers.LazyAdam(0.005),
+    "SparseAdagrad and AdamW": keras_infnet.optimizers.split_optimizer(
+        keras_infnet.optimizers.SparseAdagrad(0.1), keras.optimizers.AdamW(0.005)
     ),
 }
 learned, models = {}, {}
 for name, optimizer in optimizers.items():
-    keras_infnet.set_seeds(0)
-    model = models[name] = keras_infnet.SharedBottom(encoder.schema, dim=8, hidden_dims=(32,))
-    batches = keras_infnet.make_dataset(encoder, train, batch_size=256, shuffle=True)
+    keras_infnet.training.set_seeds(0)
+    model = models[name] = keras_infnet.models.SharedBottom(
+        encoder.schema, dim=8, hidden_dims=(32,)
+    )
+    batches = keras_infnet.data.make_dataset(encoder, train, batch_size=256, shuffle=True)
     start = time.perf_counter()
     keras_infnet.fit_ranker(model, batches, epochs=3, optimizer=optimizer, verbose=0)
     seconds = time.perf_counter() - start
-    predicted = keras_infnet.predict_frame(model, encoder, test, batch_size=3000)
+    predicted = keras_infnet.data.predict_frame(model, encoder, test, batch_size=3000)
     learned[name] = {
-        "test AUC": keras_infnet.auc(test["click"], predicted["click"]),
+        "test AUC": keras_infnet.metrics.auc(test["click"], predicted["click"]),
         "seconds": round(seconds, 1),
     }
-learned["the true probabilities"] = {"test AUC": keras_infnet.auc(test["click"], test["truth"])}
+learned["the true probabilities"] = {
+    "test AUC": keras_infnet.metrics.auc(test["click"], test["truth"])
+}
 pd.DataFrame(learned).T.round(4)
 
 # %% [markdown]
@@ -155,7 +161,7 @@ pd.DataFrame(learned).T.round(4)
 model, served = models["LazyAdam"], {}
 for table_dtype in ("float32", "float16", "int8"):
     shutil.rmtree(table_dtype, ignore_errors=True)  # Of an earlier run.
-    difference = keras_infnet.export_saved_model(
+    difference = keras_infnet.serving.export_saved_model(
         model, encoder, f"{table_dtype}/1", verify=test.head(500), table_dtype=table_dtype
     )
     size = sum(p.stat().st_size for p in Path(f"{table_dtype}/1/variables").iterdir())

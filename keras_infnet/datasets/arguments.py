@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 
 
 def check_tasks(dataset: str, tasks: Iterable[str], known: Collection[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 
 MISSING_ID = -1
 _INTEGERS = ("int8", "int16", "int32", "int64")

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.datasets import kuairand_columns as columns
 from keras_infnet.datasets.arguments import check_choice, check_tasks
 from keras_infnet.datasets.csv_table import (
@@ -22,8 +23,7 @@ from keras_infnet.datasets.kuairand_files import KuaiRandFiles
 from keras_infnet.datasets.kuairand_schema import HISTORIES, kuairand_schema
 from keras_infnet.datasets.side_table import Absent, SideTable
 from keras_infnet.datasets.split import Split, split_by_date
-from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet.schema.schema import FeatureSchema
 
 
 class KuaiRand:
@@ -54,8 +54,8 @@ class KuaiRand:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     simulation = keras_infnet.simulate(f"{folder}/log", rows=500, users=20, items=50)
-        ...     frame = keras_infnet.KuaiRand(f"{folder}/log", tasks=("click", "like")).frame()
+        ...     simulation = keras_infnet.datasets.simulate(f"{folder}/log", rows=500, users=20, items=50)
+        ...     frame = keras_infnet.datasets.KuaiRand(f"{folder}/log", tasks=("click", "like")).frame()
         >>> len(frame)
         500
 

@@ -10,15 +10,12 @@ from keras_infnet.datasets.kuairand_columns import (
     USER_ONE_HOT,
     USER_RANGES,
 )
-from keras_infnet.features.feature import (
-    CategoricalFeature,
-    Feature,
-    HistoryGroup,
-    NumericFeature,
-    SequenceFeature,
-    Task,
-)
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.feature import Feature
+from keras_infnet.schema.history import History, HistoryGroup
+from keras_infnet.schema.numeric import NumericFeature
+from keras_infnet.schema.schema import FeatureSchema
 
 EVENT_FIELDS = ("video_id", "author_id", "music_id", "tag", "video_duration")
 HISTORIES = ("exposures", "positives")
@@ -41,8 +38,8 @@ def kuairand_schema(tasks: Iterable[str], history: str, statistics: bool) -> Fea
         features += tuple(_log_number(name, "item") for name in STATISTICS_NAMES.values())
     return FeatureSchema(
         features=features,
-        tasks=tuple(Task(task, FEEDBACKS[task]) for task in tasks),
-        sequences=sequences,
+        tasks=tuple(BinaryTask(task, FEEDBACKS[task]) for task in tasks),
+        histories=sequences,
     )
 
 
@@ -75,7 +72,7 @@ def _log_number(column: str, owner: str) -> NumericFeature:
     return NumericFeature(column, owner, bucketing="log", allow_missing=True)
 
 
-def _exposures() -> SequenceFeature:
+def _exposures() -> History:
     groups = (
         HistoryGroup("all"),
         HistoryGroup("click", any_of=("is_click",)),
@@ -84,18 +81,18 @@ def _exposures() -> SequenceFeature:
         HistoryGroup("skip", none_of=("is_click",)),
         HistoryGroup("strong", any_of=("is_follow", "is_comment", "is_forward")),
     )
-    return SequenceFeature(
+    return History(
         "exposures",
         fields=EVENT_FIELDS,
         max_length=EXPOSURES_LENGTH,
         actions=tuple(FEEDBACKS.values()),
-        ratio=("play_time_ms", "duration_ms"),
+        quantities=(Ratio("play_time_ms", "duration_ms"), Age()),
         groups=groups,
     )
 
 
-def _positives() -> tuple[SequenceFeature, ...]:
+def _positives() -> tuple[History, ...]:
     return tuple(
-        SequenceFeature(name, fields=EVENT_FIELDS, max_length=POSITIVES_LENGTH, where=label)
+        History(name, fields=EVENT_FIELDS, max_length=POSITIVES_LENGTH, where=label)
         for name, label in _POSITIVES.items()
     )

@@ -10,15 +10,12 @@ import pandas as pd
 from keras_infnet.datasets.arguments import check_choice, check_tasks
 from keras_infnet.datasets.csv_table import read_csv_table
 from keras_infnet.datasets.split import Split, split_by_order
-from keras_infnet.features.feature import (
-    CategoricalFeature,
-    Feature,
-    HistoryGroup,
-    NumericFeature,
-    SequenceFeature,
-    Task,
-)
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.feature import Feature
+from keras_infnet.schema.history import History, HistoryGroup
+from keras_infnet.schema.numeric import NumericFeature
+from keras_infnet.schema.schema import FeatureSchema
 
 FILE_NAME = "QB-video.csv"
 FEEDBACKS = ("click", "follow", "like", "share")
@@ -63,7 +60,7 @@ class QBVideo:
         >>> log = pd.DataFrame(1, index=range(3), columns=names)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     log.to_csv(f"{folder}/QB-video.csv", index=False)
-        ...     frame = keras_infnet.QBVideo(folder).frame()
+        ...     frame = keras_infnet.datasets.QBVideo(folder).frame()
         >>> len(frame)
         3
 
@@ -115,7 +112,7 @@ class QBVideo:
     def schema(self) -> FeatureSchema:
         """User: `user_id`, `gender`, `age`; item: `item_id`, `video_category`."""
         sequences = (_exposures(),) if self.history == "exposures" else _positives()
-        tasks = tuple(Task(task) for task in self.tasks)
+        tasks = tuple(BinaryTask(task) for task in self.tasks)
         return FeatureSchema(self._features(), tasks, sequences, time_key=None)
 
     def split(self, frame: pd.DataFrame, validation: float = 0.1, test: float = 0.1) -> Split:
@@ -137,21 +134,20 @@ class QBVideo:
         return features
 
 
-def _exposures() -> SequenceFeature:
+def _exposures() -> History:
     positives = tuple(HistoryGroup(feedback, any_of=(feedback,)) for feedback in FEEDBACKS)
-    return SequenceFeature(
+    return History(
         "exposures",
         fields=EVENT_FIELDS,
         max_length=EXPOSURES_LENGTH,
         actions=FEEDBACKS,
-        ages=False,
+        quantities=(),
         groups=(HistoryGroup("all"), *positives, HistoryGroup("skip", none_of=("click",))),
     )
 
 
-def _positives() -> tuple[SequenceFeature, ...]:
+def _positives() -> tuple[History, ...]:
     names = {"click": "clicked", "follow": "followed", "like": "liked", "share": "shared"}
     return tuple(
-        SequenceFeature(names[f], EVENT_FIELDS, POSITIVES_LENGTH, where=f, ages=False)
-        for f in FEEDBACKS
+        History(names[f], EVENT_FIELDS, POSITIVES_LENGTH, where=f, quantities=()) for f in FEEDBACKS
     )

@@ -42,7 +42,7 @@ class Simulation:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     simulation = keras_infnet.simulate(f"{folder}/log", rows=500, users=20, items=50)
+        ...     simulation = keras_infnet.datasets.simulate(f"{folder}/log", rows=500, users=20, items=50)
         >>> simulation.best["long_view"].between(0, 1).all()
         np.True_
     """
@@ -101,7 +101,7 @@ def simulate(
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     simulation = keras_infnet.simulate(f"{folder}/log", rows=500, users=20, items=50)
+        ...     simulation = keras_infnet.datasets.simulate(f"{folder}/log", rows=500, users=20, items=50)
         >>> len(simulation.truth)
         500
     """

@@ -69,7 +69,7 @@ class SimulationSettings:
         ValueError: A value is out of range.
 
     Example:
-        >>> keras_infnet.SimulationSettings(days=12).window
+        >>> keras_infnet.datasets.SimulationSettings(days=12).window
         100
     """
 

@@ -21,7 +21,7 @@ class Split:
     Example:
         >>> import pandas as pd
         >>> rows = pd.DataFrame({"user_id": [0, 1, 2]})
-        >>> split = keras_infnet.Split(rows[:1], rows[1:2], rows[2:])
+        >>> split = keras_infnet.datasets.Split(rows[:1], rows[1:2], rows[2:])
         >>> len(split.train), split.test_start
         (1, None)
     """
@@ -54,7 +54,7 @@ def split_by_date(frame: pd.DataFrame, validation_days: int = 2, test_days: int 
     Example:
         >>> import pandas as pd
         >>> rows = pd.DataFrame({"date": [20220501, 20220502, 20220503], "time_ms": [10, 20, 30]})
-        >>> split = keras_infnet.split_by_date(rows, validation_days=1, test_days=1)
+        >>> split = keras_infnet.datasets.split_by_date(rows, validation_days=1, test_days=1)
         >>> split.train["date"].tolist(), split.test_start
         ([20220501], 30)
     """
@@ -102,7 +102,7 @@ def split_by_order(
     Example:
         >>> import pandas as pd
         >>> rows = pd.DataFrame({"user_id": [1, 2, 1, 2, 1, 1]})
-        >>> split = keras_infnet.split_by_order(rows, validation=0.25, test=0.25)
+        >>> split = keras_infnet.datasets.split_by_order(rows, validation=0.25, test=0.25)
         >>> split.train.index.tolist(), split.validation.index.tolist(), split.test.index.tolist()
         ([0, 1, 2, 3], [4], [5])
     """

@@ -5,16 +5,16 @@ from typing import Any
 
 import pandas as pd
 
+from keras_infnet.data.dataset import check_histories
+from keras_infnet.data.histories import Histories
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.labels import read_labels
 from keras_infnet.explain.explanation import Explanation
 from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.permutation_importance import permutation_importance
-from keras_infnet.features.columns import column, require_rows
-from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.labels import read_labels
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.pipelines.dataset import check_histories
-from keras_infnet.pipelines.histories import Histories
+from keras_infnet.schema.canonical import column, require_rows
 
 
 def explain(
@@ -65,7 +65,7 @@ def explain(
 
     Example:
         ```python
-        explanation = keras_infnet.explain(
+        explanation = keras_infnet.explain.explain(
             model, encoder, test.head(2000), histories, groups="user_id"
         )
         print(explanation)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.explain.agreement import agreement
 from keras_infnet.explain.attention_plot import plot_attention, plot_gates, plot_proxies
 from keras_infnet.explain.event_plot import plot_events
@@ -17,7 +18,6 @@ from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.request_events import events_of_request, fields_of_request
 from keras_infnet.explain.summary import summary
 from keras_infnet.explain.task_attention import checked_block, rows_of_tasks, why_no_attention
-from keras_infnet.features.encoder import FeatureEncoder
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
 
@@ -40,7 +40,7 @@ class Explanation:
 
     Example:
         ```python
-        explanation = keras_infnet.explain(model, encoder, rows, histories)
+        explanation = keras_infnet.explain.explain(model, encoder, rows, histories)
         explanation.task_attention()["fields"].T.nlargest(5, "like")
         explanation.events(0)["attention"]["like"]
         ```
@@ -133,7 +133,7 @@ class Explanation:
         return agreement(self.attention, self.importance)
 
     def task_attention(self, block: int = -1) -> pd.DataFrame:
-        """Attention of the tasks and shared task tokens; see `keras_infnet.task_attention`."""
+        """Attention of the tasks and shared task tokens; see `keras_infnet.explain.task_attention`."""
         self._check_attention("task_attention")
         return rows_of_tasks(self.attention, block)
 
@@ -166,7 +166,7 @@ class Explanation:
             ValueError: No such row or block, or no histories in the schema.
         """
         attention = self._request(row, block, "events")
-        if not self.model.schema.sequences:
+        if not self.model.schema.histories:
             raise ValueError("Explanation.events: the schema has no histories.")
         return events_of_request(self.encoder, self.frame.iloc[[row]], attention)
 
@@ -196,7 +196,7 @@ class Explanation:
             raise ValueError(
                 f"Explanation.plot_events: row {row} has no past event; expected a row with one."
             )
-        names = {s.name: s.fields[0] for s in self.model.schema.sequences}
+        names = {s.name: s.fields[0] for s in self.model.schema.histories}
         return plot_events(events, names, f"What the task tokens read of the events of row {row}")
 
     def plot_gates(self) -> Any:

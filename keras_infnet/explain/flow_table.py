@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 
 _TOKENS = {
     "field_proxies": "field proxies",
@@ -56,7 +56,7 @@ def _made_of(schema: FeatureSchema, tables: Mapping[str, pd.DataFrame]) -> pd.Da
         by_owner = shares.groupby(owners, sort=False).sum()
         parts.append(by_owner.to_frame("field proxies"))
     if len(tables["sequence_proxies"]):
-        groups = {f"history {s.name}": len(s.groups) or 1 for s in schema.sequences}
+        groups = {f"history {s.name}": len(s.groups) or 1 for s in schema.histories}
         shares = pd.Series(groups) / sum(groups.values())
         parts.append(shares.to_frame("sequence proxies"))
     return pd.concat([_edges(part, "made of") for part in parts]) if parts else pd.DataFrame()

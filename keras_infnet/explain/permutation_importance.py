@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet.explain.ordered_index import ordered_index
-from keras_infnet.features.feature import Feature
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.metrics.task_metrics import task_metrics
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.schema.feature import Feature
+from keras_infnet.schema.schema import FeatureSchema
 
 # Of these, less is better.
 _ERRORS = ("log_loss", "mse", "mae")
@@ -82,7 +82,7 @@ def permuted_parts(schema: FeatureSchema) -> dict[tuple[str, str], dict[str, sli
             columns = slice(start, start + _width(feature))
             parts["field", feature.name] = dict.fromkeys(names, columns)
             start = columns.stop
-    for s in schema.sequences:
+    for s in schema.histories:
         names = (s.name, f"{s.name}_age") if s.ages else (s.name,)
         parts["history", s.name] = dict.fromkeys(names, slice(None))
     return parts

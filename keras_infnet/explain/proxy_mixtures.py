@@ -54,7 +54,7 @@ def event_weights(model: INFNet, inputs: Mapping[str, Any], batch: int) -> pd.Da
     for first in range(0, rows, batch):
         part = {name: values[first : first + batch] for name, values in inputs.items()}
         top = 0
-        for s, groups in zip(layout.sequences, layout.groups(part), strict=True):
+        for s, groups in zip(layout.histories, layout.groups(part), strict=True):
             groups = ops.convert_to_numpy(groups)
             shares = groups / np.maximum(groups.sum(-1, keepdims=True), 1)
             bottom = top + groups.shape[1]

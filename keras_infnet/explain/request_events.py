@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.events import encode_event_columns, list_events
-from keras_infnet.features.feature import SequenceFeature
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.events import encode_event_columns, list_events
+from keras_infnet.schema.history import History
 
 
 def fields_of_request(row: pd.DataFrame, attention: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def events_of_request(
         attention: Its table of `task_attention`.
     """
     parts = []
-    for s in encoder.schema.sequences:
+    for s in encoder.schema.histories:
         events = _newest_first(encoder, s, row)
         events.insert(0, "history", s.name)
         events.insert(1, "position", range(len(events)))
@@ -41,9 +41,7 @@ def events_of_request(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _newest_first(
-    encoder: FeatureEncoder, sequence: SequenceFeature, row: pd.DataFrame
-) -> pd.DataFrame:
+def _newest_first(encoder: FeatureEncoder, sequence: History, row: pd.DataFrame) -> pd.DataFrame:
     """Raw events that the model was given."""
     events, _ = list_events(encoder.schema, sequence, row)
     if len(events):

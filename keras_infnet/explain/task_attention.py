@@ -34,7 +34,7 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
     Example:
         ```python
         rows = histories.attach(test.head(1000))
-        attention = keras_infnet.task_attention(model, encoder.transform(rows))
+        attention = keras_infnet.explain.task_attention(model, encoder.transform(rows))
         attention["fields"].loc["like"].nlargest(5)
         ```
 

@@ -1,8 +1,8 @@
 """Names of INFNet's tokens, and of what they read."""
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.history_tokens import HistoryLayout
 from keras_infnet.models.infnet import INFNet
+from keras_infnet.schema.schema import FeatureSchema
 
 # What heads read after the task token, in this order.
 HEAD_GROUPS = (
@@ -18,7 +18,7 @@ def history_positions(schema: FeatureSchema) -> list[tuple[str, int]]:
     """(history, position) of each event in the order of the sequence tokens; 0 is the newest."""
     return [
         (s.name, position)
-        for s in HistoryLayout(schema).sequences
+        for s in HistoryLayout(schema).histories
         for position in reversed(range(s.max_length))
     ]
 
@@ -39,7 +39,7 @@ def memory_columns(model: INFNet) -> dict[str, list[tuple[str, str | int]]]:
 def proxy_names(model: INFNet) -> dict[str, list[str]]:
     """Names of the proxies that heads may read, and of the task tokens."""
     given, schema = model.hyperparameters, model.schema
-    sequences = HistoryLayout(schema).sequences
+    sequences = HistoryLayout(schema).histories
     recent = given["num_recent_proxies"]
     return {
         "tasks": list(schema.task_names) if given["task_tokens"] else [],

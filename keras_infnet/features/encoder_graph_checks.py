@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 
 
 def checked_request(tf: Any, schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,12 +23,12 @@ def checked_request(tf: Any, schema: FeatureSchema, raw: Mapping[str, Any]) -> d
     raw = {name: tf.ensure_shape(values, values.shape) for name, values in raw.items()}
     weighted = [f for f in schema.bags if f.weights]
     groups = {f"bag `{f.name}` and its weights": [f.name, f.weights] for f in weighted}
-    for sequence in schema.sequences:
+    for sequence in schema.histories:
         columns = [*sequence.fields, *sequence.actions, "ratio", "age_seconds"]
         names = [f"{sequence.name}_{column}" for column in columns]
         groups[f"the columns of history `{sequence.name}`"] = [n for n in names if n in raw]
     one_each = [f.name for f in schema.features]
-    one_each += [f"{s.name}_{s.fields[0]}" for s in schema.sequences]
+    one_each += [f"{s.name}_{s.fields[0]}" for s in schema.histories]
     many = [name for name in one_each if raw[name].shape[0] != 1]
     checks = [_check(tf, "the inputs differ in rows", raw, many, 1)]
     for what, names in groups.items():

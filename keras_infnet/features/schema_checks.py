@@ -3,21 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from keras_infnet.features.feature import (
-    CategoricalFeature,
-    DenseFeature,
-    Feature,
-    NumericFeature,
-    SequenceFeature,
-    Task,
-)
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.feature import Feature
+from keras_infnet.schema.history import History
+from keras_infnet.schema.numeric import NumericFeature
 
 _PACKED = ("categorical", "bags", "bag_weights", "dense")
 _KINDS = {
     "features": (CategoricalFeature, NumericFeature, DenseFeature),
     "tasks": (Task,),
-    "sequences": (SequenceFeature,),
+    "sequences": (History,),
 }
 
 
@@ -38,9 +36,9 @@ def check_names(schema: Any) -> None:
     """A ValueError if two inputs or outputs would have one name."""
     _check_unique("features", [f.name for f in schema.features])
     _check_unique("tasks", [t.name for t in schema.tasks])
-    _check_unique("histories", [s.name for s in schema.sequences])
-    ages = {f"{s.name}_age" for s in schema.sequences}
-    for s in schema.sequences:
+    _check_unique("histories", [s.name for s in schema.histories])
+    ages = {f"{s.name}_age" for s in schema.histories}
+    for s in schema.histories:
         _check_unique(f"groups of history `{s.name}`", [g.name for g in s.groups])
         if s.name in _PACKED or s.name in ages:
             raise ValueError(f"FeatureSchema: a history can't be named `{s.name}`.")
@@ -60,7 +58,7 @@ def check_references(schema: Any) -> None:
         if getattr(feature, "table", None) is not None:
             _check_table(schema, feature, earlier)
         earlier.append(feature.name)
-    for s in schema.sequences:
+    for s in schema.histories:
         for field in s.fields:
             if isinstance(schema.feature(field), DenseFeature):
                 raise ValueError(

@@ -36,7 +36,7 @@ class AUGRU(keras.layers.Layer):
         ValueError: `dim` is below 1.
 
     Example:
-        >>> gru = keras_infnet.AUGRU(dim=4)
+        >>> gru = keras_infnet.layers.AUGRU(dim=4)
         >>> attention = keras.ops.array([[0.2, 0.5, 0.3]])
         >>> tuple(gru(keras.ops.ones((1, 3, 8)), attention).shape)
         (1, 4)

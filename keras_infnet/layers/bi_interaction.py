@@ -27,7 +27,7 @@ class BiInteraction(keras.layers.Layer):
 
     Example:
         >>> tokens = keras.ops.array([[[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]]])
-        >>> keras.ops.convert_to_numpy(keras_infnet.BiInteraction()(tokens)).tolist()
+        >>> keras.ops.convert_to_numpy(keras_infnet.layers.BiInteraction()(tokens)).tolist()
         [[3.0, 14.0]]
 
     Reference:

@@ -40,7 +40,7 @@ class BucketEmbedding(keras.layers.Layer):
             history is longer than its positions.
 
     Example:
-        >>> embedding = keras_infnet.BucketEmbedding({"age": 23}, dim=4, lengths=(3,))
+        >>> embedding = keras_infnet.layers.BucketEmbedding({"age": 23}, dim=4, lengths=(3,))
         >>> tuple(embedding({"age": keras.ops.array([[0, 5, 2], [1, 1, 0]])}).shape)
         (2, 3, 4)
     """

@@ -27,7 +27,7 @@ class CrossLayer(keras.layers.Layer):
 
     Example:
         >>> x0 = keras.ops.ones((2, 8))
-        >>> layer = keras_infnet.CrossLayer(projection_dim=3)
+        >>> layer = keras_infnet.layers.CrossLayer(projection_dim=3)
         >>> tuple(layer(x0, x0).shape)
         (2, 8)
 

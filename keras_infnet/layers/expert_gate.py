@@ -34,7 +34,7 @@ class ExpertGate(keras.layers.Layer):
             number of `experts` is not that of the names.
 
     Example:
-        >>> gate = keras_infnet.ExpertGate(["shared_0", "click_0", "click_1"])
+        >>> gate = keras_infnet.layers.ExpertGate(["shared_0", "click_0", "click_1"])
         >>> mixture, shares = gate(keras.ops.ones((2, 32)), keras.ops.ones((2, 3, 8)))
         >>> tuple(mixture.shape), tuple(shares.shape)
         ((2, 8), (2, 3))

@@ -34,7 +34,7 @@ class ExpertGroup(keras.layers.Layer):
         ValueError: A size is below 1, `hidden_dims` is empty, or `dropout` is outside [0, 1).
 
     Example:
-        >>> experts = keras_infnet.ExpertGroup(num_experts=4, hidden_dims=(16, 8))
+        >>> experts = keras_infnet.layers.ExpertGroup(num_experts=4, hidden_dims=(16, 8))
         >>> tuple(experts(keras.ops.ones((2, 32))).shape)
         (2, 4, 8)
 

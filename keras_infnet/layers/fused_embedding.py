@@ -52,7 +52,7 @@ class FusedEmbedding(keras.layers.Layer):
             differ in number.
 
     Example:
-        >>> embedding = keras_infnet.FusedEmbedding({"user_id": 10, "video_id": 20}, dim=4)
+        >>> embedding = keras_infnet.layers.FusedEmbedding({"user_id": 10, "video_id": 20}, dim=4)
         >>> tuple(embedding(keras.ops.array([[3, 7], [9, 19]])).shape)
         (2, 2, 4)
 

@@ -29,7 +29,7 @@ class GatedCrossLayer(keras.layers.Layer):
 
     Example:
         >>> x0 = keras.ops.ones((2, 8))
-        >>> tuple(keras_infnet.GatedCrossLayer()(x0, x0).shape)
+        >>> tuple(keras_infnet.layers.GatedCrossLayer()(x0, x0).shape)
         (2, 8)
 
     Reference:

@@ -38,7 +38,7 @@ class GroupedPooling(keras.layers.Layer):
         ValueError: `dim` is below 1, `pooling` is unknown, or the lengths of `groups` don't add up.
 
     Example:
-        >>> pooling = keras_infnet.GroupedPooling(dim=8)
+        >>> pooling = keras_infnet.layers.GroupedPooling(dim=8)
         >>> tokens = keras.ops.ones((2, 7, 4))
         >>> groups = [keras.ops.ones((2, 3, 5)), keras.ops.ones((2, 1, 2))]
         >>> tuple(pooling(tokens, groups).shape)

@@ -34,7 +34,7 @@ class HistoryScoreBias(keras.layers.Layer):
         ValueError: A size is below 1, there is nothing to embed, or a quantity is missing.
 
     Example:
-        >>> bias = keras_infnet.HistoryScoreBias(num_queries=2, num_buckets={"age": 23})
+        >>> bias = keras_infnet.layers.HistoryScoreBias(num_queries=2, num_buckets={"age": 23})
         >>> tuple(bias({"age": keras.ops.array([[0, 5, 2]])}).shape)
         (1, 2, 3)
 

@@ -51,7 +51,7 @@ class HistoryTokenEmbedding(keras.layers.Layer):
         ValueError: Without projection, an event is not as wide as a token.
 
     Example:
-        >>> tokens = keras_infnet.HistoryTokenEmbedding(dim=8, num_buckets={"age": 23})
+        >>> tokens = keras_infnet.layers.HistoryTokenEmbedding(dim=8, num_buckets={"age": 23})
         >>> events, ages = keras.ops.ones((2, 5, 24)), keras.ops.ones((2, 5), "int32")
         >>> tuple(tokens(events, {"age": ages}).shape)
         (2, 5, 8)

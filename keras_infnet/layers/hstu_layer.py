@@ -50,7 +50,7 @@ class HSTULayer(keras.layers.Layer):
             token width, or there are age buckets without ages.
 
     Example:
-        >>> layer = keras_infnet.HSTULayer(num_heads=2)
+        >>> layer = keras_infnet.layers.HSTULayer(num_heads=2)
         >>> tuple(layer(keras.ops.ones((2, 5, 8))).shape)
         (2, 5, 8)
 

@@ -39,7 +39,7 @@ class LocalActivationUnit(keras.layers.Layer):
             a token.
 
     Example:
-        >>> unit = keras_infnet.LocalActivationUnit(hidden_dims=(16,))
+        >>> unit = keras_infnet.layers.LocalActivationUnit(hidden_dims=(16,))
         >>> tuple(unit(keras.ops.ones((2, 5, 8)), keras.ops.ones((2, 8))).shape)
         (2, 8)
 

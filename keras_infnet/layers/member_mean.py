@@ -24,7 +24,7 @@ class MemberMean(keras.layers.Layer):
         Float tensor `(batch, 1)`, or in training the inputs.
 
     Example:
-        >>> mean = keras_infnet.MemberMean()
+        >>> mean = keras_infnet.layers.MemberMean()
         >>> outputs = keras.ops.array([[0.25, 0.75], [0.5, 1.0]])
         >>> keras.ops.convert_to_numpy(mean(outputs)).tolist()
         [[0.5], [0.75]]

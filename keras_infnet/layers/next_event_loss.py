@@ -37,7 +37,7 @@ class NextEventLoss(keras.layers.Layer):
             different shapes.
 
     Example:
-        >>> layer = keras_infnet.NextEventLoss(weight=1.0)
+        >>> layer = keras_infnet.layers.NextEventLoss(weight=1.0)
         >>> states, tokens = keras.ops.zeros((2, 3, 4)), keras.ops.ones((2, 3, 4))
         >>> _ = layer(states, tokens, training=True)
         >>> round(float(layer.losses[0]), 4)  # 2 log(2)

@@ -59,7 +59,7 @@ class ProxyCrossAttention(keras.layers.Layer):
             number of sets than `query_sets`.
 
     Example:
-        >>> attention = keras_infnet.ProxyCrossAttention(dim=8)
+        >>> attention = keras_infnet.layers.ProxyCrossAttention(dim=8)
         >>> tuple(attention(keras.ops.ones((2, 4, 8)), keras.ops.ones((2, 100, 8))).shape)
         (2, 4, 8)
 

@@ -39,7 +39,7 @@ class ProxyGatedUnit(keras.layers.Layer):
         ValueError: A size is below 1, `gate` is unknown, or tokens are not `dim` wide.
 
     Example:
-        >>> unit = keras_infnet.ProxyGatedUnit(dim=8)
+        >>> unit = keras_infnet.layers.ProxyGatedUnit(dim=8)
         >>> tuple(unit(keras.ops.ones((2, 5, 8)), keras.ops.ones((2, 3, 8))).shape)
         (2, 5, 8)
 

@@ -42,7 +42,7 @@ class SequenceEncoder(keras.layers.Layer):
             the token width.
 
     Example:
-        >>> encoder = keras_infnet.SequenceEncoder(num_layers=2, num_heads=2)
+        >>> encoder = keras_infnet.layers.SequenceEncoder(num_layers=2, num_heads=2)
         >>> tuple(encoder(keras.ops.ones((2, 5, 8))).shape)
         (2, 5, 8)
 

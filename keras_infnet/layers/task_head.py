@@ -34,7 +34,7 @@ class TaskHead(keras.layers.Layer):
             1].
 
     Example:
-        >>> head = keras_infnet.TaskHead(base_rate=0.017)
+        >>> head = keras_infnet.layers.TaskHead(base_rate=0.017)
         >>> tuple(head(keras.ops.ones((2, 32))).shape)
         (2, 1)
 

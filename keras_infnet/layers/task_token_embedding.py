@@ -30,7 +30,7 @@ class TaskTokenEmbedding(keras.layers.Layer):
         ValueError: `num_tokens` or `dim` is below 1.
 
     Example:
-        >>> tokens = keras_infnet.TaskTokenEmbedding(num_tokens=3, dim=8)
+        >>> tokens = keras_infnet.layers.TaskTokenEmbedding(num_tokens=3, dim=8)
         >>> tuple(tokens(keras.ops.ones((2, 5))).shape)
         (2, 3, 8)
 

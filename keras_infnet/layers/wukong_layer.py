@@ -40,7 +40,7 @@ class WuKongLayer(keras.layers.Layer):
         ValueError: A size is below 1.
 
     Example:
-        >>> layer = keras_infnet.WuKongLayer(num_fmb_tokens=3, num_lcb_tokens=2)
+        >>> layer = keras_infnet.layers.WuKongLayer(num_fmb_tokens=3, num_lcb_tokens=2)
         >>> tuple(layer(keras.ops.ones((2, 7, 8))).shape)
         (2, 5, 8)
 

@@ -25,7 +25,7 @@ def auc(labels: Any, scores: Any, sample_weight: Any = None) -> float:
         ValueError: An observed label is not 0 or 1, a score is NaN, or the lengths differ.
 
     Example:
-        >>> keras_infnet.auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
+        >>> keras_infnet.metrics.auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
         0.875
     """
     labels, scores, weights, _ = observed_binary_rows(labels, scores, sample_weight)

@@ -40,7 +40,7 @@ def expected_calibration_error(
             differ, `num_bins` is below 1, or `binning` is unknown.
 
     Example:
-        >>> round(keras_infnet.expected_calibration_error([0, 0, 1, 1], [0.1, 0.1, 0.7, 0.7]), 2)
+        >>> round(keras_infnet.metrics.expected_calibration_error([0, 0, 1, 1], [0.1, 0.1, 0.7, 0.7]), 2)
         0.2
 
     Reference:
@@ -80,7 +80,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         ValueError: `num_bins` is below 1, `num_cells` below `num_bins`, or `binning` is unknown.
 
     Example:
-        >>> metric = keras_infnet.ExpectedCalibrationError()
+        >>> metric = keras_infnet.metrics.ExpectedCalibrationError()
         >>> metric.update_state([0, 0, 1, 1], [0.1, 0.1, 0.7, 0.7])
         >>> round(float(metric.result()), 2)
         0.2

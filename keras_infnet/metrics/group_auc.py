@@ -47,7 +47,7 @@ def group_auc(
 
     Example:
         >>> user = ["ann", "ann", "bob", "bob", "bob", "eve"]
-        >>> keras_infnet.group_auc([0, 1, 1, 0, 0, 1], [0.1, 0.2, 0.5, 0.5, 0.9, 0.3], user)
+        >>> keras_infnet.metrics.group_auc([0, 1, 1, 0, 0, 1], [0.1, 0.2, 0.5, 0.5, 0.9, 0.3], user)
         0.55
 
     Reference:
@@ -105,7 +105,7 @@ class GroupAUC(keras.metrics.Metric):
         ValueError: `weighting` is unknown, `num_buckets` is below 1 or `num_bins` below 2.
 
     Example:
-        >>> metric = keras_infnet.GroupAUC(num_buckets=16)
+        >>> metric = keras_infnet.metrics.GroupAUC(num_buckets=16)
         >>> metric.update_state([0, 1, 1, 0], [0.1, 0.2, 0.5, 0.9], groups=[3, 3, 7, 7])
         >>> float(metric.result())
         0.5

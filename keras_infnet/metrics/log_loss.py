@@ -26,7 +26,7 @@ def log_loss(labels: Any, probabilities: Any, sample_weight: Any = None) -> floa
             lengths differ.
 
     Example:
-        >>> round(keras_infnet.log_loss([1, 0], [0.5, 0.5]), 4)
+        >>> round(keras_infnet.metrics.log_loss([1, 0], [0.5, 0.5]), 4)
         0.6931
     """
     labels, p, weights, _ = observed_binary_rows(labels, probabilities, sample_weight)

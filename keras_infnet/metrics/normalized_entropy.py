@@ -32,7 +32,7 @@ def normalized_entropy(labels: Any, probabilities: Any, sample_weight: Any = Non
             lengths differ.
 
     Example:
-        >>> keras_infnet.normalized_entropy([0, 0, 0, 1], [0.25, 0.25, 0.25, 0.25])
+        >>> keras_infnet.metrics.normalized_entropy([0, 0, 0, 1], [0.25, 0.25, 0.25, 0.25])
         1.0
 
     Reference:
@@ -64,7 +64,7 @@ class NormalizedEntropy(keras.metrics.Metric):
         Scalar of 0 or more; NaN where one class only was observed.
 
     Example:
-        >>> metric = keras_infnet.NormalizedEntropy()
+        >>> metric = keras_infnet.metrics.NormalizedEntropy()
         >>> metric.update_state([0, 0, 0, 1], [0.25, 0.25, 0.25, 0.25])
         >>> round(float(metric.result()), 5)
         1.0

@@ -44,7 +44,7 @@ def plot_reliability(
         ValueError: A task has no labels, or its columns are wrong.
 
     Example:
-        >>> figure = keras_infnet.plot_reliability(
+        >>> figure = keras_infnet.metrics.plot_reliability(
         ...     {"click": [0, 1, 0, 1]}, {"click": [0.2, 0.6, 0.3, 0.7]}, num_bins=2
         ... )
         >>> [axes.get_title() for axes in figure.axes]

@@ -46,7 +46,7 @@ def task_metrics(
         ValueError: A task has no labels or is not among the predictions, or its columns are wrong.
 
     Example:
-        >>> measured = keras_infnet.task_metrics(
+        >>> measured = keras_infnet.metrics.task_metrics(
         ...     {"click": [0, 1]}, {"click": [0.2, 0.8]}, groups=["ann", "ann"]
         ... )
         >>> measured["click"]["gauc"]

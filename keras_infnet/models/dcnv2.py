@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.cross_layer import CrossLayer
 from keras_infnet.models.deep_cross import Structure, check_structure, deep_cross_outputs
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
@@ -13,6 +12,7 @@ from keras_infnet.models.history_tokens import EVENT_CONTEXT
 from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
 from keras_infnet.models.members import member_outputs
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -53,8 +53,8 @@ class DCNv2(RankingModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")])
-        >>> model = keras_infnet.DCNv2(schema, projection_dim=8)
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> model = keras_infnet.models.DCNv2(schema, projection_dim=8)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
 

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
@@ -16,6 +15,7 @@ from keras_infnet.models.network_parts import mlp, task_outputs
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -51,9 +51,9 @@ class DIN(RankingModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> liked = keras_infnet.SequenceFeature("liked", ("video_id",), max_length=4, ages=False)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")], [liked])
-        >>> model = keras_infnet.DIN(schema)
+        >>> liked = keras_infnet.History("liked", ("video_id",), max_length=4, quantities=())
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")], [liked])
+        >>> model = keras_infnet.models.DIN(schema)
         >>> inputs = {"categorical": [[1], [2]], "liked": [[[0], [0], [3], [1]]] * 2}
         >>> inputs = {name: keras.ops.array(ids, "int32") for name, ids in inputs.items()}
         >>> tuple(model(inputs)["click"].shape)

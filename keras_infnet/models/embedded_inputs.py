@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.models.event_rows import embed_events, event_ids, event_tables, small_tables
 from keras_infnet.models.field_tokens import embed_fields
+from keras_infnet.schema.schema import FeatureSchema
 
 
 class EmbeddedInputs:
@@ -110,7 +110,7 @@ class EmbeddedInputs:
 
 def _inputs(schema: FeatureSchema, any_length: bool) -> dict[str, Any]:
     shapes = schema.packed_inputs()
-    histories = [n for s in schema.sequences for n in (s.name, f"{s.name}_age") if n in shapes]
+    histories = [n for s in schema.histories for n in (s.name, f"{s.name}_age") if n in shapes]
     for name in histories if any_length else ():
         shape, dtype = shapes[name]
         shapes[name] = (None, *shape[1:]), dtype

@@ -6,21 +6,20 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_infnet.features.feature import CategoricalFeature, SequenceFeature
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.history import History
+from keras_infnet.schema.schema import FeatureSchema
 
 # A pattern is an id of its own, and there are 2^fields of them.
 _MAX_FIELDS = 6
 
 
-def num_match_patterns(sequence: SequenceFeature) -> int:
+def num_match_patterns(sequence: History) -> int:
     """Number of patterns of `match_patterns`."""
     return 2 ** min(len(sequence.fields), _MAX_FIELDS)
 
 
-def match_patterns(
-    schema: FeatureSchema, sequence: SequenceFeature, inputs: Mapping[str, Any]
-) -> Any:
+def match_patterns(schema: FeatureSchema, sequence: History, inputs: Mapping[str, Any]) -> Any:
     """`sum_k 2^k [event's field k = candidate's field k]` over the first six fields.
 
     A value that is missing or not in the vocabulary matches nothing; bags match where they have a

@@ -5,24 +5,24 @@ from typing import Any
 
 from keras import ops
 
-from keras_infnet.features.feature import SequenceFeature
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.models.field_tokens import mean_of_bag
+from keras_infnet.schema.history import History
+from keras_infnet.schema.schema import FeatureSchema
 
 # About the events of a batch of 512 with histories of 100: beyond, projecting the table costs more.
 _SMALL_TABLE = 65_536
 
 
-def event_kinds(schema: FeatureSchema) -> list[list[SequenceFeature]]:
+def event_kinds(schema: FeatureSchema) -> list[list[History]]:
     """Histories by kind of event: those of one kind have the same fields."""
-    kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
-    return [[s for s in schema.sequences if s.fields == kind] for kind in kinds]
+    kinds = list(dict.fromkeys(s.fields for s in schema.histories))
+    return [[s for s in schema.histories if s.fields == kind] for kind in kinds]
 
 
 def event_tables(schema: FeatureSchema) -> tuple[str, ...]:
     """Names of the tables of all events' fields."""
-    fields = [field for sequence in schema.sequences for field in sequence.fields]
+    fields = [field for sequence in schema.histories for field in sequence.fields]
     return tuple(dict.fromkeys(schema.table_of(field) for field in fields))
 
 
@@ -73,7 +73,7 @@ def joined(parts: Sequence[Any], axis: int = 1) -> Any:
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
-def _field_columns(schema: FeatureSchema, sequence: SequenceFeature) -> dict[str, slice]:
+def _field_columns(schema: FeatureSchema, sequence: History) -> dict[str, slice]:
     columns = schema.history_columns(sequence.name)
     return {field: columns[field] for field in sequence.fields}
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.schema.schema import FeatureSchema
 
 
 def embed_fields(

@@ -7,8 +7,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.features.feature import Task
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.bi_interaction import BiInteraction
 from keras_infnet.layers.cheap_dropout import CheapDropout
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
@@ -17,6 +15,8 @@ from keras_infnet.models.hyperparameters import check_hyperparameters, construct
 from keras_infnet.models.members import member_outputs
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -49,8 +49,8 @@ class FM(RankingModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")])
-        >>> model = keras_infnet.FM(schema)
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> model = keras_infnet.models.FM(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
 from keras_infnet.models.deep_cross import Structure, check_structure, deep_cross_outputs
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
@@ -13,6 +12,7 @@ from keras_infnet.models.history_tokens import EVENT_CONTEXT
 from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
 from keras_infnet.models.members import member_outputs, network_of, read_tensors
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -51,8 +51,8 @@ class GDCN(RankingModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")])
-        >>> model = keras_infnet.GDCN(schema)
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> model = keras_infnet.models.GDCN(schema)
         >>> inputs = {"categorical": keras.ops.ones((2, 1), "int32")}
         >>> [tuple(gate.shape) for gate in model.gates(inputs)]
         [(2, 32), (2, 32), (2, 32)]

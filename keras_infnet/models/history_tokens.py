@@ -7,10 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet.features.feature import NUM_AGE_BUCKETS, NUM_RATIO_BUCKETS, SequenceFeature
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.event_matches import match_patterns, num_match_patterns
 from keras_infnet.models.event_rows import event_kinds, joined
+from keras_infnet.schema.history import History
+from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.UNKNOWN import NUM_AGE_BUCKETS, NUM_RATIO_BUCKETS
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
 EVENT_QUANTITIES = (*EVENT_CONTEXT, "match")
@@ -31,28 +32,28 @@ class HistoryLayout:
     def __init__(self, schema: FeatureSchema, event_context: Sequence[str] = EVENT_CONTEXT) -> None:
         self.schema = schema
         self.kinds = event_kinds(schema)
-        self.sequences: list[SequenceFeature] = [s for kind in self.kinds for s in kind]
+        self.histories: list[History] = [s for kind in self.kinds for s in kind]
         self.positions = {}
         start = 0
-        for s in self.sequences:
+        for s in self.histories:
             self.positions[s.name] = slice(start, start + s.max_length)
             start += s.max_length
         self.num_buckets = {}
         for quantity in event_context:
-            sizes = [self._buckets_of(s, quantity) for s in self.sequences]
+            sizes = [self._buckets_of(s, quantity) for s in self.histories]
             if quantity != "position" and max(sizes, default=1) > 1:
                 self.num_buckets[quantity] = sum(sizes)
-        self.lengths = tuple(s.max_length for s in self.sequences)
+        self.lengths = tuple(s.max_length for s in self.histories)
         self.position_lengths = self.lengths if "position" in event_context else ()
 
     def mask(self, inputs: Mapping[str, Any]) -> Any:
         """Bool `(batch, length)`: where there is an event."""
-        return joined([_is_event(inputs[s.name]) for s in self.sequences])
+        return joined([_is_event(inputs[s.name]) for s in self.histories])
 
     def groups(self, inputs: Mapping[str, Any]) -> list[Any]:
         """For each history, float `(batch, groups, length)`: 1 where an event is in a group."""
         groups = []
-        for s in self.sequences:
+        for s in self.histories:
             there = ops.expand_dims(_is_event(inputs[s.name]), 1)
             if s.groups:
                 column = self.schema.history_columns(s.name)["#groups"].start
@@ -71,12 +72,12 @@ class HistoryLayout:
         buckets = {}
         for quantity in self.num_buckets:
             parts, offset = [], 0
-            for s in self.sequences:
+            for s in self.histories:
                 parts.append(self._bucket_ids(s, quantity, inputs) + offset)
                 offset += self._buckets_of(s, quantity)
             buckets[quantity] = joined(parts)
         if self.position_lengths and self._lack_positions(inputs):
-            histories = [inputs[s.name] for s in self.sequences]
+            histories = [inputs[s.name] for s in self.histories]
             buckets["position"] = EventPositions(self.lengths)(histories)
         return buckets
 
@@ -88,10 +89,10 @@ class HistoryLayout:
 
     def _lack_positions(self, inputs: Mapping[str, Any]) -> bool:
         """Whether lengths vary, and not in one history with buckets, whose length is theirs."""
-        varies = any(inputs[s.name].shape[1] is None for s in self.sequences)
-        return varies and not (len(self.sequences) == 1 and self.num_buckets)
+        varies = any(inputs[s.name].shape[1] is None for s in self.histories)
+        return varies and not (len(self.histories) == 1 and self.num_buckets)
 
-    def _buckets_of(self, s: SequenceFeature, quantity: str) -> int:
+    def _buckets_of(self, s: History, quantity: str) -> int:
         """Number of buckets of a quantity in one history; 1, unknown, where it has none."""
         if quantity == "match":
             return num_match_patterns(s)
@@ -99,7 +100,7 @@ class HistoryLayout:
         sizes = {"action": s.num_actions, "ratio": NUM_RATIO_BUCKETS, "age": NUM_AGE_BUCKETS}
         return sizes[quantity] if there else 1
 
-    def _bucket_ids(self, s: SequenceFeature, quantity: str, inputs: Mapping[str, Any]) -> Any:
+    def _bucket_ids(self, s: History, quantity: str, inputs: Mapping[str, Any]) -> Any:
         if self._buckets_of(s, quantity) == 1:
             return ops.zeros_like(inputs[s.name][:, :, 0])
         if quantity == "match":

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.models.history_tokens import EVENT_QUANTITIES
+from keras_infnet.schema.schema import FeatureSchema
 
 # What `keras.Model` itself takes.
 _OF_KERAS = ("name", "trainable")

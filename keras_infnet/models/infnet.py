@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 import keras
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
 from keras_infnet.models.hyperparameters import constructor_arguments
 from keras_infnet.models.infnet_graph import check_infnet, infnet_network, takes_any_length
 from keras_infnet.models.members import member_outputs, network_of, read_tensors
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -112,7 +112,7 @@ class INFNet(RankingModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")])
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
         >>> model = keras_infnet.INFNet(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)

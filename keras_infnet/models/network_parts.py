@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.cheap_dropout import CheapDropout
 from keras_infnet.layers.task_head import TaskHead
+from keras_infnet.schema.schema import FeatureSchema
 
 
 def mlp(inputs: Any, widths: Sequence[int], dropout: float, dtype: Any, name: str) -> Any:

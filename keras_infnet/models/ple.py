@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.expert_model import (
     ExpertModel,
@@ -19,6 +18,7 @@ from keras_infnet.models.hyperparameters import check_hyperparameters, construct
 from keras_infnet.models.members import member_outputs
 from keras_infnet.models.network_parts import task_outputs
 from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -62,8 +62,8 @@ class PLE(ExpertModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")])
-        >>> model = keras_infnet.PLE(schema)
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> model = keras_infnet.models.PLE(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
 

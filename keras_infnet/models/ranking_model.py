@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 
 # Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
 _AUC_THRESHOLDS = 1000

@@ -46,7 +46,7 @@ class SchemaTokens:
         self.layout = HistoryLayout(self.schema, event_context)
         self.history = None
         self._candidate = None
-        if not self.schema.sequences:
+        if not self.schema.histories:
             return
         self.history_mask = self.layout.mask(embedded.inputs)
         self.groups = self.layout.groups(embedded.inputs)
@@ -55,7 +55,7 @@ class SchemaTokens:
             self.dim,
             self.layout.num_buckets,
             self.layout.position_lengths,
-            use_projection=project_events or any(len(s.fields) > 1 for s in self.schema.sequences),
+            use_projection=project_events or any(len(s.fields) > 1 for s in self.schema.histories),
             initializer=keras.initializers.RandomNormal(stddev=embedded.stddev),
             dtype=self.dtype,
             name=name,

@@ -6,17 +6,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.schema.schema import FeatureSchema
 
 
 def require_history(model: str, schema: FeatureSchema) -> None:
     """Raises a ValueError if the schema has no history."""
-    if not schema.sequences:
+    if not schema.histories:
         raise ValueError(
             f"{model}: the schema has no history, and {model} compares the candidate with past "
-            "events. Add a SequenceFeature to the schema's sequences, or use a model that does "
+            "events. Add a History to the schema's sequences, or use a model that does "
             "without: INFNet, FM, DCNv2, GDCN, WuKong, SharedBottom, MMoE, OMoE, PLE or STEM."
         )
 
@@ -45,7 +45,7 @@ class SeparateHistories:
     def ages(self) -> Any:
         """Buckets of the events' ages, int `(rows, longest)`; 0 in a history without ages."""
         ages = []
-        for s in self._layout.sequences:
+        for s in self._layout.histories:
             if s.ages:
                 ages.append(self._inputs[f"{s.name}_age"])
             else:
@@ -60,7 +60,7 @@ class SeparateHistories:
         """`(batch, all lengths, ...)` as `(rows, longest, ...)`."""
         if self.number == 1:
             return x
-        return self._rows(x, [self._inputs[s.name] for s in self._layout.sequences])
+        return self._rows(x, [self._inputs[s.name] for s in self._layout.histories])
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")

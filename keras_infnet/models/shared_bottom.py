@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
 from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
@@ -13,6 +12,7 @@ from keras_infnet.models.members import member_outputs
 from keras_infnet.models.network_parts import mlp, task_outputs
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -47,8 +47,8 @@ class SharedBottom(RankingModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")])
-        >>> model = keras_infnet.SharedBottom(schema)
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> model = keras_infnet.models.SharedBottom(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
 

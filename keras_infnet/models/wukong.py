@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.wukong_layer import WuKongLayer
 from keras_infnet.models.embedded_inputs import EmbeddedInputs
 from keras_infnet.models.history_tokens import EVENT_CONTEXT
@@ -15,6 +14,7 @@ from keras_infnet.models.members import member_outputs
 from keras_infnet.models.network_parts import mlp, task_outputs
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -53,8 +53,8 @@ class WuKong(RankingModel):
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.Task("click")])
-        >>> model = keras_infnet.WuKong(schema)
+        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> model = keras_infnet.models.WuKong(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
 

@@ -34,7 +34,7 @@ class INFNetHyperModel:
     Example:
         ```python
         tuner = keras_tuner.RandomSearch(
-            keras_infnet.INFNetHyperModel(encoder.schema),
+            keras_infnet.search.INFNetHyperModel(encoder.schema),
             objective=keras_tuner.Objective("val_click_auc", "max"),
         )
         tuner.search(train, validation_data=validation)

@@ -21,7 +21,7 @@ class LatencyTradeoff:
         ValueError: The price is negative or not finite.
 
     Example:
-        >>> tradeoff = keras_infnet.LatencyTradeoff(price=0.001)
+        >>> tradeoff = keras_infnet.search.LatencyTradeoff(price=0.001)
         >>> round(tradeoff.score(quality=0.75, milliseconds=8.0), 6)
         0.747
     """

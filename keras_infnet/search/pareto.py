@@ -22,7 +22,7 @@ def pareto_front(quality: Any, cost: Any) -> np.ndarray:
         ValueError: The two are not of the same length.
 
     Example:
-        >>> keras_infnet.pareto_front([0.7, 0.8, 0.75], [1.0, 2.0, 3.0]).tolist()
+        >>> keras_infnet.search.pareto_front([0.7, 0.8, 0.75], [1.0, 2.0, 3.0]).tolist()
         [True, True, False]
     """
     quality, cost = np.asarray(quality, "float64"), np.asarray(cost, "float64")

@@ -71,7 +71,7 @@ class ProxySearch:
 
     Example:
         ```python
-        search = keras_infnet.ProxySearch(encoder.schema, train, validation)
+        search = keras_infnet.search.ProxySearch(encoder.schema, train, validation)
         search.run(budget="30m")
         model = search.best_model()
         ```

@@ -42,7 +42,7 @@ def load_config(path: Path | str) -> dict[str, Any]:
 
     Example:
         ```python
-        config = keras_infnet.load_config("runs/search/best_config.json")
+        config = keras_infnet.search.load_config("runs/search/best_config.json")
         model = keras_infnet.INFNet(encoder.schema, **config["arguments"])
         keras_infnet.fit_ranker(model, train, validation, learning_rate=config["learning_rate"])
         ```

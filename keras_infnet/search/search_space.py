@@ -30,7 +30,7 @@ class SearchSpace:
         ValueError: A hyperparameter has no value, a value twice, or one out of its range.
 
     Example:
-        >>> space = keras_infnet.SearchSpace(num_field_proxies=(1, 2, 4), dim=(16,))
+        >>> space = keras_infnet.search.SearchSpace(num_field_proxies=(1, 2, 4), dim=(16,))
         >>> space.num_points
         108
     """

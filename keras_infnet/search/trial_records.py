@@ -111,7 +111,7 @@ def search_trials(folder: Path | str) -> pd.DataFrame:
 
     Example:
         ```python
-        trials = keras_infnet.search_trials("runs/search")
+        trials = keras_infnet.search.search_trials("runs/search")
         trials.groupby("num_field_proxies")["quality"].agg(["mean", "std"])
         ```
     """

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.answer_range import answer_range
 from keras_infnet.serving.calibration import Calibration
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.requests import frame_to_request
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.fingerprint import fingerprint
 from keras_infnet.serving.model_card import markdown, model_card

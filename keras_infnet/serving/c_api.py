@@ -63,8 +63,8 @@ def run_c_api(
 
     Example:
         ```python
-        request = keras_infnet.frame_to_request(encoder.schema, rows)
-        (outputs,), seconds = keras_infnet.run_c_api(
+        request = keras_infnet.data.frame_to_request(encoder.schema, rows)
+        (outputs,), seconds = keras_infnet.serving.run_c_api(
             "models/ranker/1", "serving_default", [request], repeat=100, warm_up=5
         )
         print(outputs["click"].shape, np.percentile(seconds, [50, 99]))

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from keras import ops
 
-from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.negative_sampling import check_array
 from keras_infnet.serving.task_calibration import (
     TaskCalibration,
@@ -46,7 +46,7 @@ class Calibration:
         ValueError: A map's argument is unknown or out of range, or a task is not among the outputs.
 
     Example:
-        >>> calibration = keras_infnet.Calibration({"click": {"method": "platt", "intercept": -1}})
+        >>> calibration = keras_infnet.calibration.Calibration({"click": {"method": "platt", "intercept": -1}})
         >>> calibration.transform({"click": [0.5]})["click"].round(3).tolist()
         [0.269]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.metrics.observed_rows import column, observed_binary_rows
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.negative_sampling import check_array, correct_negative_sampling
@@ -60,7 +60,7 @@ def fit_calibration(
 
     Example:
         >>> labels, predicted = {"click": [0, 0, 1, 0, 1, 0]}, {"click": [.2, .3, .4, .6, .7, .8]}
-        >>> calibration = keras_infnet.fit_calibration(labels, predicted)
+        >>> calibration = keras_infnet.calibration.fit_calibration(labels, predicted)
         >>> float(calibration.transform(predicted)["click"].mean().round(4))
         0.3333
 

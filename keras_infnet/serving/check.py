@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.requests import frame_to_request
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models.registry import MODELS  # noqa: F401  (registers the models' classes)
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.answer_range import answer_range
 from keras_infnet.serving.c_api import CApiProcess
 from keras_infnet.serving.calibration import Calibration

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving import client_grpc, client_rest
 from keras_infnet.serving.client_inputs import checked_inputs
 from keras_infnet.serving.client_signature import check_signature
@@ -47,7 +47,7 @@ class Client:
 
     Example:
         ```python
-        client = keras_infnet.Client("models/ranker/1", "grpc://localhost:8500")
+        client = keras_infnet.serving.Client("models/ranker/1", "grpc://localhost:8500")
         client.check()
         probabilities = client.predict(histories.attach(rows))
         scores = client.rank(user_row, candidates)

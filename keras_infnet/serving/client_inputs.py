@@ -8,11 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
-from keras_infnet.features.feature import OWNERS, DenseFeature, NumericFeature
-from keras_infnet.features.requests import owned_request
-from keras_infnet.features.schema import FeatureSchema
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.encoding.requests import owned_request
+from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
+from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.feature import OWNERS
+from keras_infnet.schema.numeric import NumericFeature
+from keras_infnet.schema.schema import FeatureSchema
 
 _EXPECTED = {"string": "strings", "int64": "integers", "float32": "numbers"}
 # What means "missing", by type.
@@ -69,13 +71,13 @@ def owned_inputs(
     specs = {n: spec for n, spec in schema.raw_inputs().items() if n not in left_out}
     if "user" in owners:
         return specs
-    events = {n for s in schema.sequences for n in specs if n in history_inputs(schema, s.name)}
+    events = {n for s in schema.histories for n in specs if n in history_inputs(schema, s.name)}
     return {name: spec for name, spec in specs.items() if name not in events}
 
 
 def history_inputs(schema: FeatureSchema, history: str) -> list[str]:
     """Names of a history's raw inputs; the first tells whether there is an event."""
-    s = schema.sequence(history)
+    s = schema.history(history)
     names = [*s.fields, *s.actions]
     names += ["ratio"] * bool(s.ratio) + ["age_seconds"] * s.ages
     return [f"{history}_{name}" for name in names]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 
 _DTYPES = {"string": "DT_STRING", "int64": "DT_INT64", "float32": "DT_FLOAT"}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.client_inputs import PADDING, history_inputs
 
 
@@ -29,7 +29,7 @@ def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict
         for name in {f.name, f.weights} & inputs.keys():
             fill = 0.0 if name == f.weights else PADDING[specs[name][1]]
             fixed[name] = _width(inputs[name], 1, f.max_values, fill)
-    for s in schema.sequences:
+    for s in schema.histories:
         names = history_inputs(schema, s.name)
         if names[0] not in inputs:
             continue

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.models.registry import MODELS  # noqa: F401  (registers the models' classes)
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.saved_model import write_saved_model

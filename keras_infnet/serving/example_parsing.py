@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from keras_infnet.features.columns import MISSING_INT, MISSING_STRING
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
+from keras_infnet.schema.schema import FeatureSchema
 
 _MISSING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": float("nan")}
 
@@ -58,7 +58,7 @@ def _same_width(schema: FeatureSchema) -> list[list[str]]:
         if feature.name in inputs:
             groups.append([n for n in (feature.name, getattr(feature, "weights", None)) if n])
     grouped = {name for group in groups for name in group}
-    for sequence in schema.sequences:
+    for sequence in schema.histories:
         columns = [*sequence.fields, *sequence.actions, "ratio", "age_seconds"]
         names = [f"{sequence.name}_{column}" for column in columns]
         groups.append([name for name in names if name in inputs and name not in grouped])

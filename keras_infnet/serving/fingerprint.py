@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.export_options import ExportOptions
 
 

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.labels import read_labels
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.encoding.labels import read_labels
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.export_options import ExportOptions
 
 PACKAGES = ("keras-infnet", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy")

@@ -21,7 +21,7 @@ def correct_negative_sampling(predictions: Any, negative_sampling_rate: float) -
         ValueError: A prediction is NaN or outside [0, 1], or the rate is out of range.
 
     Example:
-        >>> float(keras_infnet.correct_negative_sampling([0.5], 0.25).round(6)[0])
+        >>> float(keras_infnet.calibration.correct_negative_sampling([0.5], 0.25).round(6)[0])
         0.2
 
     Reference:

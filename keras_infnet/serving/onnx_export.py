@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.answers import largest_difference
 from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
 
@@ -50,7 +50,7 @@ def export_onnx(
     Example:
         ```python
         rows = histories.attach(test.head(1000))
-        keras_infnet.export_onnx(model, encoder, "models/ranker.onnx", verify=rows)
+        keras_infnet.serving.export_onnx(model, encoder, "models/ranker.onnx", verify=rows)
 
         session = onnxruntime.InferenceSession("models/ranker.onnx")
         packed = encoder.transform(rows)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 
 
 def predict_request(model_name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:

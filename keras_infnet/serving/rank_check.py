@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.signatures import item_inputs
 
 _USERS = 4

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.models.one_user import OneUser
+from keras_infnet.schema.schema import FeatureSchema
 
 # Candidates of a chunk times events of all histories: attention scores that fit the cache.
 _PAIRS_OF_A_CHUNK = 65_536
@@ -33,7 +33,7 @@ def rank_outputs(
 
 def chunk_size(schema: FeatureSchema) -> int:
     """Candidates of a chunk: fewer where histories are long."""
-    length = sum(sequence.max_length for sequence in schema.sequences)
+    length = sum(sequence.max_length for sequence in schema.histories)
     return max(1, min(_LARGEST_CHUNK, _PAIRS_OF_A_CHUNK // max(1, length)))
 
 

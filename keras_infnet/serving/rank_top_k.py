@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 
 
 def exponents_of(score: Mapping[str, float], schema: FeatureSchema) -> list[float]:

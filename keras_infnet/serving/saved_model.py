@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.requests import frame_to_request
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.answers import ask, largest_difference
 from keras_infnet.serving.artefacts import write_artefacts
 from keras_infnet.serving.calibration import Calibration
@@ -100,7 +100,7 @@ def export_saved_model(
 
     Example:
         ```python
-        keras_infnet.export_saved_model(
+        keras_infnet.serving.export_saved_model(
             model, encoder, "models/ranker/1", verify=histories.attach(test.head(1000))
         )
         ```
@@ -173,7 +173,7 @@ def verify_saved_model(
     Example:
         ```python
         rows = histories.attach(test.head(1000))
-        keras_infnet.verify_saved_model("models/ranker/1", model, encoder, rows)
+        keras_infnet.serving.verify_saved_model("models/ranker/1", model, encoder, rows)
         ```
     """
     import tensorflow as tf

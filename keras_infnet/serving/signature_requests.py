@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.features.encoder import FeatureEncoder
-from keras_infnet.features.feature import CategoricalFeature, DenseFeature
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.signatures import item_inputs
 
 Signature = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
@@ -141,7 +142,7 @@ def example_request(encoder: FeatureEncoder) -> dict[str, np.ndarray]:
         request[feature.name] = values[:, None] if bag else values
         if getattr(feature, "weights", None):
             request[feature.weights] = np.ones((2, 1), "float32")
-    for sequence in schema.sequences:
+    for sequence in schema.histories:
         name = sequence.name
         for field in sequence.fields:
             request[f"{name}_{field}"] = np.stack([request[field]] * 2, axis=1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_infnet.features.schema import FeatureSchema
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.example_parsing import parse_examples
 from keras_infnet.serving.export_options import ExportOptions

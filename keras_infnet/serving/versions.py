@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from keras_infnet.features.encoder import FeatureEncoder
+from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.saved_model import export_saved_model
 
 
@@ -41,7 +41,7 @@ def export_version(
 
     Example:
         ```python
-        path = keras_infnet.export_version(model, encoder, "models/ranker", verify=rows)
+        path = keras_infnet.serving.export_version(model, encoder, "models/ranker", verify=rows)
         print(path)  # models/ranker/1
         ```
     """

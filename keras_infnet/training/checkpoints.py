@@ -59,11 +59,11 @@ class Checkpoints(keras.callbacks.Callback):
 
     Example:
         ```python
-        keras_infnet.set_seeds(1)  # on a GPU with deterministic=True
-        train = keras_infnet.stream_dataset(encoder, "prepared", shuffle=True)
+        keras_infnet.training.set_seeds(1)  # on a GPU with deterministic=True
+        train = keras_infnet.data.stream_dataset(encoder, "prepared", shuffle=True)
         model = keras_infnet.INFNet(encoder.schema)
         model.compile("adam")
-        checkpoints = keras_infnet.Checkpoints("run/checkpoints", every=500)
+        checkpoints = keras_infnet.callbacks.Checkpoints("run/checkpoints", every=500)
         model.fit(
             checkpoints.batches(train),
             epochs=3,

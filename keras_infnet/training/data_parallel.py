@@ -26,7 +26,7 @@ def data_parallel(num_devices: int | None = None) -> Any:
         ValueError: `num_devices` is below 1, or there are fewer devices.
 
     Example:
-        >>> with keras_infnet.data_parallel(num_devices=1).scope():
+        >>> with keras_infnet.training.data_parallel(num_devices=1).scope():
         ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         >>> model.count_params()
         3

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 
 
 class ExpertSharesCallback(keras.callbacks.Callback):
@@ -26,8 +26,8 @@ class ExpertSharesCallback(keras.callbacks.Callback):
 
     Example:
         ```python
-        shares = keras_infnet.ExpertSharesCallback(validation.take(10), gates=["like"])
-        history = keras_infnet.MMoE(schema).fit(train, callbacks=[shares]).history
+        shares = keras_infnet.callbacks.ExpertSharesCallback(validation.take(10), gates=["like"])
+        history = keras_infnet.models.MMoE(schema).fit(train, callbacks=[shares]).history
         history["share_like_expert_0"]
         ```
     """

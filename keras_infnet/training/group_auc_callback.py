@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.metrics.group_auc import WEIGHTINGS, Weighting, group_auc
 from keras_infnet.metrics.group_codes import group_codes
 
@@ -32,7 +32,7 @@ class GroupAUCCallback(keras.callbacks.Callback):
 
     Example:
         ```python
-        gauc = keras_infnet.GroupAUCCallback(validation, groups=frame["user_id"])
+        gauc = keras_infnet.callbacks.GroupAUCCallback(validation, groups=frame["user_id"])
         model.fit(train, validation_data=validation, callbacks=[gauc])
         ```
     """

@@ -63,7 +63,7 @@ class LazyAdam(_LazyMoments, keras.optimizers.Adam):
             `gradient_accumulation_steps`, or a table a regularizer or a constraint.
 
     Example:
-        >>> optimizer = keras_infnet.LazyAdam(1e-3, row_updates_from=1_000_000)
+        >>> optimizer = keras_infnet.optimizers.LazyAdam(1e-3, row_updates_from=1_000_000)
         >>> optimizer.row_updates_from
         1000000
 
@@ -108,7 +108,7 @@ class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
         ValueError: `weight_decay` is None, or as in `LazyAdam`.
 
     Example:
-        >>> optimizer = keras_infnet.LazyAdamW(1e-3, weight_decay=0.01)
+        >>> optimizer = keras_infnet.optimizers.LazyAdamW(1e-3, weight_decay=0.01)
         >>> optimizer.weight_decay
         0.01
 

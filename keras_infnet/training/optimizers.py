@@ -34,7 +34,7 @@ def split_optimizer(
         ValueError: When the optimizer is built, no variable's path matches `tables`.
 
     Example:
-        >>> optimizer = keras_infnet.split_optimizer(dense=keras.optimizers.AdamW(3e-4))
+        >>> optimizer = keras_infnet.optimizers.split_optimizer(dense=keras.optimizers.AdamW(3e-4))
         >>> [type(part).__name__ for part in optimizer.optimizers]
         ['SparseAdagrad', 'AdamW']
 

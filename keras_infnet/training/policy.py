@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_infnet.features.suggestion import did_you_mean
+from keras_infnet._base.did_you_mean import did_you_mean
 
 _LOWER_IS_BETTER = re.compile(r"(.*_)?(loss|error|mse|mae|rmse|binary_crossentropy)")
 _BELOW_A_FLOOR = 1000.0
@@ -34,7 +34,7 @@ class TaskPolicy:
         ValueError: A weight is negative or not finite, all are 0, or a floor is not finite.
 
     Example:
-        >>> policy = keras_infnet.TaskPolicy(weights={"click": 3, "like": 1}, floors={"like": 0.7})
+        >>> policy = keras_infnet.training.TaskPolicy(weights={"click": 3, "like": 1}, floors={"like": 0.7})
         >>> policy.score({"val_click_auc": 0.5, "val_like_auc": 0.75})
         0.5625
     """
@@ -122,7 +122,7 @@ class PolicyScore(keras.callbacks.Callback):
 
     Example:
         >>> callbacks = [
-        ...     keras_infnet.PolicyScore(keras_infnet.TaskPolicy(floors={"like": 0.8})),
+        ...     keras_infnet.callbacks.PolicyScore(keras_infnet.training.TaskPolicy(floors={"like": 0.8})),
         ...     keras.callbacks.EarlyStopping("val_score", mode="max", restore_best_weights=True),
         ... ]
     """

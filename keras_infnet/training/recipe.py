@@ -70,7 +70,7 @@ def fit_ranker(
     Example:
         ```python
         model = keras_infnet.INFNet(encoder.schema)
-        policy = keras_infnet.TaskPolicy(weights={"click": 1, "like": 2})
+        policy = keras_infnet.training.TaskPolicy(weights={"click": 1, "like": 2})
         history = keras_infnet.fit_ranker(model, train, validation, policy=policy)
         history.history["val_score"]  # one value each half epoch
         ```

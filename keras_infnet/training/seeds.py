@@ -18,9 +18,9 @@ def set_seeds(seed: int, deterministic: bool = False) -> None:
         ValueError: `seed` is not an integer of 0 or more.
 
     Example:
-        >>> keras_infnet.set_seeds(7)
+        >>> keras_infnet.training.set_seeds(7)
         >>> first = keras.random.uniform(())
-        >>> keras_infnet.set_seeds(7)
+        >>> keras_infnet.training.set_seeds(7)
         >>> bool(first == keras.random.uniform(()))
         True
     """

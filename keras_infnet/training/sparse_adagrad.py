@@ -42,7 +42,7 @@ class SparseAdagrad(RowUpdates, keras.optimizers.Adagrad):
             `gradient_accumulation_steps`, or a table a regularizer or a constraint.
 
     Example:
-        >>> optimizer = keras_infnet.SparseAdagrad(0.05, row_updates_from=1_000_000)
+        >>> optimizer = keras_infnet.optimizers.SparseAdagrad(0.05, row_updates_from=1_000_000)
         >>> optimizer.row_updates_from
         1000000
 

@@ -49,9 +49,9 @@ def shard_tables(
 
     Example:
         ```python
-        with keras_infnet.shard_tables(num_shards=8).scope():
+        with keras_infnet.training.shard_tables(num_shards=8).scope():
             model = keras_infnet.INFNet(encoder.schema)
-            model.compile(keras_infnet.split_optimizer())
+            model.compile(keras_infnet.optimizers.split_optimizer())
             model.fit(train)
         ```
 
@@ -63,7 +63,7 @@ def shard_tables(
         raise ValueError(
             f"shard_tables: Keras shards variables on JAX, and the backend is "
             f"{keras.backend.backend()}. Set KERAS_BACKEND=jax, or copy the tables to each device: "
-            "keras_infnet.data_parallel()."
+            "keras_infnet.training.data_parallel()."
         )
     if min(num_shards, 1 if num_replicas is None else num_replicas) < 1:
         raise ValueError(

@@ -22,7 +22,7 @@ def test_cut_batches_are_compared_with_whole_ones(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(buckets, "BATCH", 16)
     out, log = tmp_path / "buckets.json", tmp_path / "log"
-    keras_infnet.simulate(log, rows=600, users=60, items=30)
+    keras_infnet.datasets.simulate(log, rows=600, users=60, items=30)
     arguments = [*SMALL, "--data", str(log), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["buckets.py", *arguments])
     buckets.main()

@@ -70,8 +70,8 @@ def test_the_table_has_speed_and_ratio(records):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "log"
-    keras_infnet.simulate(path, rows=300, users=20, items=40)
-    data = keras_infnet.KuaiRand(path)
+    keras_infnet.datasets.simulate(path, rows=300, users=20, items=40)
+    data = keras_infnet.datasets.KuaiRand(path)
     return data.frame(), data.schema()
 
 
@@ -83,7 +83,7 @@ def test_histories_are_full_and_come_from_the_log(data):
     assert (np.diff(np.stack(frame["exposures_age_seconds"])) <= 0).all()
     encoder, batches = make_batches(log, schema, length=7, batch=3)
     assert [x["exposures"].shape[:2] for x, *_ in batches] == [(3, 7)] * 2
-    assert encoder.schema.sequence("exposures").max_length == 7
+    assert encoder.schema.history("exposures").max_length == 7
     # Every event has at least one id: the history has no padding.
     ids = keras.ops.convert_to_numpy(batches[0][0]["exposures"])
     assert (ids[:, :, 0] > 0).all()

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import MODELS, INFNet
+from keras_infnet import INFNet
+from keras_infnet.models import MODELS
 from tests import tiny
 from tests.contracts.test_layers import assert_defaults_are_documented
 

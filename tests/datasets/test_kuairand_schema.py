@@ -13,7 +13,7 @@ def test_every_column_of_the_schema_is_in_the_frame(tmp_path, history, statistic
     schema, frame = data.schema(), data.frame()
     wanted = [f.name for f in schema.features] + [t.label for t in schema.tasks]
     wanted += [schema.user_key, schema.time_key]
-    for sequence in schema.sequences:
+    for sequence in schema.histories:
         wanted += [*sequence.fields, *sequence.actions, *(sequence.ratio or ())]
         wanted += [sequence.where] if sequence.where else []
     assert set(wanted) <= set(frame.columns)
@@ -23,7 +23,7 @@ def test_exposures_carry_actions_ratio_and_groups(tmp_path):
     schema = KuaiRand(write_kuairand(tmp_path)).schema()
     assert schema.task_names == ("click", "like", "long_view")
     assert [task.label for task in schema.tasks] == ["is_click", "is_like", "long_view"]
-    (history,) = schema.sequences
+    (history,) = schema.histories
     assert history.fields == ("video_id", "author_id", "music_id", "tag", "video_duration")
     assert sorted(history.actions) == sorted(FEEDBACKS)
     assert (history.max_length, history.ratio) == (100, ("play_time_ms", "duration_ms"))
@@ -40,14 +40,14 @@ def test_exposures_carry_actions_ratio_and_groups(tmp_path):
 
 def test_positives_are_one_history_a_behaviour(tmp_path):
     schema = KuaiRand(write_kuairand(tmp_path), history="positives").schema()
-    where = {s.name: s.where for s in schema.sequences}
+    where = {s.name: s.where for s in schema.histories}
     assert where == {
         "clicked": "is_click",
         "liked": "is_like",
         "long_viewed": "long_view",
         "followed": "is_follow",
     }
-    assert all(s.actions == () and s.ratio is None for s in schema.sequences)
+    assert all(s.actions == () and s.ratio is None for s in schema.histories)
 
 
 def test_all_feedbacks_on_request(tmp_path):

@@ -37,16 +37,16 @@ def test_missing_values_are_minus_one(path, rows):
 
 def test_schema_has_no_time_and_no_watching_times(path):
     schema = QBVideo(path).schema()
-    assert schema.time_key is None and not schema.sequences[0].ages
+    assert schema.time_key is None and not schema.histories[0].ages
     assert schema.task_names == ("click", "follow", "like", "share")
     assert set(schema.field_names) == {"user_id", "gender", "age", "item_id", "video_category"}
-    assert schema.sequences[0].actions == ("click", "follow", "like", "share")
+    assert schema.histories[0].actions == ("click", "follow", "like", "share")
     leaking = QBVideo(path, watching_times=True).schema()
     assert leaking.feature("watching_times").owner == "context"
 
 
 def test_positives_are_one_history_a_feedback(path):
-    sequences = QBVideo(path, history="positives", tasks=("like",)).schema().sequences
+    sequences = QBVideo(path, history="positives", tasks=("like",)).schema().histories
     assert [(s.name, s.where) for s in sequences] == [
         ("clicked", "click"),
         ("followed", "follow"),

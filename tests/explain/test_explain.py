@@ -7,17 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import (
-    FeatureEncoder,
-    FeatureSchema,
-    Histories,
-    INFNet,
-    SharedBottom,
-    explain,
-    predict_frame,
-    task_attention,
-    task_metrics,
-)
+from keras_infnet import FeatureSchema, INFNet
+from keras_infnet.data import FeatureEncoder, Histories, predict_frame
+from keras_infnet.explain import explain, task_attention
+from keras_infnet.metrics import task_metrics
+from keras_infnet.models import SharedBottom
 from tests import tiny
 from tests.logs import log_schema, make_log
 
@@ -211,7 +205,7 @@ def test_bad_input_is_an_error_that_says_what_to_do(model, encoder, rows, histor
 
 def test_a_history_that_may_come_shorter_is_read_too(log):
     schema = log_schema()
-    schema = FeatureSchema(schema.features[:3], schema.tasks, schema.sequences[1:])
+    schema = FeatureSchema(schema.features[:3], schema.tasks, schema.histories[1:])
     encoder = FeatureEncoder(schema).fit(log)
     model = tiny.randomise(INFNet(encoder.schema, dim=4, head_dim=6))
     assert model._inputs_struct["liked_age"].shape == (None, None)

@@ -1,13 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from keras_infnet.schema.binary_task import BinaryTask
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
 from keras_infnet.explain.permutation_importance import permutation_importance
-from keras_infnet.features.feature import Task
 from tests import tiny
 
-SCHEMA = tiny.schema("mixed", tasks=(Task("click"), Task("stars", kind="regression")))
+SCHEMA = tiny.schema("mixed", tasks=(BinaryTask("click"), RegressionTask("stars")))
 ROWS = 60
 INPUTS = tiny.inputs(SCHEMA, ROWS)
 RNG = np.random.default_rng(3)

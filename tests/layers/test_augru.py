@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import AUGRU
+from keras_infnet.layers import AUGRU
 from tests import tiny
 from tests.gradients import gradients
 from tests.reference import sequences

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from keras_infnet import BiInteraction
+from keras_infnet.layers import BiInteraction
 
 RNG = np.random.default_rng(0)
 TOKENS = RNG.normal(size=(4, 6, 3)).astype("float32")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import BucketEmbedding, HistoryScoreBias
+from keras_infnet.layers import BucketEmbedding, HistoryScoreBias
 from tests import tiny
 
 AGES = np.array([[0, 2, 1, 1, 0]], "int32")

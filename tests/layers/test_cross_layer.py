@@ -7,7 +7,7 @@ import keras_rs
 import numpy as np
 import pytest
 
-from keras_infnet import CrossLayer
+from keras_infnet.layers import CrossLayer
 from tests import tiny
 from tests.reference import interactions
 from tests.reference.textbook import Weights

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import ExpertGate
+from keras_infnet.layers import ExpertGate
 from tests import tiny
 from tests.reference.experts import gate
 from tests.reference.textbook import Weights

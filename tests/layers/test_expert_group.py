@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import ExpertGroup
+from keras_infnet.layers import ExpertGroup
 from tests import tiny
 from tests.reference.experts import experts
 from tests.reference.textbook import Weights

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import FusedEmbedding
+from keras_infnet.layers import FusedEmbedding
 from tests.gradients import gradients
 
 

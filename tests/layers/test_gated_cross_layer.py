@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import GatedCrossLayer
+from keras_infnet.layers import GatedCrossLayer
 from tests import tiny
 from tests.reference import interactions
 from tests.reference.textbook import Weights

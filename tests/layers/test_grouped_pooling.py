@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import GroupedPooling
+from keras_infnet.layers import GroupedPooling
 from tests import tiny
 
 RNG = np.random.default_rng(0)

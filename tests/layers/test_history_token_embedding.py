@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import HistoryTokenEmbedding
+from keras_infnet.layers import HistoryTokenEmbedding
 from tests import tiny
 from tests.gradients import gradients
 

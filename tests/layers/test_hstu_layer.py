@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import HSTULayer
+from keras_infnet.layers import HSTULayer
 from tests import tiny
 from tests.reference import sequences
 from tests.reference.textbook import Weights

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import LocalActivationUnit
+from keras_infnet.layers import LocalActivationUnit
 from tests import tiny
 from tests.reference import sequences
 from tests.reference.textbook import Weights

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import ProxyCrossAttention
+from keras_infnet.layers import ProxyCrossAttention
 from tests import tiny
 from tests.gradients import gradients
 from tests.reference.textbook import Weights, cross_attention

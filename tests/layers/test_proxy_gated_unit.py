@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import ProxyGatedUnit
+from keras_infnet.layers import ProxyGatedUnit
 from tests import tiny
 from tests.reference.textbook import Weights, dense, gated_unit, relu, sigmoid
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import SequenceEncoder
+from keras_infnet.layers import SequenceEncoder
 from tests import tiny
 from tests.reference.textbook import Weights, dense, layer_norm, relu
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import TaskHead
+from keras_infnet.layers import TaskHead
 from tests import tiny
 
 INPUTS = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import TaskTokenEmbedding
+from keras_infnet.layers import TaskTokenEmbedding
 
 
 def test_every_example_gets_the_same_tokens():

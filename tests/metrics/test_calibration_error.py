@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import ExpectedCalibrationError, expected_calibration_error
+from keras_infnet.metrics import ExpectedCalibrationError, expected_calibration_error
 
 
 def ece_loop(labels, p, weights, bins):

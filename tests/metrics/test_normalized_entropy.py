@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from keras_infnet import NormalizedEntropy, normalized_entropy
+from keras_infnet.metrics import NormalizedEntropy, normalized_entropy
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from keras_infnet import plot_reliability
+from keras_infnet.metrics import plot_reliability
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import MODELS, FeatureSchema, SequenceFeature
+from keras_infnet import FeatureSchema, History
+from keras_infnet.models import MODELS
 from tests import tiny
 
 
 def plain_schema():
     """One history without ages, whose events have one field."""
-    videos = SequenceFeature("exposures", ("video_id",), max_length=8, ages=False)
+    videos = History("exposures", ("video_id",), max_length=8, quantities=())
     return FeatureSchema(tiny.FEATURES, tiny.TASKS[:1], [videos])
 
 
@@ -18,7 +19,7 @@ def short_histories(schema, longest):
     """Packed inputs where no history has more than `longest` events; whole, and cut."""
     whole = tiny.inputs(schema)
     cut = dict(whole)
-    for sequence in schema.sequences:
+    for sequence in schema.histories:
         kept = min(longest, sequence.max_length)
         for name in (sequence.name, f"{sequence.name}_age"):
             if name in whole:

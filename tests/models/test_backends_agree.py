@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys
 import numpy as np
-from keras_infnet import INFNet, SharedBottom
+from keras_infnet import INFNet
+from keras_infnet.models import SharedBottom
 from tests import tiny
 
 forms = {"form_b": INFNet, "v1": INFNet.paper_v1, "v2": INFNet.paper_v2, "shared": SharedBottom}

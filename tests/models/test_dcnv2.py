@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import DCNv2
+from keras_infnet.models import DCNv2
 from tests import tiny
 from tests.reference import interactions
 from tests.reference.textbook import Weights, dense, relu, sigmoid

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import DIEN
+from keras_infnet.models import DIEN
 from tests import tiny
 from tests.reference import sequences
 from tests.reference.schema_tokens import history_tokens
@@ -71,9 +71,9 @@ def auxiliary_loss(network, schema, x):
     }
     w = Weights(own)
     tokens = history_tokens(w, schema, x, {"event_context": EVENT_CONTEXT})
-    longest, start = max(s.max_length for s in schema.sequences), 0
+    longest, start = max(s.max_length for s in schema.histories), 0
     rows = {"states": [], "tokens": [], "mask": []}
-    for s in schema.sequences:
+    for s in schema.histories:
         lies = slice(start, start + s.max_length)
         events, mask = tokens["history"][:, lies], tokens["mask"][:, lies]
         states = np.zeros(events.shape)
@@ -88,7 +88,7 @@ def auxiliary_loss(network, schema, x):
     # Histories are rows of the batch: the same history of the example before has the negatives.
     rows = {name: np.stack(parts, 1) for name, parts in rows.items()}
     flat = [rows[name].reshape(-1, *rows[name].shape[2:]) for name in ("states", "tokens", "mask")]
-    return sequences.next_event_loss(*flat, shift=len(schema.sequences))
+    return sequences.next_event_loss(*flat, shift=len(schema.histories))
 
 
 def test_a_training_step_compiled_by_xla_changes_every_weight():
@@ -105,7 +105,7 @@ def test_a_training_step_compiled_by_xla_changes_every_weight():
 
 
 def test_a_schema_without_history_is_an_error():
-    with pytest.raises(ValueError, match="DIEN: the schema has no history.*SequenceFeature"):
+    with pytest.raises(ValueError, match="DIEN: the schema has no history.*History"):
         DIEN(tiny.schema("none"))
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import DIN
+from keras_infnet.models import DIN
 from tests import tiny
 from tests.reference import sequences
 from tests.reference.textbook import Weights
@@ -26,7 +26,7 @@ def test_outputs_equal_the_formula(history, normalize):
 
 
 def test_a_schema_without_history_is_an_error():
-    with pytest.raises(ValueError, match="DIN: the schema has no history.*SequenceFeature.*STEM"):
+    with pytest.raises(ValueError, match="DIN: the schema has no history.*History.*STEM"):
         DIN(tiny.schema("none"))
 
 

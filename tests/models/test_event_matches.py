@@ -8,7 +8,7 @@ from tests import tiny
 
 def slow_patterns(schema, x):
     """Event by event; the first two ids of a field with a vocabulary are missing and unknown."""
-    (sequence,) = schema.sequences
+    (sequence,) = schema.histories
     columns, history = schema.history_columns(sequence.name), x[sequence.name]
     names = [f.name for f in schema.one_valued]
     patterns = np.zeros(history.shape[:2], int)
@@ -27,10 +27,10 @@ def slow_patterns(schema, x):
 def test_patterns_equal_a_loop_over_events():
     schema = tiny.schema()
     x = tiny.inputs(schema, batch=200)
-    found = np.array(match_patterns(schema, schema.sequences[0], x))
+    found = np.array(match_patterns(schema, schema.histories[0], x))
     np.testing.assert_array_equal(found, slow_patterns(schema, x))
     assert set(np.unique(found)) > {0, 1, 2, 4, 8}
-    assert num_match_patterns(schema.sequences[0]) == 16 > found.max()
+    assert num_match_patterns(schema.histories[0]) == 16 > found.max()
 
 
 def test_hashed_values_and_several_unknown_ids_can_match():
@@ -43,5 +43,5 @@ def test_hashed_values_and_several_unknown_ids_can_match():
     x = tiny.inputs(schema)
     x["categorical"][:, 1] = 1
     x["exposures"][:, :, 0] = 1
-    found = np.array(match_patterns(schema, schema.sequences[0], x))
+    found = np.array(match_patterns(schema, schema.histories[0], x))
     assert (found % 2 == 1).all()

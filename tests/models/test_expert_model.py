@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_infnet import MMoE
+from keras_infnet.models import MMoE
 from tests import tiny
 from tests.reference import experts as reference
 from tests.reference.textbook import Weights

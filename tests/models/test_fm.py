@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import FM
+from keras_infnet.models import FM
 from tests import tiny
 from tests.reference.textbook import Weights, sigmoid
 from tests.reference.tokens import flat_tokens, interaction_tokens
@@ -37,10 +37,10 @@ def test_it_starts_near_the_base_rates():
 @pytest.mark.parametrize(
     ("task", "bias"),
     [
-        (tiny.Task("watch_time", kind="regression", base_rate=12.5), 12.5),
-        (tiny.Task("watch_time", kind="regression"), 0.0),
-        (tiny.Task("follow"), 0.0),
-        (tiny.Task("follow", base_rate=0.0), np.log(1e-6 / (1 - 1e-6))),
+        (tiny.RegressionTask("watch_time", base_rate=12.5), 12.5),
+        (tiny.RegressionTask("watch_time"), 0.0),
+        (tiny.BinaryTask("follow"), 0.0),
+        (tiny.BinaryTask("follow", base_rate=0.0), np.log(1e-6 / (1 - 1e-6))),
     ],
 )
 def test_the_bias_starts_at_the_mean_label(task, bias):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import GDCN
+from keras_infnet.models import GDCN
 from tests import tiny
 from tests.reference import interactions
 from tests.reference.textbook import Weights, dense, relu, sigmoid

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import HSTU
+from keras_infnet.models import HSTU
 from tests import tiny
 from tests.reference import sequences
 from tests.reference.textbook import Weights
@@ -49,7 +49,7 @@ def test_longer_padding_changes_nothing():
 
 
 def test_a_schema_without_history_is_an_error():
-    with pytest.raises(ValueError, match="HSTU: the schema has no history.*SequenceFeature"):
+    with pytest.raises(ValueError, match="HSTU: the schema has no history.*History"):
         HSTU(tiny.schema("none"))
 
 

@@ -3,7 +3,8 @@ import inspect
 import numpy as np
 import pytest
 
-from keras_infnet import FM, MODELS, INFNet, SharedBottom
+from keras_infnet import INFNet
+from keras_infnet.models import FM, MODELS, SharedBottom
 from tests import tiny
 
 EXPOSURES = tiny.schema("exposures")

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import INFNet, SharedBottom
+from keras_infnet import INFNet
+from keras_infnet.models import SharedBottom
 from tests import tiny
 from tests.gradients import gradients
 

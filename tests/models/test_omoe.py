@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import OMoE
+from keras_infnet.models import OMoE
 from tests import tiny
 from tests.reference import experts as reference
 from tests.reference.textbook import Weights

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_infnet import DIEN, DIN, HSTU, INFNet
+from keras_infnet import INFNet
+from keras_infnet.models import DIEN, DIN, HSTU
 from keras_infnet.models.one_user import OneUser
 from tests import tiny
 
@@ -12,7 +13,7 @@ ROW = 3
 
 def shared_and_varying(schema, packed):
     """One row of the histories, all rows of the rest; and the pairs that they stand for."""
-    histories = {f"{s.name}{end}" for s in schema.sequences for end in ("", "_age")}
+    histories = {f"{s.name}{end}" for s in schema.histories for end in ("", "_age")}
     shared = {n: x[ROW : ROW + 1] for n, x in packed.items() if n in histories}
     varying = {n: x for n, x in packed.items() if n not in histories}
     rows = len(packed["categorical"])

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_infnet import PLE, Task
+from keras_infnet import BinaryTask
+from keras_infnet.models import PLE
 from tests import tiny
 from tests.reference import experts as reference
 from tests.reference.textbook import Weights
@@ -39,7 +40,7 @@ def test_the_last_level_has_no_shared_gate():
 
 def test_a_task_called_shared_is_an_error():
     with pytest.raises(ValueError, match='PLE: a task is called "shared".*Rename the task'):
-        PLE(tiny.schema("none", tasks=(Task("click"), Task("shared"))))
+        PLE(tiny.schema("none", tasks=(BinaryTask("click"), BinaryTask("shared"))))
 
 
 def test_no_level_is_an_error():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_infnet import SharedBottom, Task
+from keras_infnet import BinaryTask
+from keras_infnet.models import SharedBottom
 from tests import tiny
 
 
@@ -52,7 +53,7 @@ def test_a_batch_without_an_observed_label_has_loss_zero():
 
 
 def test_heads_start_at_the_base_rates():
-    tasks = (Task("click", base_rate=0.4), Task("watch", kind="regression", base_rate=17.0))
+    tasks = (BinaryTask("click", base_rate=0.4), RegressionTask("watch", base_rate=17.0))
     model, x = make(tasks)
     outputs = model.predict(x, verbose=0)
     np.testing.assert_allclose(outputs["click"], 0.4, atol=0.02)
@@ -60,7 +61,7 @@ def test_heads_start_at_the_base_rates():
 
 
 def test_regression_has_squared_error():
-    model, x = make((Task("watch", kind="regression", base_rate=2.0),))
+    model, x = make((RegressionTask("watch", base_rate=2.0),))
     y, w = {"watch": np.full((64, 1), 5.0)}, {"watch": np.ones((64, 1))}
     logs = model.evaluate(x, y, sample_weight=w, return_dict=True, verbose=0)
     expected = np.mean((5 - model.predict(x, verbose=0)["watch"]) ** 2)
@@ -68,7 +69,7 @@ def test_regression_has_squared_error():
 
 
 def test_loss_of_the_caller_wins():
-    model, x = make((Task("click"),))
+    model, x = make((BinaryTask("click"),))
     model.compile("sgd", loss={"click": "mean_absolute_error"}, weighted_metrics=[], **tiny.quick())
     y = {"click": np.ones((64, 1), "float32")}
     expected = np.mean(1 - model.predict(x, verbose=0)["click"])
@@ -92,7 +93,7 @@ def test_a_step_is_traced_once(monkeypatch, compiled):
 
 
 def test_a_history_and_a_task_may_have_the_same_name():
-    sequence = tiny.SequenceFeature("click", ("video_id",), max_length=3)
-    schema = tiny.FeatureSchema(tiny.FEATURES, (Task("click", base_rate=0.5),), (sequence,))
+    sequence = tiny.History("click", ("video_id",), max_length=3)
+    schema = tiny.FeatureSchema(tiny.FEATURES, (BinaryTask("click", base_rate=0.5),), (sequence,))
     model = SharedBottom(schema, dim=4)
     assert tiny.predict(model, tiny.inputs(schema))["click"].shape == (6, 1)

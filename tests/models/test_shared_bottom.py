@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import SharedBottom
+from keras_infnet.models import SharedBottom
 from tests import tiny
 from tests.reference.infnet import candidate, field_tokens, history_tokens
 from tests.reference.textbook import Weights, dense, relu, sigmoid
@@ -17,7 +17,7 @@ def test_outputs_equal_the_formula(history):
     x, w = tiny.inputs(schema), Weights.of(model)
     fields = field_tokens(w, schema, x)
     parts = [fields.reshape(len(fields), -1)]
-    if schema.sequences:
+    if schema.histories:
         history = history_tokens(w, schema, x, CONTEXT)
         counts = history["groups"].sum(-1)
         sums = np.einsum("bfl,bld->bfd", history["groups"], history["history"])

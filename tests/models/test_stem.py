@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_infnet import STEM, Task
+from keras_infnet import BinaryTask
+from keras_infnet.models import STEM
 from tests import tiny
 from tests.gradients import gradients
 from tests.reference import experts as reference
@@ -72,7 +73,7 @@ def test_a_loss_reaches_its_own_and_shared_weights_and_none_of_another_task(task
 
 def test_a_task_called_shared_is_an_error():
     with pytest.raises(ValueError, match='STEM: a task is called "shared".*Rename the task'):
-        STEM(tiny.schema("none", tasks=(Task("click"), Task("shared"))))
+        STEM(tiny.schema("none", tasks=(BinaryTask("click"), BinaryTask("shared"))))
 
 
 def test_a_width_below_one_is_an_error():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import WuKong
+from keras_infnet.models import WuKong
 from tests import tiny
 from tests.reference import interactions
 from tests.reference.textbook import Weights, dense, relu, sigmoid
@@ -25,7 +25,7 @@ def test_outputs_equal_the_formula(history):
     model = tiny.randomise(WuKong(schema, **SIZES), scale=0.4)
     x, w = tiny.inputs(schema), Weights.of(model)
     tokens = interaction_tokens(w, schema, x)
-    if schema.sequences:
+    if schema.histories:
         counts = dense(log_counts(w, schema, x), w / "count_token")
         tokens = np.concatenate([tokens, counts[:, None]], 1)
     for i in range(2):

@@ -18,7 +18,7 @@ def predict(variables, schema, inputs, options):
     w, shared = Weights(variables), slice(0, options["dim"])
     state = {"fields": field_tokens(w, schema, inputs, shared)}
     flows = options["flow"] and options["heterogeneous_flow"]
-    if schema.sequences and (flows or options["read_proxies"]):
+    if schema.histories and (flows or options["read_proxies"]):
         state |= history_tokens(w, schema, inputs, options, shared)
     projections = ("candidate_projection/kernel", "history_tokens/projection_0/kernel")
     projected = any(name in w for name in projections)

@@ -42,8 +42,8 @@ def bag_mean(rows, weights):
 
 def by_kind(schema):
     """Histories as they lie in `S`: those whose events have the same fields are neighbours."""
-    kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
-    return sorted(schema.sequences, key=lambda s: kinds.index(s.fields))
+    kinds = list(dict.fromkeys(s.fields for s in schema.histories))
+    return sorted(schema.histories, key=lambda s: kinds.index(s.fields))
 
 
 def event_rows(w, schema, s, ids, columns):
@@ -66,7 +66,7 @@ def in_groups(schema, s, ids):
 def history_tokens(w, schema, inputs, options, columns=slice(None)):
     """Tokens, mask, groups and buckets of all histories, side by side."""
     tokens, mask, groups, at = [], [], [], w / "history_tokens"
-    kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
+    kinds = list(dict.fromkeys(s.fields for s in schema.histories))
     buckets = {name: [] for name in options["event_context"]}
     offsets = dict.fromkeys(buckets, 0)
     for s in by_kind(schema):
@@ -82,7 +82,7 @@ def history_tokens(w, schema, inputs, options, columns=slice(None)):
     buckets = {
         name: np.concatenate(ids, 1)
         for name, ids in buckets.items()
-        if name == "position" or offsets[name] > len(schema.sequences)
+        if name == "position" or offsets[name] > len(schema.histories)
     }
     tokens = np.concatenate(tokens, 1)
     for name, ids in buckets.items():
@@ -126,8 +126,8 @@ def pad_groups(groups, schema):
 
 def candidate(w, schema, fields):
     """`W_tok` on the candidate's own fields, summed over kinds of events."""
-    if schema.sequences:
-        kinds = list(dict.fromkeys(s.fields for s in schema.sequences))
+    if schema.histories:
+        kinds = list(dict.fromkeys(s.fields for s in schema.histories))
         kernels = [f"history_tokens/projection_{i}" for i in range(len(kinds))]
     else:
         kinds = [[n for n in schema.field_names if schema.feature(n).owner == "item"]]

@@ -10,7 +10,7 @@ EVENT_CONTEXT = ("action", "ratio", "age", "position")
 def interaction_tokens(w, schema, inputs, event_context=EVENT_CONTEXT):
     """`[C; cand; mean_{l in f} S_l]`, `(batch, tokens, dim)`; without history `C`."""
     fields = field_tokens(w, schema, inputs)
-    if not schema.sequences:
+    if not schema.histories:
         return fields
     means, _ = group_means(history_tokens(w, schema, inputs, {"event_context": event_context}))
     return np.concatenate([fields, candidate(w, schema, fields)[:, None], means], 1)
@@ -18,7 +18,7 @@ def interaction_tokens(w, schema, inputs, event_context=EVENT_CONTEXT):
 
 def log_counts(w, schema, inputs, event_context=EVENT_CONTEXT):
     """`log1p(n_f)`, `(batch, groups)`; without history none."""
-    if not schema.sequences:
+    if not schema.histories:
         return np.zeros((len(inputs["categorical"]), 0))
     return group_means(history_tokens(w, schema, inputs, {"event_context": event_context}))[1]
 

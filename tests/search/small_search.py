@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_infnet import CategoricalFeature, FeatureSchema, ProxySearch, SearchSpace, Task
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema
+from keras_infnet.search import ProxySearch, SearchSpace
 from keras_infnet.search.trial_records import WEIGHTS
 
 SPACE = SearchSpace(
@@ -18,7 +19,7 @@ SPACE = SearchSpace(
 
 def small_schema(tasks=("click", "like")):
     video = CategoricalFeature("video_id", "item", num_ids=20)
-    return FeatureSchema([video], [Task(task) for task in tasks])
+    return FeatureSchema([video], [BinaryTask(task) for task in tasks])
 
 
 def small_data(rows=60, seed=0, tasks=("click", "like"), batch_size=20):

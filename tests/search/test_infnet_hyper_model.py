@@ -2,7 +2,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from keras_infnet import INFNetHyperModel, SearchSpace
+from keras_infnet.search import INFNetHyperModel, SearchSpace
 from tests.search.small_search import SPACE, small_schema
 
 

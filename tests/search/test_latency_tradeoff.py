@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_infnet import LatencyTradeoff, TaskPolicy
+from keras_infnet.search import LatencyTradeoff
+from keras_infnet.training import TaskPolicy
 from tests.search.small_search import small_search
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import pareto_front
+from keras_infnet.search import pareto_front
 
 
 def brute_force(quality, cost):

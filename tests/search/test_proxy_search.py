@@ -9,9 +9,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import keras_infnet
-from keras_infnet import LatencyTradeoff, SearchSpace, TaskPolicy
-from keras_infnet.search import trial_training
+from keras_infnet.search import LatencyTradeoff, SearchSpace, trial_training
 from keras_infnet.search.trial_training import TrialTraining
+from keras_infnet.training import TaskPolicy
 from tests.search.small_search import (
     SPACE,
     made_up_training,
@@ -61,7 +61,7 @@ def test_a_trial_has_the_numbers_of_its_best_model(trained):
 
 
 def test_the_best_configuration_rebuilds_the_model(trained):
-    config = keras_infnet.load_config(trained.folder)
+    config = keras_infnet.search.load_config(trained.folder)
     model = keras_infnet.INFNet(small_schema(), **config["arguments"])
     rebuilt, best = (m.get_config() for m in (model, trained.best_model()))
     assert {**rebuilt, "name": best["name"]} == best
@@ -86,7 +86,7 @@ def test_each_oracle_of_keras_tuner_searches(oracle, max_trials, shares, tmp_pat
     trials = search.run(max_trials, verbose=0)
     assert len(trials) == max_trials and (trials["status"] == "finished").all()
     assert set(trials["training_share"]) == shares
-    best = keras_infnet.load_config(tmp_path / "search")
+    best = keras_infnet.search.load_config(tmp_path / "search")
     longest = trials["training_share"] == max(shares)
     assert best["score"] == trials.loc[longest, "score"].max()
 
@@ -219,9 +219,9 @@ def test_without_keras_tuner_the_error_names_the_extra(tmp_path, monkeypatch):
 
 def test_the_trials_of_a_folder_can_be_read_without_the_data(tmp_path, quick):
     trials = small_search(tmp_path / "search").run(max_trials=2, verbose=0)
-    pd.testing.assert_frame_equal(keras_infnet.search_trials(tmp_path / "search"), trials)
+    pd.testing.assert_frame_equal(keras_infnet.search.search_trials(tmp_path / "search"), trials)
     with pytest.raises(ValueError, match="holds no search"):
-        keras_infnet.search_trials(tmp_path)
+        keras_infnet.search.search_trials(tmp_path)
 
 
 def contents(folder):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from keras_infnet import load_config
+from keras_infnet.search import load_config
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path):

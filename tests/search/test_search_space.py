@@ -1,6 +1,6 @@
 import pytest
 
-from keras_infnet import SearchSpace
+from keras_infnet.search import SearchSpace
 
 
 def test_the_number_of_points_is_the_product():

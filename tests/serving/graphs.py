@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from keras_infnet import FeatureEncoder
+from keras_infnet.data import FeatureEncoder
 
 
 def save_graphs(models, encoder, path):

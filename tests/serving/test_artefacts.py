@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import FeatureSchema, run_c_api
-from keras_infnet.features.requests import frame_to_request
+from keras_infnet import FeatureSchema
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.serving import run_c_api
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.fingerprint import fingerprint
 from keras_infnet.serving.model_card import markdown

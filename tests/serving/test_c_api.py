@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_infnet import frame_to_request, run_c_api
-from keras_infnet.serving import c_api_build
+from keras_infnet.data import frame_to_request
+from keras_infnet.serving import c_api_build, run_c_api
 from keras_infnet.serving.c_api import CApiProcess
 from keras_infnet.serving.signature_requests import item_inputs, read_signatures, signature_requests
 

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import MODELS, INFNet, frame_to_request
+from keras_infnet import INFNet
+from keras_infnet.data import frame_to_request
+from keras_infnet.models import MODELS
 from keras_infnet.serving.c_api import CApiProcess
 from tests.house.source import ROOT
 from tests.serving.conftest import tiny

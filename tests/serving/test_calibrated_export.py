@@ -3,17 +3,13 @@ import json
 import keras
 import numpy as np
 import pytest
+from keras_infnet.calibration import Calibration
 from scipy.special import expit, logit
 
-from keras_infnet import (
-    Calibration,
-    FeatureEncoder,
-    Histories,
-    SharedBottom,
-    export_saved_model,
-    verify_saved_model,
-)
-from keras_infnet.features.requests import frame_to_request
+from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.models import SharedBottom
+from keras_infnet.serving import export_saved_model, verify_saved_model
 from keras_infnet.serving.answer_range import answer_range
 from tests.logs import log_schema, make_log
 from tests.tiny import predict

@@ -4,15 +4,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras_infnet.calibration import Calibration, correct_negative_sampling
 from scipy.special import expit, logit
 
-from keras_infnet import (
-    Calibration,
-    FeatureSchema,
-    NumericFeature,
-    Task,
-    correct_negative_sampling,
-)
+from keras_infnet import BinaryTask, FeatureSchema, NumericFeature
 
 KNOTS, VALUES = [0.1, 0.2, 0.6], [0.05, 0.3, 0.3]
 MAPS = {
@@ -116,7 +111,7 @@ def test_bad_predictions_are_errors(predictions, message):
 
 
 def test_a_task_that_is_unknown_or_a_regression_is_an_error():
-    tasks = [Task("click"), Task("seconds", kind="regression")]
+    tasks = [BinaryTask("click"), RegressionTask("seconds")]
     schema = FeatureSchema([NumericFeature("length", "item")], tasks)
     with pytest.raises(ValueError, match="no task `clik`. Did you mean `click`"):
         Calibration({"clik": MAPS["platt"]}).check_schema(schema)

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras_infnet.calibration import Calibration
 
-from keras_infnet import Calibration, SharedBottom, export_saved_model
+from keras_infnet.models import SharedBottom
+from keras_infnet.serving import export_saved_model
 from keras_infnet.serving.__main__ import main
 from keras_infnet.serving.check import CheckReport
 from keras_infnet.serving.export_options import ExportOptions

@@ -8,13 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import (
-    Client,
-    FeatureEncoder,
-    Histories,
-    SharedBottom,
-    export_saved_model,
-)
+from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.models import SharedBottom
+from keras_infnet.serving import Client, export_saved_model
 from tests.logs import log_schema, make_log
 from tests.tiny import predict
 

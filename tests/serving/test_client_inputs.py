@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from keras_infnet import Client, FeatureEncoder, Histories
+from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.serving import Client
 from keras_infnet.serving.client_rest import rest_outputs
 from tests.house.source import ROOT
 from tests.logs import log_schema, make_log

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import FeatureEncoder, Histories, SharedBottom, export_onnx
-from keras_infnet.serving import onnx_export
+from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.models import SharedBottom
+from keras_infnet.serving import export_onnx, onnx_export
 from tests import tiny
 from tests.logs import log_schema, make_log
 

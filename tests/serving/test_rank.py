@@ -3,19 +3,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import (
-    CategoricalFeature,
-    FeatureEncoder,
-    FeatureSchema,
-    Histories,
-    INFNet,
-    SharedBottom,
-    Task,
-    export_saved_model,
-)
-from keras_infnet.features.requests import frame_to_request
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
+from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.models import SharedBottom
 from keras_infnet.models.registry import MODELS
-from keras_infnet.serving import rank_chunks, signatures
+from keras_infnet.serving import export_saved_model, rank_chunks, signatures
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.rank_top_k import best_candidates
 from tests import tiny
@@ -107,7 +100,10 @@ def test_the_graph_of_rank_scores_chunk_by_chunk(encoder, pairs, request_of_rank
 def test_long_histories_have_smaller_chunks(encoder):
     assert rank_chunks.chunk_size(log_schema(max_length=1000)) == 65_536 // 1003
     assert rank_chunks.chunk_size(log_schema(max_length=10**6)) == 1
-    assert rank_chunks.chunk_size(FeatureSchema([CategoricalFeature("v", "item")], [Task("c")])) > 1
+    assert (
+        rank_chunks.chunk_size(FeatureSchema([CategoricalFeature("v", "item")], [BinaryTask("c")]))
+        > 1
+    )
 
 
 @tensorflow_only
@@ -208,7 +204,7 @@ def small(features, tasks, frame):
 @tensorflow_only
 def test_without_a_feature_of_the_item_there_is_no_rank():
     frame = pd.DataFrame({"who": list("ab"), "click": [0, 1]})
-    model, encoder = small([CategoricalFeature("who", "user")], [Task("click")], frame)
+    model, encoder = small([CategoricalFeature("who", "user")], [BinaryTask("click")], frame)
     graph = signatures.make_signatures(
         model, encoder.to_tensorflow(), encoder.schema, ExportOptions()
     )
@@ -244,6 +240,6 @@ def test_a_score_that_no_request_could_have_is_refused(encoder, tmp_path, argume
 @pytest.mark.parametrize("feature, task", [("k", "click"), ("video", "score")])
 def test_names_that_rank_top_k_needs_are_refused(tmp_path, feature, task):
     frame = pd.DataFrame({feature: list("ab"), task: [0, 1]})
-    model, encoder = small([CategoricalFeature(feature, "item")], [Task(task)], frame)
+    model, encoder = small([CategoricalFeature(feature, "item")], [BinaryTask(task)], frame)
     with pytest.raises(ValueError, match="can't be names of features or tasks: `rank_top_k` has"):
         export_saved_model(model, encoder, tmp_path / "1")

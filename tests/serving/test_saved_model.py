@@ -9,19 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import (
-    CategoricalFeature,
-    FeatureEncoder,
-    FeatureSchema,
-    Histories,
-    INFNet,
-    SharedBottom,
-    Task,
-    export_saved_model,
-    verify_saved_model,
-)
-from keras_infnet.features.requests import frame_to_request
-from keras_infnet.serving import saved_model
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
+from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.models import SharedBottom
+from keras_infnet.serving import export_saved_model, saved_model, verify_saved_model
 from keras_infnet.serving.signature_requests import rank_request
 from tests import tiny
 from tests.logs import log_schema, make_log
@@ -193,7 +185,7 @@ def test_a_model_of_another_schema_is_refused(exported, tmp_path):
 def test_a_name_that_can_not_be_an_input_is_refused(tmp_path):
     import pandas as pd
 
-    schema = FeatureSchema([CategoricalFeature("user id", "user")], [Task("click")])
+    schema = FeatureSchema([CategoricalFeature("user id", "user")], [BinaryTask("click")])
     frame = pd.DataFrame({"user id": list("ab"), "click": [0, 1]})
     encoder = FeatureEncoder(schema).fit(frame)
     with pytest.raises(ValueError, match="`user id` can't be names of inputs"):

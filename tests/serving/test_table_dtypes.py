@@ -2,14 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import (
-    FeatureEncoder,
-    Histories,
-    SharedBottom,
-    export_saved_model,
-    frame_to_request,
-    verify_saved_model,
-)
+from keras_infnet.data import FeatureEncoder, Histories, frame_to_request
+from keras_infnet.models import SharedBottom
+from keras_infnet.serving import export_saved_model, verify_saved_model
 from keras_infnet.serving.table_dtypes import quantise
 from tests import tiny
 from tests.logs import log_schema, make_log

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_infnet import export_version
-from keras_infnet.serving import versions
+from keras_infnet.serving import export_version, versions
 
 
 @pytest.fixture

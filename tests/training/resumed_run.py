@@ -7,18 +7,13 @@ import sys
 from pathlib import Path
 
 import keras
+from keras_infnet.callbacks import Checkpoints
+from keras_infnet.optimizers import LazyAdam
 
-from keras_infnet import (
-    Checkpoints,
-    FeatureEncoder,
-    LazyAdam,
-    SharedBottom,
-    fit_ranker,
-    make_dataset,
-    set_seeds,
-    stream_dataset,
-)
-from keras_infnet.training import checkpoint_folder
+from keras_infnet import fit_ranker
+from keras_infnet.data import FeatureEncoder, make_dataset, stream_dataset
+from keras_infnet.models import SharedBottom
+from keras_infnet.training import checkpoint_folder, set_seeds
 from tests.prepared import large_log, train_rows
 
 

@@ -2,11 +2,12 @@
 
 import keras
 import numpy as np
+from keras_infnet.schema.binary_task import BinaryTask
 
-from keras_infnet.features.feature import CategoricalFeature, Task
-from keras_infnet.features.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.schema import FeatureSchema
 
 USERS, VIDEOS, DIM, HISTORY = 20, 30, 3, 4
 ROWS = USERS + VIDEOS
@@ -36,7 +37,7 @@ def row_ranker(dtype=None, seed=0):
     """The model, with random weights: table, kernel and bias."""
     user = CategoricalFeature("user_id", "user", num_ids=USERS)
     video = CategoricalFeature("video_id", "item", num_ids=VIDEOS)
-    schema = FeatureSchema([user, video], [Task("click", base_rate=0.3)])
+    schema = FeatureSchema([user, video], [BinaryTask("click", base_rate=0.3)])
     model, rng = RowRanker(schema, dtype=dtype), np.random.default_rng(seed)
     model.set_weights([rng.normal(0, 0.5, w.shape).astype("float32") for w in model.weights])
     return model

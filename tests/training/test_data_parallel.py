@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import data_parallel
+from keras_infnet.training import data_parallel
 from tests.training.row_ranker import adagrad, row_ranker, trained
 from tests.training.two_devices import EPOCHS, OPTIMIZERS, STEPS, child, weighted_batches
 

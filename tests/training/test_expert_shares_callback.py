@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_infnet.callbacks import ExpertSharesCallback
 
-from keras_infnet import PLE, ExpertSharesCallback, MMoE, SharedBottom
+from keras_infnet.models import PLE, MMoE, SharedBottom
 from tests import tiny
 
 SIZES = {"dim": 4, "expert_dims": (6,), "head_dim": 4}

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import FusedEmbedding, shard_tables
+from keras_infnet.layers import FusedEmbedding
+from keras_infnet.training import shard_tables
 from tests.training.row_ranker import DIM, ROWS
 from tests.training.two_devices import OPTIMIZERS, child
 

@@ -8,9 +8,9 @@ import sys
 
 import keras
 import numpy as np
+from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
 
 import keras_infnet
-from keras_infnet import LazyAdam, SparseAdagrad, split_optimizer
 from tests.house.source import ROOT
 from tests.training.row_ranker import ROWS, row_batches, row_ranker
 
@@ -24,10 +24,10 @@ OPTIMIZERS = {
 }
 DISTRIBUTIONS = {
     "one": lambda: None,
-    "parallel": lambda: keras_infnet.data_parallel(2),
-    "sharded": lambda: keras_infnet.shard_tables(2, shard_from=ROWS),
-    "in a group": lambda: keras_infnet.shard_tables(2, num_replicas=1, shard_from=0),
-    "small": lambda: keras_infnet.shard_tables(2, shard_from=ROWS + 1),
+    "parallel": lambda: keras_infnet.training.data_parallel(2),
+    "sharded": lambda: keras_infnet.training.shard_tables(2, shard_from=ROWS),
+    "in a group": lambda: keras_infnet.training.shard_tables(2, num_replicas=1, shard_from=0),
+    "small": lambda: keras_infnet.training.shard_tables(2, shard_from=ROWS + 1),
 }
 
 

@@ -42,7 +42,7 @@ def resumed(tmp_path_factory):
     for line in process.stdout:
         if line.startswith("in trial_2"):
             break
-    killed = keras_infnet.search_trials(folder)
+    killed = keras_infnet.search.search_trials(folder)
     process.kill()
     process.communicate()
     return folder, killed, finish(start(MADE_UP, *arguments))
@@ -51,7 +51,7 @@ def resumed(tmp_path_factory):
 def test_a_killed_search_loses_no_finished_trial_and_runs_the_interrupted_one_again(resumed):
     folder, killed, output = resumed
     assert list(killed["status"]) == ["finished", "finished", "unfinished"]
-    trials = keras_infnet.search_trials(folder)
+    trials = keras_infnet.search.search_trials(folder)
     assert list(trials["status"]) == ["finished"] * 6
     assert list(trials["attempts"]) == [1, 1, 2, 1, 1, 1]
     columns = ["trial", "score", "num_field_proxies", "seconds", "elapsed_seconds"]
@@ -102,7 +102,7 @@ def test_the_report_shows_how_to_make_the_best_model(resumed):
 def test_two_workers_share_the_trials(tmp_path):
     folder = tmp_path / "search"
     finish(start(MADE_UP, "--max-trials", 6, "--dir", folder, "--workers", 2))
-    trials = keras_infnet.search_trials(folder)
+    trials = keras_infnet.search.search_trials(folder)
     assert list(trials["status"]) == ["finished"] * 6
     assert list(trials["attempts"]) == [1] * 6
     assert {f"tuner{i}.json" for i in range(2)} < {p.name for p in (folder / "trials").iterdir()}
@@ -115,7 +115,7 @@ def test_a_trial_is_truly_trained_and_the_policy_is_in_the_report(tmp_path):
     options = ["--objective", "gauc", "--weights", "click=2", "like=1", "--floors", "click=0.1"]
     program = ROOT / "tuning" / "proxy_search.py"
     output = finish(start(program, "--max-trials", 1, "--dir", folder, *options))
-    (trial,) = keras_infnet.search_trials(folder).to_dict("records")
+    (trial,) = keras_infnet.search.search_trials(folder).to_dict("records")
     expected = (2 * trial["click_gauc"] + trial["like_gauc"]) / 3
     assert trial["quality"] == pytest.approx(expected)
     report = (folder / "report.md").read_text("utf-8")

@@ -4,7 +4,7 @@ import pytest
 from protocol.artefact import artefact_rows, past_rates
 from sklearn.metrics import roc_auc_score
 
-from keras_infnet import Split
+from keras_infnet.datasets import Split
 
 
 @pytest.fixture

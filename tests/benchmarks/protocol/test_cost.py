@@ -11,7 +11,7 @@ def run_of(model, **arguments):
 
 
 def test_costs_are_measured_beside_ple(tmp_path):
-    keras_infnet.simulate(tmp_path / "log", rows=500, users=20, items=40)
+    keras_infnet.datasets.simulate(tmp_path / "log", rows=500, users=20, items=40)
     settings = {
         ("PLE", "default"): run_of("PLE", dim=2, num_levels=1, expert_dims=[4]),
         ("FM", "default"): run_of("FM", dim=4),

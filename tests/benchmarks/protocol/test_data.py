@@ -12,14 +12,14 @@ TASKS = ("click", "like")
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "log"
-    keras_infnet.simulate(path, rows=700, users=30, items=50)
+    keras_infnet.datasets.simulate(path, rows=700, users=30, items=50)
     return path
 
 
 def test_the_fingerprint_is_of_the_files_content(path, tmp_path):
     first = fingerprint(path / "data")
     assert first == fingerprint(path / "data")
-    keras_infnet.simulate(tmp_path / "other", rows=700, users=30, items=50, seed=1)
+    keras_infnet.datasets.simulate(tmp_path / "other", rows=700, users=30, items=50, seed=1)
     assert fingerprint(tmp_path / "other" / "data") != first
 
 
@@ -33,7 +33,7 @@ def test_the_fingerprint_is_of_the_files_content(path, tmp_path):
 )
 def test_histories_are_those_asked_for(path, histories, names, length):
     data = load_data(path, TASKS, histories)
-    assert [s.name for s in data.encoder.schema.sequences] == names
+    assert [s.name for s in data.encoder.schema.histories] == names
     x, y, _ = next(data.train_batches(32, seed=0).as_numpy_iterator())
     assert set(names) <= set(x) and set(y) == set(TASKS)
     assert {x[name].shape[1] for name in names} == {length}
@@ -42,7 +42,7 @@ def test_histories_are_those_asked_for(path, histories, names, length):
 
 
 def test_the_best_possible_auc_is_of_the_known_probabilities(path):
-    data = keras_infnet.KuaiRand(path, tasks=TASKS)
+    data = keras_infnet.datasets.KuaiRand(path, tasks=TASKS)
     frame = data.frame()
     split = split_rows(data, frame)
     table = best_possible(data, frame, split, TASKS).set_index(["split", "task"])
@@ -76,8 +76,10 @@ def test_a_folder_keeps_its_protocol_and_refuses_another(path, tmp_path):
 
 
 def test_a_log_of_too_few_days_is_an_error(tmp_path):
-    settings = keras_infnet.SimulationSettings(days=3)
-    keras_infnet.simulate(tmp_path / "log", rows=300, users=20, items=30, settings=settings)
+    settings = keras_infnet.datasets.SimulationSettings(days=3)
+    keras_infnet.datasets.simulate(
+        tmp_path / "log", rows=300, users=20, items=30, settings=settings
+    )
     protocol = protocol_of(tmp_path / "log", "simulated", TASKS, epochs=1)
     with pytest.raises(ValueError, match="the frame has 3 days.*expected more than"):
         begin([tmp_path / "out"], protocol, tmp_path / "log", Tables([tmp_path / "out"]))

@@ -22,11 +22,11 @@ def repeated_users(frame, counts):
 def slow_metrics(frame, task):
     labels, scores, users = frame[f"{task}_label"], frame[task], frame["user_id"]
     return {
-        "auc": keras_infnet.auc(labels, scores),
-        "gauc": keras_infnet.group_auc(labels, scores, users),
-        "gauc_frozen": keras_infnet.group_auc(labels, frame[f"{task}_frozen"], users),
-        "gauc_user_day": keras_infnet.group_auc(labels, scores, [users, frame["date"]]),
-        "log_loss": keras_infnet.log_loss(labels, scores),
+        "auc": keras_infnet.metrics.auc(labels, scores),
+        "gauc": keras_infnet.metrics.group_auc(labels, scores, users),
+        "gauc_frozen": keras_infnet.metrics.group_auc(labels, frame[f"{task}_frozen"], users),
+        "gauc_user_day": keras_infnet.metrics.group_auc(labels, scores, [users, frame["date"]]),
+        "log_loss": keras_infnet.metrics.log_loss(labels, scores),
     }
 
 

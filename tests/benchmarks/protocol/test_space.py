@@ -31,7 +31,7 @@ def test_a_number_of_trials_outside_the_space_is_an_error(number):
 
 
 def test_every_public_model_is_in_the_table():
-    assert set(SIZES) == set(keras_infnet.MODELS)
+    assert set(SIZES) == set(keras_infnet.models.MODELS)
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))
@@ -75,7 +75,7 @@ def test_unknown_models_are_told_the_nearest_and_all_is_spelled_out():
     with pytest.raises(ValueError, match="No model `SharedBotom`. Did you mean `SharedBottom`?"):
         check_models(["INFNet", "SharedBotom"])
     assert check_models(["INFNet", "all"])[0] == "INFNet"
-    assert set(check_models(["all"])) == set(keras_infnet.MODELS)
+    assert set(check_models(["all"])) == set(keras_infnet.models.MODELS)
 
 
 def test_a_model_that_the_table_lacks_is_named(monkeypatch):

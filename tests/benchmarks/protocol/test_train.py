@@ -27,7 +27,7 @@ RUN = RunConfig("FM", {"dim": 4}, 2e-3, 1, "exposures", ("click", "like"), "0123
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "log"
-    keras_infnet.simulate(path, rows=900, users=40, items=60)
+    keras_infnet.datasets.simulate(path, rows=900, users=40, items=60)
     return load_data(path, ("click", "like"), "exposures")
 
 
@@ -104,8 +104,8 @@ def test_the_first_bad_step_is_named(loss):
 
 
 def test_predictions_that_are_nan_fail_the_run(data, tmp_path):
-    keras_infnet.set_seeds(0)
-    model = keras_infnet.FM(data.encoder.schema, dim=4)
+    keras_infnet.training.set_seeds(0)
+    model = keras_infnet.models.FM(data.encoder.schema, dim=4)
     bad = [np.full(weight.shape, np.nan) for weight in model.get_weights()]
     model.set_weights(bad)
     rows = len(data.split.test)

@@ -1,0 +1,340 @@
+"""Histories as pointers: events lie once, by user and time; a row knows where its window ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.events import action_values, event_ratios, window_index
+from keras_infnet.schema import canonical as raw
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.history import History
+
+# Before every other time: events that are known to be past, but not since when.
+NO_TIME = np.iinfo("int64").min
+# Times of 1973 and later are above it in milliseconds, and above its thousandth in seconds.
+_EARLIEST_EPOCH = 10**11
+
+
+@dataclass(frozen=True)
+class EventArrays:
+    """The events of one history, sorted by (user, time, order in the log).
+
+    Attributes:
+        columns: int32 `(events, columns)`, encoded.
+        users: int64 `(events,)`, codes that increase.
+        times: int64 `(events,)`, milliseconds, `NO_TIME` where unknown.
+        rows: int64 `(events,)`, row in the frame of raw events.
+        raw: Frame of raw events: log, then events from before the log.
+    """
+
+    columns: np.ndarray
+    users: np.ndarray
+    times: np.ndarray
+    rows: np.ndarray
+    raw: pd.DataFrame
+
+
+class Histories:
+    """The past events of every user, for each history of a schema.
+
+    Only events strictly earlier than a row enter its history: a row never sees itself, nor a
+    repetition at the same millisecond. Memory is that of the events, whatever the number of rows
+    and the history's length.
+
+    Args:
+        encoder: A fitted encoder.
+        log: Events, one a row, in any order: user, time, fields, actions and ratio columns. With
+            `time_key=None` in the schema the order of a user's rows is the order of time, and rows
+            are found by the frame's index, which must be unique.
+        earlier: Events from before the log by history name, in the order of time within a user; a
+            time column is optional, and actions or ratio that are absent are unknown.
+
+    Raises:
+        ValueError: A column is missing or holds what it must not, the log is empty, or `earlier`
+            names an unknown history.
+
+    Example:
+        >>> import pandas as pd
+        >>> schema = keras_infnet.FeatureSchema(
+        ...     features=[keras_infnet.CategoricalFeature("video_id", "item", dtype="int")],
+        ...     histories=[keras_infnet.History("seen", ("video_id",), max_length=3)],
+        ...     tasks=[keras_infnet.BinaryTask("click")],
+        ... )
+        >>> log = pd.DataFrame(
+        ...     {"user_id": 1, "time_ms": [10, 20, 20], "video_id": [7, 8, 9], "click": [0, 1, 1]}
+        ... )
+        >>> encoder = keras_infnet.data.FeatureEncoder(schema).fit(log)
+        >>> histories = keras_infnet.data.Histories(encoder, log)
+        >>> histories.attach(log)["seen_video_id"].tolist()
+        [[], [7], [7]]
+    """
+
+    def __init__(
+        self,
+        encoder: FeatureEncoder,
+        log: pd.DataFrame,
+        earlier: Mapping[str, pd.DataFrame] | None = None,
+    ) -> None:
+        raw.require_rows(log, "Histories")
+        self.encoder, self.schema = encoder, encoder.schema
+        self.schema.require_fitted()
+        if not isinstance(earlier, Mapping | None):
+            raise ValueError(
+                f"Histories: `earlier` is a {type(earlier).__name__}; expected frames by history "
+                "name, such as `{'seen': frame}`."
+            )
+        earlier = dict(earlier or {})
+        for name in earlier:
+            self.schema.history(name)
+        if self.schema.time_key is None and not log.index.is_unique:
+            raise ValueError(
+                "Histories: with `time_key=None` rows are found by the log's index, and it has "
+                "repeated labels. "
+                "Use `log.reset_index(drop=True)` before you split."
+            )
+        self._log_index = log.index
+        self._user_kind = _kind(raw.column(log, self.schema.user_key, "Histories, user key"))
+        users = self._users(log)
+        for events in earlier.values():
+            users = users.append(self._users(events))
+        self._user_codes = pd.Index(users.unique())
+        self._log_users = self.user_codes(log) if self.schema.time_key is None else None
+        self._log_start = None if self.schema.time_key is None else int(self._times(log).min())
+        self.events = {
+            s.name: self._build(s, log, earlier.get(s.name)) for s in self.schema.histories
+        }
+
+    def windows(
+        self, name: str, frame: pd.DataFrame, freeze_at: int | str | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the history of each row lies.
+
+        Args:
+            name: Name of the history.
+            frame: Rows with user and time columns.
+            freeze_at: Unix milliseconds: no event at or after it enters, so that histories do not
+                roll on inside an evaluated period. `"first_row"`: each user's first row in `frame`.
+                Ages still count from the row's own time.
+
+        Returns:
+            `(starts, ends, times)`, int64 `(rows,)`: events `start .. end - 1` are the newest
+            `max_length` before the row, whose own time in milliseconds is the third.
+
+        Raises:
+            ValueError: A column is missing, users are of another kind (strings, numbers) than in
+                the log, `freeze_at` is no time, times seem to be seconds, or, with
+                `time_key=None`, the frame's index is not the log's.
+        """
+        events = self.events[self.schema.history(name).name]
+        users, times = self.user_codes(frame), self._times(frame)
+        self._check_milliseconds("times of the frame", times)
+        cut = frozen_times(times, users, freeze_at, self.schema.time_key)
+        self._check_milliseconds("times that `freeze_at` cuts", cut)
+        ends = count_before(events.users, events.times, users, cut)
+        first = np.searchsorted(events.users, users)
+        return np.maximum(first, ends - self.schema.history(name).max_length), ends, times
+
+    def attach(self, frame: pd.DataFrame, freeze_at: int | str | None = None) -> pd.DataFrame:
+        """The frame with each row's raw histories as list columns.
+
+        Args:
+            frame: Rows with user and time columns.
+            freeze_at: As in `windows`.
+
+        Returns:
+            A copy with columns `{history}_{field}`, `{history}_{action}`, `{history}_ratio` and
+            `{history}_age_seconds`, oldest event first.
+        """
+        added = {}
+        for sequence in self.schema.histories:
+            events = self.events[sequence.name]
+            starts, ends, times = self.windows(sequence.name, frame, freeze_at)
+            index, inside = window_index(starts, ends, sequence.max_length)
+            offsets = pa.array(np.concatenate([[0], np.cumsum(inside.sum(1))]), pa.int32())
+            chosen = index[inside]
+            for column, values in self._raw_columns(sequence).items():
+                taken = values.take(pa.array(events.rows[chosen]))
+                added[f"{sequence.name}_{column}"] = _list_series(offsets, taken, frame.index)
+            if sequence.ages:
+                row_times = np.broadcast_to(times[:, None], inside.shape)[inside]
+                ages = event_ages(row_times, events.times[chosen], self.schema.time_key is not None)
+                name = f"{sequence.name}_age_seconds"
+                added[name] = _list_series(offsets, pa.array(ages), frame.index)
+        return frame.drop(columns=list(added), errors="ignore").assign(**added)
+
+    def _build(
+        self, sequence: History, log: pd.DataFrame, earlier: pd.DataFrame | None
+    ) -> EventArrays:
+        frames = [(log, self._times(log), False)]
+        if earlier is not None and len(earlier):
+            frames.insert(0, (earlier, self._earlier_times(earlier), True))
+        parts = []
+        for frame, times, may_lack in frames:
+            keep = _where(sequence, frame)
+            frame, times = frame[keep], times[keep]
+            columns = self.encoder.encode_events(sequence.name, frame, may_lack)
+            parts.append((columns, self.user_codes(frame), times, _raw_events(sequence, frame)))
+        columns, users, times = (np.concatenate([p[i] for p in parts]) for i in range(3))
+        order = np.lexsort((times, users))
+        order = order[columns[order, 0] != 0]
+        frame = pd.concat([p[3] for p in parts], ignore_index=True)
+        return EventArrays(columns[order], users[order], times[order], order, frame)
+
+    def _raw_columns(self, sequence: History) -> dict[str, pa.Array]:
+        frame, columns = self.events[sequence.name].raw, {}
+        for field in sequence.fields:
+            feature, label = self.schema.feature(field), f"History `{sequence.name}`"
+            if not isinstance(feature, CategoricalFeature):
+                columns[field] = pa.array(raw.numbers(frame[field], feature, label))
+            elif feature.is_bag:
+                columns[field] = raw.bag_values(frame[field], feature, label)
+            else:
+                columns[field] = raw.categorical_values(frame[field], feature.dtype, label)
+        values = action_values(sequence, frame, True)
+        columns |= {a: pa.array(values[:, i]) for i, a in enumerate(sequence.actions)}
+        if sequence.ratio:
+            columns["ratio"] = pa.array(event_ratios(sequence, frame, True))
+        return columns
+
+    def _users(self, frame: pd.DataFrame) -> pd.Index:
+        users = raw.column(frame, self.schema.user_key, "Histories, user key")
+        if users.isna().any():
+            raise ValueError(
+                f"Histories: column `{self.schema.user_key}` has {int(users.isna().sum())} "
+                f"missing values; "
+                "expected a user in every row."
+            )
+        kind = _kind(users)
+        if None not in (kind, self._user_kind) and kind != self._user_kind:
+            raise ValueError(
+                f"Histories: column `{self.schema.user_key}` holds {kind}, and the log's "
+                f"{self._user_kind}, so that no user would be found. Convert one of them."
+            )
+        return pd.Index(users)
+
+    def user_codes(self, frame: pd.DataFrame) -> np.ndarray:
+        """Codes of users, as in `EventArrays`; -1, which has no event, for an unknown user."""
+        return self._user_codes.get_indexer(self._users(frame)).astype("int64")
+
+    def _times(self, frame: pd.DataFrame) -> np.ndarray:
+        key = self.schema.time_key
+        if key is None:
+            times = self._log_index.get_indexer(frame.index).astype("int64")
+            if (times < 0).any():
+                raise ValueError(
+                    f"Histories: {int((times < 0).sum())} rows are not in the log by their index "
+                    f"(such as "
+                    f"{frame.index[times < 0][0]}); with `time_key=None` a row's time is its "
+                    f"place in the log."
+                )
+            self._check_users_of_rows(frame, times)
+            return times
+        series = raw.column(frame, key, "Histories, time key")
+        if not pd.api.types.is_integer_dtype(series.dtype) or series.isna().any():
+            raise ValueError(
+                f"Histories: column `{key}` holds {series.dtype}"
+                + (" with missing values" if series.isna().any() else "")
+                + "; expected whole Unix milliseconds."
+            )
+        return series.to_numpy("int64")
+
+    def _check_users_of_rows(self, frame: pd.DataFrame, places: np.ndarray) -> None:
+        """With `time_key=None`: another user at the same index is another row."""
+        users = self.user_codes(frame)
+        other = np.flatnonzero(users != self._log_users[places])
+        if len(other):
+            row = frame.index[other[0]]
+            raise ValueError(
+                f"Histories: {len(other)} rows have another user than the log's rows of the same "
+                f"index (such as {row}: {frame[self.schema.user_key].iloc[other[0]]!r}, in the log "
+                f"{self._user_codes[self._log_users[places[other[0]]]]!r}). With `time_key=None` "
+                "rows are found by the index: don't reset it after a split."
+            )
+
+    def _check_milliseconds(self, what: str, times: np.ndarray) -> None:
+        """An error if times of a frame are seconds where the log's are milliseconds."""
+        is_epoch = self._log_start is not None and self._log_start > _EARLIEST_EPOCH
+        last = times.max(initial=0)
+        if is_epoch and _EARLIEST_EPOCH // 1000 < last < self._log_start // 100:
+            raise ValueError(
+                f"Histories: {what} end at {last}, and the log begins at {self._log_start}. "
+                "Are they seconds? Expected Unix milliseconds."
+            )
+
+    def _earlier_times(self, frame: pd.DataFrame) -> np.ndarray:
+        if self.schema.time_key in frame.columns:
+            return self._times(frame)
+        return np.full(len(frame), NO_TIME)
+
+
+def _kind(users: pd.Series) -> str | None:
+    """What users are: only users of one kind can be equal. None where they are mixed."""
+    values = getattr(users.dtype, "categories", users)
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return "numbers"
+    found = pd.api.types.infer_dtype(values, skipna=True)
+    return {
+        "string": "strings",
+        "bytes": "bytes",
+        "integer": "numbers",
+        "floating": "numbers",
+    }.get(found)
+
+
+def event_ages(row_times: np.ndarray, event_times: np.ndarray, timed: bool) -> np.ndarray:
+    """Whole seconds from event to row; -1 where the event's time is unknown."""
+    if not timed:
+        return np.full(len(event_times), -1, "int64")
+    known = event_times != NO_TIME
+    return np.where(known, (row_times - np.where(known, event_times, 0)) // 1000, -1)
+
+
+def _raw_events(sequence: History, frame: pd.DataFrame) -> pd.DataFrame:
+    wanted = [*sequence.fields, *sequence.actions, *(sequence.ratio or ())]
+    return frame[[c for c in dict.fromkeys(wanted) if c in frame.columns]]
+
+
+def _where(sequence: History, frame: pd.DataFrame) -> np.ndarray:
+    if sequence.where is None:
+        return np.ones(len(frame), bool)
+    label = f"History `{sequence.name}`, where `{sequence.where}`"
+    return raw.actions(raw.column(frame, sequence.where, label), label) == 1
+
+
+def frozen_times(
+    times: np.ndarray, users: np.ndarray, freeze_at: int | str | None, time_key: str | None
+) -> np.ndarray:
+    """Times before which events enter a history, where it is frozen."""
+    if freeze_at is None:
+        return times
+    if freeze_at == "first_row":
+        return pd.Series(times).groupby(users).transform("min").to_numpy()
+    if time_key is None or not isinstance(freeze_at, (int, np.integer)):
+        raise ValueError(
+            f"freeze_at is {freeze_at!r} and the schema's time_key {time_key!r}; expected whole "
+            f"Unix milliseconds "
+            '(with a time_key), "first_row" or None.'
+        )
+    return np.minimum(times, freeze_at)
+
+
+def count_before(
+    event_users: np.ndarray, event_times: np.ndarray, users: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """For each (user, time), how many sorted events lie before it; equal times do not."""
+    is_event = np.concatenate([np.zeros(len(users), bool), np.ones(len(event_users), bool)])
+    merged = np.lexsort(
+        (is_event, np.concatenate([times, event_times]), np.concatenate([users, event_users]))
+    )
+    before = np.empty(len(merged), "int64")
+    before[merged] = np.cumsum(is_event[merged])
+    return before[: len(users)]
+
+
+def _list_series(offsets: pa.Array, values: pa.Array, index: pd.Index) -> pd.Series:
+    lists = pa.chunked_array([pa.ListArray.from_arrays(offsets, values)])
+    return pd.Series(pd.arrays.ArrowExtensionArray(lists), index=index)

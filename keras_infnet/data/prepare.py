@@ -1,0 +1,151 @@
+"""Logs of any size to a folder of encoded Parquet shards, in bounded memory."""
+
+import importlib.metadata
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_infnet.data.prepare_local import prepare_locally
+from keras_infnet.data.prepare_plan import PreparePlan, open_work_folder, publish
+from keras_infnet.data.prepare_spark import prepare_on_spark
+from keras_infnet.data.prepare_steps import ROWS, SPOOL
+from keras_infnet.data.row_source import RowSource, count_rows
+from keras_infnet.data.shard_layout import FORMAT, MANIFEST
+from keras_infnet.data.spark_session import check_engine
+from keras_infnet.data.whole_files import write_json
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.schema.schema import FeatureSchema
+
+_ROWS_OF_A_PARTITION = 500_000
+# Of an iterator, whose length is not known.
+_PARTITIONS_OF_UNKNOWN = 64
+
+
+def prepare(
+    schema: FeatureSchema | FeatureEncoder,
+    rows: RowSource,
+    out: str | Path,
+    *,
+    earlier: Mapping[str, RowSource] | None = None,
+    splits: Mapping[str, int | None] | None = None,
+    split_by: str | None = None,
+    keep: Sequence[str] = (),
+    partitions: int | None = None,
+    chunk_rows: int = 500_000,
+    block_rows: int = 16_384,
+    overwrite: bool = False,
+    verbose: bool = True,
+    engine: str = "local",
+    spark: Any = None,
+) -> FeatureEncoder:
+    """Encodes a log that need not fit in memory, once; `stream_dataset` then reads it.
+
+    First the rows are read in chunks, counted for the encoder and written to disk by user; then one
+    partition of users after the other is encoded, its events sorted by (user, time), and written.
+    Encoder, ids and histories are those of `FeatureEncoder.fit`, `Histories` and `make_dataset`.
+
+    Memory is that of a chunk, of a partition and of the distinct values of each field (numbers
+    included: edges are exact quantiles). The disk holds the rows a second time until the end. A run
+    that was stopped goes on where it was when it is called again with the same arguments, and `out`
+    appears only when all is finished.
+
+    Args:
+        schema: A schema, or a fitted encoder, which is used as it is.
+        rows: The log: a frame, an iterable of frames, or Parquet and CSV files (a folder, a glob, a
+            list). Of files only the columns that are needed are read. With `engine="spark"` also a
+            Spark DataFrame, whose rows are numbered in the order of its partitions.
+        out: Folder to make. Its Parquet files `rows/{split}/*.parquet` are encoded rows with
+            `row`, their number in the log, and `raw/{column}`.
+        earlier: Events from before the log by history name, as in `Histories`; they are counted for
+            the encoder too. Defaults to none.
+        splits: Where each split ends, in the order of time: `{"train": 100, "test": None}`. Rows
+            before 100 train, all others test; the encoder learns from the first split alone, and
+            histories reach over all of them. Defaults to one split `train`.
+        split_by: Column of numbers that `splits` are about. Defaults to the schema's `time_key`.
+        keep: Raw columns to carry along, besides the user and the time.
+        partitions: Number of partitions, which is that of the shards; one must fit in memory.
+            Defaults to one for each 500,000 rows, or 64 where the number of rows is not known.
+        chunk_rows: Rows of a chunk.
+        block_rows: Rows of a block, the least that is read at once, in whole users.
+        overwrite: Whether an earlier prepared folder, or an unfinished one of other arguments, is
+            replaced.
+        verbose: Whether progress is shown.
+        engine: `"local"`: in this process. `"spark"`: on Apache Spark (extra `spark`, Java 17 or
+            newer), with the same shards. Files and `out` must then lie where driver and executors
+            both have them, and executors must have this package.
+        spark: The `SparkSession` to use with `engine="spark"`. Defaults to the active session, or a
+            new one of Spark's own settings, `local[*]` if they say nothing else, that is stopped at
+            the end.
+
+    Returns:
+        The fitted encoder, which is saved in `out/encoder` too.
+
+    Raises:
+        ValueError: A file can't be read, files differ in columns or types, a column is missing or
+            holds what it must not, an argument is out of range, or an unfinished run had others.
+        FileExistsError: `out` exists, and `overwrite` is not set or it is no prepared folder.
+        OSError: The folder can't be written, or the disk is full; what is finished is kept.
+        ImportError: `engine="spark"`, and pyspark is not installed.
+        RuntimeError: `engine="spark"`, and there is no Java.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> schema = keras_infnet.FeatureSchema(
+        ...     features=[keras_infnet.CategoricalFeature("video_id", "item", dtype="int")],
+        ...     histories=[keras_infnet.History("seen", ("video_id",), max_length=3)],
+        ...     tasks=[keras_infnet.BinaryTask("click")],
+        ... )
+        >>> log = pd.DataFrame(
+        ...     {"user_id": 1, "time_ms": [10, 20, 30], "video_id": [7, 8, 9], "click": [0, 1, 1]}
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     encoder = keras_infnet.data.prepare(schema, log, f"{folder}/log", verbose=False)
+        ...     data = keras_infnet.data.stream_dataset(encoder, f"{folder}/log", batch_size=2)
+        ...     [x["seen"][:, :, 0].tolist() for x, y, weight in data.as_numpy_iterator()]
+        [[[0, 0, 0], [0, 0, 2]], [[0, 2, 3]]]
+    """
+    given = schema if isinstance(schema, FeatureEncoder) else FeatureEncoder(schema)
+    out, sources = Path(out), {ROWS: rows, **(earlier or {})}
+    check_engine(engine, spark, sources)
+    for name in earlier or {}:
+        given.schema.history(name)
+    plan = PreparePlan(
+        given.schema,
+        dict(splits or {"train": None}),
+        split_by or given.schema.time_key,
+        tuple(keep),
+        partitions or _number_of_partitions(count_rows(rows)),
+        chunk_rows,
+        block_rows,
+    )
+    work = open_work_folder(out, plan, sources, overwrite, engine)
+    if engine == "spark":
+        encoder, shards = prepare_on_spark(work, plan, given, sources, verbose, spark)
+    else:
+        encoder, shards = prepare_locally(work, plan, given, sources, verbose)
+    write_json(work / MANIFEST, _manifest(plan, encoder, shards))
+    publish(work, out)
+    shutil.rmtree(out / SPOOL)
+    return encoder
+
+
+def _number_of_partitions(rows: int | None) -> int:
+    return _PARTITIONS_OF_UNKNOWN if rows is None else max(1, -(-rows // _ROWS_OF_A_PARTITION))
+
+
+def _manifest(
+    plan: PreparePlan, encoder: FeatureEncoder, shards: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    packages = ("numpy", "pandas", "pyarrow")
+    rows = {split: sum(sum(shard["rows"][split]) for shard in shards) for split in plan.splits}
+    return {
+        "format": FORMAT,
+        **plan.to_dict(),
+        "schema": encoder.schema.fingerprint,
+        "rows": rows,
+        "shards": list(shards),
+        "columns": {name: [list(s), d] for name, (s, d) in encoder.schema.packed_inputs().items()},
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }

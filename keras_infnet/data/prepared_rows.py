@@ -1,0 +1,248 @@
+"""A prepared folder: what is in it, checked, and its blocks."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.data.histories import count_before, frozen_times
+from keras_infnet.data.shard_layout import (
+    FORMAT,
+    MANIFEST,
+    TIME,
+    USER,
+    event_columns,
+    events_file,
+    from_columns,
+    input_types,
+    rows_file,
+    sizes_of_inputs,
+    window_columns,
+)
+from keras_infnet.data.whole_files import read_json
+from keras_infnet.schema.schema import FeatureSchema
+
+Arrays = dict[str, np.ndarray]
+
+
+class PreparedRows:
+    """One split of a prepared folder.
+
+    Args:
+        folder: What `prepare` wrote.
+        schema: The schema of the encoder that is used with it.
+        split: Name of the split.
+        labels: Whether labels and weights are read.
+        freeze_at: As in `Histories.windows`.
+
+    Raises:
+        ValueError: There is no such folder or split, it is of another schema, or a file is missing,
+            damaged, or has other columns, types or rows than when it was written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        schema: FeatureSchema,
+        split: str,
+        labels: bool = True,
+        freeze_at: int | str | None = None,
+    ) -> None:
+        self._folder, self._schema, self._split = folder, schema, split
+        self._freeze_at = freeze_at
+        manifest = _read_manifest(folder, schema, split)
+        shards = [s for s in manifest["shards"] if sum(s["rows"][split])]
+        self._blocks = [(s, b) for s in shards for b, n in enumerate(s["rows"][split]) if n]
+        self.block_rows = np.array([s["rows"][split][b] for s, b in self._blocks], "int64")
+        self._sizes = sizes_of_inputs(schema)
+        self.histories = [name for name in schema.packed_inputs() if name in _histories(manifest)]
+        from_log = {*self.histories, *(f"{name}_age" for name in self.histories)}
+        self._inputs = {
+            name: shape
+            for name, (shape, _) in schema.packed_inputs().items()
+            if name not in from_log
+        }
+        self._types = _row_types(schema, list(self._inputs), self.histories, labels)
+        files = [
+            (rows_file(folder, split, s["name"]), self._types, s["rows"][split]) for s in shards
+        ]
+        for name in self.histories:
+            types = _event_types(schema, name)
+            files += [
+                (events_file(folder, name, s["name"]), types, s["events"][name]) for s in shards
+            ]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda file: _check_file(*file, schema.fingerprint), files))
+
+    def read(self, block: int) -> Arrays:
+        """The arrays of a block.
+
+        Returns:
+            `x/{input}`, `label/{task}`, `weight/{task}`, `window/{history}` (start, end, time),
+            `events/{history}` and `times/{history}`.
+
+        Raises:
+            ValueError: The file is damaged, or an id is beyond its table.
+        """
+        shard, number = self._blocks[block]
+        path = rows_file(self._folder, self._split, shard["name"])
+        table = _read_block(path, number, list(self._types))
+        arrays: Arrays = {}
+        for name, shape in self._inputs.items():
+            arrays[f"x/{name}"] = values = from_columns(name, shape, table)
+            self._check_ids(path, name, values)
+        for column in table.column_names:
+            if column.startswith(("label/", "weight/")):
+                arrays[column] = table[column].to_numpy()[:, None]
+        for name in self.histories:
+            arrays |= self._read_history(name, shard["name"], number, table)
+        return arrays
+
+    def _read_history(self, name: str, shard: str, number: int, rows: pa.Table) -> Arrays:
+        path = events_file(self._folder, name, shard)
+        table = _read_block(path, number, None)
+        columns = np.stack([table[n].to_numpy() for n in _event_ids(table)], axis=1)
+        self._check_ids(path, name, columns)
+        times, row_times = table[TIME].to_numpy(), rows[TIME].to_numpy()
+        starts, ends = (rows[n].to_numpy().astype("int64") for n in window_columns(name))
+        if self._freeze_at is not None:
+            users, event_users = rows[USER].to_numpy(), table[USER].to_numpy()
+            cut = frozen_times(row_times, users, self._freeze_at, self._schema.time_key)
+            first = np.searchsorted(event_users, users)
+            ends = count_before(event_users, times, users, cut)
+            starts = np.maximum(first, ends - self._schema.history(name).max_length)
+        if (starts < 0).any() or (ends < starts).any() or (ends > len(columns)).any():
+            raise ValueError(
+                f"{rows_file(self._folder, self._split, shard)}: histories `{name}` point beyond "
+                f"the {len(columns)} events of their block. Prepare the folder again."
+            )
+        window = np.stack([starts, ends, row_times], axis=1)
+        return {f"window/{name}": window, f"events/{name}": columns, f"times/{name}": times}
+
+    def _check_ids(self, path: Path, name: str, values: np.ndarray) -> None:
+        sizes = self._sizes.get(name)
+        if sizes is None or not len(values):
+            return
+        flat = values.reshape(-1, len(sizes))
+        bad = (flat.max(axis=0) >= sizes) | (flat.min(axis=0) < 0)
+        if bad.any():
+            column = int(np.flatnonzero(bad)[0])
+            found = flat[:, column]
+            worst = found.max() if found.max() >= sizes[column] else found.min()
+            raise ValueError(
+                f"{path}: id {worst} in column {column} of `{name}`, whose table has "
+                f"{sizes[column]} rows. The shard is of another encoder or damaged: prepare the "
+                "folder again."
+            )
+
+
+def _read_manifest(folder: Path, schema: FeatureSchema, split: str) -> dict[str, Any]:
+    what = "stream_dataset"
+    if not folder.is_dir():
+        raise ValueError(f"{what}: there is no folder {folder}; expected one that `prepare` wrote.")
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(
+            f"{what}: {folder} has no {MANIFEST}; expected a folder that `prepare` finished."
+        )
+    manifest = read_json(folder / MANIFEST, what)
+    if manifest.get("format") != FORMAT:
+        raise ValueError(
+            f"{what}: {folder} has format {manifest.get('format')!r}; expected {FORMAT}. Prepare "
+            "it again with this version."
+        )
+    if manifest["schema"] != schema.fingerprint:
+        raise ValueError(
+            f"{what}: {folder} is of another schema (fingerprint {manifest['schema']}; expected "
+            f"{schema.fingerprint}). Use the encoder in {folder / 'encoder'}, or prepare it again."
+        )
+    if split not in manifest["rows"]:
+        raise ValueError(
+            f"{what}: {folder} has no split `{split}`.{did_you_mean(split, manifest['rows'])}"
+        )
+    if manifest["rows"][split] == 0:
+        raise ValueError(f"{what}: split `{split}` of {folder} has no row.")
+    return manifest
+
+
+def _histories(manifest: dict[str, Any]) -> set[str]:
+    """Histories that are pointers; rows carry all others themselves."""
+    return {name for shard in manifest["shards"] for name in shard["events"]}
+
+
+def _row_types(
+    schema: FeatureSchema, inputs: list[str], histories: list[str], labels: bool
+) -> dict[str, pa.DataType]:
+    types: dict[str, pa.DataType] = {USER: pa.int32(), TIME: pa.int64()}
+    for name in inputs:
+        types |= input_types(name, *schema.packed_inputs()[name])
+    for name in histories:
+        types |= dict.fromkeys(window_columns(name), pa.int32())
+    if labels:
+        both = [f"{kind}/{task}" for kind in ("label", "weight") for task in schema.task_names]
+        types |= dict.fromkeys(both, pa.float32())
+    return types
+
+
+def _event_types(schema: FeatureSchema, name: str) -> dict[str, pa.DataType]:
+    width = schema.packed_inputs()[name][0][1]
+    types = dict.fromkeys(event_columns(width), pa.int32())
+    return {**types, USER: pa.int32(), TIME: pa.int64()}
+
+
+def _event_ids(table: pa.Table) -> list[str]:
+    return event_columns(len(table.column_names) - 2)
+
+
+def _check_file(
+    path: Path, types: dict[str, pa.DataType], rows: list[int], fingerprint: str
+) -> None:
+    if not path.is_file():
+        raise ValueError(f"stream_dataset: {path} is missing. Copy it again, or prepare again.")
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, metadata = file.schema_arrow, file.metadata
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(
+            f"stream_dataset: {path} can't be read as Parquet ({error}). It is empty, cut short or "
+            "damaged: copy it again, or prepare again."
+        ) from error
+    for name, kind in types.items():
+        found = schema.field(name).type if name in schema.names else None
+        if found is None or not _same(found, kind):
+            raise ValueError(
+                f"stream_dataset: {path}: column `{name}` is "
+                f"{'missing' if found is None else f'of type {found}'}; expected {kind}. The "
+                "shard is of another schema: prepare the folder again."
+            )
+    if (schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
+        raise ValueError(
+            f"stream_dataset: {path} is of another schema than the folder's. Prepare it again."
+        )
+    found_rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    if found_rows != rows:
+        raise ValueError(
+            f"stream_dataset: {path} has {sum(found_rows)} rows in {len(found_rows)} blocks; "
+            f"{MANIFEST} says {sum(rows)} in {len(rows)}. Prepare the folder again."
+        )
+
+
+def _same(found: pa.DataType, kind: pa.DataType) -> bool:
+    """Whether types agree; Parquet renames the values of a list."""
+    if not pa.types.is_fixed_size_list(kind):
+        return found.equals(kind)
+    return pa.types.is_fixed_size_list(found) and (found.value_type, found.list_size) == (
+        kind.value_type,
+        kind.list_size,
+    )
+
+
+def _read_block(path: Path, number: int, columns: list[str] | None) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read_row_group(number, columns, use_threads=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"stream_dataset: {path} can't be read: {error}") from error

@@ -1,0 +1,246 @@
+"""Rows in chunks: a frame, an iterator of frames, Parquet or CSV files."""
+
+import glob
+import io
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from keras_infnet.schema.schema import FeatureSchema
+
+RowSource = pd.DataFrame | Iterable[pd.DataFrame] | str | Path | Sequence[str | Path]
+
+_PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
+_SAMPLE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class WantedColumns:
+    """Which columns are read, so that others cost nothing.
+
+    Args:
+        required: Without one of them all columns are read, so that an error can suggest a name.
+        wanted: Columns that are read where they are there.
+        text: Columns that are text even where every value looks like a number.
+    """
+
+    required: frozenset[str]
+    wanted: frozenset[str]
+    text: frozenset[str]
+
+    @classmethod
+    def of(cls, schema: FeatureSchema, more: Collection[str] = ()) -> "WantedColumns":
+        """Columns of a schema's features, histories, tasks and keys, and some more."""
+        keys = {schema.user_key, schema.time_key, schema.sample_weight, *more}
+        labels = {t.label for t in schema.tasks} | {t.observed_when for t in schema.tasks}
+        weights = {getattr(f, "weights", None) for f in schema.features}
+        required = {f.name for f in schema.features} | keys | labels | weights
+        events: set[str | None] = set()
+        for s in schema.histories:
+            own = {*s.fields, *s.actions, "ratio", "age_seconds"}
+            events |= {s.where, *s.actions, *(s.ratio or ()), *(f"{s.name}_{c}" for c in own)}
+        text = {
+            f.name
+            for f in schema.features
+            if getattr(f, "dtype", None) == "string" or getattr(f, "separator", None) is not None
+        }
+        wanted = required | events
+        return cls(frozenset(required - {None}), frozenset(wanted - {None}), frozenset(text))
+
+    def among(self, names: Iterable[str]) -> list[str]:
+        """Of a table's columns, those to read."""
+        names = list(names)
+        if not self.required <= set(names):
+            return names
+        return [name for name in names if name in self.wanted]
+
+
+def list_files(rows: RowSource) -> list[Path] | None:
+    """The files of a folder, a glob or a list; `None` where the rows are frames.
+
+    Raises:
+        ValueError: There is no such file, or it is neither Parquet nor CSV.
+    """
+    if isinstance(rows, pd.DataFrame) or not isinstance(rows, (str, Path, list, tuple)):
+        return None
+    given = [rows] if isinstance(rows, (str, Path)) else list(rows)
+    if given and isinstance(given[0], pd.DataFrame):
+        return None
+    files = [file for path in given for file in _expand(Path(path))]
+    if not files:
+        raise ValueError(f"prepare: no Parquet or CSV file in {_shown(given)}.")
+    for file in files:
+        if not file.name.lower().endswith((*_PARQUET, *_CSV)):
+            raise ValueError(f"prepare: {file} is neither .parquet nor .csv nor .csv.gz.")
+        if file.stat().st_size == 0:
+            raise ValueError(f"prepare: {file} is empty. Write it again, or take it away.")
+    return files
+
+
+def count_rows(rows: RowSource) -> int | None:
+    """Number of rows: exact for frames and Parquet, estimated for CSV, `None` for an iterator."""
+    if isinstance(rows, pd.DataFrame):
+        return len(rows)
+    files = list_files(rows)
+    return None if files is None else sum(_count_file(file) for file in files)
+
+
+def describe(rows: RowSource) -> Any:
+    """What tells whether rows are still the same when a preparation goes on."""
+    files = list_files(rows)
+    if files is None:
+        return type(rows).__name__ if not isinstance(rows, pd.DataFrame) else len(rows)
+    return [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+
+
+def read_chunks(
+    rows: RowSource, columns: WantedColumns, chunk_rows: int
+) -> Iterator[tuple[str, pa.Table]]:
+    """Tables of at most `chunk_rows` rows, each with the words that say where it comes from.
+
+    Raises:
+        ValueError: A file can't be read, a chunk is no frame, or there is no row at all.
+    """
+    files = list_files(rows)
+    if files is not None:
+        tables = (part for file in files for part in _read_file(file, columns, chunk_rows))
+    else:
+        tables = _frame_tables([rows] if isinstance(rows, pd.DataFrame) else rows, columns)
+    first = 0
+    for source, table in tables:
+        for start in range(0, len(table), chunk_rows):
+            part = table.slice(start, chunk_rows)
+            yield f"{source}, rows {first} to {first + len(part) - 1}", part
+            first += len(part)
+    if first == 0:
+        raise ValueError("prepare: there is no row; expected at least one.")
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = (f for f in path.iterdir() if not f.name.startswith((".", "_")))
+        return sorted(f for f in files if f.name.lower().endswith((*_PARQUET, *_CSV)))
+    if path.exists():
+        return [path]
+    found = sorted(map(Path, glob.glob(str(path))))
+    if not found:
+        raise ValueError(f"prepare: no Parquet or CSV file {path}; expected files or a folder.")
+    return found
+
+
+def _shown(given: list) -> str:
+    return ", ".join(map(str, given[:3])) or "an empty list"
+
+
+def _count_file(file: Path) -> int:
+    if is_parquet(file):
+        return open_parquet(file).metadata.num_rows
+    with file.open("rb") as opened:
+        sample = opened.read(_SAMPLE_BYTES)
+    # A compressed line is about a quarter of its text.
+    lines = max(1, sample.count(b"\n")) if not file.name.lower().endswith(".gz") else 40_000
+    return int(file.stat().st_size * lines / len(sample))
+
+
+def is_parquet(file: Path) -> bool:
+    """Whether the name is a Parquet file's; if not, it is CSV."""
+    return file.name.lower().endswith(_PARQUET)
+
+
+def open_parquet(file: Path) -> pq.ParquetFile:
+    """Opens a file; a damaged one is a ValueError."""
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(
+            f"prepare: {file} can't be read as Parquet ({error}). It is cut short or damaged: "
+            "write it again."
+        ) from error
+
+
+def _read_file(
+    file: Path, columns: WantedColumns, chunk_rows: int
+) -> Iterator[tuple[str, pa.Table]]:
+    if is_parquet(file):
+        with open_parquet(file) as opened:
+            names = columns.among(opened.schema_arrow.names)
+            try:
+                for batch in opened.iter_batches(chunk_rows, columns=names):
+                    yield str(file), decoded(pa.Table.from_batches([batch]))
+            except (pa.ArrowInvalid, OSError) as error:
+                raise ValueError(f"prepare: {file} can't be read: {error}") from error
+        return
+    try:
+        header = pd.read_csv(file, nrows=0).columns
+        names = columns.among(header)
+        text = {name: "str" for name in names if name in columns.text}
+        with pd.read_csv(file, usecols=names, dtype=text, chunksize=chunk_rows) as frames:
+            for frame in frames:
+                yield str(file), _as_table(frame[names], str(file))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError) as error:
+        raise ValueError(f"prepare: {file} can't be read as CSV: {error}") from error
+
+
+def _frame_tables(
+    frames: Iterable[pd.DataFrame], columns: WantedColumns
+) -> Iterator[tuple[str, pa.Table]]:
+    for number, frame in enumerate(frames):
+        source = f"frame {number}"
+        if not isinstance(frame, pd.DataFrame):
+            raise ValueError(
+                f"prepare: {source} is a {type(frame).__name__}; expected a pandas DataFrame, "
+                "an iterable of them, or paths."
+            )
+        yield source, _as_table(frame[columns.among(frame.columns)], source)
+
+
+def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
+    try:
+        return decoded(pa.Table.from_pandas(frame, preserve_index=False))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"prepare: {source}: {' '.join(map(str, error.args))}.") from error
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """Dictionaries as plain values: those of two chunks need not agree."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
+    return table.replace_schema_metadata(None)
+
+
+def read_csv_text(table: pa.Table, columns: WantedColumns, source: str) -> pa.Table:
+    """Fields of CSV that came as text, read as they are from a file."""
+    text = io.BytesIO()
+    csv.write_csv(table, text)
+    text.seek(0)
+    kinds = {name: "str" for name in table.column_names if name in columns.text}
+    return _as_table(pd.read_csv(text, dtype=kinds), source)
+
+
+def file_columns(file: Path) -> pa.Schema | tuple[str, ...]:
+    """Columns of a Parquet file with their types, or the names in the header of a CSV file."""
+    if is_parquet(file):
+        with open_parquet(file) as opened:
+            return opened.schema_arrow.remove_metadata()
+    return tuple(pd.read_csv(file, nrows=0).columns)
+
+
+def to_frame(table: pa.Table, index: np.ndarray) -> pd.DataFrame:
+    """A frame as pandas reads it, but with lists and whole numbers with gaps kept as they are."""
+    kept = {
+        field.name: pd.array(table[field.name], dtype=pd.ArrowDtype(field.type))
+        for field in table.schema
+        if pa.types.is_list(field.type)
+        or pa.types.is_large_list(field.type)
+        or (pa.types.is_integer(field.type) and table[field.name].null_count)
+    }
+    frame = table.drop_columns(list(kept)).to_pandas().set_axis(index)
+    return frame.assign(**kept)[table.column_names]

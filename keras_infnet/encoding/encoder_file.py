@@ -1,0 +1,111 @@
+"""The encoder on disk: JSON and arrays, no pickle."""
+
+import json
+import os
+import shutil
+import uuid
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.vocabulary import Vocabulary
+
+SCHEMA_FILE, ARRAYS_FILE = "schema.json", "vocabularies.npz"
+
+
+def save_encoder(encoder: Any, path: Path) -> None:
+    """Writes under a temporary name, then renames: the folder is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        text = json.dumps(encoder.schema.to_dict(), indent=1)
+        (temporary / SCHEMA_FILE).write_text(text, encoding="utf-8")
+        arrays = {
+            name: _utf8(a) if a.dtype == object else {"": a} for name, a in encoder.arrays().items()
+        }
+        flat = {name + suffix: a for name, parts in arrays.items() for suffix, a in parts.items()}
+        np.savez(temporary / ARRAYS_FILE, **flat)
+        if path.exists():
+            _check_is_encoder(path)
+            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+            os.rename(path, old)
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_encoder(cls: type, path: Path, schema: FeatureSchema | None) -> Any:
+    """Reads the folder, and checks that arrays and schema belong together."""
+    for name in (SCHEMA_FILE, ARRAYS_FILE):
+        if not (path / name).is_file():
+            raise ValueError(f"FeatureEncoder.load: `{path}` has no file `{name}`.")
+    try:
+        plain = json.loads((path / SCHEMA_FILE).read_text(encoding="utf-8"))
+        encoder = cls(FeatureSchema.from_dict(plain))
+        # numpy leaves a damaged file open, so it is opened here.
+        with open(path / ARRAYS_FILE, "rb") as file:
+            _restore(encoder, dict(np.load(file, allow_pickle=False)))
+    except (
+        KeyError,
+        TypeError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        json.JSONDecodeError,
+    ) as error:
+        raise ValueError(f"FeatureEncoder.load: `{path}` is damaged: {error!r}.") from error
+    if encoder.digest() != encoder.schema.vocabulary:
+        raise ValueError(
+            f"FeatureEncoder.load: the vocabularies in `{path}` are of another schema: digest "
+            f"{encoder.digest()}, expected {encoder.schema.vocabulary}."
+        )
+    if schema is not None and schema != encoder.schema:
+        raise ValueError(
+            f"FeatureEncoder.load: `{path}` is of another schema (fingerprint "
+            f"{encoder.schema.fingerprint}; "
+            f"expected {schema.fingerprint})."
+        )
+    return encoder
+
+
+def _restore(encoder: Any, arrays: dict[str, np.ndarray]) -> None:
+    for key in {key.removesuffix("#bytes").removesuffix("#ends") for key in arrays}:
+        kind, name = key.split("/", 1)
+        if kind == "edges":
+            encoder.edges[name] = arrays[key]
+        elif kind == "actions":
+            encoder.action_vocabularies[name] = Vocabulary(arrays[key], dtype="int")
+        else:
+            feature = encoder.schema.feature(name)
+            values = (
+                arrays[key]
+                if key in arrays
+                else _strings(arrays[f"{key}#bytes"], arrays[f"{key}#ends"])
+            )
+            encoder.vocabularies[name] = Vocabulary(values, feature.oov_buckets, feature.dtype)
+
+
+def _utf8(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Strings as one run of bytes: fixed-width arrays would lose trailing NUL characters."""
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([len(value) for value in encoded], dtype="int64")
+    return {"#bytes": np.frombuffer(b"".join(encoded), "uint8"), "#ends": ends}
+
+
+def _strings(data: np.ndarray, ends: np.ndarray) -> list[str]:
+    whole, starts = data.tobytes(), np.concatenate([[0], ends[:-1]]) if len(ends) else []
+    return [whole[start:end].decode() for start, end in zip(starts, ends, strict=True)]
+
+
+def _check_is_encoder(path: Path) -> None:
+    if not (path / SCHEMA_FILE).is_file() or not (path / ARRAYS_FILE).is_file():
+        raise ValueError(
+            f"FeatureEncoder.save: `{path}` exists and holds no encoder; nothing was written."
+        )

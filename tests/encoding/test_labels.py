@@ -1,0 +1,88 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema
+from keras_infnet.data import FeatureEncoder
+from keras_infnet.encoding.labels import learn_base_rates, read_labels
+
+
+def schema(*tasks, **kwargs):
+    return FeatureSchema([CategoricalFeature("country", "user")], tasks, **kwargs)
+
+
+FRAME = pd.DataFrame({"country": list("aabb"), "click": [1, 0, 1, 1], "buy": [1, np.nan, 0, 0]})
+
+
+def test_a_label_counts_only_where_it_is_observed():
+    labels, weights = read_labels(schema(BinaryTask("buy", observed_when="click")), FRAME)
+    assert labels["buy"].tolist() == [1, 0, 0, 0]
+    assert weights["buy"].tolist() == [1, 0, 1, 1]
+
+
+def test_row_weights_multiply():
+    frame = FRAME.assign(w=[1.0, 2.0, 0.5, 0.0])
+    tasks = schema(BinaryTask("click"), BinaryTask("buy", observed_when="click"), sample_weight="w")
+    _, weights = read_labels(tasks, frame)
+    assert weights["click"].tolist() == [1, 2, 0.5, 0]
+    assert weights["buy"].tolist() == [1, 0, 0.5, 0]
+
+
+def test_base_rates_are_weighted_means_of_observed_labels():
+    frame = FRAME.assign(w=[3.0, 1.0, 1.0, 2.0])
+    tasks = schema(BinaryTask("click"), BinaryTask("buy", observed_when="click"), sample_weight="w")
+    assert learn_base_rates(tasks, frame) == pytest.approx({"click": 6 / 7, "buy": 3 / 6})
+
+
+def test_regression_takes_any_finite_number():
+    tasks = schema(RegressionTask("seconds"))
+    labels, _ = read_labels(tasks, FRAME.assign(seconds=[0.5, 2, -1, 7]))
+    assert labels["seconds"].tolist() == [0.5, 2, -1, 7]
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "message"),
+    [
+        (BinaryTask("buy"), {}, "label `buy`: 1 of 4 observed labels are NaN"),
+        (
+            BinaryTask("click"),
+            {"click": [0, 1, 2, 1]},
+            "1 labels are neither 0 nor 1 .such as 2 in row 2",
+        ),
+        (
+            BinaryTask("click"),
+            {"click": ["y", "n", "y", "n"]},
+            "values of type str; expected numbers",
+        ),
+        (
+            BinaryTask("click"),
+            {"click": [1, 1, 1, 1]},
+            "all 4 labels of column `click` in training are 1",
+        ),
+        (BinaryTask("like", observed_when="click"), {}, "no column `like`. Did you mean `click`"),
+        (BinaryTask("buy", observed_when="clik"), {}, "no column `clik`. Did you mean `click`"),
+        (BinaryTask("buy", observed_when="click"), {"click": [0] * 4}, "no label is observed in 4"),
+        (
+            BinaryTask("click", observed_when="buy"),
+            {"buy": [0, 2, 1, np.nan]},
+            "observed_when `buy`: 1 values are neither 0, 1 nor missing .such as 2 in row 1",
+        ),
+        (
+            RegressionTask("wait"),
+            {"wait": pd.to_timedelta([1, 2, 3, None], unit="s")},
+            "found values of type timedelta64.*expected numbers",
+        ),
+        (RegressionTask("wait"), {"wait": [1j, 2, 3, 4]}, "type complex128; expected num"),
+    ],
+)
+def test_labels_that_can_not_be_learned_from_are_refused(task, change, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureEncoder(schema(task)).fit(FRAME.assign(**change))
+
+
+@pytest.mark.parametrize("wrong", [-1, np.nan])
+def test_a_negative_or_missing_weight_is_refused(wrong):
+    with pytest.raises(ValueError, match="Sample weight `w`: 1 values are negative or missing"):
+        read_labels(
+            schema(BinaryTask("click"), sample_weight="w"), FRAME.assign(w=[1, 1, wrong, 1])
+        )
