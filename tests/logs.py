@@ -3,7 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, History, HistoryGroup, NumericFeature
+from keras_infnet import (
+    BinaryTask,
+    CategoricalFeature,
+    DenseFeature,
+    FeatureSchema,
+    History,
+    HistoryGroup,
+    NumericFeature,
+)
 
 ACTIONS = ("is_click", "is_like")
 

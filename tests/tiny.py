@@ -5,12 +5,12 @@ import functools
 
 import keras
 import numpy as np
+
 from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.numeric import NumericFeature
-
-from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 FEATURES = (

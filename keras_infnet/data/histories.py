@@ -8,9 +8,8 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.events import action_values, event_ratios, window_index
-from keras_infnet.schema import canonical as raw
-from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.encoding.events import encode_events, log_events, window_index
+from keras_infnet.schema.canonical import column, feedbacks, require_rows
 from keras_infnet.schema.history import History
 
 # Before every other time: events that are known to be past, but not since when.
@@ -27,15 +26,13 @@ class EventArrays:
         columns: int32 `(events, columns)`, encoded.
         users: int64 `(events,)`, codes that increase.
         times: int64 `(events,)`, milliseconds, `NO_TIME` where unknown.
-        rows: int64 `(events,)`, row in the frame of raw events.
-        raw: Frame of raw events: log, then events from before the log.
+        raw: Canonical values `(events,)` by what follows `{history}_` in list columns.
     """
 
     columns: np.ndarray
     users: np.ndarray
     times: np.ndarray
-    rows: np.ndarray
-    raw: pd.DataFrame
+    raw: dict[str, pa.Array]
 
 
 class Histories:
@@ -79,7 +76,7 @@ class Histories:
         log: pd.DataFrame,
         earlier: Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
-        raw.require_rows(log, "Histories")
+        require_rows(log, "Histories")
         self.encoder, self.schema = encoder, encoder.schema
         self.schema.require_fitted()
         if not isinstance(earlier, Mapping | None):
@@ -97,7 +94,7 @@ class Histories:
                 "Use `log.reset_index(drop=True)` before you split."
             )
         self._log_index = log.index
-        self._user_kind = _kind(raw.column(log, self.schema.user_key, "Histories, user key"))
+        self._user_kind = _kind(column(log, self.schema.user_key, "Histories, user key"))
         users = self._users(log)
         for events in earlier.values():
             users = users.append(self._users(events))
@@ -150,58 +147,53 @@ class Histories:
             `{history}_age_seconds`, oldest event first.
         """
         added = {}
-        for sequence in self.schema.histories:
-            events = self.events[sequence.name]
-            starts, ends, times = self.windows(sequence.name, frame, freeze_at)
-            index, inside = window_index(starts, ends, sequence.max_length)
-            offsets = pa.array(np.concatenate([[0], np.cumsum(inside.sum(1))]), pa.int32())
+        for history in self.schema.histories:
+            events = self.events[history.name]
+            starts, ends, times = self.windows(history.name, frame, freeze_at)
+            index, inside = window_index(starts, ends, history.max_length)
+            bounds = pa.array(np.concatenate([[0], np.cumsum(inside.sum(1))]), pa.int32())
             chosen = index[inside]
-            for column, values in self._raw_columns(sequence).items():
-                taken = values.take(pa.array(events.rows[chosen]))
-                added[f"{sequence.name}_{column}"] = _list_series(offsets, taken, frame.index)
-            if sequence.ages:
-                row_times = np.broadcast_to(times[:, None], inside.shape)[inside]
-                ages = event_ages(row_times, events.times[chosen], self.schema.time_key is not None)
-                name = f"{sequence.name}_age_seconds"
-                added[name] = _list_series(offsets, pa.array(ages), frame.index)
+            for suffix, values in events.raw.items():
+                taken = values.take(pa.array(chosen))
+                added[f"{history.name}_{suffix}"] = _list_series(bounds, taken, frame.index)
+            row_times = np.broadcast_to(times[:, None], inside.shape)[inside]
+            for quantity in history.of_row:
+                known = (events.times[chosen] != NO_TIME) & (self.schema.time_key is not None)
+                since = np.where(known, events.times[chosen], 0)
+                values = np.where(known, quantity.of_time(row_times, since), quantity.missing())
+                (suffix,) = quantity.raw_inputs()
+                name = f"{history.name}_{suffix}"
+                added[name] = _list_series(bounds, pa.array(values), frame.index)
         return frame.drop(columns=list(added), errors="ignore").assign(**added)
 
     def _build(
-        self, sequence: History, log: pd.DataFrame, earlier: pd.DataFrame | None
+        self, history: History, log: pd.DataFrame, earlier: pd.DataFrame | None
     ) -> EventArrays:
         frames = [(log, self._times(log), False)]
         if earlier is not None and len(earlier):
             frames.insert(0, (earlier, self._earlier_times(earlier), True))
         parts = []
         for frame, times, may_lack in frames:
-            keep = _where(sequence, frame)
+            keep = _where(history, frame)
             frame, times = frame[keep], times[keep]
-            columns = self.encoder.encode_events(sequence.name, frame, may_lack)
-            parts.append((columns, self.user_codes(frame), times, _raw_events(sequence, frame)))
-        columns, users, times = (np.concatenate([p[i] for p in parts]) for i in range(3))
+            events = log_events(history, frame, may_lack, self.schema)
+            parts.append((events, self.user_codes(frame), times))
+        users, times = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+        raw = {name: pa.concat_arrays([part[0][name] for part in parts]) for name in parts[0][0]}
         order = np.lexsort((times, users))
-        order = order[columns[order, 0] != 0]
-        frame = pd.concat([p[3] for p in parts], ignore_index=True)
-        return EventArrays(columns[order], users[order], times[order], order, frame)
-
-    def _raw_columns(self, sequence: History) -> dict[str, pa.Array]:
-        frame, columns = self.events[sequence.name].raw, {}
-        for field in sequence.fields:
-            feature, label = self.schema.feature(field), f"History `{sequence.name}`"
-            if not isinstance(feature, CategoricalFeature):
-                columns[field] = pa.array(raw.numbers(frame[field], feature, label))
-            elif feature.is_bag:
-                columns[field] = raw.bag_values(frame[field], feature, label)
-            else:
-                columns[field] = raw.categorical_values(frame[field], feature.dtype, label)
-        values = action_values(sequence, frame, True)
-        columns |= {a: pa.array(values[:, i]) for i, a in enumerate(sequence.actions)}
-        if sequence.ratio:
-            columns["ratio"] = pa.array(event_ratios(sequence, frame, True))
-        return columns
+        first = self.schema.feature(history.fields[0])
+        program = self.encoder.programs[self.schema.table_of(first.name)]
+        label = f"{history.label}, field `{first.name}`"
+        there = first.pack(raw[first.name], program, label)[:, 0] != 0
+        order = order[there[order]]
+        users, times = users[order], times[order]
+        raw = {name: values.take(pa.array(order)) for name, values in raw.items()}
+        raw |= history.of_order(users, None if self.schema.time_key is None else times)
+        columns = encode_events(self.schema, self.encoder.programs, history, raw)
+        return EventArrays(columns, users, times, raw)
 
     def _users(self, frame: pd.DataFrame) -> pd.Index:
-        users = raw.column(frame, self.schema.user_key, "Histories, user key")
+        users = column(frame, self.schema.user_key, "Histories, user key")
         if users.isna().any():
             raise ValueError(
                 f"Histories: column `{self.schema.user_key}` has {int(users.isna().sum())} "
@@ -233,7 +225,7 @@ class Histories:
                 )
             self._check_users_of_rows(frame, times)
             return times
-        series = raw.column(frame, key, "Histories, time key")
+        series = column(frame, key, "Histories, time key")
         if not pd.api.types.is_integer_dtype(series.dtype) or series.isna().any():
             raise ValueError(
                 f"Histories: column `{key}` holds {series.dtype}"
@@ -285,24 +277,11 @@ def _kind(users: pd.Series) -> str | None:
     }.get(found)
 
 
-def event_ages(row_times: np.ndarray, event_times: np.ndarray, timed: bool) -> np.ndarray:
-    """Whole seconds from event to row; -1 where the event's time is unknown."""
-    if not timed:
-        return np.full(len(event_times), -1, "int64")
-    known = event_times != NO_TIME
-    return np.where(known, (row_times - np.where(known, event_times, 0)) // 1000, -1)
-
-
-def _raw_events(sequence: History, frame: pd.DataFrame) -> pd.DataFrame:
-    wanted = [*sequence.fields, *sequence.actions, *(sequence.ratio or ())]
-    return frame[[c for c in dict.fromkeys(wanted) if c in frame.columns]]
-
-
-def _where(sequence: History, frame: pd.DataFrame) -> np.ndarray:
-    if sequence.where is None:
+def _where(history: History, frame: pd.DataFrame) -> np.ndarray:
+    if history.where is None:
         return np.ones(len(frame), bool)
-    label = f"History `{sequence.name}`, where `{sequence.where}`"
-    return raw.actions(raw.column(frame, sequence.where, label), label) == 1
+    label = f"{history.label}, where `{history.where}`"
+    return feedbacks(column(frame, history.where, label), label) == 1
 
 
 def frozen_times(

@@ -1,29 +1,17 @@
-"""What an encoder learns, counted chunk by chunk: vocabularies, edges, actions, base rates."""
+"""EncoderCounts: what an encoder learns, counted chunk by chunk."""
 
-import dataclasses
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-from keras_infnet.schema.dense import DenseFeature
-from keras_infnet.schema.feature import Feature
-from keras_infnet.schema.history import History
-from keras_infnet.schema.numeric import NumericFeature
 
-from keras_infnet.encoding.events import (
-    action_codes,
-    action_values,
-    has_list_columns,
-    list_events,
-)
+from keras_infnet.encoding.events import has_list_columns, listed_events, log_events
 from keras_infnet.encoding.labels import LabelSums
-from keras_infnet.schema import canonical as raw
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.programs import learn_edges
+from keras_infnet.schema.canonical import column, infer_dtype
+from keras_infnet.schema.feature import Feature
+from keras_infnet.schema.layout import Layout
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.value_counts import ValueCounts
-from keras_infnet.schema.vocabulary import Vocabulary
 
 
 class EncoderCounts:
@@ -39,39 +27,60 @@ class EncoderCounts:
     def __init__(self, schema: FeatureSchema) -> None:
         self.schema = schema
         self._labels = LabelSums(schema)
-        self._owners = [
-            f for f in schema.features if not isinstance(f, DenseFeature) and f.table is None
-        ]
-        self._tables = {f.name: ValueCounts(_kind(f)) for f in self._owners if _is_learned(f)}
-        self._actions = {s.name: ValueCounts(pa.int64()) for s in schema.histories if s.actions}
+        self._owners = {owner.name: owner for owner in schema.table_owners()}
+        # Declared dtypes of identifiers; others are added when a chunk shows them.
+        self._dtypes = {
+            name: dtype
+            for name, owner in self._owners.items()
+            if owner.has_dtype and (dtype := schema.declared_dtype(name)) is not None
+        }
+        self._tables: dict[str, ValueCounts] = {}
+        self._quantities = {
+            f"{h.name}/#{quantity.key}": ValueCounts(pa.int64())
+            for h in schema.histories
+            for quantity in h.of_event
+            if quantity.learns
+        }
 
     def add_rows(self, frame: pd.DataFrame) -> None:
         """Counts training rows, with the histories that they hold as list columns."""
         self._labels.add(frame)
         for feature in self.schema.features:
-            self._add_values(frame, feature, f"Feature `{feature.name}`")
-        for sequence in self.schema.histories:
-            if has_list_columns(sequence, frame):
-                self.add_events(sequence.name, list_events(self.schema, sequence, frame)[0])
-            elif sequence.actions:
-                self._add_actions(sequence, frame, False)
+            self._add_values(frame, feature, feature.label)
+        for history in self.schema.histories:
+            if has_list_columns(history, frame):
+                events, _ = listed_events(self.schema, history, frame, self._dtype)
+                for field in history.fields:
+                    # Edges of numbers are those of the rows.
+                    if self.schema.feature(field).has_dtype:
+                        self._count(self.schema.feature(field), events[field])
+                self._add_quantities(history.name, events)
+            else:
+                self._add_quantities(history.name, log_events(history, frame))
 
     def add_events(self, name: str, frame: pd.DataFrame) -> None:
         """Counts events of a history that are no rows; they may lack actions (then unknown)."""
-        sequence = self.schema.history(name)
-        for field in sequence.fields:
+        history = self.schema.history(name)
+        for field in history.fields:
             feature = self.schema.feature(field)
-            if isinstance(feature, CategoricalFeature):
-                self._add_values(frame, feature, f"History `{name}`, field `{field}`")
-        if sequence.actions:
-            self._add_actions(sequence, frame, True)
+            if feature.has_dtype:
+                self._add_values(frame, feature, f"{history.label}, field `{field}`")
+        self._add_quantities(name, log_events(history, frame, may_lack=True))
 
     def merge(self, other: "EncoderCounts") -> None:
         """Adds what another has counted of the same schema, such as a worker."""
         self._labels.merge(other._labels)
-        for mine, theirs in ((self._tables, other._tables), (self._actions, other._actions)):
-            for name, counts in mine.items():
-                counts.merge(theirs[name])
+        for name, dtype in other._dtypes.items():
+            mine = self._dtypes.setdefault(name, dtype)
+            if mine != dtype:
+                raise ValueError(
+                    f"{self._owners[name].label}: some chunks hold {mine} values and others "
+                    f"{dtype}. Declare its dtype."
+                )
+        for name, counts in other._tables.items():
+            self._table(name, counts.kind).merge(counts)
+        for name, counts in self._quantities.items():
+            counts.merge(other._quantities[name])
 
     def fit(self, encoder: Any) -> None:
         """Gives the encoder what was counted.
@@ -80,69 +89,57 @@ class EncoderCounts:
             ValueError: A task has no observed label, or all of them are equal.
         """
         rates = self._labels.base_rates()
-        for owner in self._owners:
-            if isinstance(owner, NumericFeature):
-                table = self._tables[owner.name].table()
-                encoder.edges[owner.name] = learn_edges(
-                    np.asarray(table["value"]),
-                    owner.buckets,
-                    owner.bucketing,
-                    np.asarray(table["count"]),
-                )
-            elif owner.hash_buckets is None:
-                encoder.vocabularies[owner.name] = Vocabulary.learn(
-                    self._tables[owner.name], owner.dtype, owner.min_frequency, owner.oov_buckets
-                )
-        for name, counts in self._actions.items():
-            encoder.action_vocabularies[name] = Vocabulary.learn(counts, "int")
-        encoder.schema = self._fitted_schema(encoder, rates)
+        dtypes = {
+            name: self._dtypes.get(name, "string")
+            for name, owner in self._owners.items()
+            if owner.has_dtype
+        }
+        for name, owner in self._owners.items():
+            dtype = dtypes.get(name)
+            kind = owner.counted_type(dtype)
+            counts = None if kind is None else self._table(name, kind)
+            program = owner.learn(counts, dtype)
+            assert program is not None
+            encoder.programs[name] = program
+        for h in self.schema.histories:
+            for quantity in h.of_event:
+                if quantity.learns:
+                    name = f"{h.name}/#{quantity.key}"
+                    encoder.programs[name] = quantity.learn(self._quantities[name])
+        sizes = {name: program.num_ids for name, program in encoder.programs.items()}
+        layout = Layout(sizes, dtypes, rates, encoder.digest())
+        encoder.schema = self.schema.with_layout(layout)
 
     def _add_values(self, frame: pd.DataFrame, feature: Feature, label: str) -> None:
-        counts = self._tables.get(self.schema.table_of(feature.name))
-        if counts is None:
+        owner = self._owners.get(self.schema.table_of(feature.name))
+        if owner is None or (owner.fixed_size is not None and owner.name in self._dtypes):
             return
-        series = raw.column(frame, feature.name, label)
-        if isinstance(feature, NumericFeature):
-            counts.add(pa.array(raw.numbers(series, feature, label)))
-        elif feature.is_bag:
-            counts.add(raw.bag_values(series, feature, label).flatten())
-        else:
-            counts.add(raw.categorical_values(series, feature.dtype, label))
+        series = column(frame, feature.name, label)
+        dtype = self._dtype(feature.name, series, label)
+        if feature.has_dtype and dtype is None:
+            return
+        if owner.counted_type(dtype) is not None:
+            self._count(feature, feature.values(series, dtype, label))
 
-    def _add_actions(self, sequence: History, frame: pd.DataFrame, may_lack: bool) -> None:
-        codes = action_codes(action_values(sequence, frame, may_lack))
-        self._actions[sequence.name].add(pa.array(codes))
+    def _count(self, feature: Feature, values: pa.Array) -> None:
+        table = self.schema.table_of(feature.name)
+        kind = self._owners[table].counted_type(self._dtypes.get(table))
+        if kind is not None:
+            self._table(table, kind).add(feature.counted(values))
 
-    def _fitted_schema(self, encoder: Any, rates: dict[str, float]) -> FeatureSchema:
-        sizes = {name: v.num_ids for name, v in encoder.vocabularies.items()}
-        sizes |= {name: len(edges) + 2 for name, edges in encoder.edges.items()}
-        sizes |= {f.name: 1 + f.hash_buckets for f in self._owners if f.name not in sizes}
-        features = [
-            f
-            if isinstance(f, DenseFeature)
-            else dataclasses.replace(f, num_ids=sizes[self.schema.table_of(f.name)])
-            for f in self.schema.features
-        ]
-        actions = encoder.action_vocabularies
-        sequences = [
-            dataclasses.replace(s, num_actions=actions[s.name].num_ids) if s.actions else s
-            for s in self.schema.histories
-        ]
-        tasks = [dataclasses.replace(t, base_rate=rates[t.name]) for t in self.schema.tasks]
-        return dataclasses.replace(
-            self.schema,
-            features=features,
-            histories=sequences,
-            tasks=tasks,
-            vocabulary=encoder.digest(),
-        )
+    def _add_quantities(self, name: str, events: Any) -> None:
+        for quantity in self.schema.history(name).of_event:
+            if quantity.learns:
+                self._quantities[f"{name}/#{quantity.key}"].add(quantity.counted(events))
 
+    def _dtype(self, feature: str, series: pd.Series, label: str) -> str | None:
+        """The dtype of a feature's identifiers, which the first values tell if nothing does."""
+        if not self.schema.feature(feature).has_dtype:
+            return None
+        table = self.schema.table_of(feature)
+        if table not in self._dtypes and (found := infer_dtype(series, label)) is not None:
+            self._dtypes[table] = found
+        return self._dtypes.get(table)
 
-def _is_learned(owner: Feature) -> bool:
-    return isinstance(owner, NumericFeature) or owner.hash_buckets is None
-
-
-def _kind(owner: Feature) -> pa.DataType:
-    if isinstance(owner, NumericFeature):
-        return pa.float32()
-    return pa.string() if owner.dtype == "string" else pa.int64()
+    def _table(self, name: str, kind: pa.DataType) -> ValueCounts:
+        return self._tables.setdefault(name, ValueCounts(kind))

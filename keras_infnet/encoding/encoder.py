@@ -1,4 +1,4 @@
-"""Raw columns -> ids, learned from training rows: for frames, tf.data and the SavedModel."""
+"""FeatureEncoder: raw columns to ids, learned from training rows, for frames and for requests."""
 
 import hashlib
 import json
@@ -8,21 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from keras_infnet.schema.numeric import NumericFeature
 
-from keras_infnet._backend.string_hash import hash_buckets
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.events import (
-    encode_event_columns,
+    encode_events,
     encode_list_columns,
     has_list_columns,
+    log_events,
 )
-from keras_infnet.schema import canonical as raw
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.programs import number_ids
+from keras_infnet.schema.canonical import require_rows
+from keras_infnet.schema.feature import PACKED
+from keras_infnet.schema.programs import Program
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.vocabulary import Vocabulary
 
 
 class FeatureEncoder:
@@ -47,9 +44,8 @@ class FeatureEncoder:
 
     def __init__(self, schema: FeatureSchema) -> None:
         self.schema = schema
-        self.vocabularies: dict[str, Vocabulary] = {}
-        self.edges: dict[str, np.ndarray] = {}
-        self.action_vocabularies: dict[str, Vocabulary] = {}
+        # By table, and by `{history}/#{quantity}` for what is learned of events.
+        self.programs: dict[str, Program] = {}
 
     def fit(
         self, frame: pd.DataFrame, events: Mapping[str, pd.DataFrame] | None = None
@@ -69,7 +65,7 @@ class FeatureEncoder:
             ValueError: A column is missing or holds what its feature does not allow; the labels of
                 a task are all equal; `events` names an unknown history.
         """
-        raw.require_rows(frame, "FeatureEncoder.fit")
+        require_rows(frame, "FeatureEncoder.fit")
         counts = EncoderCounts(self.schema)
         counts.add_rows(frame)
         for name, more in (events or {}).items():
@@ -94,29 +90,17 @@ class FeatureEncoder:
                 holds what its feature does not allow.
         """
         self.schema.require_fitted()
-        raw.require_rows(frame, "FeatureEncoder.transform")
-        packed: dict[str, np.ndarray] = {}
-        one_valued = [self.field_ids(frame, f.name) for f in self.schema.one_valued]
-        if one_valued:
-            packed["categorical"] = np.concatenate(one_valued, axis=1)
-        if self.schema.bags:
-            bags = [self.field_ids(frame, f.name) for f in self.schema.bags]
-            weights = [
-                self._bag_weights(frame, f, ids)
-                for f, ids in zip(self.schema.bags, bags, strict=True)
-            ]
-            packed["bags"] = np.concatenate(bags, axis=1)
-            packed["bag_weights"] = np.concatenate(weights, axis=1)
-        if self.schema.dense:
-            dense = [
-                raw.vectors(raw.column(frame, f.name, label), f, label)
-                for f in self.schema.dense
-                for label in [f"Feature `{f.name}`"]
-            ]
-            packed["dense"] = np.concatenate(dense, axis=1)
-        for sequence in self.schema.histories:
-            if has_list_columns(sequence, frame):
-                packed |= encode_list_columns(self, sequence, frame)
+        require_rows(frame, "FeatureEncoder.transform")
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in PACKED}
+        for feature in self.schema.features:
+            program = self.programs.get(self.schema.table_of(feature.name))
+            columns = feature.encode(frame, program, self.schema.dtype_of(feature.name))
+            for name, array in columns.items():
+                parts[name].append(array)
+        packed = {name: np.concatenate(some, axis=1) for name, some in parts.items() if some}
+        for history in self.schema.histories:
+            if has_list_columns(history, frame):
+                packed |= encode_list_columns(self.schema, self.programs, history, frame)
         return packed
 
     def encode_events(self, name: str, frame: pd.DataFrame, may_lack: bool = False) -> np.ndarray:
@@ -134,36 +118,10 @@ class FeatureEncoder:
             ValueError: A column is missing or holds what its feature does not allow.
         """
         self.schema.require_fitted()
-        return encode_event_columns(self, self.schema.history(name), frame, may_lack)
-
-    def field_ids(self, frame: pd.DataFrame, name: str, label: str | None = None) -> np.ndarray:
-        """Ids of one embedded feature, `(rows, 1)`, of a bag `(rows, max_values)`."""
-        feature = self.schema.feature(name)
-        table = self.schema.table_of(name)
-        label = label or f"Feature `{name}`"
-        if isinstance(feature, NumericFeature):
-            return number_ids(self._numbers(frame, name, label), self.edges[table])[:, None]
-        series = raw.column(frame, name, label)
-        if not feature.is_bag:
-            values = raw.categorical_values(series, feature.dtype, label)
-            return self.lookup(table, values, label)[:, None]
-        lists = raw.bag_values(series, feature, label)
-        ids = pa.array(self.lookup(table, lists.values, label))
-        return raw.pad_lists(pa.ListArray.from_arrays(lists.offsets, ids), feature.max_values, 0)
-
-    def lookup(self, table: str, values: Any, label: str) -> np.ndarray:
-        """Ids of canonical values in the table of feature `table`."""
-        owner = self.schema.feature(table)
-        if owner.hash_buckets is None:
-            return self.vocabularies[table].lookup(values, label)
-        kind = pa.string() if owner.dtype == "string" else pa.int64()
-        shape = np.shape(values) if not isinstance(values, pa.Array) else (len(values),)
-        if not isinstance(values, pa.Array):
-            values = pa.array(np.asarray(values).ravel(), kind)
-        missing = raw.MISSING_STRING if owner.dtype == "string" else raw.MISSING_INT
-        ids = 1 + hash_buckets(values, owner.hash_buckets)
-        is_missing = np.asarray(pa.compute.equal(values, missing))
-        return np.where(is_missing, 0, ids).astype("int32").reshape(shape)
+        history = self.schema.history(name)
+        events = log_events(history, frame, may_lack, self.schema)
+        events |= history.of_order(np.arange(len(frame)), None)
+        return encode_events(self.schema, self.programs, history, events)
 
     def to_tensorflow(self) -> Any:
         """A `tf.Module` from raw requests to packed inputs, for tf.data and SavedModels.
@@ -229,23 +187,9 @@ class FeatureEncoder:
         return state.hexdigest()[:12]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Vocabularies, edges and actions by `kind/feature`."""
-        found = {
-            f"vocabulary/{k}": v.values.to_numpy(zero_copy_only=False)
-            for k, v in self.vocabularies.items()
+        """What the programs have learned, by `program|array`."""
+        return {
+            f"{name}|{key}": array
+            for name, program in self.programs.items()
+            for key, array in program.arrays().items()
         }
-        found |= {f"edges/{k}": v for k, v in self.edges.items()}
-        actions = self.action_vocabularies.items()
-        return found | {f"actions/{k}": v.values.to_numpy(zero_copy_only=False) for k, v in actions}
-
-    def _numbers(self, frame: pd.DataFrame, name: str, label: str | None = None) -> np.ndarray:
-        label = label or f"Feature `{name}`"
-        return raw.numbers(raw.column(frame, name, label), self.schema.feature(name), label)
-
-    def _bag_weights(
-        self, frame: pd.DataFrame, feature: CategoricalFeature, ids: np.ndarray
-    ) -> np.ndarray:
-        if feature.weights is None:
-            return (ids != 0).astype("float32")
-        label = f"Feature `{feature.name}`, weights `{feature.weights}`"
-        return raw.bag_weight_values(frame, feature, ids, label)

@@ -1,4 +1,4 @@
-"""The encoder on disk: JSON and arrays, no pickle."""
+"""The encoder on disk: JSON and arrays, no pickle; a folder is there whole or not at all."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.vocabulary import Vocabulary
 
 SCHEMA_FILE, ARRAYS_FILE = "schema.json", "vocabularies.npz"
 
@@ -61,35 +60,36 @@ def load_encoder(cls: type, path: Path, schema: FeatureSchema | None) -> Any:
         json.JSONDecodeError,
     ) as error:
         raise ValueError(f"FeatureEncoder.load: `{path}` is damaged: {error!r}.") from error
-    if encoder.digest() != encoder.schema.vocabulary:
+    expected = encoder.schema.require_fitted().vocabulary
+    if encoder.digest() != expected:
         raise ValueError(
             f"FeatureEncoder.load: the vocabularies in `{path}` are of another schema: digest "
-            f"{encoder.digest()}, expected {encoder.schema.vocabulary}."
+            f"{encoder.digest()}, expected {expected}."
         )
     if schema is not None and schema != encoder.schema:
         raise ValueError(
             f"FeatureEncoder.load: `{path}` is of another schema (fingerprint "
-            f"{encoder.schema.fingerprint}; "
-            f"expected {schema.fingerprint})."
+            f"{encoder.schema.fingerprint}; expected {schema.fingerprint})."
         )
     return encoder
 
 
 def _restore(encoder: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Gives the encoder its programs, each from its arrays."""
+    schema, found = encoder.schema, {}
     for key in {key.removesuffix("#bytes").removesuffix("#ends") for key in arrays}:
-        kind, name = key.split("/", 1)
-        if kind == "edges":
-            encoder.edges[name] = arrays[key]
-        elif kind == "actions":
-            encoder.action_vocabularies[name] = Vocabulary(arrays[key], dtype="int")
-        else:
-            feature = encoder.schema.feature(name)
-            values = (
-                arrays[key]
-                if key in arrays
-                else _strings(arrays[f"{key}#bytes"], arrays[f"{key}#ends"])
-            )
-            encoder.vocabularies[name] = Vocabulary(values, feature.oov_buckets, feature.dtype)
+        name, array = key.rsplit("|", 1)
+        is_text = key not in arrays
+        values = _strings(arrays[f"{key}#bytes"], arrays[f"{key}#ends"]) if is_text else arrays[key]
+        found.setdefault(name, {})[array] = values
+    for owner in schema.table_owners():
+        dtype = schema.dtype_of(owner.name)
+        encoder.programs[owner.name] = owner.restore(found.get(owner.name, {}), dtype)
+    for history in schema.histories:
+        for quantity in history.of_event:
+            if quantity.learns:
+                name = f"{history.name}/#{quantity.key}"
+                encoder.programs[name] = quantity.restore(found[name])
 
 
 def _utf8(values: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,118 +1,115 @@
-"""Events of histories: their packed columns, and histories that a frame holds as list columns."""
+"""Events of histories: read from a log or from list columns, encoded, and cut into windows."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from keras_infnet.schema.history import History
 
-from keras_infnet.schema import canonical as raw
-from keras_infnet.schema.programs import age_ids, ratio_ids
+from keras_infnet.schema.canonical import column, list_values
+from keras_infnet.schema.event_quantity import Events
+from keras_infnet.schema.history import History
+from keras_infnet.schema.programs import Program
 from keras_infnet.schema.schema import FeatureSchema
 
-# Ratios that list columns give, among their events. A log's column `{history}_ratio` is no ratio of
-# its events: they have a numerator and a denominator.
-LISTED_RATIO = "#ratio"
+# The dtype of a feature's identifiers, from its name, its column, and what errors call that.
+DtypeOf = Callable[[str, pd.Series, str], str | None]
 
 
-def action_values(sequence: History, frame: pd.DataFrame, may_lack: bool) -> np.ndarray:
-    """The feedbacks of each event, `(events, actions)`: 0, 1, or -1 for unknown."""
-    values = np.full((len(frame), len(sequence.actions)), raw.MISSING_INT, "int64")
-    for i, action in enumerate(sequence.actions):
-        label = f"History `{sequence.name}`, action `{action}`"
-        if action in frame.columns or not may_lack:
-            values[:, i] = raw.actions(raw.column(frame, action, label), label)
-    return values
+def log_events(
+    history: History,
+    frame: pd.DataFrame,
+    may_lack: bool = False,
+    schema: FeatureSchema | None = None,
+) -> dict[str, pa.Array]:
+    """Canonical values of the events of a log, one a row of `frame`.
+
+    Args:
+        history: The history.
+        frame: Events.
+        may_lack: Whether missing columns of quantities mean "unknown" rather than an error.
+        schema: A fitted schema, whose fields are read too. Defaults to `None`: quantities alone.
+
+    Returns:
+        Arrays by what follows `{history}_` in requests; quantities that follow from the order of
+        events or from the row's time are not among them.
+    """
+    events: dict[str, pa.Array] = {}
+    for field in history.fields if schema is not None else ():
+        label = f"{history.label}, field `{field}`"
+        values = column(frame, field, label)
+        events[field] = schema.feature(field).values(values, schema.dtype_of(field), label)
+    for quantity in history.of_event:
+        events |= quantity.of_log(frame, may_lack, history.label)
+    return events
 
 
-def action_codes(values: np.ndarray) -> np.ndarray:
-    """One number for each combination of feedbacks (each 0, 1 or unknown)."""
-    return (values + 1) @ 3 ** np.arange(values.shape[1], dtype="int64")
+def listed_events(
+    schema: FeatureSchema,
+    history: History,
+    frame: pd.DataFrame,
+    dtype_of: DtypeOf | None = None,
+) -> tuple[dict[str, pa.Array], np.ndarray]:
+    """Canonical values of the events of list columns, below one another.
+
+    Args:
+        schema: The schema.
+        history: The history.
+        frame: Rows that hold it as list columns, oldest event first.
+        dtype_of: Tells dtypes that the schema does not know yet. Defaults to the schema's.
+
+    Returns:
+        Arrays by what follows `{history}_`, and where each row's events begin (and the last end).
+    """
+    flat, bounds = _flat_lists(history, frame)
+    events: dict[str, pa.Array] = {}
+    for field in history.fields:
+        label, series = f"Column `{history.name}_{field}`", flat[field]
+        dtype = schema.dtype_of(field) if dtype_of is None else dtype_of(field, series, label)
+        # Without any value no dtype is known, nor needed.
+        events[field] = schema.feature(field).values(series, dtype or "string", label)
+    for quantity in history.all_quantities:
+        for suffix in quantity.raw_inputs():
+            label = f"Column `{history.name}_{suffix}`"
+            events[suffix] = quantity.of_list(flat[suffix], label)
+            quantity.check_order(events[suffix], bounds, frame.index, label)
+    return events, bounds
 
 
-def event_ratios(sequence: History, frame: pd.DataFrame, may_lack: bool) -> np.ndarray:
-    """float32 ratio of each event, NaN where unknown or where the denominator is not positive."""
-    if LISTED_RATIO in frame.columns:
-        label = f"Column `{sequence.name}_ratio`"
-        return raw.number_values(frame[LISTED_RATIO], True, label)
-    if may_lack and not set(sequence.ratio) <= set(frame.columns):
-        return np.full(len(frame), np.nan, "float32")
-    label = f"History `{sequence.name}`, ratio"
-    top, bottom = (
-        raw.number_values(raw.column(frame, c, label), True, label) for c in sequence.ratio
-    )
-    return np.divide(top, bottom, out=np.full(len(top), np.nan, "float32"), where=bottom > 0)
+def has_list_columns(history: History, frame: pd.DataFrame) -> bool:
+    """Whether each row of the frame carries the history, as lists."""
+    return f"{history.name}_{history.fields[0]}" in frame.columns
 
 
-def encode_event_columns(
-    encoder: Any, sequence: History, frame: pd.DataFrame, may_lack: bool
+def encode_events(
+    schema: FeatureSchema, programs: Mapping[str, Program], history: History, events: Events
 ) -> np.ndarray:
-    """The columns of `schema.history_columns`, one event a row."""
-    packed = [
-        encoder.field_ids(frame, field, f"History `{sequence.name}`, field `{field}`")
-        for field in sequence.fields
-    ]
-    if sequence.actions:
-        values = action_values(sequence, frame, may_lack)
-        vocabulary = encoder.action_vocabularies[sequence.name]
-        packed.append(vocabulary.lookup(action_codes(values))[:, None])
-    if sequence.ratio:
-        packed.append(ratio_ids(event_ratios(sequence, frame, may_lack))[:, None])
-    if sequence.groups:
-        packed.append(_group_bits(sequence, values if sequence.actions else None, len(frame)))
+    """The columns of `schema.history_columns`, int32 `(events, columns)`."""
+    packed = []
+    for field in history.fields:
+        program, label = programs[schema.table_of(field)], f"{history.label}, field `{field}`"
+        packed.append(schema.feature(field).pack(events[field], program, label))
+    for quantity in history.of_event:
+        learned = programs.get(f"{history.name}/#{quantity.key}")
+        packed.append(quantity.ids(events, learned)[:, None])
     return np.concatenate(packed, axis=1).astype("int32")
 
 
-def has_list_columns(sequence: History, frame: pd.DataFrame) -> bool:
-    """Whether each row of the frame carries the history, as lists."""
-    return f"{sequence.name}_{sequence.fields[0]}" in frame.columns
-
-
-def list_events(
-    schema: FeatureSchema, sequence: History, frame: pd.DataFrame
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The events of list columns below one another, and where each row's events begin (and end)."""
-    names = {field: f"{sequence.name}_{field}" for field in sequence.fields}
-    names |= {action: f"{sequence.name}_{action}" for action in sequence.actions}
-    if sequence.ratio:
-        names[LISTED_RATIO] = f"{sequence.name}_ratio"
-    if sequence.ages:
-        names[f"{sequence.name}_age_seconds"] = f"{sequence.name}_age_seconds"
-    flat, offsets, first = {}, None, ""
-    for column, name in names.items():
-        series = raw.column(frame, name, f"History `{sequence.name}`")
-        lists = raw.list_values(series, f"Column `{name}`")
-        lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype("int64")
-        if offsets is None:
-            offsets, first = np.concatenate([[0], np.cumsum(lengths)]), name
-        elif (bad := lengths != np.diff(offsets)).any():
-            row = int(np.flatnonzero(bad)[0])
-            raise ValueError(
-                f"History `{sequence.name}`: `{first}` and `{name}` differ in length in "
-                f"{int(bad.sum())} rows "
-                f"(row {frame.index[row]}: {np.diff(offsets)[row]} and {lengths[row]})."
-            )
-        flat[column] = pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([lists.flatten()])))
-    return pd.DataFrame(flat), offsets
-
-
 def encode_list_columns(
-    encoder: Any, sequence: History, frame: pd.DataFrame
+    schema: FeatureSchema, programs: Mapping[str, Program], history: History, frame: pd.DataFrame
 ) -> dict[str, np.ndarray]:
     """Packed history of each row, from list columns; longer histories keep the newest events."""
-    events, offsets = list_events(encoder.schema, sequence, frame)
-    columns = encode_event_columns(encoder, sequence, events, False)
-    ages = np.zeros(len(events), "int64")
-    if sequence.ages:
-        ages = _ages(sequence, events, offsets, frame.index)
+    events, bounds = listed_events(schema, history, frame)
+    columns = encode_events(schema, programs, history, events)
     there = columns[:, 0] != 0
-    ends = np.concatenate([[0], np.cumsum(there)])[offsets]
-    index, inside = window_index(ends[:-1], ends[1:], sequence.max_length)
-    packed = {sequence.name: take_windows(columns[there], index, inside)}
-    if sequence.ages:
-        packed[f"{sequence.name}_age"] = take_windows(age_ids(ages[there]), index, inside)
+    ends = np.concatenate([[0], np.cumsum(there)])[bounds]
+    index, inside = window_index(ends[:-1], ends[1:], history.max_length)
+    packed = {history.name: take_windows(columns[there], index, inside)}
+    for quantity in history.of_row:
+        ids = quantity.ids(events, None)
+        packed[f"{history.name}_{quantity.key}"] = take_windows(ids[there], index, inside)
     return packed
 
 
@@ -133,33 +130,26 @@ def take_windows(events: np.ndarray, index: np.ndarray, inside: np.ndarray) -> n
     return events[index] * mask.astype(events.dtype)
 
 
-def _group_bits(sequence: History, values: np.ndarray | None, rows: int) -> np.ndarray:
-    bits = np.zeros(rows, "int32")
-    for g, group in enumerate(sequence.groups):
-        member = np.ones(rows, bool)
-        if group.any_of:
-            member &= (values[:, [sequence.actions.index(a) for a in group.any_of]] == 1).any(1)
-        if group.none_of:
-            member &= (values[:, [sequence.actions.index(a) for a in group.none_of]] == 0).all(1)
-        bits |= member.astype("int32") << g
-    return bits[:, None]
+def _flat_lists(history: History, frame: pd.DataFrame) -> tuple[dict[str, pd.Series], np.ndarray]:
+    """The values of list columns below one another, and where each row's begin (and the last end).
 
-
-def _ages(
-    sequence: History, events: pd.DataFrame, offsets: np.ndarray, index: pd.Index
-) -> np.ndarray:
-    label = f"Column `{sequence.name}_age_seconds`"
-    values = np.asarray(
-        raw.categorical_values(events[f"{sequence.name}_age_seconds"], "int", label)
-    )
-    known = np.flatnonzero(values >= 0)
-    row = np.searchsorted(offsets, known, side="right") - 1
-    younger_first = (np.diff(values[known]) > 0) & (row[1:] == row[:-1])
-    if younger_first.any():
-        bad = index[row[1:][younger_first][0]]
-        raise ValueError(
-            f"{label}: events are out of order in {len(np.unique(row[1:][younger_first]))} rows "
-            f"(such as row "
-            f"{bad}); expected the oldest event first, so that ages do not grow."
-        )
-    return values
+    Raises:
+        ValueError: A column is missing, holds no lists, or lists differ in length.
+    """
+    flat: dict[str, pd.Series] = {}
+    bounds, first = np.zeros(0, "int64"), ""
+    for suffix in history.suffixes:
+        name = f"{history.name}_{suffix}"
+        lists = list_values(column(frame, name, history.label), f"Column `{name}`")
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0)).astype("int64")
+        if not first:
+            bounds, first = np.concatenate([[0], np.cumsum(lengths)]), name
+        elif (bad := lengths != np.diff(bounds)).any():
+            row = int(np.flatnonzero(bad)[0])
+            raise ValueError(
+                f"{history.label}: `{first}` and `{name}` differ in length in {int(bad.sum())} "
+                f"rows (row {frame.index[row]}: {np.diff(bounds)[row]} and {lengths[row]})."
+            )
+        values = pa.chunked_array([lists.flatten()])
+        flat[suffix] = pd.Series(pd.arrays.ArrowExtensionArray(values))  # type: ignore[attr-defined]
+    return flat, bounds

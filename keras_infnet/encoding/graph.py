@@ -1,16 +1,10 @@
-"""The encoder as TensorFlow ops: raw requests -> packed inputs."""
+"""The encoder as a TensorFlow graph: raw requests to packed inputs, checked by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from keras_infnet.schema.numeric import NumericFeature
-from keras_infnet.schema.UNKNOWN import RATIO_EDGES
-
-from keras_infnet.features.encoder_graph_checks import checked_request
-from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.programs import AGE_EDGES
+from keras_infnet.schema.history import History
+from keras_infnet.schema.schema import FeatureSchema
 
 
 def make_graph_encoder(encoder: Any) -> Any:
@@ -24,130 +18,79 @@ def make_graph_encoder(encoder: Any) -> Any:
     import tensorflow as tf
 
     class GraphEncoder(tf.Module):
-        """Vocabularies as `tf.lookup` tables, edges as constants."""
+        """The encoder's programs as functions, and the look-up tables that they need."""
 
         def __init__(self) -> None:
             super().__init__(name="feature_encoder")
             self.schema = encoder.schema
-            self.tables = {
-                key: _hash_table(tf, vocabulary)
-                for kind, vocabularies in (
-                    ("field", encoder.vocabularies),
-                    ("action", encoder.action_vocabularies),
-                )
-                for key, vocabulary in ((f"{kind}/{n}", v) for n, v in vocabularies.items())
-            }
-            self.oov = {n: v.oov_buckets for n, v in encoder.vocabularies.items()}
-            self.edges = dict(encoder.edges)
+            self.resources: list[Any] = []
+            # Functions, which TensorFlow need not track: what they hold is in `resources`.
+            self._lookups = _Functions(
+                {
+                    table.name: encoder.programs[table.name].graph(tf, self.resources)
+                    for table in self.schema.table_owners()
+                }
+            )
+            self._quantities = _Functions(
+                {
+                    (h.name, q.key): q.graph(
+                        tf, encoder.programs.get(f"{h.name}/#{q.key}"), self.resources
+                    )
+                    for h in self.schema.histories
+                    for q in h.all_quantities
+                }
+            )
 
         def __call__(self, raw: dict[str, Any]) -> dict[str, Any]:
-            return _packed(tf, self, raw)
+            raw = _checked_request(tf, self.schema, raw)
+            lookups, quantities = self._lookups.functions, self._quantities.functions
+            parts: dict[str, list[Any]] = {}
+            for feature in self.schema.features:
+                lookup = lookups.get(self.schema.table_of(feature.name))
+                for name, columns in feature.encode_graph(tf, lookup, raw).items():
+                    parts.setdefault(name, []).append(columns)
+            packed = {
+                name: tf.concat(_with_all_rows(tf, parts[name]), axis=1)
+                for name in self.schema.packed_inputs()
+                if name in parts
+            }
+            for history in self.schema.histories:
+                packed |= _history(tf, self.schema, history, lookups, quantities, raw)
+            return packed
 
     return GraphEncoder()
 
 
-def _packed(tf: Any, module: Any, raw: dict[str, Any]) -> dict[str, Any]:
-    """Packed inputs by name; `module` holds what the encoder has learned."""
-    schema, packed = module.schema, {}
-    raw = checked_request(tf, schema, raw)
-    if schema.one_valued:
-        ids = [_ids(tf, module, f.name, raw[f.name]) for f in schema.one_valued]
-        packed["categorical"] = tf.stack(_with_all_rows(tf, ids), axis=1)
-    if schema.bags:
-        ids, weights = zip(*(_bag(tf, module, f, raw) for f in schema.bags), strict=True)
-        packed["bags"] = tf.concat(_with_all_rows(tf, ids), axis=1)
-        packed["bag_weights"] = tf.concat(_with_all_rows(tf, weights), axis=1)
-    if schema.dense:
-        vectors = [raw[f.name] for f in schema.dense]
-        packed["dense"] = tf.concat(_with_all_rows(tf, vectors), axis=1)
-    for sequence in schema.histories:
-        packed |= _history(tf, module, sequence, raw)
-    return packed
+class _Functions:
+    """Functions by name, out of sight of `tf.Module`, which would wrap a dict of them."""
+
+    def __init__(self, functions: dict[Any, Any]) -> None:
+        self.functions = functions
 
 
-def _ids(tf: Any, module: Any, name: str, values: Any) -> Any:
-    feature, table = module.schema.feature(name), module.schema.table_of(name)
-    if isinstance(feature, NumericFeature):
-        ids = 1 + _bucket(tf, module.edges[table], _flush(tf, values))
-        return tf.where(tf.math.is_nan(values), 0, ids)
-    owner = module.schema.feature(table)
-    missing = MISSING_STRING if owner.dtype == "string" else MISSING_INT
-    if owner.hash_buckets is not None:
-        ids = 1 + _hash(tf, values, owner.hash_buckets)
-    else:
-        ids = tf.cast(module.tables[f"field/{table}"].lookup(values), "int32")
-        if module.oov[table] > 1:
-            ids = tf.where(ids < 0, 1 + _hash(tf, values, module.oov[table]), ids)
-    return tf.where(values == missing, 0, ids)
-
-
-def _bag(tf: Any, module: Any, feature: CategoricalFeature, raw: dict[str, Any]) -> tuple[Any, Any]:
-    width = feature.max_values
-    ids = _fit_width(tf, _ids(tf, module, feature.name, raw[feature.name]), width)
-    if feature.weights is None:
-        return ids, tf.cast(ids != 0, "float32")
-    weights = _fit_width(tf, raw[feature.weights], width)
-    return ids, tf.where(ids != 0, weights, 0.0)
-
-
-def _history(tf: Any, module: Any, sequence: Any, raw: dict[str, Any]) -> dict[str, Any]:
-    name, columns = sequence.name, []
-    for field in sequence.fields:
-        ids = _ids(tf, module, field, raw[f"{name}_{field}"])
-        feature = module.schema.feature(field)
-        if getattr(feature, "is_bag", False):
-            columns.append(_fit_width(tf, ids, feature.max_values))
-        else:
-            columns.append(ids[..., None])
-    values = tf.cast(columns[0], "int64")
-    if sequence.actions:
-        values = tf.stack([raw[f"{name}_{a}"] for a in sequence.actions], axis=-1)
-        values = tf.clip_by_value(values, -1, 1)
-        powers = tf.constant(3 ** np.arange(len(sequence.actions)), "int64")
-        code = tf.reduce_sum((values + 1) * powers, axis=-1)
-        columns.append(tf.cast(module.tables[f"action/{name}"].lookup(code), "int32"))
-        columns[-1] = columns[-1][..., None]
-    if sequence.ratio:
-        ratio = raw[f"{name}_ratio"]
-        bucket = 1 + _bucket(tf, np.array(RATIO_EDGES, "float32"), ratio)
-        columns.append(tf.where(ratio >= 0, bucket, 0)[..., None])
-    if sequence.groups:
-        columns.append(_group_bits(tf, sequence, values)[..., None])
-    if sequence.ages:
-        columns.append(_bucket(tf, AGE_EDGES, raw[f"{name}_age_seconds"])[..., None])
-    packed = _newest(tf, tf.concat(columns, axis=-1), sequence.max_length)
-    if not sequence.ages:
-        return {name: packed}
-    return {name: packed[..., :-1], f"{name}_age": packed[..., -1]}
-
-
-def _hash_table(tf: Any, vocabulary: Any) -> Any:
-    keys = vocabulary.values.to_numpy(zero_copy_only=False)
-    dtype = tf.string if vocabulary.dtype == "string" else tf.int64
-    ids = np.arange(len(keys), dtype="int64") + 1 + vocabulary.oov_buckets
-    # Negative: a hash chooses the bucket. Without buckets an unknown value is served like a missing
-    # one.
-    default = -1 if vocabulary.oov_buckets > 1 else vocabulary.oov_buckets
-    initializer = tf.lookup.KeyValueTensorInitializer(
-        tf.constant(keys, dtype, shape=(len(keys),)), tf.constant(ids), dtype, tf.int64
-    )
-    return tf.lookup.StaticHashTable(initializer, default)
-
-
-def _hash(tf: Any, values: Any, buckets: int) -> Any:
-    text = values if values.dtype == tf.string else tf.strings.as_string(values)
-    return tf.cast(tf.strings.to_hash_bucket_fast(text, buckets), "int32")
-
-
-def _flush(tf: Any, values: Any) -> Any:
-    return tf.where(tf.abs(values) < np.finfo("float32").tiny, 0.0, values)
-
-
-def _bucket(tf: Any, edges: np.ndarray, values: Any) -> Any:
-    """Number of edges that are not above the value."""
-    edges = tf.constant(edges, values.dtype)
-    flat = tf.searchsorted(edges, tf.reshape(values, [-1]), side="right")
-    return tf.reshape(flat, tf.shape(values))
+def _history(
+    tf: Any,
+    schema: FeatureSchema,
+    history: History,
+    lookups: Mapping[str, Any],
+    quantities: Mapping[tuple[str, str], Any],
+    request: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Packed history, and the quantities that depend on the row."""
+    raw = {suffix: request[f"{history.name}_{suffix}"] for suffix in history.suffixes}
+    columns = []
+    for field in history.fields:
+        lookup = lookups[schema.table_of(field)]
+        columns.append(schema.feature(field).pack_graph(tf, lookup, raw[field]))
+    for quantity in history.all_quantities:
+        columns.append(quantities[history.name, quantity.key](raw)[..., None])
+    packed = _newest(tf, tf.concat(columns, axis=-1), history.max_length)
+    width = packed.shape[-1] - len(history.of_row)
+    of_row = {
+        f"{history.name}_{quantity.key}": packed[..., width + i]
+        for i, quantity in enumerate(history.of_row)
+    }
+    return {history.name: packed[..., :width] if of_row else packed, **of_row}
 
 
 def _with_all_rows(tf: Any, parts: Sequence[Any]) -> list[Any]:
@@ -157,28 +100,6 @@ def _with_all_rows(tf: Any, parts: Sequence[Any]) -> list[Any]:
         return list(parts)
     rows = tf.shape(others[0])[0]
     return [tf.repeat(p, rows, axis=0) if p.shape[0] == 1 else p for p in parts]
-
-
-def _fit_width(tf: Any, values: Any, width: int) -> Any:
-    """The first `width` columns of the last axis, filled up with 0."""
-    values = values[..., :width]
-    padding = [[0, 0]] * (len(values.shape) - 1) + [[0, width - tf.shape(values)[-1]]]
-    values = tf.pad(values, padding)
-    return tf.ensure_shape(values, values.shape[:-1].concatenate(width))
-
-
-def _group_bits(tf: Any, sequence: Any, values: Any) -> Any:
-    bits = tf.zeros(tf.shape(values)[:-1], "int32")
-    for g, group in enumerate(sequence.groups):
-        member = tf.ones(tf.shape(bits), "bool")
-        if group.any_of:
-            known = tf.gather(values, [sequence.actions.index(a) for a in group.any_of], axis=-1)
-            member &= tf.reduce_any(known == 1, axis=-1)
-        if group.none_of:
-            known = tf.gather(values, [sequence.actions.index(a) for a in group.none_of], axis=-1)
-            member &= tf.reduce_all(known == 0, axis=-1)
-        bits += tf.cast(member, "int32") * (1 << g)
-    return bits
 
 
 def _newest(tf: Any, columns: Any, length: int) -> Any:
@@ -191,3 +112,37 @@ def _newest(tf: Any, columns: Any, length: int) -> Any:
     return tf.ensure_shape(
         tf.gather(columns, order, batch_dims=1), (None, length, columns.shape[-1])
     )
+
+
+def _checked_request(tf: Any, schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The request, refused by the names of its inputs if they do not fit together.
+
+    Running the tensors is an error unless each has its known dimensions, all have the same number
+    of rows (those whose batch is known to be 1 may stand for all), all columns of a history the
+    same number of events, and a bag and its weights the same width.
+    """
+    raw = {name: tf.ensure_shape(values, values.shape) for name, values in raw.items()}
+    one_each = [f.name for f in schema.features]
+    one_each += [h.list_columns[0] for h in schema.histories]
+    many = [name for name in one_each if raw[name].shape[0] != 1]
+    checks = [_check(tf, "the inputs differ in rows", raw, many, 1)]
+    columns_of = {h.list_columns: f"the columns of history `{h.name}`" for h in schema.histories}
+    for names in schema.same_width():
+        what = columns_of.get(tuple(names), f"bag `{names[0]}` and its weights")
+        checks.append(_check(tf, f"{what} differ in rows or length", raw, names, 2))
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return {name: tf.identity(values) for name, values in raw.items()}
+
+
+def _check(tf: Any, wrong: str, raw: Mapping[str, Any], names: Sequence[str], axes: int) -> Any:
+    """An assertion that the inputs agree in their first dimensions; `None` where one is alone."""
+    if len(names) < 2:
+        return None
+    sizes = tf.stack([_sizes(tf, raw[name], axes) for name in names])
+    text = f"Request: {wrong}: {', '.join(names)} have"
+    return tf.debugging.Assert(tf.reduce_all(sizes == sizes[:1]), [text, sizes], summarize=200)
+
+
+def _sizes(tf: Any, values: Any, axes: int) -> Any:
+    shape = tf.shape(values)
+    return shape if len(values.shape) == axes else shape[:axes]

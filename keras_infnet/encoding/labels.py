@@ -1,10 +1,13 @@
-"""Labels and their weights, checked."""
+"""Labels and their weights, read from a frame, checked, and summed up to base rates."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from keras_infnet.schema.canonical import column, number_values
-from keras_infnet.schema.schema import FeatureSchema, Task
+from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.task import Task
 
 
 def read_labels(
@@ -22,16 +25,28 @@ def read_labels(
         Two dicts by task name, of float32 arrays `(rows,)`. A label that is not observed is 0.
 
     Raises:
-        ValueError: A column is missing, an observed label is NaN or, in a binary task, neither 0
-            nor 1, or a weight is negative.
+        ValueError: A column is missing, an observed label is NaN or none that its task can have, or
+            a weight is negative.
     """
     row_weight = _row_weights(schema, frame)
     labels, weights = {}, {}
     for task in schema.tasks:
         observed = _observed(task, frame)
-        labels[task.name] = _labels(task, frame, observed)
+        label = f"Task `{task.name}`, label `{task.label}`"
+        labels[task.name] = task.read(column(frame, str(task.label), label), observed, label)
         weights[task.name] = row_weight * observed
     return labels, weights
+
+
+@dataclass
+class _Sums:
+    """What is summed up of one task's labels."""
+
+    labels: np.ndarray
+    weight: float = 0.0
+    observed: int = 0
+    low: float = np.inf
+    high: float = -np.inf
 
 
 class LabelSums:
@@ -43,64 +58,66 @@ class LabelSums:
 
     def __init__(self, schema: FeatureSchema) -> None:
         self._schema, self._rows = schema, 0
-        self._sums = {task.name: np.zeros(3) for task in schema.tasks}
-        self._range = {task.name: (np.inf, -np.inf) for task in schema.tasks}
+        self._sums = {task.name: _Sums(np.zeros(task.units)) for task in schema.tasks}
 
     def add(self, frame: pd.DataFrame) -> None:
         """Adds the labels of training rows; errors as `read_labels`."""
         labels, weights = read_labels(self._schema, frame)
         self._rows += len(frame)
-        for name, weight in weights.items():
-            observed = labels[name][weight > 0].astype("float64")
-            weight = weight[weight > 0].astype("float64")
-            self._sums[name] += (observed @ weight, weight.sum(), len(observed))
-            low, high = self._range[name]
-            self._range[name] = observed.min(initial=low), observed.max(initial=high)
+        for task in self._schema.tasks:
+            weight = weights[task.name]
+            observed, weight = labels[task.name][weight > 0], weight[weight > 0].astype("float64")
+            averaged = task.averaged(observed).astype("float64")
+            self._merge(
+                task.name,
+                _Sums(
+                    weight @ averaged,
+                    float(weight.sum()),
+                    len(observed),
+                    float(observed.min(initial=np.inf)),
+                    float(observed.max(initial=-np.inf)),
+                ),
+            )
 
     def merge(self, other: "LabelSums") -> None:
         """Adds the sums of another."""
         self._rows += other._rows
-        for name, (low, high) in other._range.items():
-            self._sums[name] = self._sums[name] + other._sums[name]
-            mine = self._range[name]
-            self._range[name] = min(low, mine[0]), max(high, mine[1])
+        for name, sums in other._sums.items():
+            self._merge(name, sums)
 
-    def base_rates(self) -> dict[str, float]:
-        """Weighted mean label of each task.
+    def base_rates(self) -> dict[str, list[float]]:
+        """Weighted mean label of each task, a number for each unit.
 
         Raises:
             ValueError: A task has no observed label, or all of them are equal.
         """
         return {task.name: self._base_rate(task) for task in self._schema.tasks}
 
-    def _base_rate(self, task: Task) -> float:
-        labels, weights, observed = self._sums[task.name]
-        low, high = self._range[task.name]
-        if not observed:
+    def _merge(self, name: str, other: _Sums) -> None:
+        mine = self._sums[name]
+        self._sums[name] = _Sums(
+            mine.labels + other.labels,
+            mine.weight + other.weight,
+            mine.observed + other.observed,
+            min(mine.low, other.low),
+            max(mine.high, other.high),
+        )
+
+    def _base_rate(self, task: Task) -> list[float]:
+        sums = self._sums[task.name]
+        if not sums.observed:
             raise ValueError(
                 f"Task `{task.name}`: no label is observed in {self._rows} training rows "
-                f"(observed_when="
-                f"{task.observed_when!r}, sample_weight={self._schema.sample_weight!r})."
+                f"(observed_when={task.observed_when!r}, "
+                f"sample_weight={self._schema.sample_weight!r})."
             )
-        if low == high:
+        if sums.low == sums.high:
             raise ValueError(
-                f"Task `{task.name}`: all {int(observed)} labels of column `{task.label}` in "
-                f"training are "
-                f"{low:g}; nothing can be learned from them."
+                f"Task `{task.name}`: all {sums.observed} labels of column `{task.label}` in "
+                f"training are {sums.low:g}; nothing can be learned from them."
             )
         # In float32, so that the order of the sum can't show.
-        return float(np.float32(labels) / np.float32(weights))
-
-
-def learn_base_rates(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, float]:
-    """Weighted mean label of each task over the training rows.
-
-    Raises:
-        ValueError: As `read_labels`, or a task has no observed label, or all of them are equal.
-    """
-    sums = LabelSums(schema)
-    sums.add(frame)
-    return sums.base_rates()
+        return (sums.labels.astype("float32") / np.float32(sums.weight)).astype("float64").tolist()
 
 
 def _row_weights(schema: FeatureSchema, frame: pd.DataFrame) -> np.ndarray:
@@ -126,25 +143,3 @@ def _observed(task: Task, frame: pd.DataFrame) -> np.ndarray:
             f"{condition[bad][0]:g} in row {frame.index[bad][0]})."
         )
     return condition == 1
-
-
-def _labels(task: Task, frame: pd.DataFrame, observed: np.ndarray) -> np.ndarray:
-    label = f"Task `{task.name}`, label `{task.label}`"
-    values = number_values(column(frame, task.label, label), True, label)
-    missing = int(np.isnan(values[observed]).sum())
-    if missing:
-        raise ValueError(
-            f"{label}: {missing} of {int(observed.sum())} observed labels are NaN. Drop the rows, "
-            f"or say with "
-            "`observed_when` where the label counts."
-        )
-    values = np.where(observed, values, np.float32(0))
-    if task.kind == "binary":
-        bad = ~np.isin(values, (0, 1))
-        if bad.any():
-            raise ValueError(
-                f"{label}: {int(bad.sum())} labels are neither 0 nor 1 (such as "
-                f"{values[bad][0]:g} in row "
-                f'{frame.index[bad][0]}). Expected 0 and 1, or a task with kind="regression".'
-            )
-    return values

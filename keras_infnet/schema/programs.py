@@ -1,12 +1,195 @@
-"""Buckets of numbers, of ages and of ratios."""
+"""Encoder programs: hashing, buckets, action patterns and group bits, in numpy and as a graph."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from keras_infnet.schema.UNKNOWN import NUM_AGE_BUCKETS, RATIO_EDGES
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from keras_infnet.schema.canonical import flush
+from keras_infnet._backend.string_hash import hash_buckets
+from keras_infnet.schema.canonical import flush, missing_id
 
-# Whole seconds, so that the bucket 1 + floor(log2(seconds + 1)) is exact.
-AGE_EDGES = 2 ** np.arange(NUM_AGE_BUCKETS - 1, dtype="int64") - 1
+Graph = Callable[[Any], Any]
+
+
+class Program(ABC):
+    """One step of an encoder, from canonical values to ids: `numpy()` and `graph()` agree.
+
+    Id 0 is padding and "missing".
+    """
+
+    @property
+    @abstractmethod
+    def num_ids(self) -> int:
+        """Number of ids, 0 included: the rows of a table."""
+
+    @abstractmethod
+    def numpy(self, values: Any, label: str = "") -> np.ndarray:
+        """int32 ids of canonical values; `label` says in an error what the values are."""
+
+    @abstractmethod
+    def graph(self, tf: Any, resources: list[Any]) -> Graph:
+        """A function from a tensor of raw values to int32 ids.
+
+        Args:
+            tf: TensorFlow.
+            resources: Look-up tables that the function needs are appended here: what holds the
+                function must hold them.
+        """
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What was learned, by name, for a file."""
+        return {}
+
+
+class Hash(Program):
+    """`1 + hash(value) % buckets`, by TensorFlow's own hash; 0 for a missing value.
+
+    Args:
+        buckets: Number of buckets.
+        dtype: `"string"` or `"int"`.
+    """
+
+    def __init__(self, buckets: int, dtype: str) -> None:
+        self.buckets, self.dtype = buckets, dtype
+
+    @property
+    def num_ids(self) -> int:
+        return 1 + self.buckets
+
+    def numpy(self, values: pa.Array, label: str = "") -> np.ndarray:
+        ids = 1 + hash_buckets(values, self.buckets)
+        is_missing = np.asarray(pc.equal(values, missing_id(self.dtype)))
+        return np.where(is_missing, 0, ids).astype("int32")
+
+    def graph(self, tf: Any, resources: list[Any]) -> Graph:
+        missing = missing_id(self.dtype)
+        return lambda values: tf.where(
+            values == missing, 0, 1 + hash_in_graph(tf, values, self.buckets)
+        )
+
+
+class Bucketize(Program):
+    """`1 +` number of edges that are not above the value; 0 for NaN and below `lowest`.
+
+    Args:
+        edges: Increasing edges, of the dtype of the values.
+        lowest: Values below it are unknown. Defaults to `None`: none are.
+    """
+
+    def __init__(self, edges: np.ndarray, lowest: float | None = None) -> None:
+        self.edges, self.lowest = edges, lowest
+
+    @property
+    def num_ids(self) -> int:
+        return len(self.edges) + 2
+
+    def numpy(self, values: Any, label: str = "") -> np.ndarray:
+        values = np.asarray(values)
+        ids = 1 + np.searchsorted(self.edges, np.nan_to_num(values), side="right")
+        return np.where(self._known(values), ids, 0).astype("int32")
+
+    def graph(self, tf: Any, resources: list[Any]) -> Graph:
+        def ids(values: Any) -> Any:
+            edges = tf.constant(self.edges, values.dtype)
+            flat = tf.reshape(_flush_in_graph(tf, values), [-1])
+            found = tf.reshape(tf.searchsorted(edges, flat, side="right"), tf.shape(values))
+            return tf.where(self._known(values), 1 + found, 0)
+
+        return ids
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"edges": self.edges}
+
+    def _known(self, values: Any) -> Any:
+        # NaN is equal to nothing, in numpy and in TensorFlow.
+        return values == values if self.lowest is None else values >= self.lowest
+
+
+class ActionPattern(Program):
+    """The combination of an event's feedbacks, each 0, 1 or unknown, as one id.
+
+    `id = vocabulary(sum_k (a_k + 1) 3^k)`; combinations that training never saw share one id.
+
+    Args:
+        vocabulary: Maps the numbers of combinations to ids.
+    """
+
+    def __init__(self, vocabulary: Program) -> None:
+        self.vocabulary = vocabulary
+
+    @property
+    def num_ids(self) -> int:
+        return self.vocabulary.num_ids
+
+    @staticmethod
+    def codes(actions: Sequence[Any]) -> pa.Array:
+        """One number for each combination of feedbacks."""
+        values = np.stack([np.asarray(a) for a in actions], axis=1)
+        return pa.array((values + 1) @ 3 ** np.arange(len(actions), dtype="int64"))
+
+    def numpy(self, values: Sequence[Any], label: str = "") -> np.ndarray:
+        return self.vocabulary.numpy(self.codes(values), label)
+
+    def graph(self, tf: Any, resources: list[Any]) -> Graph:
+        lookup = self.vocabulary.graph(tf, resources)
+
+        def ids(actions: Sequence[Any]) -> Any:
+            values = tf.clip_by_value(tf.stack(actions, axis=-1), -1, 1)
+            powers = tf.constant(3 ** np.arange(len(actions)), "int64")
+            return lookup(tf.reduce_sum((values + 1) * powers, axis=-1))
+
+        return ids
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return self.vocabulary.arrays()
+
+
+class GroupBits(Program):
+    """Bit `g` tells whether an event belongs to group `g`.
+
+    It does if an action of `any_of` is 1 and all actions of `none_of` are known to be 0.
+
+    Args:
+        groups: For each group, `any_of` and `none_of` as indices of actions.
+    """
+
+    def __init__(self, groups: Sequence[tuple[Sequence[int], Sequence[int]]]) -> None:
+        self.groups = groups
+
+    @property
+    def num_ids(self) -> int:
+        return 1 << len(self.groups)
+
+    def numpy(self, values: tuple[int, Sequence[Any]], label: str = "") -> np.ndarray:
+        rows, actions = values
+        known = [np.asarray(a) for a in actions]
+        bits = np.zeros(rows, "int32")
+        for g, (any_of, none_of) in enumerate(self.groups):
+            member = np.ones(rows, bool)
+            if any_of:
+                member &= np.any([known[i] == 1 for i in any_of], axis=0)
+            if none_of:
+                member &= np.all([known[i] == 0 for i in none_of], axis=0)
+            bits |= member.astype("int32") << g
+        return bits
+
+    def graph(self, tf: Any, resources: list[Any]) -> Graph:
+        def ids(values: tuple[Any, Sequence[Any]]) -> Any:
+            like, actions = values
+            bits = tf.zeros(tf.shape(like), "int32")
+            for g, (any_of, none_of) in enumerate(self.groups):
+                member = tf.ones(tf.shape(like), "bool")
+                if any_of:
+                    member &= tf.reduce_any([actions[i] >= 1 for i in any_of], axis=0)
+                if none_of:
+                    member &= tf.reduce_all([actions[i] == 0 for i in none_of], axis=0)
+                bits += tf.cast(member, "int32") * (1 << g)
+            return bits
+
+        return ids
 
 
 def learn_edges(
@@ -42,20 +225,27 @@ def learn_edges(
     return np.unique(flush(edges.astype("float32")))
 
 
-def number_ids(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """`1 +` bucket of each number, 0 where it is NaN."""
-    ids = 1 + np.searchsorted(edges, np.nan_to_num(values), side="right")
-    return np.where(np.isnan(values), 0, ids).astype("int32")
+def hash_in_graph(tf: Any, values: Any, buckets: int) -> Any:
+    """Bucket of each value, from 0, in the graph: as `hash_buckets` gives it."""
+    text = values if values.dtype == tf.string else tf.strings.as_string(values)
+    return tf.cast(tf.strings.to_hash_bucket_fast(text, buckets), "int32")
 
 
-def age_ids(seconds: np.ndarray) -> np.ndarray:
-    """`1 + floor(log2(seconds + 1))`, at most 22; 0 (unknown) below 0 seconds."""
-    return np.searchsorted(AGE_EDGES, seconds, side="right").astype("int32")
+def fit_width(tf: Any, values: Any, width: int) -> Any:
+    """The first `width` columns of the last axis, filled up with 0."""
+    values = values[..., :width]
+    padding = [[0, 0]] * (len(values.shape) - 1) + [[0, width - tf.shape(values)[-1]]]
+    values = tf.pad(values, padding)
+    return tf.ensure_shape(values, values.shape[:-1].concatenate(width))
 
 
-def ratio_ids(ratios: np.ndarray) -> np.ndarray:
-    """`1 +` bucket of each ratio; 0 (unknown) where it is NaN or negative."""
-    edges = np.array(RATIO_EDGES, "float32")
-    return np.where(ratios >= 0, 1 + np.searchsorted(edges, ratios, side="right"), 0).astype(
-        "int32"
-    )
+def restored_edges(arrays: Mapping[str, np.ndarray]) -> Bucketize:
+    """The program whose `arrays()` these are."""
+    return Bucketize(arrays["edges"])
+
+
+def _flush_in_graph(tf: Any, values: Any) -> Any:
+    """Subnormal numbers as 0, as `flush` does; whole numbers as they are."""
+    if not values.dtype.is_floating:
+        return values
+    return tf.where(tf.abs(values) < np.finfo("float32").tiny, 0.0, values)

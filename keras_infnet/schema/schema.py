@@ -1,27 +1,23 @@
-"""The one description of a model's inputs and outputs: all else is built from it."""
+"""FeatureSchema: the one description of a model's inputs and outputs; all else is built from it."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_infnet.schema.binary_task import BinaryTask
-from keras_infnet.schema.dense import DenseFeature
-from keras_infnet.schema.feature import Feature
-from keras_infnet.schema.history import History, HistoryGroup
-from keras_infnet.schema.numeric import NumericFeature
+import numpy as np
 
 from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet.features.schema_checks import check_names, check_references, checked_parts
-from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.event_quantity import EventQuantity
+from keras_infnet.schema.feature import OWNERS, PACKED, Feature, Owner, RawInput
+from keras_infnet.schema.history import History
+from keras_infnet.schema.layout import Layout
+from keras_infnet.schema.task import Task
 
-_FEATURE_KINDS = {
-    "categorical": CategoricalFeature,
-    "numeric": NumericFeature,
-    "dense": DenseFeature,
-}
+_PARTS = {"features": Feature, "tasks": Task, "histories": History}
 
 
 @dataclass(frozen=True)
@@ -30,32 +26,35 @@ class FeatureSchema:
 
     A model's inputs are a few packed tensors; the schema knows which column is what:
 
-    - `categorical (batch, fields)` int32: one-valued categorical and numeric features, in schema
-      order;
+    - `categorical (batch, fields)` int32: features of one id, in schema order;
     - `bags (batch, width)` int32 and `bag_weights (batch, width)` float32: all bags side by side;
     - `dense (batch, width)` float32: all dense vectors side by side;
     - for each history `h`: `h (batch, length, columns)` int32, oldest event first and padded on the
-      left, with the columns of `history_columns(h)`, and `h_age (batch, length)` int32, bucketised
-      ages.
+      left, with the columns of `history_columns(h)`, and `h_{quantity} (batch, length)` int32 for
+      each quantity that depends on the row, such as `h_age`.
 
     Args:
-        features: `CategoricalFeature`, `NumericFeature` and `DenseFeature` in any order.
-        tasks: One or more `Task`.
-        sequences: `History`, one a history.
+        features: Features of any kind, in any order.
+        tasks: One or more tasks.
+        histories: Histories of a user's events.
         user_key: Column that tells users apart: histories and per-user metrics go by it.
         time_key: Column of Unix milliseconds. `None`: the order of a user's rows is the order of
             time.
         sample_weight: Column with the weight of a row in loss and weighted metrics.
-        vocabulary: Digest of the encoder's vocabularies. `FeatureEncoder.fit` sets it.
+        layout: Sizes and dtypes, without which no model can be built. `FeatureEncoder.fit` learns
+            it from training rows.
 
     Raises:
         ValueError: A name occurs twice, or a part names a feature that is not there.
 
     Example:
         >>> schema = keras_infnet.FeatureSchema(
-        ...     features=[keras_infnet.CategoricalFeature("video_id", "item", dtype="int")],
-        ...     histories=[keras_infnet.History("liked", ("video_id",), where="is_like")],
-        ...     tasks=[keras_infnet.BinaryTask("click"), keras_infnet.BinaryTask("like", "is_like")],
+        ...     features=[keras_infnet.CategoricalFeature("video_id", "item")],
+        ...     histories=[keras_infnet.History("liked", ["video_id"], where="is_like")],
+        ...     tasks=[
+        ...         keras_infnet.BinaryTask("click"),
+        ...         keras_infnet.BinaryTask("like", label="is_like"),
+        ...     ],
         ... )
         >>> schema.task_names
         ('click', 'like')
@@ -63,19 +62,19 @@ class FeatureSchema:
 
     features: tuple[Feature, ...]
     tasks: tuple[Task, ...]
-    sequences: tuple[History, ...] = ()
+    histories: tuple[History, ...] = ()
     user_key: str = "user_id"
     time_key: str | None = "time_ms"
     sample_weight: str | None = None
-    vocabulary: str | None = None
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
-        for part in ("features", "tasks", "sequences"):
-            object.__setattr__(self, part, checked_parts(part, getattr(self, part)))
+        for name, kind in _PARTS.items():
+            object.__setattr__(self, name, _checked_parts(name, getattr(self, name), kind))
         if not self.features or not self.tasks:
             raise ValueError("FeatureSchema: expected at least one feature and one task.")
-        check_names(self)
-        check_references(self)
+        _check_names(self)
+        _check_references(self)
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -89,27 +88,24 @@ class FeatureSchema:
         return tuple(feature.name for feature in packed)
 
     @property
-    def one_valued(self) -> tuple[CategoricalFeature | NumericFeature, ...]:
-        """The features of the packed input `categorical`."""
-        return tuple(f for f in self.features if _width(f) == 1)
+    def one_valued(self) -> tuple[Feature, ...]:
+        """The features of the packed input `categorical`, one column each."""
+        return self._packed_as("categorical")
 
     @property
-    def bags(self) -> tuple[CategoricalFeature, ...]:
-        """The features of the packed inputs `bags` and `bag_weights`, `max_values` columns each."""
-        return tuple(f for f in self.features if isinstance(f, CategoricalFeature) and f.is_bag)
+    def bags(self) -> tuple[Feature, ...]:
+        """The features of the packed inputs `bags` and `bag_weights`, `width` columns each."""
+        return self._packed_as("bags")
 
     @property
-    def dense(self) -> tuple[DenseFeature, ...]:
-        """The features of the packed input `dense`, `dim` columns each."""
-        return tuple(f for f in self.features if isinstance(f, DenseFeature))
+    def dense(self) -> tuple[Feature, ...]:
+        """The features of the packed input `dense`, `width` columns each."""
+        return self._packed_as("dense")
 
     @property
     def fitted(self) -> bool:
         """Whether sizes are known: `FeatureEncoder.fit` has seen training rows."""
-        embedded = [f for f in self.features if not isinstance(f, DenseFeature)]
-        return all(f.num_ids for f in embedded) and all(
-            s.num_actions for s in self.histories if s.actions
-        )
+        return self.layout is not None
 
     @property
     def fingerprint(self) -> str:
@@ -119,132 +115,328 @@ class FeatureSchema:
 
     def feature(self, name: str) -> Feature:
         """The feature of this name; an unknown name is a ValueError that suggests the nearest."""
-        return self._find(self.features, "feature", name)
+        return _find(self.features, "feature", name)
 
     def task(self, name: str) -> Task:
         """The task of this name; an unknown name is a ValueError that suggests the nearest."""
-        return self._find(self.tasks, "task", name)
+        return _find(self.tasks, "task", name)
 
-    def sequence(self, name: str) -> History:
+    def history(self, name: str) -> History:
         """The history of this name; an unknown name is a ValueError that suggests the nearest."""
-        return self._find(self.histories, "history", name)
+        return _find(self.histories, "history", name)
 
     def table_of(self, name: str) -> str:
         """Name of the feature whose table embeds feature `name`."""
-        table = getattr(self.feature(name), "table", None)
+        table = self.feature(name).shared_table
         return name if table is None else self.table_of(table)
+
+    def table_owners(self) -> tuple[Feature, ...]:
+        """Features with a table of their own, in schema order."""
+        return tuple(f for f in self.features if f.is_embedded and f.shared_table is None)
+
+    def declared_dtype(self, table: str) -> str | None:
+        """The dtype that a feature of the table declares, if one does."""
+        sharing = [f for f in self.features if self.table_of(f.name) == table]
+        return next((f.declared_dtype for f in sharing if f.declared_dtype), None)
+
+    def dtype_of(self, name: str) -> str | None:
+        """`"string"` or `"int"` of the identifiers of feature `name`; `None` if it holds numbers.
+
+        Raises:
+            ValueError: It is not declared, and no encoder has read it from a log yet.
+        """
+        if not self.feature(name).has_dtype:
+            return None
+        table = self.table_of(name)
+        return self.declared_dtype(table) or self.require_fitted().dtypes[table]
 
     def table_rows(self) -> dict[str, int]:
         """Rows of each embedding table, by the name of its feature, in schema order."""
-        self.require_fitted()
-        embedded = [f for f in self.features if not isinstance(f, DenseFeature)]
-        return {f.name: f.num_ids for f in embedded if f.table is None}
+        sizes = self.require_fitted().sizes
+        return {owner.name: sizes[owner.name] for owner in self.table_owners()}
+
+    def num_ids(self, name: str) -> int:
+        """Number of ids of an embedded feature: the rows of its table."""
+        return self.table_rows()[self.table_of(name)]
+
+    def base_rate(self, task: str) -> tuple[float, ...]:
+        """Mean label of a task in training, a number for each unit; empty where it is unknown."""
+        return tuple(self.require_fitted().base_rates.get(task, ()))
+
+    def first_bias(self, task: str) -> list[float]:
+        """Where the bias of a task's head starts: zeros where its base rate is unknown."""
+        rate = self.base_rate(task)
+        return self.task(task).first_bias(rate) if rate else [0.0] * self.task(task).units
 
     def history_columns(self, name: str) -> dict[str, slice]:
-        """Columns of a packed history: fields (a bag has several), `#action`, `#ratio`, `#groups`.
+        """Columns of a packed history: fields (a bag has several), `#action`, ..., `#groups`.
 
-        `#action` and `#ratio` are ids with 0 for unknown; bit `g` of `#groups` tells whether the
-        event belongs to group `g`. A position whose first column is 0 is padding.
+        `#{quantity}` are ids with 0 for unknown; bit `g` of `#groups` tells whether the event
+        belongs to group `g`. A position whose first column is 0 is padding.
         """
-        sequence = self.history(name)
-        widths = {field: _width(self.feature(field)) for field in sequence.fields}
-        extra = {"#action": sequence.actions, "#ratio": sequence.ratio, "#groups": sequence.groups}
-        widths |= {column: 1 for column, there in extra.items() if there}
-        ends = [sum(list(widths.values())[: i + 1]) for i in range(len(widths))]
-        return {c: slice(end - widths[c], end) for c, end in zip(widths, ends, strict=True)}
+        return self._history_columns[self.history(name).name]
 
-    def group_names(self, name: str) -> tuple[str, ...]:
-        """Names of a history's groups; one group named like the history if it declares none."""
-        return tuple(g.name for g in self.history(name).groups) or (name,)
+    def quantity_size(self, history: str, quantity: EventQuantity) -> int:
+        """Number of ids of a quantity of a history's events."""
+        sizes = self.require_fitted().sizes
+        if quantity.learns:
+            return sizes[f"{history}/#{quantity.key}"]
+        return quantity.program(None).num_ids
+
+    def packed_columns(self, name: str) -> dict[str, slice]:
+        """Which columns of `categorical`, `bags`, `bag_weights` or `dense` are whose."""
+        kind = "bags" if name == "bag_weights" else name
+        return _slices({f.name: f.width for f in self.features if f.packed == kind})
 
     def packed_inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape without batch, and dtype, of each packed input of a model."""
-        bag_width = sum(f.max_values for f in self.bags)
-        dense_width = sum(f.dim for f in self.dense)
         inputs: dict[str, tuple[tuple[int, ...], str]] = {}
-        if self.one_valued:
-            inputs["categorical"] = ((len(self.one_valued),), "int32")
-        if bag_width:
-            inputs |= {"bags": ((bag_width,), "int32"), "bag_weights": ((bag_width,), "float32")}
-        if dense_width:
-            inputs["dense"] = ((dense_width,), "float32")
-        for s in self.histories:
-            width = max(columns.stop for columns in self.history_columns(s.name).values())
-            inputs[s.name] = ((s.max_length, width), "int32")
-            if s.ages:
-                inputs[f"{s.name}_age"] = ((s.max_length,), "int32")
+        for name, dtype in PACKED.items():
+            columns = self.packed_columns(name)
+            if columns:
+                inputs[name] = ((_width(columns),), dtype)
+        for h in self.histories:
+            inputs[h.name] = ((h.max_length, _width(self.history_columns(h.name))), "int32")
+            for quantity in h.of_row:
+                inputs[f"{h.name}_{quantity.key}"] = ((h.max_length,), "int32")
         return inputs
 
-    def raw_inputs(self) -> dict[str, tuple[tuple[int | None, ...], str]]:
-        """Shape without batch, and dtype, of each raw input of a request (`None`: any length)."""
-        inputs: dict[str, tuple[tuple[int | None, ...], str]] = {}
+    def packed_sizes(self) -> dict[str, np.ndarray]:
+        """For each packed input of ids, how many ids each of its columns has."""
+        sizes = {}
+        for name in ("categorical", "bags"):
+            features = self._packed_as(name)
+            if features:
+                ids = [self.num_ids(f.name) for f in features]
+                sizes[name] = np.repeat(ids, [f.width for f in features])
+        for h in self.histories:
+            ids = {f"#{q.key}": self.quantity_size(h.name, q) for q in h.of_event}
+            ids |= {field: self.num_ids(field) for field in h.fields}
+            columns = self.history_columns(h.name)
+            widths = [c.stop - c.start for c in columns.values()]
+            sizes[h.name] = np.repeat([ids[column] for column in columns], widths)
+        return sizes
+
+    def raw_inputs(self, owners: Collection[Owner] = OWNERS) -> dict[str, RawInput]:
+        """Shape without batch, and dtype, of each raw input of a request (`None`: any length).
+
+        Args:
+            owners: Whose inputs; histories are the user's. Defaults to all.
+        """
+        inputs: dict[str, RawInput] = {}
         for f in self.features:
-            inputs[f.name] = _raw_shape(f), _raw_dtype(f)
-            if getattr(f, "weights", None):
-                inputs[f.weights] = _raw_shape(f), "float32"
-        for s in self.histories:
-            for field in s.fields:
-                f = self.feature(field)
-                inputs[f"{s.name}_{field}"] = (None, *_raw_shape(f)), _raw_dtype(f)
-            inputs |= {f"{s.name}_{action}": ((None,), "int64") for action in s.actions}
-            if s.ratio:
-                inputs[f"{s.name}_ratio"] = (None,), "float32"
-            if s.ages:
-                inputs[f"{s.name}_age_seconds"] = (None,), "int64"
+            if f.owner in owners:
+                inputs |= f.raw_inputs(self.dtype_of(f.name))
+        for h in self.histories if "user" in owners else ():
+            for field in h.fields:
+                shape, dtype = self.feature(field).raw_inputs(self.dtype_of(field))[field]
+                inputs[f"{h.name}_{field}"] = (None, *shape), dtype
+            for quantity in h.all_quantities:
+                for suffix, dtype in quantity.raw_inputs().items():
+                    inputs[f"{h.name}_{suffix}"] = (None,), dtype
         return inputs
 
-    def require_fitted(self) -> None:
-        """Raises a ValueError if sizes are unknown."""
-        if not self.fitted:
+    def raw_missing(self) -> dict[str, Any]:
+        """What stands for "missing" in each raw input of a request; 0 for the weight of a value."""
+        fills: dict[str, Any] = {}
+        for f in self.features:
+            dtype = self.dtype_of(f.name)
+            fills |= dict.fromkeys(f.raw_inputs(dtype), 0.0)
+            fills[f.name] = f.missing(dtype)
+        for h in self.histories:
+            fills |= {f"{h.name}_{field}": fills[field] for field in h.fields}
+            for quantity in h.all_quantities:
+                names = [f"{h.name}_{suffix}" for suffix in quantity.raw_inputs()]
+                fills |= dict.fromkeys(names, quantity.missing())
+        return fills
+
+    def same_width(self) -> list[list[str]]:
+        """Raw inputs of any width, those together that must be equally wide."""
+        inputs = self.raw_inputs()
+        groups = [list(f.raw_inputs(self.dtype_of(f.name))) for f in self.features]
+        groups = [group for group in groups if None in inputs[group[0]][0]]
+        return groups + [list(h.list_columns) for h in self.histories]
+
+    def log_columns(self) -> tuple[str, ...]:
+        """Columns that a frame of training rows must have: features, labels, weight and keys."""
+        names = [column for f in self.features for column in f.columns]
+        for task in self.tasks:
+            names += [str(task.label), *([task.observed_when] if task.observed_when else [])]
+        names += [key for key in (self.user_key, self.time_key, self.sample_weight) if key]
+        return tuple(dict.fromkeys(names))
+
+    def require_fitted(self) -> Layout:
+        """The layout; a ValueError if there is none."""
+        if self.layout is None:
             raise ValueError(
                 "FeatureSchema: the sizes of its tables are unknown. Fit an encoder on training "
-                "rows, and build "
-                "from its schema: `encoder = FeatureEncoder(schema).fit(frame)`, "
+                "rows, and build from its schema: `encoder = FeatureEncoder(schema).fit(frame)`, "
                 "`INFNet(encoder.schema)`."
             )
+        return self.layout
+
+    def with_layout(self, layout: Layout | None) -> "FeatureSchema":
+        """The same schema with other sizes, dtypes and base rates."""
+        return dataclasses.replace(self, layout=layout)
+
+    def with_sizes(
+        self,
+        sizes: Mapping[str, int],
+        dtype: str = "int",
+        base_rates: Mapping[str, float | Sequence[float]] | None = None,
+    ) -> "FeatureSchema":
+        """The schema with sizes that are given, to build a model without a log.
+
+        Args:
+            sizes: As in `Layout`; sizes that follow from the schema alone may be left out.
+            dtype: Of identifiers whose dtype is not declared.
+            base_rates: Mean label by task. Defaults to unknown.
+
+        Raises:
+            ValueError: The size of a table is lacking, or a name is unknown.
+
+        Example:
+            >>> video = keras_infnet.CategoricalFeature("video_id", "item")
+            >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+            >>> schema.with_sizes({"video_id": 10}).table_rows()
+            {'video_id': 10}
+        """
+        tables = {owner.name: owner for owner in self.table_owners()}
+        known = {f"{h.name}/#{q.key}" for h in self.histories for q in h.of_event} | set(tables)
+        for name in sizes:
+            if name not in known:
+                raise ValueError(f"FeatureSchema: no table `{name}`.{did_you_mean(name, known)}")
+        fixed = {n: owner.fixed_size for n, owner in tables.items() if owner.fixed_size is not None}
+        found = {**fixed, **sizes}
+        learned = [f"{h.name}/#{q.key}" for h in self.histories for q in h.of_event if q.learns]
+        for name in (*tables, *learned):
+            if name not in found:
+                raise ValueError(f"FeatureSchema: no size of `{name}` is given.")
+        dtypes = {
+            name: self.declared_dtype(name) or dtype for name, f in tables.items() if f.has_dtype
+        }
+        rates = {
+            task: list(rate) if isinstance(rate, Sequence) else [rate]
+            for task, rate in (base_rates or {}).items()
+        }
+        return self.with_layout(Layout(found, dtypes, rates))
 
     def to_dict(self) -> dict[str, Any]:
         """The schema as JSON values; `from_dict` reads it."""
-        kinds = {cls: kind for kind, cls in _FEATURE_KINDS.items()}
-        plain = dataclasses.asdict(self)
-        plain["features"] = [
-            {"type": kinds[type(f)], **dataclasses.asdict(f)} for f in self.features
-        ]
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain |= {name: [part.to_dict() for part in getattr(self, name)] for name in _PARTS}
+        plain["layout"] = None if self.layout is None else self.layout.to_dict()
         return json.loads(json.dumps(plain))
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "FeatureSchema":
+    def from_dict(cls, plain: Mapping[str, Any]) -> "FeatureSchema":
         """The schema that `to_dict` wrote."""
-        features = [
-            _FEATURE_KINDS[f["type"]](**{k: v for k, v in f.items() if k != "type"})
-            for f in plain["features"]
-        ]
-        sequences = [
-            History(**{**s, "groups": tuple(HistoryGroup(**g) for g in s["groups"])})
-            for s in plain["sequences"]
-        ]
-        tasks = [BinaryTask(**t) for t in plain["tasks"]]
-        return cls(**{**plain, "features": features, "sequences": sequences, "tasks": tasks})
+        parts: dict[str, Any] = {
+            name: [kind.from_dict(part) for part in plain[name]] for name, kind in _PARTS.items()
+        }
+        layout = plain["layout"]
+        return cls(**{**plain, **parts, "layout": None if layout is None else Layout(**layout)})
 
-    def _find(self, parts: Iterable[Any], kind: str, name: str) -> Any:
-        by_name = {part.name: part for part in parts}
-        if name not in by_name:
-            raise ValueError(f"FeatureSchema: no {kind} `{name}`.{did_you_mean(name, by_name)}")
-        return by_name[name]
+    @functools.cached_property
+    def _history_columns(self) -> dict[str, dict[str, slice]]:
+        return {
+            h.name: _slices(
+                {field: self.feature(field).width for field in h.fields}
+                | {f"#{quantity.key}": 1 for quantity in h.of_event}
+            )
+            for h in self.histories
+        }
 
-
-def _width(feature: Feature) -> int:
-    """Columns of an embedded feature in a packed tensor; 0 for a dense vector."""
-    return 0 if isinstance(feature, DenseFeature) else getattr(feature, "max_values", 1)
+    def _packed_as(self, name: str) -> tuple[Feature, ...]:
+        return tuple(f for f in self.features if f.packed == name)
 
 
-def _raw_shape(feature: Feature) -> tuple[int | None, ...]:
-    if isinstance(feature, DenseFeature):
-        return (feature.dim,)
-    return (None,) if _width(feature) > 1 else ()
+def _find(parts: Iterable[Any], kind: str, name: str) -> Any:
+    by_name = {part.name: part for part in parts}
+    if name not in by_name:
+        raise ValueError(f"FeatureSchema: no {kind} `{name}`.{did_you_mean(name, by_name)}")
+    return by_name[name]
 
 
-def _raw_dtype(feature: Feature) -> str:
-    if isinstance(feature, CategoricalFeature):
-        return "string" if feature.dtype == "string" else "int64"
-    return "float32"
+def _slices(widths: Mapping[str, int]) -> dict[str, slice]:
+    ends = np.cumsum([0, *widths.values()]).tolist()
+    return {name: slice(ends[i], ends[i + 1]) for i, name in enumerate(widths)}
+
+
+def _width(columns: Mapping[str, slice]) -> int:
+    return max(column.stop for column in columns.values())
+
+
+def _checked_parts(name: str, found: Any, kind: type) -> tuple:
+    """An argument as a tuple; an error if one of its parts is of no such kind."""
+    is_list = isinstance(found, Iterable) and not isinstance(found, (str, Mapping))
+    parts = tuple(found) if is_list else (found,)
+    wrong = [part for part in parts if not isinstance(part, kind)]
+    if wrong or not is_list:
+        shown = type(wrong[0] if wrong else found).__name__
+        raise ValueError(
+            f"FeatureSchema: {name}: found {shown}; expected a list of {kind.__name__}."
+        )
+    return parts
+
+
+def _check_names(schema: FeatureSchema) -> None:
+    """A ValueError if two inputs or outputs would have one name."""
+    _check_unique("features", [f.name for f in schema.features])
+    _check_unique("tasks", [t.name for t in schema.tasks])
+    _check_unique("histories", [h.name for h in schema.histories])
+    of_rows = {f"{h.name}_{quantity.key}" for h in schema.histories for quantity in h.of_row}
+    for h in schema.histories:
+        _check_unique(f"groups of history `{h.name}`", [g.name for g in h.groups])
+        if h.name in PACKED or h.name in of_rows:
+            raise ValueError(f"FeatureSchema: a history can't be named `{h.name}`.")
+        _check_unique(f"list columns of history `{h.name}`", h.list_columns)
+        both = sorted(set(h.list_columns) & {f.name for f in schema.features})
+        if both:
+            raise ValueError(
+                f"FeatureSchema: feature `{both[0]}` has the name of a list column of history "
+                f"`{h.name}`. Name one of them otherwise."
+            )
+
+
+def _check_references(schema: FeatureSchema) -> None:
+    """A ValueError if a table or a history names a feature that can't be it."""
+    earlier: list[str] = []
+    for feature in schema.features:
+        if feature.shared_table is not None:
+            _check_table(schema, feature, earlier)
+        earlier.append(feature.name)
+    for h in schema.histories:
+        for field in h.fields:
+            if not schema.feature(field).is_embedded:
+                raise ValueError(
+                    f"History `{h.name}`: field `{field}` is a dense vector; expected a "
+                    "categorical or numeric feature."
+                )
+        first = schema.feature(h.fields[0])
+        if not first.has_dtype or first.width > 1:
+            raise ValueError(
+                f"History `{h.name}`: its first field `{first.name}` identifies the event; "
+                "expected a categorical feature with one value."
+            )
+
+
+def _check_table(schema: FeatureSchema, feature: Feature, earlier: Sequence[str]) -> None:
+    table = str(feature.shared_table)
+    if table not in earlier or type(schema.feature(table)) is not type(feature):
+        raise ValueError(
+            f"Feature `{feature.name}`: table is {table!r}; expected an earlier feature of the "
+            f"same kind.{did_you_mean(table, earlier)}"
+        )
+    mine, its = feature.declared_dtype, schema.feature(table).declared_dtype
+    if None not in (mine, its) and mine != its:
+        raise ValueError(
+            f"Feature `{feature.name}`: dtype is {mine!r}, and that of `{table}`, whose table it "
+            f"uses, {its!r}; expected the same."
+        )
+
+
+def _check_unique(what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"FeatureSchema: {what} with the same name: {', '.join(twice)}.")

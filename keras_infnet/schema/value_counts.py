@@ -1,4 +1,4 @@
-"""How often each value occurs, counted chunk by chunk."""
+"""ValueCounts: how often each value of a column occurs, counted chunk by chunk."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ class ValueCounts:
     """
 
     def __init__(self, kind: pa.DataType) -> None:
+        self.kind = kind
         self._merged = _table(pa.array([], kind), pa.array([], pa.int64()))
         self._waiting: list[pa.Table] = []
 

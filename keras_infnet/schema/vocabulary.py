@@ -1,6 +1,6 @@
-"""The values of a field that have an id of their own."""
+"""Vocabulary: the encoder program that looks values up, in numpy and as a graph."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet._backend.string_hash import hash_buckets
-from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
+from keras_infnet.schema.canonical import arrow_type, missing_id
+from keras_infnet.schema.programs import Graph, Program, hash_in_graph
 from keras_infnet.schema.value_counts import ValueCounts
 
 
-class Vocabulary:
+class Vocabulary(Program):
     """Maps values to ids: 0 is padding and "missing", then `oov_buckets` ids, then the values.
 
     Args:
         values: Distinct values, all strings or all integers, in the order of their ids.
         oov_buckets: Ids for other values: with 1 they share it, with more a hash of the value
-            chooses, with 0 `lookup` refuses them.
+            chooses, with 0 `numpy` refuses them.
         dtype: `"string"` or `"int"`.
 
     Raises:
@@ -26,12 +27,12 @@ class Vocabulary:
 
     Example:
         >>> vocabulary = keras_infnet.data.Vocabulary(["cat", "dog"])
-        >>> vocabulary.lookup(["dog", "", "fish"]).tolist()
+        >>> vocabulary.numpy(["dog", "", "fish"]).tolist()
         [3, 0, 1]
     """
 
     def __init__(self, values: Iterable[Any], oov_buckets: int = 1, dtype: str = "string") -> None:
-        kind = pa.string() if dtype == "string" else pa.int64()
+        kind = arrow_type(dtype)
         self.values = values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
         self.oov_buckets = oov_buckets
         self.dtype = dtype
@@ -52,15 +53,14 @@ class Vocabulary:
         """The values of `columns` seen at least `min_frequency` times, most frequent first."""
         counts = columns
         if not isinstance(columns, ValueCounts):
-            counts = ValueCounts(pa.string() if dtype == "string" else pa.int64())
+            counts = ValueCounts(arrow_type(dtype))
             for values in columns:
                 counts.add(values)
         table = counts.table()
-        missing = MISSING_STRING if dtype == "string" else MISSING_INT
         table = table.filter(
             pc.and_(
                 pc.greater_equal(table["count"], min_frequency),
-                pc.not_equal(table["value"], missing),
+                pc.not_equal(table["value"], missing_id(dtype)),
             )
         )
         table = table.sort_by([("count", "descending"), ("value", "ascending")])
@@ -71,7 +71,7 @@ class Vocabulary:
         """Number of ids: padding, out-of-vocabulary buckets and values."""
         return 1 + self.oov_buckets + len(self.values)
 
-    def lookup(self, values: Any, label: str = "Vocabulary") -> np.ndarray:
+    def numpy(self, values: Any, label: str = "Vocabulary") -> np.ndarray:
         """Ids of canonical values (missing ones are -1 or the empty string).
 
         Args:
@@ -90,13 +90,44 @@ class Vocabulary:
             values = pa.array(flat, self.values.type)
         index = pc.index_in(values, value_set=self.values)
         ids = np.asarray(pc.fill_null(index, -1)).astype("int32") + np.int32(1 + self.oov_buckets)
-        missing = pc.equal(values, MISSING_STRING if self.dtype == "string" else MISSING_INT)
-        missing = np.asarray(missing)
+        missing = np.asarray(pc.equal(values, missing_id(self.dtype)))
         unknown = (ids == self.oov_buckets) & ~missing
         if unknown.any():
             ids[unknown] = self._out_of_vocabulary(values.filter(pa.array(unknown)), label)
         ids[missing] = 0
         return ids.reshape(shape)
+
+    def graph(self, tf: Any, resources: list[Any]) -> Graph:
+        keys = self.values.to_numpy(zero_copy_only=False)
+        dtype = tf.string if self.dtype == "string" else tf.int64
+        ids = np.arange(len(keys), dtype="int64") + 1 + self.oov_buckets
+        # Negative: a hash chooses the bucket. Without buckets an unknown value is served like a
+        # missing one.
+        default = -1 if self.oov_buckets > 1 else self.oov_buckets
+        initializer = tf.lookup.KeyValueTensorInitializer(
+            tf.constant(keys, dtype, shape=(len(keys),)), tf.constant(ids), dtype, tf.int64
+        )
+        table = tf.lookup.StaticHashTable(initializer, default)
+        resources.append(table)
+
+        def lookup(values: Any) -> Any:
+            found = tf.cast(table.lookup(values), "int32")
+            if self.oov_buckets > 1:
+                hashed = 1 + hash_in_graph(tf, values, self.oov_buckets)
+                found = tf.where(found < 0, hashed, found)
+            return tf.where(values == missing_id(self.dtype), 0, found)
+
+        return lookup
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"values": self.values.to_numpy(zero_copy_only=False)}
+
+    @classmethod
+    def restore(
+        cls, arrays: Mapping[str, Any], oov_buckets: int = 1, dtype: str = "int"
+    ) -> "Vocabulary":
+        """The vocabulary whose `arrays()` these are."""
+        return cls(arrays["values"], oov_buckets, dtype)
 
     def _out_of_vocabulary(self, values: pa.Array, label: str) -> np.ndarray:
         if self.oov_buckets == 0:
@@ -104,8 +135,7 @@ class Vocabulary:
             raise ValueError(
                 f"{label}: {len(some)} values are not in the vocabulary "
                 f"({', '.join(str(v) for v in some[:3].to_pylist())}) and `oov_buckets=0`. Set "
-                f"oov_buckets=1, or "
-                "fit the encoder on rows that have them."
+                "oov_buckets=1, or fit the encoder on rows that have them."
             )
         if self.oov_buckets == 1:
             return np.ones(len(values), "int32")

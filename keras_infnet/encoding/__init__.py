@@ -1,0 +1,1 @@
+"""The encoder: raw columns to packed ids, learned from training rows."""

@@ -1,0 +1,1 @@
+"""What is declared of a ranking problem: columns, histories, tasks and the schema they make."""

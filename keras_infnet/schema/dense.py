@@ -1,0 +1,70 @@
+"""DenseFeature: a dense vector, such as a content embedding."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from keras_infnet._base.checks import check_at_least
+from keras_infnet.schema.canonical import vectors
+from keras_infnet.schema.feature import Feature, RawInput
+from keras_infnet.schema.programs import Graph, Program
+
+
+@dataclass(frozen=True)
+class DenseFeature(Feature):
+    """A dense vector, such as a content embedding: one list of `dim` floats a row.
+
+    In a request a number that is not finite counts as 0; in a frame it is refused.
+
+    Args:
+        name: Column of the frame, name in requests.
+        owner: `"user"`, `"item"` or `"context"`.
+        dim: Length of the vector.
+
+    Raises:
+        ValueError: `dim` is below 1.
+
+    Example:
+        >>> keras_infnet.DenseFeature("image_embedding", "item", dim=128).dim
+        128
+    """
+
+    dim: int
+
+    packed: ClassVar[str] = "dense"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, dim=1)
+
+    @property
+    def width(self) -> int:
+        return self.dim
+
+    def values(self, series: pd.Series, dtype: str | None, label: str) -> pa.Array:
+        return vectors(series, self.dim, label)
+
+    def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
+        return {self.name: ((self.dim,), "float32")}
+
+    def missing(self, dtype: str | None) -> Any:
+        return np.float32(np.nan)
+
+    def pack(self, values: pa.Array, program: Program | None, label: str) -> np.ndarray:
+        return np.asarray(values.flatten()).reshape(-1, self.dim)
+
+    def pack_graph(self, tf: Any, lookup: Graph | None, raw: Any) -> Any:
+        return tf.where(tf.math.is_finite(raw), raw, 0.0)
+
+    def request_values(self, values: pa.Array, dtype: str | None) -> np.ndarray:
+        return np.asarray(values.flatten()).reshape(-1, self.dim)
+
+    def restore(self, arrays: Mapping[str, Any], dtype: str | None) -> Program | None:
+        return None
+
+    def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
+        return {self.name: np.zeros((2, self.dim), "float32")}

@@ -1,0 +1,174 @@
+"""Feature: the base of all columns that are a model's inputs, from raw values to packed ids."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from keras_infnet._base.checks import bad, check_name
+from keras_infnet.schema.canonical import column
+from keras_infnet.schema.programs import Graph, Program
+from keras_infnet.schema.value_counts import ValueCounts
+
+Owner = Literal["user", "item", "context"]
+OWNERS: tuple[Owner, ...] = ("user", "item", "context")
+
+# The packed inputs of a model that hold features, with their dtypes.
+PACKED = {
+    "categorical": "int32",
+    "bags": "int32",
+    "bag_weights": "float32",
+    "dense": "float32",
+}
+RawInput = tuple[tuple[int | None, ...], str]
+
+
+@dataclass(frozen=True)
+class Feature(ABC):
+    """A column of the log that describes a user, an item or the context.
+
+    A kind of column is a class derived from this one: it says how raw values become canonical, what
+    is counted of them and learned from the counts, and how they are encoded, in numpy and as a
+    graph. Everything else asks it.
+
+    Args:
+        name: Column of the frame, name in requests.
+        owner: Whose it is: `"user"`, `"item"` or `"context"`. Serving computes a user's part once.
+    """
+
+    name: str
+    owner: Owner
+
+    # The packed input that holds the feature's columns.
+    packed: ClassVar[str] = "categorical"
+    kinds: ClassVar[dict[str, type["Feature"]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Feature.kinds[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        check_name(self)
+        if self.owner not in OWNERS:
+            raise bad(self, "owner", self.owner, f"one of {OWNERS}")
+
+    @property
+    def label(self) -> str:
+        """What errors call it."""
+        return f"Feature `{self.name}`"
+
+    @property
+    def width(self) -> int:
+        """Columns in the packed input, and in a history whose events have the feature."""
+        return 1
+
+    @property
+    def shared_table(self) -> str | None:
+        """Name of the earlier feature whose table embeds this one; `None`: it has its own."""
+        return getattr(self, "table", None)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the packed columns are ids of a table."""
+        return self.packed != "dense"
+
+    @property
+    def declared_dtype(self) -> str | None:
+        """`"string"` or `"int"`, if the values are identifiers and it is declared which."""
+        return None
+
+    @property
+    def has_dtype(self) -> bool:
+        """Whether the values are identifiers, strings or integers, of which a log tells which."""
+        return False
+
+    @property
+    def fixed_size(self) -> int | None:
+        """Number of ids where it does not depend on a log."""
+        return None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that a frame of rows must have."""
+        return (self.name,)
+
+    @abstractmethod
+    def values(self, series: pd.Series, dtype: str | None, label: str) -> pa.Array:
+        """Canonical values of a column, one a row.
+
+        Raises:
+            ValueError: The column holds what it must not.
+        """
+
+    @abstractmethod
+    def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
+        """Shape without batch (`None`: any length) and dtype of the inputs of a request, by name."""
+
+    @abstractmethod
+    def missing(self, dtype: str | None) -> Any:
+        """What stands for "missing" in a request, as a numpy scalar or a Python value."""
+
+    def counted_type(self, dtype: str | None) -> pa.DataType | None:
+        """Type of the values that are counted to learn from; `None`: nothing is learned."""
+        return None
+
+    def counted(self, values: pa.Array) -> pa.Array:
+        """What is counted of canonical values, flat."""
+        return values
+
+    def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
+        """The program that encodes canonical values; `None` where nothing is looked up."""
+        return None
+
+    def restore(self, arrays: Mapping[str, Any], dtype: str | None) -> Program | None:
+        """The program whose `arrays()` a file has kept."""
+        return None
+
+    def pack(self, values: pa.Array, program: Program | None, label: str) -> np.ndarray:
+        """Packed columns of canonical values, `(rows, width)`."""
+        assert program is not None
+        return program.numpy(values, label)[:, None]
+
+    def pack_graph(self, tf: Any, lookup: Graph | None, raw: Any) -> Any:
+        """Packed columns of raw tensors `(...)` (a bag: `(..., values)`), as `(..., width)`."""
+        assert lookup is not None
+        return lookup(raw)[..., None]
+
+    def encode(
+        self, frame: pd.DataFrame, program: Program | None, dtype: str | None
+    ) -> dict[str, np.ndarray]:
+        """Columns `(rows, width)` of a frame by packed input."""
+        values = self.values(column(frame, self.name, self.label), dtype, self.label)
+        return {self.packed: self.pack(values, program, self.label)}
+
+    def encode_graph(self, tf: Any, lookup: Graph | None, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns `(batch, width)` of a request's tensors by packed input."""
+        return {self.packed: self.pack_graph(tf, lookup, raw[self.name])}
+
+    def request(self, frame: pd.DataFrame, dtype: str | None) -> dict[str, np.ndarray]:
+        """A frame's rows as inputs of a request, by the names of `raw_inputs()`."""
+        values = self.values(column(frame, self.name, self.label), dtype, self.label)
+        return {self.name: self.request_values(values, dtype)}
+
+    def request_values(self, values: pa.Array, dtype: str | None) -> np.ndarray:
+        """Canonical values as a request has them: `(rows,)`, of a bag `(rows, longest)`."""
+        return np.asarray(values)
+
+    @abstractmethod
+    def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
+        """Two rows of known values, for an example request."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and arguments, as JSON values."""
+        return {"type": type(self).__name__, **dataclasses.asdict(self)}
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> "Feature":
+        """The feature that `to_dict` wrote."""
+        arguments = {k: v for k, v in plain.items() if k != "type"}
+        return Feature.kinds[plain["type"]](**arguments)

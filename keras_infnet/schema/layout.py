@@ -1,0 +1,42 @@
+"""Layout: what an encoder has learned of a schema: sizes of tables, dtypes and base rates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes, dtypes and base rates that training rows have.
+
+    `FeatureEncoder.fit` makes it; `encoder.schema.layout` is it.
+
+    Args:
+        sizes: Number of ids of each embedding table, by the name of its feature, and of what is
+            learned of events, by `{history}/#{quantity}`, such as `seen/#action`.
+        dtypes: `"string"` or `"int"` of each table of identifiers.
+        base_rates: Mean label of the training rows for each task, a number for each of its units;
+            heads start there.
+        vocabulary: Digest of the encoder's vocabularies and edges; `""` without an encoder.
+
+    Example:
+        >>> keras_infnet.data.Layout({"video_id": 10}).sizes
+        {'video_id': 10}
+    """
+
+    sizes: Mapping[str, int]
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    base_rates: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    vocabulary: str = ""
+
+    def __hash__(self) -> int:
+        return hash((self.vocabulary, *self.sizes.items()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layout as JSON values."""
+        return {
+            "sizes": dict(self.sizes),
+            "dtypes": dict(self.dtypes),
+            "base_rates": {task: list(rate) for task, rate in self.base_rates.items()},
+            "vocabulary": self.vocabulary,
+        }

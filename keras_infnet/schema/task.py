@@ -1,0 +1,148 @@
+"""Task: the base of all that a model predicts, from labels to losses, metrics and calibration."""
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet._base.checks import bad, check_name
+from keras_infnet.schema.canonical import number_values
+
+
+@dataclass(frozen=True)
+class BinaryTask(ABC):
+    """One probability (or value) to predict.
+
+    A kind of task is a class derived from this one: it says what a label may be, how a head starts
+    and ends, what is trained and measured, and whether predictions can be calibrated. Everything
+    else asks it.
+
+    Args:
+        name: Name of the model's output.
+        label: Label column. Defaults to `name`.
+        loss_weight: Weight of the task in the loss.
+        observed_when: Column of another label: this one counts only where that one is 1. Loss,
+            metrics and the data check follow.
+    """
+
+    name: str
+    label: str | None = None
+    loss_weight: float = 1.0
+    observed_when: str | None = None
+
+    # Name of the metric, among `metrics()`, by which a training recipe chooses, and its direction.
+    monitor: ClassVar[str]
+    # Whether predictions are probabilities that `Calibration` can correct.
+    calibrates: ClassVar[bool] = False
+    kinds: ClassVar[dict[str, type["Task"]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Task.kinds[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        check_name(self)
+        if "/" in self.name:
+            expected = "a name without `/`: layers are named after it"
+            raise bad(self, "name", self.name, expected)
+        if self.label is None:
+            object.__setattr__(self, "label", self.name)
+        for argument in ("label", "observed_when"):
+            column = getattr(self, argument)
+            if column is not None and not isinstance(column, str):
+                raise bad(self, argument, column, "a column name")
+        weight = self.loss_weight
+        if not (isinstance(weight, Real) and math.isfinite(weight) and weight >= 0):
+            raise bad(self, "loss_weight", weight, "0 or more")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the output, in frames of predictions."""
+        return (self.name,)
+
+    @property
+    def units(self) -> int:
+        """Columns of the output, `(batch, units)`."""
+        return len(self.columns)
+
+    def read(self, series: pd.Series, observed: np.ndarray, label: str) -> np.ndarray:
+        """Labels of a column as float32 `(rows,)`, 0 where they are not observed.
+
+        Args:
+            series: The label column.
+            observed: Bool `(rows,)`.
+            label: The task and its column, for errors.
+
+        Raises:
+            ValueError: An observed label is missing, or is none that the task can have.
+        """
+        values = number_values(series, True, label)
+        missing = int(np.isnan(values[observed]).sum())
+        if missing:
+            raise ValueError(
+                f"{label}: {missing} of {int(observed.sum())} observed labels are NaN. Drop the "
+                "rows, or say with `observed_when` where the label counts."
+            )
+        values = np.where(observed, values, np.float32(0))
+        self.check(values, series.index, label)
+        return values
+
+    def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
+        """A ValueError if a label (0 where it is not observed) is none that the task can have."""
+
+    def averaged(self, labels: np.ndarray) -> np.ndarray:
+        """Float `(rows, units)` whose weighted mean over training rows is the base rate."""
+        return labels[:, None]
+
+    @property
+    @abstractmethod
+    def activation(self) -> str:
+        """Keras's name of the function that makes the output of the last layer's sum."""
+
+    @abstractmethod
+    def first_bias(self, base_rate: Sequence[float]) -> list[float]:
+        """Where the last layer's bias starts, one number a unit: at the base rate."""
+
+    @abstractmethod
+    def loss(self) -> Any:
+        """Keras's loss of labels `(batch, 1)` and outputs `(batch, units)`."""
+
+    @abstractmethod
+    def metrics(self) -> list[Any]:
+        """New Keras metrics that training shows."""
+
+    @abstractmethod
+    def measures(
+        self,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        weights: np.ndarray,
+        groups: Mapping[str, Any],
+    ) -> dict[str, float]:
+        """What an evaluation reports.
+
+        Args:
+            labels: `(rows,)`.
+            predictions: `(rows, units)`.
+            weights: `(rows,)`, 0 where a label was not observed.
+            groups: Keys of each row by the name of a grouping, for measures within groups.
+
+        Returns:
+            Numbers by name; NaN where one is not defined.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind and arguments, as JSON values."""
+        return {"type": type(self).__name__, **dataclasses.asdict(self)}
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> "Task":
+        """The task that `to_dict` wrote."""
+        arguments = {k: v for k, v in plain.items() if k != "type"}
+        return Task.kinds[plain["type"]](**arguments)
