@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet import (
+    Age,
     BinaryTask,
     CategoricalFeature,
     DenseFeature,
@@ -11,6 +12,7 @@ from keras_infnet import (
     History,
     HistoryGroup,
     NumericFeature,
+    Ratio,
 )
 
 ACTIONS = ("is_click", "is_like")

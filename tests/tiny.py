@@ -9,24 +9,34 @@ import numpy as np
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 FEATURES = (
-    CategoricalFeature("user_id", "user", num_ids=12),
-    CategoricalFeature("video_id", "item", num_ids=30),
-    CategoricalFeature("tag", "item", max_values=3, weights="tag_weight", num_ids=9),
-    NumericFeature("duration", "item", num_ids=7),
-    CategoricalFeature("author_id", "item", num_ids=11),
-    CategoricalFeature("last_video_id", "user", table="video_id", num_ids=30),
-    CategoricalFeature("tab", "context", num_ids=4),
+    CategoricalFeature("user_id", "user"),
+    CategoricalFeature("video_id", "item"),
+    CategoricalFeature("tag", "item", max_values=3, weights="tag_weight"),
+    NumericFeature("duration", "item"),
+    CategoricalFeature("author_id", "item"),
+    CategoricalFeature("last_video_id", "user", table="video_id"),
+    CategoricalFeature("tab", "context"),
     DenseFeature("image", "item", dim=5),
 )
+SIZES = {
+    "user_id": 12,
+    "video_id": 30,
+    "tag": 9,
+    "duration": 7,
+    "author_id": 11,
+    "tab": 4,
+}
+BASE_RATES = {"click": 0.4, "like": 0.05, "long_view": 0.3}
 TASKS = (
-    BinaryTask("click", base_rate=0.4),
-    BinaryTask("like", base_rate=0.05, loss_weight=2.0, observed_when="click"),
-    BinaryTask("long_view", base_rate=0.3),
+    BinaryTask("click"),
+    BinaryTask("like", loss_weight=2.0, observed_when="click"),
+    BinaryTask("long_view"),
 )
 EXPOSURES = History(
     "exposures",
@@ -42,7 +52,6 @@ EXPOSURES = History(
         HistoryGroup("skip", none_of=("click",)),
         HistoryGroup("strong", any_of=("like", "long_view")),
     ),
-    num_actions=6,
 )
 POSITIVES = (
     History("clicked", ("video_id",), max_length=7, where="click"),
@@ -60,7 +69,17 @@ MIXED = (
 def schema(history="exposures", tasks=TASKS, features=FEATURES):
     """A fitted schema with `history` "exposures", "positives", "mixed" or "none"."""
     histories = {"exposures": (EXPOSURES,), "positives": POSITIVES, "mixed": MIXED, "none": ()}
-    return FeatureSchema(features, tasks, histories[history])
+    return sized(FeatureSchema(features, tasks, histories[history]))
+
+
+def sized(schema):
+    """The schema with the sizes and base rates of these tests."""
+    tables = {owner.name for owner in schema.table_owners()}
+    sizes = {name: size for name, size in SIZES.items() if name in tables}
+    for history in schema.histories:
+        sizes |= {f"{history.name}/#action": 6} if history.actions else {}
+    rates = {name: rate for name, rate in BASE_RATES.items() if name in schema.task_names}
+    return schema.with_sizes(sizes, "string", rates)
 
 
 def longer(schema, by):
@@ -74,10 +93,10 @@ def inputs(schema, batch=6, seed=0):
     rng = np.random.default_rng(seed)
     packed = {}
     if schema.one_valued:
-        columns = [rng.integers(0, f.num_ids, batch) for f in schema.one_valued]
+        columns = [rng.integers(0, schema.num_ids(f.name), batch) for f in schema.one_valued]
         packed["categorical"] = np.stack(columns, 1).astype("int32")
     if schema.bags:
-        columns = [rng.integers(0, f.num_ids, (batch, f.max_values)) for f in schema.bags]
+        columns = [rng.integers(0, schema.num_ids(f.name), (batch, f.width)) for f in schema.bags]
         packed["bags"] = np.concatenate(columns, 1).astype("int32")
         packed["bags"][1] = 0
         weights = rng.uniform(0.5, 2, packed["bags"].shape) * (packed["bags"] != 0)
@@ -144,13 +163,13 @@ def _history(schema, sequence, batch, rng):
     there = np.arange(length)[None] >= length - lengths[:, None]
     packed = np.zeros((batch, rows, width), "int32")
     for name, columns in schema.history_columns(sequence.name).items():
-        high = {"#action": sequence.num_actions, "#ratio": 14, "#groups": 1 << len(sequence.groups)}
-        high = high.get(name) or schema.feature(name).num_ids
+        high = {"#action": 6, "#ratio": 14, "#groups": 1 << len(sequence.groups)}
+        high = high.get(name) or schema.num_ids(name)
         shape = (batch, rows, columns.stop - columns.start)
         packed[:, :, columns] = rng.integers(0, high, shape)
-    packed[:, :, 0] = rng.integers(1, schema.feature(sequence.fields[0]).num_ids, (batch, rows))
+    packed[:, :, 0] = rng.integers(1, schema.num_ids(sequence.fields[0]), (batch, rows))
     history = {sequence.name: packed * there[:, :, None]}
-    if sequence.ages:
+    if sequence.of_row:
         history[f"{sequence.name}_age"] = (rng.integers(0, 23, (batch, rows)) * there).astype(
             "int32"
         )

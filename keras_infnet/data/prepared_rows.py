@@ -20,7 +20,6 @@ from keras_infnet.data.shard_layout import (
     from_columns,
     input_types,
     rows_file,
-    sizes_of_inputs,
     window_columns,
 )
 from keras_infnet.data.whole_files import read_json
@@ -58,7 +57,7 @@ class PreparedRows:
         shards = [s for s in manifest["shards"] if sum(s["rows"][split])]
         self._blocks = [(s, b) for s in shards for b, n in enumerate(s["rows"][split]) if n]
         self.block_rows = np.array([s["rows"][split][b] for s, b in self._blocks], "int64")
-        self._sizes = sizes_of_inputs(schema)
+        self._sizes = schema.packed_sizes()
         self.histories = [name for name in schema.packed_inputs() if name in _histories(manifest)]
         from_log = {*self.histories, *(f"{name}_age" for name in self.histories)}
         self._inputs = {

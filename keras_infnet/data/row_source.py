@@ -38,21 +38,10 @@ class WantedColumns:
     @classmethod
     def of(cls, schema: FeatureSchema, more: Collection[str] = ()) -> "WantedColumns":
         """Columns of a schema's features, histories, tasks and keys, and some more."""
-        keys = {schema.user_key, schema.time_key, schema.sample_weight, *more}
-        labels = {t.label for t in schema.tasks} | {t.observed_when for t in schema.tasks}
-        weights = {getattr(f, "weights", None) for f in schema.features}
-        required = {f.name for f in schema.features} | keys | labels | weights
-        events: set[str | None] = set()
-        for s in schema.histories:
-            own = {*s.fields, *s.actions, "ratio", "age_seconds"}
-            events |= {s.where, *s.actions, *(s.ratio or ()), *(f"{s.name}_{c}" for c in own)}
-        text = {
-            f.name
-            for f in schema.features
-            if getattr(f, "dtype", None) == "string" or getattr(f, "separator", None) is not None
-        }
-        wanted = required | events
-        return cls(frozenset(required - {None}), frozenset(wanted - {None}), frozenset(text))
+        required = {*schema.log_columns(), *more}
+        events = {c for h in schema.histories for c in (*h.log_columns, *h.list_columns)}
+        text = {f.name for f in schema.features if f.is_text}
+        return cls(frozenset(required), frozenset(required | events), frozenset(text))
 
     def among(self, names: Iterable[str]) -> list[str]:
         """Of a table's columns, those to read."""

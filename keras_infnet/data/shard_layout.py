@@ -5,10 +5,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from keras_infnet.schema.dense import DenseFeature
-from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.UNKNOWN import NUM_RATIO_BUCKETS
-
 FORMAT = 1
 MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
 # Columns of rows and of events that are no features.
@@ -73,26 +69,3 @@ def event_columns(width: int) -> list[str]:
 def window_columns(history: str) -> list[str]:
     """Parquet columns of where a row's history starts and ends among the events of its block."""
     return [f"{history}/start", f"{history}/end"]
-
-
-def sizes_of_inputs(schema: FeatureSchema) -> dict[str, np.ndarray]:
-    """For each packed input of ids, how many ids each of its columns has."""
-    sizes = {}
-    if schema.one_valued:
-        sizes["categorical"] = np.array([f.num_ids for f in schema.one_valued])
-    if schema.bags:
-        sizes["bags"] = np.repeat(
-            [f.num_ids for f in schema.bags], [f.max_values for f in schema.bags]
-        )
-    for s in schema.histories:
-        extra = {
-            "#action": s.num_actions,
-            "#ratio": NUM_RATIO_BUCKETS,
-            "#groups": 1 << len(s.groups),
-        }
-        columns = schema.history_columns(s.name)
-        of_field = {f.name: f.num_ids for f in schema.features if not isinstance(f, DenseFeature)}
-        of_column = {**of_field, **extra}
-        widths = [c.stop - c.start for c in columns.values()]
-        sizes[s.name] = np.repeat([of_column[c] for c in columns], widths)
-    return sizes

@@ -1,1 +1,18 @@
-"""Public logs and a simulator: frames, schema and splits."""
+"""Public logs and the simulator: frames, schemas and splits."""
+
+from keras_infnet.datasets.kuairand import KuaiRand
+from keras_infnet.datasets.qb_video import QBVideo
+from keras_infnet.datasets.simulate import Simulation, simulate
+from keras_infnet.datasets.simulation_settings import SimulationSettings
+from keras_infnet.datasets.split import Split, split_by_date, split_by_order
+
+__all__ = [
+    "KuaiRand",
+    "QBVideo",
+    "Simulation",
+    "SimulationSettings",
+    "Split",
+    "simulate",
+    "split_by_date",
+    "split_by_order",
+]

@@ -1,7 +1,6 @@
 """Events of histories: read from a log or from list columns, encoded, and cut into windows."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd

@@ -1,1 +1,11 @@
 """What a model reads, and what it loses without it."""
+
+from keras_infnet.explain.explain import explain
+from keras_infnet.explain.explanation import Explanation
+from keras_infnet.explain.task_attention import task_attention
+
+__all__ = [
+    "Explanation",
+    "explain",
+    "task_attention",
+]

@@ -1,1 +1,47 @@
-"""The layers of INFNet, in `keras.ops` alone."""
+"""Layers: what models are made of, one public layer a file."""
+
+from keras_infnet.layers.augru import AUGRU
+from keras_infnet.layers.bi_interaction import BiInteraction
+from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.cross_layer import CrossLayer
+from keras_infnet.layers.expert_gate import ExpertGate
+from keras_infnet.layers.expert_group import ExpertGroup
+from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
+from keras_infnet.layers.grouped_pooling import GroupedPooling
+from keras_infnet.layers.history_score_bias import HistoryScoreBias
+from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
+from keras_infnet.layers.hstu_layer import HSTULayer
+from keras_infnet.layers.local_activation_unit import LocalActivationUnit
+from keras_infnet.layers.member_mean import MemberMean
+from keras_infnet.layers.next_event_loss import NextEventLoss
+from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
+from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
+from keras_infnet.layers.sequence_encoder import SequenceEncoder
+from keras_infnet.layers.task_head import TaskHead
+from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
+from keras_infnet.layers.wukong_layer import WuKongLayer
+
+__all__ = [
+    "AUGRU",
+    "BiInteraction",
+    "BucketEmbedding",
+    "CrossLayer",
+    "ExpertGate",
+    "ExpertGroup",
+    "FusedEmbedding",
+    "GatedCrossLayer",
+    "GroupedPooling",
+    "HSTULayer",
+    "HistoryScoreBias",
+    "HistoryTokenEmbedding",
+    "LocalActivationUnit",
+    "MemberMean",
+    "NextEventLoss",
+    "ProxyCrossAttention",
+    "ProxyGatedUnit",
+    "SequenceEncoder",
+    "TaskHead",
+    "TaskTokenEmbedding",
+    "WuKongLayer",
+]

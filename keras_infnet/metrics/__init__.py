@@ -1,1 +1,28 @@
-"""Measures of ranking: the maths as functions, and Keras metrics on top of them."""
+"""Metrics of ranking: the maths in numpy and the Keras objects."""
+
+from keras_infnet.metrics.auc import auc
+from keras_infnet.metrics.calibration_error import (
+    ExpectedCalibrationError,
+    expected_calibration_error,
+)
+from keras_infnet.metrics.group_auc import GroupAUC, group_auc
+from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalized_entropy
+from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+from keras_infnet.metrics.reliability_plot import plot_reliability
+from keras_infnet.metrics.task_metrics import task_metrics
+
+__all__ = [
+    "ExpectedCalibrationError",
+    "GroupAUC",
+    "NormalizedEntropy",
+    "auc",
+    "expected_calibration_error",
+    "group_auc",
+    "log_loss",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "normalized_entropy",
+    "plot_reliability",
+    "task_metrics",
+]

@@ -1,1 +1,35 @@
-"""Models built from a schema."""
+"""Ranking models, one page each, built from a schema."""
+
+from keras_infnet.models.dcnv2 import DCNv2
+from keras_infnet.models.dien import DIEN
+from keras_infnet.models.din import DIN
+from keras_infnet.models.fm import FM
+from keras_infnet.models.gdcn import GDCN
+from keras_infnet.models.hstu import HSTU
+from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.mmoe import MMoE
+from keras_infnet.models.omoe import OMoE
+from keras_infnet.models.ple import PLE
+from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.models.registry import MODELS
+from keras_infnet.models.shared_bottom import SharedBottom
+from keras_infnet.models.stem import STEM
+from keras_infnet.models.wukong import WuKong
+
+__all__ = [
+    "DCNv2",
+    "DIEN",
+    "DIN",
+    "FM",
+    "GDCN",
+    "HSTU",
+    "INFNet",
+    "MMoE",
+    "MODELS",
+    "OMoE",
+    "PLE",
+    "RankingModel",
+    "STEM",
+    "SharedBottom",
+    "WuKong",
+]

@@ -53,8 +53,8 @@ def _candidate_ids(schema: FeatureSchema, field: str, inputs: Mapping[str, Any])
     for bag in schema.bags:
         if bag.name == field:
             break
-        start += bag.max_values
-    return inputs["bags"][:, start : start + bag.max_values]
+        start += bag.width
+    return inputs["bags"][:, start : start + bag.width]
 
 
 def _last_unknown(schema: FeatureSchema, field: str) -> int:

@@ -40,7 +40,7 @@ def _embed_categorical(
     ids = [inputs[name] for name in ("categorical", "bags") if name in inputs]
     columns = list(schema.one_valued)
     for bag in schema.bags:
-        columns += [bag] * bag.max_values
+        columns += [bag] * bag.width
     rows = embedding(
         ids[0] if len(ids) == 1 else ops.concatenate(ids, axis=1),
         tables=tuple(schema.table_of(feature.name) for feature in columns),
@@ -48,7 +48,7 @@ def _embed_categorical(
     start = len(schema.one_valued)
     tokens = [rows[:, :start]] if start else []
     for bag in schema.bags:
-        of_bag = slice(start, start + bag.max_values)
+        of_bag = slice(start, start + bag.width)
         in_input = slice(
             of_bag.start - len(schema.one_valued), of_bag.stop - len(schema.one_valued)
         )

@@ -11,7 +11,6 @@ from keras_infnet.models.event_matches import match_patterns, num_match_patterns
 from keras_infnet.models.event_rows import event_kinds, joined
 from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.UNKNOWN import NUM_AGE_BUCKETS, NUM_RATIO_BUCKETS
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
 EVENT_QUANTITIES = (*EVENT_CONTEXT, "match")
@@ -96,17 +95,18 @@ class HistoryLayout:
         """Number of buckets of a quantity in one history; 1, unknown, where it has none."""
         if quantity == "match":
             return num_match_patterns(s)
-        there = {"action": s.actions, "ratio": s.ratio, "age": s.ages}.get(quantity)
-        sizes = {"action": s.num_actions, "ratio": NUM_RATIO_BUCKETS, "age": NUM_AGE_BUCKETS}
-        return sizes[quantity] if there else 1
+        there = {q.key: q for q in s.all_quantities if q.embedded}
+        if quantity not in there:
+            return 1
+        return self.schema.quantity_size(s.name, there[quantity])
 
     def _bucket_ids(self, s: History, quantity: str, inputs: Mapping[str, Any]) -> Any:
         if self._buckets_of(s, quantity) == 1:
             return ops.zeros_like(inputs[s.name][:, :, 0])
         if quantity == "match":
             return match_patterns(self.schema, s, inputs)
-        if quantity == "age":
-            return inputs[f"{s.name}_age"]
+        if any(q.key == quantity for q in s.of_row):
+            return inputs[f"{s.name}_{quantity}"]
         return inputs[s.name][:, :, self.schema.history_columns(s.name)[f"#{quantity}"].start]
 
 

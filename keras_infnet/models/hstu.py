@@ -16,7 +16,6 @@ from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.UNKNOWN import NUM_AGE_BUCKETS
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -123,7 +122,7 @@ def _encoded_candidate(
         layer = HSTULayer(
             given["num_heads"],
             max_distance=histories.length + 1,
-            num_age_buckets=NUM_AGE_BUCKETS if use_ages else 0,
+            num_age_buckets=23 if use_ages else 0,
             last_only=i == layers - 1,
             dropout=given["dropout"],
             dtype=embedded.dtype,

@@ -46,7 +46,7 @@ class SeparateHistories:
         """Buckets of the events' ages, int `(rows, longest)`; 0 in a history without ages."""
         ages = []
         for s in self._layout.histories:
-            if s.ages:
+            if any(q.key == "age" for q in s.of_row):
                 ages.append(self._inputs[f"{s.name}_age"])
             else:
                 ages.append(ops.zeros_like(self._inputs[s.name][:, :, 0]))

@@ -101,6 +101,10 @@ class CategoricalFeature(Feature):
         return True
 
     @property
+    def is_text(self) -> bool:
+        return self.dtype == "string" or self.separator is not None
+
+    @property
     def fixed_size(self) -> int | None:
         return None if self.hash_buckets is None else 1 + self.hash_buckets
 

@@ -88,6 +88,11 @@ class Feature(ABC):
         return False
 
     @property
+    def is_text(self) -> bool:
+        """Whether the column is text even where all its values look like numbers."""
+        return False
+
+    @property
     def fixed_size(self) -> int | None:
         """Number of ids where it does not depend on a log."""
         return None

@@ -16,7 +16,7 @@ from keras_infnet.schema.canonical import number_values
 
 
 @dataclass(frozen=True)
-class BinaryTask(ABC):
+class Task(ABC):
     """One probability (or value) to predict.
 
     A kind of task is a class derived from this one: it says what a label may be, how a head starts

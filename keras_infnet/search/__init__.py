@@ -1,4 +1,4 @@
-"""The search space of hyperparameters, and the search."""
+"""Search of hyperparameters with keras-tuner."""
 
 from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff
@@ -7,14 +7,12 @@ from keras_infnet.search.proxy_search import ProxySearch
 from keras_infnet.search.search_config import load_config
 from keras_infnet.search.search_space import SearchSpace
 from keras_infnet.search.trial_records import search_trials
-from keras_infnet.training.policy import TaskPolicy
 
 __all__ = [
     "INFNetHyperModel",
     "LatencyTradeoff",
     "ProxySearch",
     "SearchSpace",
-    "TaskPolicy",
     "load_config",
     "pareto_front",
     "search_trials",

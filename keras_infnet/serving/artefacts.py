@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.encoding.requests import example_request, frame_to_request
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.fingerprint import fingerprint
 from keras_infnet.serving.model_card import markdown, model_card
 from keras_infnet.serving.predict_request import predict_request, prediction_log, rest_json
 from keras_infnet.serving.signature_requests import (
-    example_request,
     read_signatures,
     signature_requests,
 )

@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.signatures import item_inputs
 
@@ -131,38 +128,3 @@ def tf_examples(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> np.
         for row in range(rows)
     ]
     return np.array(examples, object)
-
-
-def example_request(encoder: FeatureEncoder) -> dict[str, np.ndarray]:
-    """Two rows of known values with two events in each history, for an export without rows."""
-    schema, request = encoder.schema, {}
-    for feature in schema.features:
-        values = _two_values(encoder, feature)
-        bag = getattr(feature, "is_bag", False)
-        request[feature.name] = values[:, None] if bag else values
-        if getattr(feature, "weights", None):
-            request[feature.weights] = np.ones((2, 1), "float32")
-    for sequence in schema.histories:
-        name = sequence.name
-        for field in sequence.fields:
-            request[f"{name}_{field}"] = np.stack([request[field]] * 2, axis=1)
-        request |= {f"{name}_{a}": np.array([[0, 1]] * 2) for a in sequence.actions}
-        if sequence.ratio:
-            request[f"{name}_ratio"] = np.full((2, 2), 0.5, "float32")
-        if sequence.ages:
-            request[f"{name}_age_seconds"] = np.array([[7200, 60]] * 2)
-    return request
-
-
-def _two_values(encoder: FeatureEncoder, feature: Any) -> np.ndarray:
-    if isinstance(feature, DenseFeature):
-        return np.zeros((2, feature.dim), "float32")
-    table = encoder.schema.table_of(feature.name)
-    if not isinstance(feature, CategoricalFeature):
-        edges = encoder.edges[table]
-        return np.resize(edges if len(edges) else [0], 2).astype("float32")
-    dtype = object if feature.dtype == "string" else "int64"
-    known = [1, 2] if dtype == "int64" else ["a", "b"]
-    if table in encoder.vocabularies:
-        known = encoder.vocabularies[table].values.to_pylist()[:2] or known
-    return np.array(known * 2, dtype)[:2]

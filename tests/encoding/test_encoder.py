@@ -11,6 +11,7 @@ from keras_infnet import (
     NumericFeature,
 )
 from keras_infnet.data import FeatureEncoder
+from keras_infnet.encoding.counts import EncoderCounts
 from tests.logs import log_schema, make_log
 
 CLICKS = [0, 1, 1]
@@ -18,7 +19,7 @@ CLICKS = [0, 1, 1]
 
 def fit(*features, histories=(), **columns):
     frame = pd.DataFrame({"click": CLICKS, **columns})
-    schema = FeatureSchema(features, [BinaryTask("click")], sequences)
+    schema = FeatureSchema(features, [BinaryTask("click")], histories)
     return FeatureEncoder(schema).fit(frame), frame
 
 
@@ -72,7 +73,7 @@ def test_events_teach_the_vocabulary_of_their_fields():
         histories=[History("liked", ("video",))],
         video=[1, 1, 1],
     )
-    assert encoder.vocabularies["video"].values.to_pylist() == [1]
+    assert encoder.programs["video"].values.to_pylist() == [1]
     frame = pd.DataFrame({"click": CLICKS, "video": [1, 1, 1]})
     schema = FeatureSchema(
         [CategoricalFeature("video", "item", dtype="int")],
@@ -80,7 +81,7 @@ def test_events_teach_the_vocabulary_of_their_fields():
         [History("liked", ("video",))],
     )
     more = FeatureEncoder(schema).fit(frame, {"liked": pd.DataFrame({"video": [8, 9, 9, 9, 9]})})
-    assert more.vocabularies["video"].values.to_pylist() == [9, 1, 8]
+    assert more.programs["video"].values.to_pylist() == [9, 1, 8]
 
 
 def test_list_columns_keep_the_newest_events_and_drop_events_without_id():
@@ -115,7 +116,7 @@ def test_ids_stay_below_the_size_of_their_table_on_rows_never_seen():
         assert packed["categorical"][:, column].max() < rows[feature.name]
     events = encoder.encode_events("seen", make_log(seed=9))
     columns = encoder.schema.history_columns("seen")
-    assert events[:, columns["#action"]].max() < encoder.schema.history("seen").num_actions
+    assert events[:, columns["#action"]].max() < encoder.programs["seen/#action"].num_ids
     assert events.min() >= 0
 
 
@@ -147,7 +148,17 @@ def test_group_bits_follow_the_known_feedbacks():
 @pytest.mark.parametrize(
     ("feature", "values", "message"),
     [
-        (CategoricalFeature("a", "user"), [1, 2, 3], 'type int64; expected strings.*dtype="int"'),
+        (
+            CategoricalFeature("a", "user", dtype="string"),
+            [1, 2, 3],
+            'type int64; expected strings.*dtype="int"',
+        ),
+        (
+            CategoricalFeature("a", "user"),
+            pd.to_datetime(["2026-01-01"] * 3),
+            "`a`: found values of type timestamp.*expected integers or strings",
+        ),
+        (CategoricalFeature("a", "user"), [2.0**53, 1, 2], r"2\*\*53 or more"),
         (CategoricalFeature("a", "user", dtype="int"), list("xyz"), 'expected integers.*"string"'),
         (CategoricalFeature("a", "user", dtype="int"), [1.5, 2, 3], "expected integers; Float"),
         (CategoricalFeature("a", "user"), ["x", 3, None], "`a`: found values of type int, str"),
@@ -259,3 +270,34 @@ def test_a_bag_of_sets_is_refused():
     frame = pd.DataFrame({"tag": [None, {"a", "b"}, {"c"}], "click": [0, 1, 0]})
     with pytest.raises(ValueError, match="`tag`.* found sets, whose order is not defined"):
         FeatureEncoder(schema).fit(frame)
+
+
+def test_a_dtype_that_is_not_declared_is_that_of_the_log():
+    encoder, frame = fit(
+        CategoricalFeature("video", "item"),
+        CategoricalFeature("country", "user"),
+        CategoricalFeature("tags", "item", max_values=2),
+        CategoricalFeature("page", "item", hash_buckets=5),
+        video=[7.0, np.nan, 7.0],
+        country=["NL", None, "PT"],
+        tags=[[1, 2], [], [2]],
+        page=["a", "b", "c"],
+    )
+    dtypes = {name: encoder.schema.dtype_of(name) for name in encoder.schema.field_names}
+    assert dtypes == {"video": "int", "country": "string", "tags": "int", "page": "string"}
+    assert encoder.schema.feature("video").dtype is None
+    assert encoder.schema.raw_inputs()["video"] == ((), "int64")
+    assert encoder.transform(frame)["categorical"][:, 0].tolist() == [2, 0, 2]
+    with pytest.raises(ValueError, match='`video`.*expected integers.*dtype="string"'):
+        encoder.transform(frame.assign(video=["x", "y", "z"]))
+
+
+def test_chunks_of_other_dtypes_are_refused():
+    schema = FeatureSchema([CategoricalFeature("a", "user")], [BinaryTask("click")])
+    counts, other = EncoderCounts(schema), EncoderCounts(schema)
+    counts.add_rows(pd.DataFrame({"a": [1, 2], "click": [0, 1]}))
+    with pytest.raises(ValueError, match='`a`.*expected integers.*dtype="string"'):
+        counts.add_rows(pd.DataFrame({"a": ["x", "y"], "click": [0, 1]}))
+    other.add_rows(pd.DataFrame({"a": ["x", "y"], "click": [0, 1]}))
+    with pytest.raises(ValueError, match="some chunks hold int values and others string"):
+        counts.merge(other)

@@ -33,7 +33,7 @@ def test_strings_survive_whatever_they_hold(tmp_path):
     encoder = FeatureEncoder(schema).fit(frame)
     encoder.save(tmp_path / "encoder")
     again = FeatureEncoder.load(tmp_path / "encoder")
-    assert again.vocabularies["a"].values.to_pylist() == sorted(values)
+    assert again.programs["a"].values.to_pylist() == sorted(values)
 
 
 def test_there_is_no_pickle_and_nothing_left_over(encoder, tmp_path):

@@ -28,19 +28,19 @@ def test_what_is_learned_is_what_pandas_and_numpy_find_in_the_whole_log(log, chu
     encoder = fit_in_chunks(log, chunks)
     seen = log.video_id.value_counts()
     order = seen.to_frame("n").reset_index().sort_values(["n", "video_id"], ascending=[False, True])
-    assert encoder.vocabularies["video_id"].values.to_pylist() == order.video_id.tolist()
+    assert encoder.programs["video_id"].values.to_pylist() == order.video_id.tolist()
     often = log.user_id.value_counts()
-    known = set(encoder.vocabularies["user_id"].values.to_pylist())
+    known = set(encoder.programs["user_id"].values.to_pylist())
     assert known == set(often.index[often >= 2])
     lengths = log.length.dropna().astype("float32").astype("float64")
     edges = np.quantile(lengths, np.arange(1, 6) / 6, method="higher").astype("float32")
-    np.testing.assert_array_equal(encoder.edges["length"], np.unique(edges))
+    np.testing.assert_array_equal(encoder.programs["length"].edges, np.unique(edges))
     fans = log.fans[log.fans > 0].astype("float64")
     expected = np.geomspace(fans.min(), fans.max(), 6)[:5].astype("float32")
-    np.testing.assert_array_equal(encoder.edges["fans"], expected)
-    assert encoder.schema.task("click").base_rate == np.float32(log.is_click.mean())
+    np.testing.assert_array_equal(encoder.programs["fans"].edges, expected)
+    assert encoder.schema.base_rate("click") == (np.float32(log.is_click.mean()),)
     clicked = log[log.is_click == 1]
-    assert encoder.schema.task("like").base_rate == np.float32(clicked.is_like.mean())
+    assert encoder.schema.base_rate("like") == (np.float32(clicked.is_like.mean()),)
 
 
 def test_the_number_of_chunks_does_not_show(log):
@@ -78,4 +78,4 @@ def test_labels_are_judged_over_all_chunks():
         counts.fit(FeatureEncoder(log_schema()))
     counts.add_rows(frame.assign(is_click=1, is_like=pd.Series([0, 1] * 10)))
     counts.fit(encoder := FeatureEncoder(log_schema()))
-    assert encoder.schema.task("click").base_rate == 0.5
+    assert encoder.schema.base_rate("click") == (0.5,)

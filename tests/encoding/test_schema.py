@@ -1,8 +1,10 @@
+import dataclasses
 import json
 
 import pytest
 
 from keras_infnet import (
+    Age,
     BinaryTask,
     CategoricalFeature,
     DenseFeature,
@@ -10,13 +12,14 @@ from keras_infnet import (
     History,
     HistoryGroup,
     NumericFeature,
+    Ratio,
 )
 
-VIDEO = CategoricalFeature("video_id", "item", dtype="int", num_ids=10)
-TAG = CategoricalFeature("tag", "item", max_values=3, separator=",", num_ids=5)
-LENGTH = NumericFeature("length", "item", num_ids=7)
+VIDEO = CategoricalFeature("video_id", "item", dtype="int")
+TAG = CategoricalFeature("tag", "item", max_values=3, separator=",")
+LENGTH = NumericFeature("length", "item")
 IMAGE = DenseFeature("image", "item", dim=4)
-LAST = CategoricalFeature("last_video", "user", dtype="int", table="video_id", num_ids=10)
+LAST = CategoricalFeature("last_video", "user", dtype="int", table="video_id")
 SEEN = History(
     "seen",
     ("video_id", "tag", "length"),
@@ -24,9 +27,11 @@ SEEN = History(
     actions=("is_click",),
     quantities=(Ratio("play", "length"), Age()),
     groups=(HistoryGroup("all"), HistoryGroup("skip", none_of=("is_click",))),
-    num_actions=5,
 )
-SCHEMA = FeatureSchema([VIDEO, TAG, LENGTH, IMAGE, LAST], [BinaryTask("click", "is_click")], [SEEN])
+SIZES = {"video_id": 10, "tag": 5, "length": 7, "seen/#action": 5}
+SCHEMA = FeatureSchema(
+    [VIDEO, TAG, LENGTH, IMAGE, LAST], [BinaryTask("click", "is_click")], [SEEN]
+).with_sizes(SIZES, dtype="string")
 
 
 def test_packed_inputs_have_the_widths_of_their_features():
@@ -73,7 +78,8 @@ def test_json_round_trip_keeps_everything_and_the_fingerprint():
 
 
 def test_the_fingerprint_tells_vocabularies_apart():
-    other = FeatureSchema.from_dict({**SCHEMA.to_dict(), "vocabulary": "0123456789ab"})
+    layout = dataclasses.replace(SCHEMA.layout, vocabulary="0123456789ab")
+    other = SCHEMA.with_layout(layout)
     assert other.fingerprint != SCHEMA.fingerprint
 
 
@@ -141,11 +147,11 @@ def test_an_unfitted_schema_says_what_to_do():
         (lambda: FeatureSchema([VIDEO], ["click"]), "tasks: found str; expected a list of Task"),
         (
             lambda: FeatureSchema([VIDEO], BinaryTask("a")),
-            "tasks: found Task; expected a list of Task",
+            "tasks: found BinaryTask; expected a list of Task",
         ),
         (
             lambda: FeatureSchema([VIDEO], [BinaryTask("a")], [VIDEO]),
-            "sequences: found CategoricalFeature; expected a list of History",
+            "histories: found CategoricalFeature; expected a list of History",
         ),
         (lambda: SCHEMA.task("clik"), "no task `clik`. Did you mean `click`"),
         (lambda: SCHEMA.history("liked"), "no history `liked`. Known: seen"),
@@ -180,7 +186,6 @@ def test_a_schema_that_does_not_fit_together_is_refused(make, message):
         (lambda: History("s", "video_id"), "not one string"),
         (lambda: History("s", ()), "at least one feature name"),
         (lambda: History("s", ("v",), max_length=0), "max_length is 0"),
-        (lambda: History("s", ("v",), ratio=("a",)), "numerator column"),
         (
             lambda: History("s", ("v",), groups=(HistoryGroup("g", any_of=("like",)),)),
             r"group `g` is \['like'\]",
@@ -189,11 +194,12 @@ def test_a_schema_that_does_not_fit_together_is_refused(make, message):
         (lambda: History("s", ("v", "a", "v")), "each name once, not v twice"),
         (lambda: History("s", ("v",), actions=("a", "a")), "each name once, not a twice"),
         (lambda: History("s", ("v",), groups=("a",)), "expected a tuple of HistoryGroup"),
-        (lambda: BinaryTask(3), "Task: name is 3"),
+        (lambda: BinaryTask(3), "BinaryTask: name is 3"),
         (lambda: BinaryTask("a/b"), "name is 'a/b'; expected a name without `/`"),
         (lambda: BinaryTask("a", label=["b"]), r"label is \['b'\]; expected a column name"),
         (lambda: BinaryTask("a", loss_weight="2"), "loss_weight is '2'"),
-        (lambda: BinaryTask("a", kind="multiclass"), "kind is 'multiclass'"),
+        (lambda: History("s", ("v",), quantities=("age",)), "expected a tuple of EventQuantity"),
+        (lambda: History("s", ("v",), quantities=(Age(), Age())), "each kind once"),
         (lambda: BinaryTask("a", loss_weight=-1), "loss_weight is -1"),
         (lambda: BinaryTask("a", loss_weight=float("nan")), "loss_weight is nan"),
     ],

@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from keras_infnet.features import value_counts
 
+from keras_infnet.schema import value_counts
 from keras_infnet.schema.value_counts import ValueCounts
 
 

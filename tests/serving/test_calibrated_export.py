@@ -3,9 +3,9 @@ import json
 import keras
 import numpy as np
 import pytest
-from keras_infnet.calibration import Calibration
 from scipy.special import expit, logit
 
+from keras_infnet.calibration import Calibration
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom

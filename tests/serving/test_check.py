@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from keras_infnet.calibration import Calibration
 
+from keras_infnet.calibration import Calibration
 from keras_infnet.models import SharedBottom
 from keras_infnet.serving import export_saved_model
 from keras_infnet.serving.__main__ import main

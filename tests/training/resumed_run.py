@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import keras
-from keras_infnet.callbacks import Checkpoints
-from keras_infnet.optimizers import LazyAdam
 
 from keras_infnet import fit_ranker
+from keras_infnet.callbacks import Checkpoints
 from keras_infnet.data import FeatureEncoder, make_dataset, stream_dataset
 from keras_infnet.models import SharedBottom
+from keras_infnet.optimizers import LazyAdam
 from keras_infnet.training import checkpoint_folder, set_seeds
 from tests.prepared import large_log, train_rows
 

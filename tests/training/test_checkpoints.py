@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from keras_infnet.callbacks import Checkpoints
 
 from keras_infnet import FeatureSchema
+from keras_infnet.callbacks import Checkpoints
 from keras_infnet.training import checkpoint_folder
 from keras_infnet.training.checkpoint_folder import CheckpointFolder
 from tests.house.source import ROOT

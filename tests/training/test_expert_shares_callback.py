@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_infnet.callbacks import ExpertSharesCallback
 
+from keras_infnet.callbacks import ExpertSharesCallback
 from keras_infnet.models import PLE, MMoE, SharedBottom
 from tests import tiny
 

@@ -8,9 +8,9 @@ import sys
 
 import keras
 import numpy as np
-from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
 
 import keras_infnet
+from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
 from tests.house.source import ROOT
 from tests.training.row_ranker import ROWS, row_batches, row_ranker
 

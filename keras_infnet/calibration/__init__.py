@@ -1,0 +1,11 @@
+"""Calibration: probabilities that keep their word, fitted and applied."""
+
+from keras_infnet.serving.calibration import Calibration
+from keras_infnet.serving.calibration_fit import fit_calibration
+from keras_infnet.serving.negative_sampling import correct_negative_sampling
+
+__all__ = [
+    "Calibration",
+    "correct_negative_sampling",
+    "fit_calibration",
+]
