@@ -15,7 +15,6 @@ from keras_infnet.models.hyperparameters import check_hyperparameters, construct
 from keras_infnet.models.members import member_outputs
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.schema_tokens import SchemaTokens
-from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.schema import FeatureSchema
 
 
