@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_infnet._keras_internals import layout_of
+
 _VIRTUAL = {
     "jax": "set XLA_FLAGS=--xla_force_host_platform_device_count={n} before Python starts",
     "tensorflow": (
@@ -51,7 +53,7 @@ def mirrored_strategy(devices: tuple[str, ...]) -> Any:
 
 def layout_of_rows(table: Any) -> Any:
     """How a vector with one entry for each row of a table is laid out: as the rows are."""
-    layout = getattr(table, "_layout", None)
+    layout = layout_of(table)
     if not isinstance(layout, keras.distribution.TensorLayout):
         return None
     return keras.distribution.TensorLayout(layout.axes[:1], layout.device_mesh)

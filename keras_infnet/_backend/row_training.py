@@ -8,6 +8,7 @@ import keras
 from keras_infnet._backend.devices import on_every_device
 from keras_infnet._backend.row_gradients import RowGradient, is_row_gradient
 from keras_infnet._backend.row_lookups import RecordedLookups, RowLookups, tables_by_row
+from keras_infnet._keras_internals import update_metrics
 
 
 def train_step_by_rows(model: keras.Model, train_step: Callable, arguments: Sequence[Any]) -> Any:
@@ -82,7 +83,7 @@ def _jax_train_step(model: keras.Model, tables: list, state: tuple, data: Any) -
     for i in by_row:
         gradients[i] = _of_table(variables[i], recorded.looked_up, of_rows, ids)
     trainable, of_optimizer = model.optimizer.stateless_apply(of_optimizer, gradients, trainable)
-    logs, metrics = model._update_metrics_variables(metrics, loss, x, y, y_pred, sample_weight)
+    logs, metrics = update_metrics(model, metrics, loss, x, y, y_pred, sample_weight)
     return logs, (trainable, non_trainable, of_optimizer, metrics)
 
 

@@ -1,1 +1,1 @@
-"""What every folder may use: whole files, suggestions for misspelt names, checks of arguments."""
+"""What every room stands on: whole files and folders, "did you mean", field checks."""

@@ -1,40 +1,109 @@
-"""Checks of a declared part's arguments, with one form of message."""
+"""Field checks: errors that say what, where, what was found and what is expected."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
+from keras_infnet._base.did_you_mean import did_you_mean
 
-def bad(part: Any, argument: str, found: object, expected: str) -> ValueError:
-    """The error of one argument of a named part: what was found and what was expected."""
-    return ValueError(
-        f"{type(part).__name__} `{part.name}`: {argument} is {found!r}; expected {expected}."
-    )
+
+def bad(part: Any, argument: str, found: Any, expected: str) -> ValueError:
+    """The error of an argument out of range.
+
+    Args:
+        part: Who was given it: the name of a function or class, or an object. An object is told by
+            its class and its `name`, if it has one.
+        argument: Name of the argument.
+        found: What was given.
+        expected: What it must be, after "expected".
+
+    Returns:
+        A `ValueError` to raise.
+
+    Example:
+        >>> bad("fit_ranker", "epochs", 0, "1 or more")
+        ValueError('fit_ranker: epochs is 0; expected 1 or more.')
+    """
+    return ValueError(f"{_who(part)}: {argument} is {found!r}; expected {expected}.")
 
 
 def check_name(part: Any) -> None:
-    """A ValueError unless the part has a name."""
+    """Raises a ValueError unless the `name` of an object is a text that is not empty."""
     if not isinstance(part.name, str) or not part.name:
-        raise ValueError(f"{type(part).__name__}: name is {part.name!r}; expected a name.")
+        raise bad(type(part).__name__, "name", part.name, "a name")
 
 
 def check_at_least(part: Any, **least: int) -> None:
-    """A ValueError unless each argument is a whole number of at least its bound."""
-    for argument, value in least.items():
-        found = getattr(part, argument)
-        if not isinstance(found, int) or isinstance(found, bool) or found < value:
-            raise bad(part, argument, found, f"an integer of {value} or more")
+    """Raises a ValueError unless these fields of an object are integers of at least so much."""
+    for argument, lowest in least.items():
+        check_integer(part, argument, getattr(part, argument), lowest)
+
+
+def check_integer(
+    part: Any, argument: str, found: Any, least: int, expected: str | None = None
+) -> None:
+    """Raises a ValueError unless a value is an integer of at least `least`.
+
+    Args:
+        part: As in `bad`.
+        argument: Name of the argument.
+        found: The value. A number of numpy is no integer here: layers take none.
+        least: The lowest value.
+        expected: What it must be. Defaults to `an integer of {least} or more`.
+    """
+    if not isinstance(found, int) or isinstance(found, bool) or found < least:
+        raise bad(part, argument, found, expected or f"an integer of {least} or more")
+
+
+def check_choice(part: Any, argument: str, found: Any, choices: Collection[Any]) -> Any:
+    """The value, if it is one of the choices; else a ValueError."""
+    if found not in choices:
+        raise bad(part, argument, found, f"one of {choices}")
+    return found
+
+
+def as_names(part: Any, argument: str, names: Any) -> tuple[Any, ...]:
+    """A field's names as a tuple; one text alone is a ValueError."""
+    if isinstance(names, str):
+        raise bad(part, argument, names, "a tuple of names, not one string")
+    return tuple(names)
 
 
 def check_different(part: Any, argument: str) -> None:
-    """A ValueError if a name stands twice in an argument."""
+    """Raises a ValueError if a field of an object names something twice."""
     names = getattr(part, argument)
     twice = sorted({name for name in names if names.count(name) > 1}, key=str)
     if twice:
         raise bad(part, argument, names, f"each name once, not {', '.join(map(str, twice))} twice")
 
 
-def as_names(part: Any, argument: str, value: Iterable[Any]) -> tuple[Any, ...]:
-    """Names as a tuple; one string instead of several is an error."""
-    if isinstance(value, str):
-        raise bad(part, argument, value, "a tuple of names, not one string")
-    return tuple(value)
+def known_names(
+    part: Any, kind: str, names: str | Iterable[str], known: Collection[str]
+) -> tuple[str, ...]:
+    """Names as a tuple, of which there is one or more.
+
+    Args:
+        part: As in `bad`.
+        kind: What is named, such as `"task"`.
+        names: The names, or one alone.
+        known: The names that there are.
+
+    Raises:
+        ValueError: There is none, one is not known, or one is given twice.
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
+    who = _who(part)
+    if not names:
+        raise ValueError(f"{who}: no {kind}; expected at least one of {', '.join(known)}.")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{who}: unknown {kind} `{name}`.{did_you_mean(name, known)}")
+        if names.count(name) > 1:
+            raise ValueError(f"{who}: {kind} `{name}` is given {names.count(name)} times.")
+    return names
+
+
+def _who(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind, name = type(part).__name__, getattr(part, "name", None)
+    return kind if name is None else f"{kind} `{name}`"

@@ -1,4 +1,4 @@
-"""The nearest known name, for the end of an error message."""
+"""Did you mean: the nearest known name, for the end of an error message."""
 
 import difflib
 from collections.abc import Iterable

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.checks import bad
 from keras_infnet.data.histories import NO_TIME, Histories
 from keras_infnet.data.shard_layout import MANIFEST
 from keras_infnet.data.windows import gather_windows
@@ -66,7 +67,7 @@ def make_dataset(
     require_rows(frame, "make_dataset")
     whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
     if not whole or batch_size < 1:
-        raise ValueError(f"make_dataset: batch_size is {batch_size!r}; expected 1 or more rows.")
+        raise bad("make_dataset", "batch_size", batch_size, "1 or more rows")
     check_histories("make_dataset", encoder, frame, histories, freeze_at)
     arrays: dict[str, Any] = {"x": encoder.transform(frame)}
     if labels:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.checks import check_integer
+from keras_infnet._base.whole_files import put_in_place, remove_partial
 from keras_infnet.data.row_source import RowSource, describe
 from keras_infnet.data.shard_layout import MANIFEST, SHARDS
 from keras_infnet.data.whole_files import read_json, write_json
@@ -37,9 +39,7 @@ class PreparePlan:
 
     def __post_init__(self) -> None:
         for name in ("partitions", "chunk_rows", "block_rows"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"prepare: {name} is {value!r}; expected 1 or more.")
+            check_integer("prepare", name, getattr(self, name), 1, "1 or more")
         names, ends = list(self.splits), list(self.splits.values())
         if not names or not all(re.fullmatch(r"\w+", name) for name in names):
             raise ValueError(f"prepare: splits are {names}; expected names such as `train`.")
@@ -114,7 +114,7 @@ def open_work_folder(
                 "its arguments to go on, or pass overwrite=True to start again."
             )
         if not other:
-            _remove_partial_files(work)
+            remove_partial(work, deep=True)
             return work
     shutil.rmtree(work, ignore_errors=True)
     write_json(work / _REQUEST, request)
@@ -123,16 +123,6 @@ def open_work_folder(
 
 def publish(work: Path, out: Path) -> None:
     """Renames the finished folder to `out`; what was there goes when the new one is in place."""
-    _remove_partial_files(work)
-    before = work.with_name(f"{work.name}.before")
-    if out.exists():
-        out.rename(before)
-    work.rename(out)
+    remove_partial(work, deep=True)
+    put_in_place(work, out)
     (out / _REQUEST).unlink()
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def _remove_partial_files(work: Path) -> None:
-    """What a process that was killed was writing."""
-    for partial in work.rglob(".*.partial"):
-        partial.unlink()

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_infnet._base.checks import bad
+
 _OURS = re.compile(
     r"^(?P<kind>ValueError|OSError): (?P<text>prepare: .*?)(?=\n\s+at |\n\w+(\.\w+)+: |\n File |"
     r"\s+SQLSTATE|\nDriver stacktrace|\Z)",
@@ -21,7 +23,7 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 def check_engine(engine: str, spark: Any, sources: Mapping[str, Any]) -> None:
     """A ValueError unless the engine is known and takes these sources."""
     if engine not in ("local", "spark"):
-        raise ValueError(f"prepare: engine is {engine!r}; expected 'local' or 'spark'.")
+        raise bad("prepare", "engine", engine, "'local' or 'spark'")
     if engine == "spark":
         return
     if spark is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.checks import bad
 from keras_infnet.data.epoch_order import EpochOrder
 from keras_infnet.data.length_buckets import LengthBuckets
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
@@ -178,10 +179,8 @@ def _check_arguments(
     least |= {"start_batch": (start_batch, 0), "seed": (seed, 0)}
     for name, (value, minimum) in least.items():
         if not isinstance(value, (int, np.integer)) or value < minimum:
-            raise ValueError(f"stream_dataset: {name} is {value!r}; expected {minimum} or more.")
+            raise bad("stream_dataset", name, value, f"{minimum} or more")
     index, count = shard
     if not 0 <= index < count:
-        raise ValueError(
-            f"stream_dataset: shard is {shard}; expected (index, number of workers) with an index "
-            "from 0 to the number less one."
-        )
+        expected = "(index, number of workers) with an index from 0 to the number less one"
+        raise bad("stream_dataset", "shard", shard, expected)

@@ -1,48 +1,27 @@
-"""Files that are there whole or not at all, and errors of the disk that say what to do."""
+"""Files that `prepare` writes whole, and the words of its errors."""
 
-import contextlib
-import json
-import os
-import uuid
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from keras_infnet._base import whole_files
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, renamed to `path` if all went well."""
-    # Spark may have two workers write the same file.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        refused = OSError(
-            f"prepare: can't write {path}: {error}. What is finished is kept: make room, or the "
-            "folder writable, and call prepare again with the same arguments."
-        )
-        refused.errno = error.errno
-        raise refused from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+_WORDS = (
+    "prepare: can't write {path}: {error}. What is finished is kept: make room, or the folder "
+    "writable, and call prepare again with the same arguments."
+)
+
+
+def whole_file(path: Path) -> AbstractContextManager[Path]:
+    """A name to write to, which becomes `path` if all went well."""
+    return whole_files.whole_file(path, _WORDS)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name, then renames it."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    """Writes JSON as a whole file."""
+    whole_files.write_json(path, value, _WORDS)
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Reads JSON.
-
-    Raises:
-        ValueError: The file is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{what}: {path} can't be read: {error}") from error
+    """Reads JSON; a file that is missing or damaged is a ValueError that begins with `what`."""
+    return whole_files.read_json(path, f"{what}: {{path}} can't be read: {{error}}")

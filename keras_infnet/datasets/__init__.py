@@ -3,7 +3,7 @@
 from keras_infnet.datasets.kuairand import KuaiRand
 from keras_infnet.datasets.qb_video import QBVideo
 from keras_infnet.datasets.simulate import Simulation, simulate
-from keras_infnet.datasets.simulation_settings import SimulationSettings
+from keras_infnet.datasets.simulation_world import SimulationSettings
 from keras_infnet.datasets.split import Split, split_by_date, split_by_order
 
 __all__ = [

@@ -1,8 +1,10 @@
 """Reads a CSV file with declared column types; errors name the file, the line and the column."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,15 @@ from keras_infnet._base.did_you_mean import did_you_mean
 
 MISSING_ID = -1
 _INTEGERS = ("int8", "int16", "int32", "int64")
+_EXPECTED = {
+    "flag": "0 or 1",
+    "float32": "a number",
+    "str": "text",
+    **{f"{kind}?": "a whole number or nothing" for kind in _INTEGERS},
+}
+# What pyarrow says of a line that it refuses, when it reads on one thread.
+_LENGTH = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
+_VALUE = re.compile(r"column #(\d+): Row #(\d+): .* invalid (?:value '(.*)'|UTF8)", re.DOTALL)
 
 
 def read_csv_table(
@@ -37,8 +48,8 @@ def read_csv_table(
         ValueError: A column is missing, or a line can't be read: the message has file, line and
             column.
     """
-    header, kinds = _kinds(path, columns, optional)
-    return _as_frame(path, _read(path, header, kinds), kinds)
+    file = _CsvFile(path, columns, optional)
+    return file.frame(file.read())
 
 
 def read_csv_chunks(
@@ -48,43 +59,118 @@ def read_csv_chunks(
     optional: Mapping[str, str] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """What `read_csv_table` reads, in frames of `chunk_rows` rows; the index is the row number."""
-    header, kinds = _kinds(path, columns, optional)
-    first, waiting = 0, pa.table({c: pa.array([], _arrow_type(k)) for c, k in kinds.items()})
-    for batch in _read_batches(path, header, kinds):
+    file = _CsvFile(path, columns, optional)
+    first, waiting = 0, pa.schema(list(file.types.items())).empty_table()
+    for batch in file.batches():
         waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
         while len(waiting) >= chunk_rows:
-            yield _as_frame(path, waiting.slice(0, chunk_rows), kinds, first)
+            yield file.frame(waiting.slice(0, chunk_rows), first)
             first, waiting = first + chunk_rows, waiting.slice(chunk_rows)
     if len(waiting):
-        yield _as_frame(path, waiting, kinds, first)
+        yield file.frame(waiting, first)
 
 
 def count_csv_rows(path: Path) -> int:
     """Number of rows below the first line."""
-    header = _header(path)
-    return _read(path, header, {header[0]: "str"}).num_rows
+    return _CsvFile(path, {_header(path)[0]: "str"}).read().num_rows
 
 
-def _kinds(
-    path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None
-) -> tuple[list[str], dict[str, str]]:
-    """The file's columns, and the types of those that are declared and there."""
-    header = _header(path)
-    for column in columns:
-        if column not in header:
-            raise ValueError(
-                f"{path}: column `{column}` is missing.{did_you_mean(column, header)} "
-                "Expected the column names of the original file in its first line."
+class _CsvFile:
+    """A file and the types of its columns that are declared and there."""
+
+    def __init__(
+        self, path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None = None
+    ) -> None:
+        self.path, self.header = path, _header(path)
+        for column in columns:
+            if column not in self.header:
+                raise ValueError(
+                    f"{path}: column `{column}` is missing.{did_you_mean(column, self.header)} "
+                    "Expected the column names of the original file in its first line."
+                )
+        there = {c: kind for c, kind in (optional or {}).items() if c in self.header}
+        self.kinds = {**columns, **there}
+        self.types = {column: _arrow_type(kind) for column, kind in self.kinds.items()}
+
+    def read(self) -> pa.Table:
+        """The whole file."""
+        try:
+            return csv.read_csv(self.path, **self._options())
+        except pa.ArrowInvalid as error:
+            raise self._located(error) from None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The file in the pieces that pyarrow reads."""
+        try:
+            yield from csv.open_csv(self.path, **self._options())
+        except pa.ArrowInvalid as error:
+            raise self._located(error) from None
+
+    def frame(self, table: pa.Table, first: int = 0) -> pd.DataFrame:
+        """Rows of the file, of which `first` come before, as their types say."""
+        arrays = {column: self._array(table, column, first) for column in self.kinds}
+        rows = pd.RangeIndex(first, first + len(table))
+        return pd.DataFrame(arrays, copy=False).set_axis(rows)
+
+    def _options(self, threads: bool = True) -> dict[str, Any]:
+        return {
+            "read_options": csv.ReadOptions(
+                column_names=self.header, skip_rows=1, block_size=1 << 24, use_threads=threads
+            ),
+            "convert_options": csv.ConvertOptions(
+                column_types=self.types,
+                include_columns=list(self.types),
+                strings_can_be_null=True,
+            ),
+        }
+
+    def _array(self, table: pa.Table, column: str, first: int) -> np.ndarray | pd.Series:
+        chunks, kind = table.column(column), self.kinds[column]
+        if kind == "str":
+            return chunks.to_pandas()
+        if chunks.null_count and self.types[column] == pa.int64():
+            row = first + int(np.argmax(chunks.is_null().to_numpy()))
+            raise self._bad(row, column, "empty")
+        values = chunks.to_numpy()
+        if kind == "float32":
+            return values.astype("float32")
+        good = np.ones(len(values), bool)
+        if kind == "flag":
+            good = (values == 0) | (values == 1)
+        elif kind.endswith("?"):
+            values = np.where(np.isnan(values), MISSING_ID, values)
+            good = (values == np.round(values)) & (abs(values) < 2**53)
+        if not good.all():
+            row = int(np.argmin(good))
+            raise self._bad(first + row, column, f"{values[row]:g}")
+        return _narrow(values, "int8" if kind == "flag" else kind.rstrip("?"))
+
+    def _bad(self, row: int, column: str, found: str) -> ValueError:
+        expected = _EXPECTED.get(self.kinds[column], "a whole number")
+        line = _line_number(self.path, row)
+        return ValueError(
+            f"{self.path}, line {line}: column `{column}` is {found}; expected {expected}."
+        )
+
+    def _located(self, error: pa.ArrowInvalid) -> ValueError:
+        """Pyarrow's error with the line, which it knows when it reads on one thread."""
+        message = str(error)
+        try:
+            csv.read_csv(self.path, **self._options(threads=False))
+        except pa.ArrowInvalid as again:
+            message = str(again)
+        if found := _LENGTH.search(message):
+            row, expected, actual, line = found.groups()
+            return ValueError(
+                f"{self.path}, line {_line_number(self.path, int(row) - 2)}: {actual} fields; "
+                f"expected {expected}. The file is cut short or corrupt: fetch it again. Line: "
+                f"{line[:80]!r}"
             )
-    there = {c: kind for c, kind in (optional or {}).items() if c in header}
-    return header, {**columns, **there}
-
-
-def _as_frame(
-    path: Path, table: pa.Table, kinds: Mapping[str, str], first: int = 0
-) -> pd.DataFrame:
-    arrays = {c: _as_array(path, table, c, kind, first) for c, kind in kinds.items()}
-    return pd.DataFrame(arrays, copy=False).set_axis(pd.RangeIndex(first, first + len(table)))
+        if found := _VALUE.search(message):
+            column, row, value = found.groups()
+            shown = "not UTF-8 text" if value is None else repr(value)
+            return self._bad(int(row) - 2, self.header[int(column)], shown)
+        return ValueError(f"{self.path}: can't be read as CSV: {message}")
 
 
 def _header(path: Path) -> list[str]:
@@ -98,34 +184,11 @@ def _header(path: Path) -> list[str]:
     return [name.strip().strip('"') for name in line.split(",")]
 
 
-def _read(path: Path, header: list[str], kinds: Mapping[str, str]) -> pa.Table:
-    try:
-        return csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(column_names=header, skip_rows=1, block_size=1 << 24),
-            convert_options=_convert_options({c: _arrow_type(k) for c, k in kinds.items()}),
-        )
-    except pa.ArrowInvalid as error:
-        raise _located_error(path, header, kinds, error) from None
-
-
-def _read_batches(
-    path: Path, header: list[str], kinds: Mapping[str, str]
-) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from csv.open_csv(
-            path,
-            read_options=csv.ReadOptions(column_names=header, skip_rows=1, block_size=1 << 24),
-            convert_options=_convert_options({c: _arrow_type(k) for c, k in kinds.items()}),
-        )
-    except pa.ArrowInvalid as error:
-        raise _located_error(path, header, kinds, error) from None
-
-
-def _convert_options(types: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
-    return csv.ConvertOptions(
-        column_types=dict(types), include_columns=list(types), strings_can_be_null=True
-    )
+def _line_number(path: Path, row: int) -> int:
+    """Line of a row, counted from 0 below the first line; blank lines are no rows."""
+    with path.open("rb") as file:
+        lines = (number for number, line in enumerate(file, start=1) if line.strip())
+        return next(itertools.islice(lines, row + 1, None))
 
 
 def _arrow_type(kind: str) -> pa.DataType:
@@ -134,100 +197,7 @@ def _arrow_type(kind: str) -> pa.DataType:
     return pa.int64() if kind == "flag" or kind in _INTEGERS else pa.float64()
 
 
-def _as_array(
-    path: Path, table: pa.Table, column: str, kind: str, first: int
-) -> np.ndarray | pd.Series:
-    chunks = table.column(column)
-    if kind == "str":
-        return chunks.to_pandas()
-    if chunks.null_count and (kind == "flag" or kind in _INTEGERS):
-        row = first + int(np.argmax(chunks.is_null().to_numpy()))
-        raise ValueError(f"{_place(path, row, column)} is empty; expected {_expected(kind)}.")
-    values = chunks.to_numpy()
-    if kind == "float32":
-        return values.astype("float32")
-    if kind == "flag":
-        _check(path, column, kind, values, (values == 0) | (values == 1), first)
-        return values.astype("int8")
-    if kind.endswith("?"):
-        values = np.where(np.isnan(values), MISSING_ID, values)
-        whole = (values == np.round(values)) & (abs(values) < 2**53)
-        _check(path, column, kind, values, whole, first)
-    return _narrow(values, kind.rstrip("?"))
-
-
 def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
     limits = np.iinfo(dtype)
     fits = len(values) == 0 or (values.min() >= limits.min and values.max() <= limits.max)
     return values.astype(dtype if fits else "int64")
-
-
-def _check(
-    path: Path, column: str, kind: str, values: np.ndarray, good: np.ndarray, first: int
-) -> None:
-    if not good.all():
-        row = int(np.argmin(good))
-        raise ValueError(
-            f"{_place(path, first + row, column)} is {values[row]:g}; expected {_expected(kind)}."
-        )
-
-
-def _expected(kind: str) -> str:
-    if kind == "flag":
-        return "0 or 1"
-    if kind == "float32":
-        return "a number"
-    return "a whole number or nothing" if kind.endswith("?") else "a whole number"
-
-
-def _place(path: Path, row: int, column: str) -> str:
-    return f"{path}, line {_line_number(path, row)}: column `{column}`"
-
-
-def _line_number(path: Path, row: int) -> int:
-    """Line of a row, counted from 0 below the first line; blank lines are no rows."""
-    with path.open("rb") as file:
-        lines = (number for number, line in enumerate(file, start=1) if line.strip())
-        return next(itertools.islice(lines, row + 1, None))
-
-
-def _located_error(
-    path: Path, header: list[str], kinds: Mapping[str, str], error: pa.ArrowInvalid
-) -> ValueError:
-    """Reads the file again, slowly, to find the first line that pyarrow refused."""
-    short: list[csv.InvalidRow] = []
-
-    def remember(row: csv.InvalidRow) -> str:
-        short.append(row)
-        return "skip"
-
-    table = csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(column_names=header, skip_rows=1, use_threads=False),
-        parse_options=csv.ParseOptions(invalid_row_handler=remember),
-        convert_options=_convert_options({column: pa.binary() for column in kinds}),
-    )
-    if short:
-        row = short[0]
-        return ValueError(
-            f"{path}, line {_line_number(path, row.number - 2)}: {row.actual_columns} fields; "
-            f"expected {row.expected_columns}. The file is cut short or corrupt: fetch it again. "
-            f"Line: {row.text[:80]!r}"
-        )
-    for column, kind in kinds.items():
-        texts = table.column(column).to_pandas().map(_text, na_action="ignore")
-        if kind == "str":
-            bad = texts.str.contains("�", regex=False, na=False)
-        else:
-            bad = texts.notna() & pd.to_numeric(texts, errors="coerce").isna()
-            bad |= (kind == "flag" or kind in _INTEGERS) & texts.str.contains(r"[.eE]", na=False)
-        if bad.any():
-            row = int(np.argmax(bad))
-            found = "not UTF-8 text" if kind == "str" else repr(texts[row])
-            expected = "text" if kind == "str" else _expected(kind)
-            return ValueError(f"{_place(path, row, column)} is {found}; expected {expected}.")
-    return ValueError(f"{path}: can't be read as CSV: {error}")
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", errors="replace")

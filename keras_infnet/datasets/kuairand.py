@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_infnet._base.checks import check_choice, known_names
 from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet.datasets import kuairand_columns as columns
-from keras_infnet.datasets.arguments import check_choice, check_tasks
+from keras_infnet.datasets import kuairand_files as layout
 from keras_infnet.datasets.csv_table import (
     MISSING_ID,
     count_csv_rows,
@@ -20,10 +20,27 @@ from keras_infnet.datasets.csv_table import (
     read_csv_table,
 )
 from keras_infnet.datasets.kuairand_files import KuaiRandFiles
-from keras_infnet.datasets.kuairand_schema import HISTORIES, kuairand_schema
 from keras_infnet.datasets.side_table import Absent, SideTable
 from keras_infnet.datasets.split import Split, split_by_date
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.event_quantity import Age, Ratio
+from keras_infnet.schema.feature import Feature
+from keras_infnet.schema.history import History, HistoryGroup
+from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.schema import FeatureSchema
+
+EVENT_FIELDS = ("video_id", "author_id", "music_id", "tag", "video_duration")
+HISTORIES = ("exposures", "positives")
+MAX_TAGS = 4
+EXPOSURES_LENGTH = 100
+POSITIVES_LENGTH = 50
+_POSITIVES = {
+    "clicked": "is_click",
+    "liked": "is_like",
+    "long_viewed": "long_view",
+    "followed": "is_follow",
+}
 
 
 class KuaiRand:
@@ -73,7 +90,7 @@ class KuaiRand:
         history: Literal["exposures", "positives"] = "exposures",
         absent: Absent = "error",
     ) -> None:
-        self.tasks = check_tasks("KuaiRand", tasks, columns.FEEDBACKS)
+        self.tasks = known_names("KuaiRand", "task", tasks, layout.FEEDBACKS)
         self.history = check_choice("KuaiRand", "history", history, HISTORIES)
         self.absent = check_choice("KuaiRand", "absent", absent, ("error", "missing"))
         self.statistics, self.random_log = statistics, random_log
@@ -102,7 +119,7 @@ class KuaiRand:
             ValueError: A file can't be read, a column is missing, no row is there, or a user or
                 video is absent from its table.
         """
-        log = _read_parts(self.log_files, columns.LOG_COLUMNS, columns.OPTIONAL_LOG_COLUMNS)
+        log = _read_parts(self.log_files, layout.LOG_COLUMNS, layout.OPTIONAL_LOG_COLUMNS)
         if log.empty:
             raise ValueError(f"KuaiRand: the logs in {self.found.folder} have no row.")
         return self._joined(log, self._user_table(), *self._video_tables())
@@ -121,7 +138,7 @@ class KuaiRand:
         """
         tables, first = (self._user_table(), *self._video_tables()), 0
         for file in self.log_files:
-            kinds = (columns.LOG_COLUMNS, columns.OPTIONAL_LOG_COLUMNS)
+            kinds = (layout.LOG_COLUMNS, layout.OPTIONAL_LOG_COLUMNS)
             for log in read_csv_chunks(file, chunk_rows, *kinds):
                 rows = pd.RangeIndex(first, first + len(log))
                 yield self._joined(log.set_axis(rows), *tables)
@@ -142,13 +159,13 @@ class KuaiRand:
         if path is None:
             return None
         warm = _read_parquet(path)
-        for column in columns.WARM_COLUMNS:
+        for column in layout.WARM_COLUMNS:
             if column not in warm.columns:
                 raise ValueError(
                     f"{path}: column `{column}` is missing.{did_you_mean(column, warm.columns)}"
                 )
         warm = warm.sort_values(["user_id", "position"], kind="stable", ignore_index=True)
-        for label in columns.FEEDBACKS.values():
+        for label in layout.FEEDBACKS.values():
             known = warm[label] if label in warm else pd.Series(np.nan, warm.index)
             warm[label] = known.fillna(MISSING_ID).astype("int8")
         for column in ("play_time_ms", "duration_ms"):
@@ -159,11 +176,18 @@ class KuaiRand:
         """Fields, histories and tasks; the same for all variants and subsets of the files.
 
         User: `user_id`, flags, ranges, one-hot-coded fields and counts. Item: `video_id`,
-            `author_id`, `music_id`,
-        types, the bag `tag`, `video_duration`, and the statistics on request. Context: `tab` and
-        `hour`.
+        `author_id`, `music_id`, types, the bag `tag`, `video_duration`, and the statistics on
+        request. Context: `tab` and `hour`.
         """
-        return kuairand_schema(self.tasks, self.history, self.statistics)
+        features = (*_user_features(), *_video_features(), *_context_features())
+        if self.statistics:
+            names = layout.STATISTICS_NAMES.values()
+            features += tuple(_log_number(name, "item") for name in names)
+        return FeatureSchema(
+            features=features,
+            tasks=tuple(BinaryTask(task, layout.FEEDBACKS[task]) for task in self.tasks),
+            histories=(_exposures(),) if self.history == "exposures" else _positives(),
+        )
 
     def split(self, frame: pd.DataFrame, validation_days: int = 2, test_days: int = 2) -> Split:
         """Splits by `date`: the last days test, the days before them validate, all others train."""
@@ -210,14 +234,14 @@ class KuaiRand:
                 )
 
     def _user_table(self) -> SideTable:
-        return self._side_table("user_id", self.found.user_features, columns.USER_COLUMNS)
+        return self._side_table("user_id", self.found.user_features, layout.USER_COLUMNS)
 
     def _video_tables(self) -> list[SideTable]:
-        kinds = (columns.VIDEO_COLUMNS, columns.OPTIONAL_VIDEO_COLUMNS)
+        kinds = (layout.VIDEO_COLUMNS, layout.OPTIONAL_VIDEO_COLUMNS)
         tables = [self._side_table("video_id", self.found.video_features, *kinds)]
         if self.statistics:
-            daily, names = self.found.statistics, columns.STATISTICS_NAMES
-            kind = columns.STATISTICS_COLUMNS
+            daily, names = self.found.statistics, layout.STATISTICS_NAMES
+            kind = layout.STATISTICS_COLUMNS
             tables.append(self._side_table("video_id", daily, kind, names=names))
         return tables
 
@@ -248,3 +272,61 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pq.read_table(path).to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: can't be read as Parquet: {error}") from None
+
+
+def _user_features() -> tuple[Feature, ...]:
+    return (
+        CategoricalFeature("user_id", "user", dtype="int", min_frequency=3),
+        *(CategoricalFeature(column, "user") for column in layout.USER_RANGES),
+        *(
+            CategoricalFeature(c, "user", dtype="int")
+            for c in layout.USER_FLAGS + layout.USER_ONE_HOT
+        ),
+        *(_log_number(column, "user") for column in layout.USER_COUNTS),
+    )
+
+
+def _video_features() -> tuple[Feature, ...]:
+    identities = ("video_id", "author_id", "music_id")
+    return (
+        *(CategoricalFeature(c, "item", dtype="int", min_frequency=2) for c in identities),
+        CategoricalFeature("video_type", "item"),
+        CategoricalFeature("upload_type", "item"),
+        CategoricalFeature("music_type", "item", dtype="int"),
+        CategoricalFeature("tag", "item", dtype="int", max_values=MAX_TAGS, separator=","),
+        NumericFeature("video_duration", "item", allow_missing=True),
+    )
+
+
+def _context_features() -> tuple[Feature, ...]:
+    return tuple(CategoricalFeature(column, "context", dtype="int") for column in ("tab", "hour"))
+
+
+def _log_number(column: str, owner: str) -> NumericFeature:
+    return NumericFeature(column, owner, bucketing="log", allow_missing=True)
+
+
+def _exposures() -> History:
+    groups = (
+        HistoryGroup("all"),
+        HistoryGroup("click", any_of=("is_click",)),
+        HistoryGroup("like", any_of=("is_like",)),
+        HistoryGroup("long_view", any_of=("long_view",)),
+        HistoryGroup("skip", none_of=("is_click",)),
+        HistoryGroup("strong", any_of=("is_follow", "is_comment", "is_forward")),
+    )
+    return History(
+        "exposures",
+        fields=EVENT_FIELDS,
+        max_length=EXPOSURES_LENGTH,
+        actions=tuple(layout.FEEDBACKS.values()),
+        quantities=(Ratio("play_time_ms", "duration_ms"), Age()),
+        groups=groups,
+    )
+
+
+def _positives() -> tuple[History, ...]:
+    return tuple(
+        History(name, fields=EVENT_FIELDS, max_length=POSITIVES_LENGTH, where=label)
+        for name, label in _POSITIVES.items()
+    )

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from keras_infnet.datasets.arguments import check_choice, check_tasks
+from keras_infnet._base.checks import check_choice, known_names
 from keras_infnet.datasets.csv_table import read_csv_table
 from keras_infnet.datasets.split import Split, split_by_order
 from keras_infnet.schema.binary_task import BinaryTask
@@ -76,7 +76,7 @@ class QBVideo:
         watching_times: bool = False,
         history: Literal["exposures", "positives"] = "exposures",
     ) -> None:
-        self.tasks = check_tasks("QBVideo", tasks, FEEDBACKS)
+        self.tasks = known_names("QBVideo", "task", tasks, FEEDBACKS)
         self.history = check_choice("QBVideo", "history", history, HISTORIES)
         self.watching_times = watching_times
         path = Path(path)

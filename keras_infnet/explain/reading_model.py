@@ -35,9 +35,9 @@ def reading_model(model: INFNet, member: int) -> keras.Model:
     }
     if blocks:
         outputs["blocks"] = blocks
-    reading = keras.Model(network._inputs_struct, outputs)
+    reading = keras.Model(network.input, outputs)
     if network is not model:
-        inputs = model._inputs_struct
+        inputs = model.input
         reading = keras.Model(inputs, reading(rows_model(model)(inputs)))
     # JAX compiles a whole sooner than each operation; TensorFlow takes longer to trace than to run.
     reading.compile(run_eagerly=keras.backend.backend() == "tensorflow")

@@ -87,4 +87,4 @@ def read_tensors(model: keras.Model, inputs: Any, tensors: Any, member: int) -> 
     network = network_of(model, member)
     if network is not model:
         inputs = rows_model(model)(inputs)
-    return keras.Model(network._inputs_struct, tensors)(inputs)
+    return keras.Model(network.input, tensors)(inputs)

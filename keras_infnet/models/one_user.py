@@ -1,11 +1,13 @@
 """A model on one user and many candidates: what no candidate changes is computed once."""
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_infnet._keras_internals import calls_in_order
 
 Values = MutableMapping[int, Any]
 
@@ -42,7 +44,7 @@ class OneUser:
 
 def _run(graph: keras.Model, shared: Values, varying: Values, rows: Any) -> None:
     """Adds the values of all tensors of a graph that can be computed from those that are there."""
-    for node in _in_order(graph):
+    for node in calls_in_order(graph):
         if id(node.outputs[0]) in shared or id(node.outputs[0]) in varying:
             continue
         if isinstance(node.operation, keras.Model):
@@ -94,11 +96,3 @@ def _copy(sources: list[Any], targets: list[Any], shared: Values, varying: Value
 def _repeated(tensor: Any, rows: Any) -> Any:
     """One user's part of the batch, once for each candidate."""
     return ops.tile(tensor, (rows, *(1 for _ in tensor.shape[1:])))
-
-
-def _in_order(graph: keras.Model) -> Iterator[Any]:
-    """The calls of a graph, each after those whose outputs it reads."""
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.operation is not None and not node.is_input:
-                yield node

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
+from keras_infnet._keras_internals import is_distributed, make_training_variables
 from keras_infnet.schema.schema import FeatureSchema
 
 # Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
@@ -154,7 +155,7 @@ class RankingModel(keras.Model):
         """The function of a training step; Keras calls it."""
         chosen = self.jit_compile
         # XLA's programs reach the variables of one device alone.
-        distributed = getattr(self, "_distribute_strategy", None) is not None
+        distributed = is_distributed(self)
         if not distributed and keras.backend.backend() == "tensorflow":
             self.jit_compile = self._trains_by_xla or chosen
             if not self.run_eagerly:
@@ -175,10 +176,10 @@ class RankingModel(keras.Model):
     def _build_training_state(self) -> None:
         """Variables of optimizer and metrics: a step that makes some is traced twice."""
         labels = {task: keras.KerasTensor((None, 1)) for task in self.schema.task_names}
-        self._symbolic_build(data_batch=(dict(self._inputs_struct), labels, None))
+        make_training_variables(self, (dict(self.input), labels, None))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        if iterator is not None and self._distribute_strategy is not None:
+        if iterator is not None and is_distributed(self):
             iterator, data_batch = None, first_replica_batch(self, iterator)
         super()._maybe_symbolic_build(iterator, data_batch)
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+from keras_infnet._base.checks import bad
 from keras_infnet.training.policy import TaskPolicy
 
 
@@ -31,7 +32,7 @@ class LatencyTradeoff:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.price) and self.price >= 0):
-            raise ValueError(f"LatencyTradeoff: price is {self.price}; expected 0 or more.")
+            raise bad(self, "price", self.price, "0 or more")
 
     def score(self, quality: float, milliseconds: float) -> float:
         """The score of a trial, higher is better.

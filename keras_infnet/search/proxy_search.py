@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from keras_infnet._base.checks import bad
+from keras_infnet._base.whole_files import whole_file
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff
@@ -33,7 +35,6 @@ from keras_infnet.search.search_space import SearchSpace
 from keras_infnet.search.trial_records import WEIGHTS, TrialRecords
 from keras_infnet.search.trial_runner import make_tuner
 from keras_infnet.search.trial_training import TrialTraining
-from keras_infnet.search.whole_file import write_whole
 from keras_infnet.training.policy import TaskPolicy
 
 
@@ -133,7 +134,7 @@ class ProxySearch:
             RuntimeError: The first three trials all failed; the text has the last error.
         """
         if max_trials < 1:
-            raise ValueError(f"ProxySearch: max_trials is {max_trials}; expected 1 or more.")
+            raise bad("ProxySearch", "max_trials", max_trials, "1 or more")
         clock = SearchClock(self._records, budget)
         open_folder(self.folder, self._about)
         if is_distributed() and not is_chief():
@@ -216,7 +217,8 @@ class ProxySearch:
         return oracle.stopped
 
     def _write(self, clock: SearchClock, max_trials: int, verbose: int) -> None:
-        write_whole(self.folder / "trials.csv", self.trials().to_csv(index=False))
+        with whole_file(self.folder / "trials.csv") as temporary:
+            self.trials().to_csv(temporary, index=False)
         best = self._records.best()
         if best is not None:
             schema = self._training.hyper_model.schema.fingerprint

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+from keras_infnet._base.checks import bad
 from keras_infnet.search.search_oracles import ORACLES
 from keras_infnet.training.policy import TaskPolicy
 
@@ -38,13 +39,13 @@ def check_data(train: Any, validation: Any) -> None:
 def check_choices(oracle: str, seeds: Sequence[int], latency_batch: int) -> None:
     """Raises a ValueError for an unknown oracle, no seed, or an empty batch."""
     if oracle not in ORACLES:
-        raise ValueError(f"ProxySearch: oracle is {oracle!r}; expected any of {ORACLES}.")
+        raise bad("ProxySearch", "oracle", oracle, f"any of {ORACLES}")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(
             f"ProxySearch: seeds are {list(seeds)}; expected one or more, all different."
         )
     if latency_batch < 1:
-        raise ValueError(f"ProxySearch: latency_batch is {latency_batch}; expected 1 or more rows.")
+        raise bad("ProxySearch", "latency_batch", latency_batch, "1 or more rows")
 
 
 def check_objective(policy: TaskPolicy, schema: Any, groups: Any) -> None:

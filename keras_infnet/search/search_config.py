@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_infnet.search.whole_file import write_json
+from keras_infnet._base.whole_files import write_json
 
 BEST = "best_config.json"
 _KEYS = ("model", "arguments", "learning_rate", "table_rate_factor", "schema", "trial")
@@ -24,7 +24,7 @@ def save_config(path: Path | str, record: Mapping[str, Any], schema: str) -> Non
         "schema": schema,
         **{name: record[name] for name in numbers},
     }
-    write_json(path, config)
+    write_json(Path(path), config)
 
 
 def load_config(path: Path | str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_infnet.search.whole_file import write_json
+from keras_infnet._base.whole_files import write_json
 
 _ABOUT = "search.json"
 _LOCK = ".search.lock"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from keras_infnet._base.whole_files import write_json
 from keras_infnet.search.search_clock import SearchClock
-from keras_infnet.search.whole_file import write_json
 
 OracleName = Literal["random", "bayesian", "hyperband"]
 ORACLES = ("random", "bayesian", "hyperband")
@@ -46,7 +46,7 @@ class SearchOracle:
 
     def save(self) -> None:
         """Writes the state whole: keras-tuner writes in place."""
-        write_json(self._get_oracle_fname(), self.get_state())
+        write_json(Path(self._get_oracle_fname()), self.get_state())
 
     def reload(self) -> None:
         """Reads the state; what was interrupted comes first, what had ended is not run again."""

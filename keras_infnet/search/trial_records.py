@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.whole_files import write_json
 from keras_infnet.search.pareto import pareto_front
-from keras_infnet.search.whole_file import write_json
 
 TRIALS = "trials"
 WEIGHTS = "model.weights.h5"

@@ -5,10 +5,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from keras_infnet._base.whole_files import write_json
 from keras_infnet.search.search_clock import SearchClock
 from keras_infnet.search.trial_records import TRIALS, TrialRecords
 from keras_infnet.search.trial_training import TrialTraining
-from keras_infnet.search.whole_file import write_json
 
 
 class TrialRunner:
@@ -44,7 +44,7 @@ class TrialRunner:
         """Saves the oracle's state and the tuner's, which is empty."""
         if not self._is_worker():
             self.oracle.save()
-        write_json(self._get_tuner_fname(), self.get_state())
+        write_json(Path(self._get_tuner_fname()), self.get_state())
 
     def _populate_initial_space(self) -> None:
         # keras-tuner would build the model for what is known without it.

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_infnet._base.whole_files import whole_file
 from keras_infnet.search.inference_time import inference_milliseconds
 from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff
@@ -117,8 +118,7 @@ def _metrics_by_task(logs: Mapping[str, float], tasks: Sequence[str]) -> dict[st
 
 
 def _save_weights(model: keras.Model, folder: Path) -> None:
-    unfinished = folder / "unfinished.weights.h5"
     # The optimizer's slots are twice the weights.
     model.optimizer = None
-    model.save_weights(unfinished)
-    unfinished.replace(folder / WEIGHTS)
+    with whole_file(folder / WEIGHTS) as temporary:
+        model.save_weights(temporary)

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.whole_files import scratch_folder, whole_file
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.answers import largest_difference
-from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
+from keras_infnet.serving.saved_model import CANT_WRITE
 
 TOLERANCE = 1e-5
 
@@ -60,10 +61,13 @@ def export_onnx(
     """
     encoder.check_model(model, "export_onnx")
     _require_packages()
+    import tensorflow as tf
+
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"export_onnx: `{path}` exists. Choose another file.")
-    with renamed_at_the_end(path, "export_onnx") as temporary:
+    errors = (OSError, tf.errors.OpError)
+    with whole_file(path, f"export_onnx: {CANT_WRITE}", errors) as temporary:
         if keras.backend.backend() == "tensorflow":
             write_onnx(model, temporary)
         else:

@@ -1,6 +1,5 @@
 """Encoder + model -> one SavedModel that takes raw features by name."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.whole_files import scratch_folder, whole_folder, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.schema.schema import FeatureSchema
@@ -21,12 +21,13 @@ from keras_infnet.serving.artefacts import write_artefacts
 from keras_infnet.serving.calibration import Calibration
 from keras_infnet.serving.export_options import ExportOptions
 from keras_infnet.serving.exported_variables import ExportedVariables
-from keras_infnet.serving.new_path import renamed_at_the_end, scratch_folder
 from keras_infnet.serving.rank_check import rank_pairs
 from keras_infnet.serving.rank_top_k import check_score
 from keras_infnet.serving.signature_requests import rank_request
 from keras_infnet.serving.signatures import item_inputs, make_signatures
 from keras_infnet.serving.table_dtypes import TOLERANCES
+
+CANT_WRITE = "`{path}` can't be written: {error}. Nothing was left there."
 
 
 def export_saved_model(
@@ -118,12 +119,15 @@ def export_saved_model(
         calibration.check_schema(encoder.schema)
     maps = None if calibration is None else calibration.to_dict()
     options = ExportOptions(score=score, top_k=top_k, calibration=maps, table_dtype=table_dtype)
+    import tensorflow as tf
+
     path = Path(path)
     if path.exists():
         raise FileExistsError(
             f"export_saved_model: `{path}` exists. A version is never overwritten: choose another."
         )
-    with renamed_at_the_end(path, "export_saved_model") as temporary:
+    errors = (OSError, tf.errors.OpError)
+    with whole_folder(path, f"export_saved_model: {CANT_WRITE}", errors) as temporary:
         if keras.backend.backend() == "tensorflow":
             write_saved_model(model, encoder, temporary, options)
         else:
@@ -232,7 +236,7 @@ def _write_in_child_process(
     with scratch_folder(path) as scratch:
         model.save(scratch / "model.keras")
         encoder.save(scratch / "encoder")
-        (scratch / "options.json").write_text(json.dumps(asdict(options)), encoding="utf-8")
+        write_json(scratch / "options.json", asdict(options))
         command = [sys.executable, "-m", "keras_infnet.serving.convert", str(scratch), str(path)]
         environment = {**environ, "KERAS_BACKEND": "tensorflow"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -2,12 +2,12 @@
 
 import errno
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from keras_infnet._base.whole_files import hidden_name
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.saved_model import export_saved_model
 
@@ -47,7 +47,7 @@ def export_version(
     """
     folder = Path(folder)
     # The export's own folder has the same name, which stands in its example requests.
-    scratch = folder / f".{uuid.uuid4().hex[:8]}"
+    scratch = hidden_name(folder / "next")
     written = scratch / folder.resolve().name / "1"
     try:
         export_saved_model(model, encoder, written, verify, **options)

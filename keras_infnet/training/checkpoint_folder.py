@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.whole_files import remove_partial, whole_folder
+
 STATE, ARRAYS, CHECKSUMS = "state.json", "variables.npz", "checksums.json"
 
 
@@ -33,8 +35,7 @@ class CheckpointFolder:
         """Raises an OSError if nothing can be written, and takes away what a killed run left."""
         with self._explained("write to it"):
             self.path.mkdir(parents=True, exist_ok=True)
-            for left in self.path.glob(".step-*.tmp"):
-                shutil.rmtree(left)
+            remove_partial(self.path, "step-*")
             probe = self.path / ".writable"
             probe.touch()
             probe.unlink()
@@ -76,17 +77,9 @@ class CheckpointFolder:
             OSError: It can't be written; those before it stay as they are.
         """
         path = self.path / f"step-{step:010d}"
-        temporary = self.path / f".{path.name}.tmp"
         with self._explained(f"write the checkpoint of step {step}"):
-            try:
+            with whole_folder(path, replace=True, durable=True) as temporary:
                 _write_files(temporary, state, arrays)
-                if path.exists():
-                    shutil.rmtree(path)
-                os.rename(temporary, path)
-                _sync(self.path)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
             for old in sorted(self.path.glob("step-*[0-9]"))[:-keep]:
                 shutil.rmtree(old)
 
@@ -112,7 +105,6 @@ def read_arrays(path: Path) -> np.lib.npyio.NpzFile:
 def _write_files(
     folder: Path, state: Mapping[str, Any], arrays: Iterable[tuple[str, np.ndarray]]
 ) -> None:
-    folder.mkdir()
     # One array at a time: tables may be as large as the memory that is left.
     with zipfile.ZipFile(folder / ARRAYS, "w", zipfile.ZIP_STORED) as file:
         for name, array in arrays:
@@ -121,9 +113,6 @@ def _write_files(
     (folder / STATE).write_text(json.dumps(state, indent=1), "utf-8")
     sums = {name: _checksum(folder / name) for name in (STATE, ARRAYS)}
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1), "utf-8")
-    for name in (STATE, ARRAYS, CHECKSUMS):
-        _sync(folder / name)
-    _sync(folder)
 
 
 def _damage(path: Path) -> str | None:
@@ -155,12 +144,3 @@ def _set_aside(path: Path, why: str, instead: Path) -> None:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or a folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

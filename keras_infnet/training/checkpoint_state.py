@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_infnet._keras_internals import make_training_variables
+
 _BEST = "best_weights"
 
 
@@ -16,7 +18,7 @@ def build_variables(model: keras.Model, element_spec: Any) -> None:
     def symbolic(spec: Any) -> keras.KerasTensor:
         return keras.KerasTensor(tuple(spec.shape), spec.dtype.name)
 
-    model._symbolic_build(data_batch=keras.tree.map_structure(symbolic, element_spec))
+    make_training_variables(model, keras.tree.map_structure(symbolic, element_spec))
 
 
 def variable_groups(model: keras.Model) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_infnet._keras_internals import start_at_epoch
 from keras_infnet.training.checkpoint_folder import CheckpointFolder, read_arrays
 from keras_infnet.training.checkpoint_state import (
     assign,
@@ -144,10 +145,8 @@ class Checkpoints(keras.callbacks.Callback):
             for group in ("model", "optimizer"):
                 assign(groups[group], group, arrays)
         last = self.params["epochs"]
-        # What BackupAndRestore sets too: `fit` begins with this epoch.
-        self.model._initial_epoch = (
-            last if state["stopped"] else min(self.step // self._steps, last)
-        )
+        first = last if state["stopped"] else min(self.step // self._steps, last)
+        start_at_epoch(self.model, first)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Here, after `fit` has reset the metrics and all callbacks have begun.
@@ -177,7 +176,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         trained = self._at > self.step
         self._restore_rest()
-        self.model._initial_epoch = None
+        start_at_epoch(self.model, None)
         if trained:
             self._save(stopped=bool(self.model.stop_training))
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_infnet._backend.row_gradients import read_rows, write_rows
+from keras_infnet._keras_internals import adam_moments
 from keras_infnet.training.row_updates import (
     ROW_UPDATES_FROM,
     RowUpdates,
@@ -21,12 +22,12 @@ class _LazyMoments(RowUpdates):
         step = ops.cast(self.iterations + 1, gradient.dtype)
         powers = [ops.power(ops.cast(b, gradient.dtype), step) for b in (self.beta_1, self.beta_2)]
         rate = learning_rate * ops.sqrt(1 - powers[1]) / (1 - powers[0])
-        m, v = self._momentums[index], self._velocities[index]
+        m, v, largest = adam_moments(self, index)
         m = _move_rows(m, ids, gradient, 1 - self.beta_1)
         v = _move_rows(v, ids, ops.square(gradient), 1 - self.beta_2)
         if self.amsgrad:
-            v = ops.maximum(read_rows(self._velocity_hats[index], ids), v)
-            write_rows(self._velocity_hats[index], ids, v)
+            v = ops.maximum(read_rows(largest, ids), v)
+            write_rows(largest, ids, v)
         return m * rate / (ops.sqrt(v) + self.epsilon)
 
 

@@ -15,6 +15,7 @@ from keras_infnet._backend.row_gradients import (
     write_rows,
 )
 from keras_infnet._backend.row_lookups import is_table
+from keras_infnet._keras_internals import decays, update_variables, variable_index
 
 # Below, one pass over the table may cost less than finding the rows (benchmarks/vocabulary.py).
 ROW_UPDATES_FROM = 524_288
@@ -66,11 +67,11 @@ class RowUpdates:
         if not self._is_by_row(gradient, variable):
             super().update_step(gradient, variable, learning_rate)
             return
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         rate = ops.cast(learning_rate, variable.dtype)
         values = ops.cast(gradient.values, variable.dtype)
         step = self.row_step(gradient.indices, values, index, rate)
-        if self.weight_decay is not None and self._use_weight_decay(variable):
+        if self.weight_decay is not None and decays(self, variable):
             rows = read_rows(variable, gradient.indices)
             step = step + rows * ops.cast(self.weight_decay, variable.dtype) * rate
         write_rows(variable, gradient.indices, -step, add=True)
@@ -86,13 +87,12 @@ class RowUpdates:
             super()._backend_apply_gradients(grads, variables)
             return
         grads = [
-            sum_duplicates(g, self._positions[self._get_variable_index(v)]) if rows else g
+            sum_duplicates(g, self._positions[variable_index(self, v)]) if rows else g
             for rows, g, v in zip(by_row, grads, variables, strict=True)
         ]
         grads = self._clip_gradients(grads)
         dense = [v for rows, v in zip(by_row, variables, strict=True) if not rows]
-        self._apply_weight_decay(dense)
-        self._backend_update_step(grads, variables, self.learning_rate)
+        update_variables(self, grads, variables, dense)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Sequence[Any]) -> Sequence[Any]:
         # Summed before they were clipped: Keras clips the gradients of each device.
@@ -106,7 +106,7 @@ class RowUpdates:
         ]
 
     def _is_by_row(self, gradient: Any, variable: Any) -> bool:
-        known = self._positions[self._get_variable_index(variable)]
+        known = self._positions[variable_index(self, variable)]
         return known is not None and is_row_gradient(gradient)
 
     def _add_positions(self, variable: Any) -> Any:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_infnet._backend.row_gradients import read_rows, write_rows
+from keras_infnet._keras_internals import adagrad_sums
 from keras_infnet.training.row_updates import (
     ROW_UPDATES_FROM,
     RowUpdates,
@@ -63,7 +64,7 @@ class SparseAdagrad(RowUpdates, keras.optimizers.Adagrad):
 
     def row_step(self, ids: Any, gradient: Any, index: int, learning_rate: Any) -> Any:
         """Writes the accumulator's rows, and gives what is subtracted from the table's."""
-        accumulator = self._accumulators[index]
+        accumulator = adagrad_sums(self, index)
         # Written before they are read: XLA then keeps fewer temporary tensors.
         write_rows(accumulator, ids, ops.square(gradient), add=True)
         sums = read_rows(accumulator, ids)

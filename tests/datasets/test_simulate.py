@@ -6,9 +6,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from keras_infnet.datasets.kuairand import KuaiRand
-from keras_infnet.datasets.kuairand_columns import STATISTICS
+from keras_infnet.datasets.kuairand_files import STATISTICS
 from keras_infnet.datasets.simulate import simulate
-from keras_infnet.datasets.simulation_settings import SimulationSettings
+from keras_infnet.datasets.simulation_world import SimulationSettings
 from tests.datasets import tiny_kuairand
 
 LABELS = {"click": "is_click", "like": "is_like", "long_view": "long_view"}

@@ -12,8 +12,7 @@ from keras_infnet.datasets.simulation_feedback import (
     utilities,
     without_mood,
 )
-from keras_infnet.datasets.simulation_settings import SimulationSettings
-from keras_infnet.datasets.simulation_world import make_world
+from keras_infnet.datasets.simulation_world import SimulationSettings, make_world
 
 SETTINGS = SimulationSettings(topics=3, items_per_author=10, items_per_music=10)
 

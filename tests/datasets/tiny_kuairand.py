@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from keras_infnet.datasets.kuairand_columns import STATISTICS
+from keras_infnet.datasets.kuairand_files import STATISTICS
 
 FEEDBACKS = (
     "is_click,is_like,is_follow,is_comment,is_forward,is_hate,long_view,is_profile_enter".split(",")

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from keras_infnet.datasets.simulation_settings import SimulationSettings
+from keras_infnet.datasets.simulation_world import SimulationSettings
 
 
 @pytest.mark.parametrize(

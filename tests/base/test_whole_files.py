@@ -1,0 +1,101 @@
+import errno
+
+import pytest
+
+from keras_infnet._base.whole_files import (
+    put_in_place,
+    read_json,
+    remove_partial,
+    whole_file,
+    whole_folder,
+    write_json,
+)
+
+WORDS = "save: can't write {path}: {error}. Make room."
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_file_replaces_what_was_there_at_the_end(tmp_path):
+    path = tmp_path / "deep" / "model.weights.h5"
+    for text in ("old", "new"):
+        with whole_file(path) as temporary:
+            temporary.write_text(text)
+            assert temporary.name == "model.weights.h5"
+            assert not path.exists() or path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["deep", "model.weights.h5"]
+
+
+def test_after_an_error_all_is_as_it_was(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(KeyError), whole_file(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    with pytest.raises(KeyError), whole_folder(tmp_path / "folder") as temporary:
+        (temporary / "part").write_text("half")
+        raise KeyError
+    assert names(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("write", [whole_file, whole_folder])
+def test_an_error_of_the_disk_has_the_words_of_the_caller(tmp_path, write):
+    with pytest.raises(OSError, match=r"^save: can't write .*/a: .*No space left.*Make room.") as e:
+        with write(tmp_path / "a", WORDS):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert e.value.errno == errno.ENOSPC and names(tmp_path) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        with write(tmp_path / "file" / "a"):
+            pass
+
+
+def test_other_exceptions_may_be_errors_of_the_disk(tmp_path):
+    with pytest.raises(OSError, match=r"save: can't write .*: lost"):
+        with whole_folder(tmp_path / "a", WORDS, errors=(OSError, RuntimeError)):
+            raise RuntimeError("lost")
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_folder_replaces_another_only_if_asked(tmp_path, durable):
+    path = tmp_path / "folder"
+    for name in ("first", "second"):
+        with whole_folder(path, replace=True, durable=durable) as temporary:
+            (temporary / name).write_text(name)
+    assert names(tmp_path) == ["folder", "second"]
+    with pytest.raises(OSError, match="folder"), whole_folder(path, durable=durable) as temporary:
+        (temporary / "third").write_text("")
+    assert names(tmp_path) == ["folder", "second"]
+
+
+def test_what_can_not_be_put_in_place_leaves_what_was_there(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "file").write_text("")
+    with pytest.raises(FileNotFoundError):
+        put_in_place(tmp_path / "missing", tmp_path / "old")
+    assert names(tmp_path) == ["file", "old"]
+
+
+def test_what_a_killed_process_left_is_taken_away(tmp_path):
+    context = whole_file(tmp_path / "deep" / "step-3")
+    context.__enter__().write_text("half")
+    (tmp_path / ".step-2.12345678.partial").write_text("half")
+    (tmp_path / ".other.12345678.partial").mkdir()
+    (tmp_path / ".hidden").write_text("kept")
+    remove_partial(tmp_path, "step-*")
+    there = sorted(path.name for path in tmp_path.iterdir())
+    assert there == [".hidden", ".other.12345678.partial", "deep"]
+    assert list((tmp_path / "deep").iterdir())
+    remove_partial(tmp_path, deep=True)
+    assert names(tmp_path) == [".hidden", "deep"]
+
+
+def test_json(tmp_path):
+    write_json(tmp_path / "a.json", {"é": [1, None]})
+    assert read_json(tmp_path / "a.json") == {"é": [1, None]}
+    (tmp_path / "a.json").write_text("{")
+    for name in ("a.json", "b.json"):
+        with pytest.raises(ValueError, match=f"^load: .*{name} is no record: "):
+            read_json(tmp_path / name, "load: {path} is no record: {error}")
