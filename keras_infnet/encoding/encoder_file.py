@@ -1,43 +1,35 @@
 """The encoder on disk: JSON and arrays, no pickle; a folder is there whole or not at all."""
 
 import json
-import os
-import shutil
-import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.whole_files import whole_folder
 from keras_infnet.schema.schema import FeatureSchema
 
 SCHEMA_FILE, ARRAYS_FILE = "schema.json", "vocabularies.npz"
 
 
 def save_encoder(encoder: Any, path: Path) -> None:
-    """Writes under a temporary name, then renames: the folder is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    temporary.mkdir()
-    try:
+    """Writes the folder; an encoder that was there is replaced when the new one is whole.
+
+    Raises:
+        ValueError: There is a folder that holds no encoder.
+        OSError: The folder can't be written.
+    """
+    if path.exists():
+        _check_is_encoder(path)
+    with whole_folder(path, replace=True) as folder:
         text = json.dumps(encoder.schema.to_dict(), indent=1)
-        (temporary / SCHEMA_FILE).write_text(text, encoding="utf-8")
+        (folder / SCHEMA_FILE).write_text(text, encoding="utf-8")
         arrays = {
             name: _utf8(a) if a.dtype == object else {"": a} for name, a in encoder.arrays().items()
         }
         flat = {name + suffix: a for name, parts in arrays.items() for suffix, a in parts.items()}
-        np.savez(temporary / ARRAYS_FILE, **flat)
-        if path.exists():
-            _check_is_encoder(path)
-            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-            os.rename(path, old)
-            os.rename(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        np.savez(folder / ARRAYS_FILE, **flat)
 
 
 def load_encoder(cls: type, path: Path, schema: FeatureSchema | None) -> Any:
