@@ -36,13 +36,9 @@ from keras_infnet.layers.expert_group import ExpertGroup
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
 from keras_infnet.layers.grouped_pooling import GroupedPooling
-from keras_infnet.layers.heterogeneous_flow import HeterogeneousFlow
-from keras_infnet.layers.history_score_bias import HistoryScoreBias
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.layers.hstu_layer import HSTULayer
-from keras_infnet.layers.infnet_block import INFNetBlock
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
-from keras_infnet.layers.member_mean import MemberMean
 from keras_infnet.layers.next_event_loss import NextEventLoss
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
@@ -61,15 +57,13 @@ from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalize
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 from keras_infnet.metrics.reliability_plot import plot_reliability
 from keras_infnet.metrics.task_metrics import task_metrics
-from keras_infnet.models.dcnv2 import DCNv2
+from keras_infnet.models.dcnv2 import GDCN, DCNv2
 from keras_infnet.models.dien import DIEN
 from keras_infnet.models.din import DIN
 from keras_infnet.models.fm import FM
-from keras_infnet.models.gdcn import GDCN
 from keras_infnet.models.hstu import HSTU
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.models.mmoe import MMoE
-from keras_infnet.models.omoe import OMoE
+from keras_infnet.models.mmoe import MMoE, OMoE
 from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.registry import MODELS
@@ -141,13 +135,10 @@ __all__ = [
     "GroupedPooling",
     "HSTU",
     "HSTULayer",
-    "HeterogeneousFlow",
     "Histories",
     "HistoryGroup",
-    "HistoryScoreBias",
     "HistoryTokenEmbedding",
     "INFNet",
-    "INFNetBlock",
     "INFNetHyperModel",
     "KuaiRand",
     "LatencyTradeoff",
@@ -156,7 +147,6 @@ __all__ = [
     "LocalActivationUnit",
     "MMoE",
     "MODELS",
-    "MemberMean",
     "NextEventLoss",
     "NormalizedEntropy",
     "NumericFeature",

@@ -3,7 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, History, HistoryGroup, NumericFeature
+from keras_infnet import (
+    Age,
+    BinaryTask,
+    CategoricalFeature,
+    DenseFeature,
+    FeatureSchema,
+    History,
+    HistoryGroup,
+    NumericFeature,
+    Ratio,
+)
 
 ACTIONS = ("is_click", "is_like")
 

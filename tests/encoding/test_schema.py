@@ -2,7 +2,17 @@ import json
 
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, History, HistoryGroup, NumericFeature
+from keras_infnet import (
+    Age,
+    BinaryTask,
+    CategoricalFeature,
+    DenseFeature,
+    FeatureSchema,
+    History,
+    HistoryGroup,
+    NumericFeature,
+    Ratio,
+)
 
 VIDEO = CategoricalFeature("video_id", "item", dtype="int", num_ids=10)
 TAG = CategoricalFeature("tag", "item", max_values=3, separator=",", num_ids=5)
