@@ -84,7 +84,7 @@ def textbook_model(schema: ki.FeatureSchema, dim: int) -> keras.Model:
             s = Gate(dim, name=f"block_{i}_history_gate")(s, sp)
         t, tp = Gate(dim, name=f"block_{i}_tasks_gate")(t_new, tp_new), tp_new
     outputs = {
-        task.name: ki.layers.TaskHead(base_rate=task.base_rate, name=f"{task.name}_head")(t[:, k])
+        task.name: ki.layers.TaskHead(name=f"{task.name}_head")(t[:, k])
         for k, task in enumerate(schema.tasks)
     }
     return keras.Model(inputs, outputs)
@@ -115,11 +115,11 @@ def copy_weights(fast: keras.Model, textbook: keras.Model) -> None:
 
 
 def path_in_fast_model(path: str) -> str:
-    """`block_0_history_1/key/kernel` is `block_0/.../history_attention/key_kernel_1`."""
+    """`block_0_history_1/key/kernel` is `block_0_history_attention/key_kernel_1`."""
     layer, *rest = path.split("/")
     if not layer.startswith("block_"):
         return path
-    block, memory, what = layer[:7], layer[8:].rsplit("_", 1)[0], layer.rsplit("_", 1)[1]
+    memory, what = layer.rsplit("_", 1)
     if what == "gate":
-        return "/".join([block, layer[8:], *rest])
-    return f"{block}/heterogeneous_flow/{memory}_attention/{rest[0]}_kernel_{what}"
+        return path
+    return f"{memory}_attention/{rest[0]}_kernel_{what}"

@@ -17,7 +17,7 @@ from protocol.sections import (
     failure_section,
     transfer_section,
 )
-from protocol.space import BLOCKS, DROPOUTS, EMBEDDING_BUDGET, LEARNING_RATES, WIDTHS, sizes_of
+from protocol.space import BLOCKS, DROPOUTS, EMBEDDING_BUDGET, LEARNING_RATES, VARIANTS, WIDTHS
 from protocol.tables import Tables
 
 TITLES = {
@@ -174,7 +174,7 @@ def _paired_tables(paired: pd.DataFrame, results: pd.DataFrame, tasks: Sequence[
 
 def _is_rival(name: str) -> bool:
     """Whether a model is another than INFNet and its variants."""
-    return ABLATED not in (name, sizes_of(name).model)
+    return name not in (ABLATED, *VARIANTS)
 
 
 def _verdict(row: Mapping[str, Any]) -> list[str]:

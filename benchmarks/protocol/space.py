@@ -5,15 +5,16 @@ depth are relative to a model's own defaults, so that the first trial is the lib
 """
 
 import difflib
-import inspect
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 import keras_infnet
+from keras_infnet.models.infnet import DEFAULT, Form
+from protocol.ablated_infnet import AblatedINFNet
 
 LEARNING_RATES = (1e-3, 2e-3, 4e-3)
 DROPOUTS = (0.0, 0.1, 0.2)
@@ -34,46 +35,25 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Which arguments of a model are hidden widths, and which is its depth.
+class Variant:
+    """INFNet in another form.
 
-    A depth is a number of layers, or hidden widths whose first is repeated; FM has none. `form` is
-    a class method that makes the model instead of the constructor, `fixed` what it is called with.
+    `maker` is a class method that makes the model instead of the constructor, `fixed` what it is
+    called with, and `deepens` whether trials add to its depth.
     """
 
-    widths: tuple[str, ...]
-    depth: str | None
-    model: str = ""
-    form: str | None = None
+    model: type = keras_infnet.INFNet
+    maker: str | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    deepens: bool = True
 
 
-SIZES = {
-    "FM": Sizes((), None),
-    "DIN": Sizes(("activation_dims", "hidden_dims", "head_dim"), "hidden_dims"),
-    "DIEN": Sizes(("hidden_dims", "head_dim"), "hidden_dims"),
-    "HSTU": Sizes(("hidden_dims", "head_dim"), "num_layers"),
-    "DCNv2": Sizes(("hidden_dims", "head_dim"), "num_cross_layers"),
-    "GDCN": Sizes(("hidden_dims", "head_dim"), "num_cross_layers"),
-    "WuKong": Sizes(("fmb_hidden_dims", "hidden_dims", "head_dim"), "num_layers"),
-    "SharedBottom": Sizes(("hidden_dims", "head_dim"), "hidden_dims"),
-    "MMoE": Sizes(("expert_dims", "head_dim"), "expert_dims"),
-    "OMoE": Sizes(("expert_dims", "head_dim"), "expert_dims"),
-    "PLE": Sizes(("expert_dims", "head_dim"), "num_levels"),
-    "STEM": Sizes(("expert_dims", "gate_dims", "head_dim"), "expert_dims"),
-    "INFNet": Sizes(("head_dim",), "num_blocks"),
-}
 VARIANTS = {
-    "INFNet-no-flow": Sizes(("head_dim",), "num_blocks", "INFNet", fixed={"flow": False}),
-    "INFNet-post-norm": Sizes(
-        ("head_dim",), "num_blocks", "INFNet", fixed={"layer_norm": True, "qk_norm": False}
-    ),
-    "INFNet-paper-v1": Sizes(
-        ("head_dim",), "num_blocks", "INFNet", "paper_v1", fixed={"num_blocks": 2}
-    ),
-    "INFNet-paper-v2": Sizes(
-        ("head_dim",), "num_blocks", "INFNet", "paper_v2", fixed={"num_blocks": 4}
-    ),
+    "INFNet-no-flow": Variant(fixed={"num_blocks": 0}, deepens=False),
+    "INFNet-post-norm": Variant(fixed={"form": replace(DEFAULT, layer_norm=True, qk_norm=False)}),
+    "INFNet-paper-v1": Variant(maker="paper_v1", fixed={"num_blocks": 2}),
+    "INFNet-paper-v2": Variant(maker="paper_v2", fixed={"num_blocks": 4}),
+    "INFNet-ablated": Variant(AblatedINFNet),
 }
 
 
@@ -95,10 +75,7 @@ def check_models(names: Iterable[str]) -> list[str]:
         if name != "all" and name not in known:
             raise ValueError(f"No model `{name}`. {suggestion(name, known)}")
         chosen += list(keras_infnet.models.MODELS) if name == "all" else [name]
-    chosen = list(dict.fromkeys(chosen))
-    for name in chosen:
-        sizes_of(name)
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
@@ -107,38 +84,34 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     return f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(known)}."
 
 
-def sizes_of(name: str) -> Sizes:
-    """The entry of a model or variant in the tables."""
-    sizes = SIZES.get(name) or VARIANTS.get(name)
-    if sizes is None:
-        raise ValueError(
-            f"Model `{name}` is not in `SIZES` of protocol/space.py: say there which of its "
-            "arguments are hidden widths, and which is its depth."
-        )
-    return sizes
-
-
 def model_class(name: str) -> type:
     """The class of a model or variant."""
-    return keras_infnet.models.MODELS[sizes_of(name).model or name]
+    return VARIANTS[name].model if name in VARIANTS else keras_infnet.models.MODELS[name]
+
+
+def arguments_with(name: str, mark: str) -> list[str]:
+    """Arguments of a model whose declaration has a mark: `width` or `depth`."""
+    declared = fields(model_class(name).Config)
+    return [f.name for f in declared if f.init and f.metadata.get(mark)]
 
 
 def defaults_of(name: str) -> dict[str, Any]:
-    """The constructor's defaults, as JSON has them."""
-    parameters = inspect.signature(model_class(name).__init__).parameters.values()
-    found = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    return {key: plain(value) for key, value in found.items() if key != "dtype"}
+    """The configuration's defaults, as JSON has them."""
+    return {f.name: plain(f.default) for f in fields(model_class(name).Config) if f.init}
 
 
 def arguments_of(name: str, trial: Trial, num_tasks: int) -> dict[str, Any]:
-    """Arguments of the model for a trial, those that equal the defaults left out."""
-    sizes, defaults = sizes_of(name), defaults_of(name)
-    given = {"dropout": trial.dropout, **table_widths(name, num_tasks), **sizes.fixed}
-    for width in sizes.widths:
+    """Arguments of the model for a trial, those that equal the defaults left out.
+
+    A depth is a number of layers, or hidden widths whose first is repeated; FM has none.
+    """
+    variant, defaults = VARIANTS.get(name, Variant()), defaults_of(name)
+    given = {"dropout": trial.dropout, **table_widths(name, num_tasks), **variant.fixed}
+    for width in arguments_with(name, "width"):
         given[width] = _scaled(given.get(width, defaults[width]), WIDTHS[trial.width])
-    if sizes.depth is not None:
-        depth, more = given.get(sizes.depth, defaults[sizes.depth]), trial.blocks - 1
-        given[sizes.depth] = depth + more if isinstance(depth, int) else [depth[0]] * more + depth
+    for deep in arguments_with(name, "depth") if variant.deepens else ():
+        depth, more = given.get(deep, defaults[deep]), trial.blocks - 1
+        given[deep] = depth + more if isinstance(depth, int) else [depth[0]] * more + depth
     return without_defaults(name, given)
 
 
@@ -151,23 +124,25 @@ def table_widths(name: str, num_tasks: int) -> dict[str, int]:
 
 def without_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """What differs from the defaults; all of it where a form has defaults of its own."""
-    defaults, form = defaults_of(name), sizes_of(name).form
+    defaults, maker = defaults_of(name), VARIANTS.get(name, Variant()).maker
     unknown = [key for key in given if key not in defaults]
     if unknown:
         raise ValueError(f"Model `{name}` has no argument {', '.join(unknown)}.")
     given = {key: plain(value) for key, value in given.items()}
-    return {k: v for k, v in given.items() if form is not None or v != defaults[k]}
+    return {k: v for k, v in given.items() if maker is not None or v != defaults[k]}
 
 
 def build_model(name: str, schema: Any, arguments: Mapping[str, Any], members: int) -> Any:
     """The model; `members` is only given where there are several."""
-    form = sizes_of(name).form
-    make = model_class(name) if form is None else getattr(model_class(name), form)
+    maker = VARIANTS.get(name, Variant()).maker
+    make = model_class(name) if maker is None else getattr(model_class(name), maker)
     return make(schema, **arguments, **({"members": members} if members > 1 else {}))
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists: what JSON gives back."""
+    """Tuples as lists and a form as a dict: what JSON gives back."""
+    if isinstance(value, Form):
+        return asdict(value)
     return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 

@@ -139,7 +139,7 @@ print("More than noise." if gain > 2 * noise else "Within noise: take the fewest
 
 # %%
 model = search.best_model()
-print({name: model.hyperparameters[name] for name in ("num_field_proxies", "dim", "num_blocks")})
+print({name: getattr(model.config, name) for name in ("num_field_proxies", "dim", "num_blocks")})
 predicted = keras_infnet.data.predict_frame(model, encoder, log[11_000:])
 print(
     "AUC of click:",

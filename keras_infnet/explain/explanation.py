@@ -128,7 +128,7 @@ class Explanation:
         importance is above twice its standard error.
         """
         self._check_attention("agreement")
-        if not self.model.hyperparameters["task_tokens"]:
+        if not self.model.config.task_tokens:
             raise ValueError("Explanation.agreement: the model has no task token for each task.")
         return agreement(self.attention, self.importance)
 

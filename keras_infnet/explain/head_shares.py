@@ -8,11 +8,11 @@ from keras_infnet.models.infnet import INFNet
 
 def head_columns(model: INFNet) -> list[tuple[str, str]]:
     """(group, token) of everything that a head reads, in the order of its input."""
-    given, names = model.hyperparameters, proxy_names(model)
-    columns = [("tasks", "task token")] if given["task_tokens"] else []
-    if given["read_proxies"]:
+    config, names = model.config, proxy_names(model)
+    columns = [("tasks", "task token")] if config.task_tokens else []
+    if config.form.uses_candidate:
         columns += [(group, token) for group in HEAD_GROUPS for token in names[group]]
-    return columns + ([("own", "own tables")] if given["own_dim"] else [])
+    return columns
 
 
 def head_share_sums(model: INFNet, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -28,18 +28,15 @@ def head_share_sums(model: INFNet, x: np.ndarray, kernel: np.ndarray) -> np.ndar
     Returns:
         `(tokens,)`, in the order of `head_columns`.
     """
-    given, dim = model.hyperparameters, model.hyperparameters["dim"]
+    dim = model.config.dim
     groups = [group for group, _ in head_columns(model)]
     proxies = [i for i, group in enumerate(groups) if group in HEAD_GROUPS]
     owners = [i for i, group in enumerate(groups) if group == "tasks"] + proxies
-    owners += proxies if given["candidate_products"] and given["read_proxies"] else []
+    owners += proxies  # and their products with the candidate
     arrived = np.zeros((len(groups), len(x), kernel.shape[1]), "float32")
     for place, owner in enumerate(owners):
         part = slice(place * dim, (place + 1) * dim)
         arrived[owner] += x[:, part] @ kernel[part]
-    if given["own_dim"]:
-        rest = slice(len(owners) * dim, None)
-        arrived[-1] = x[:, rest] @ kernel[rest]
     norms = np.linalg.norm(arrived, axis=-1)
     total = norms.sum(0)
     return (norms / np.where(total > 0, total, 1)).sum(1)

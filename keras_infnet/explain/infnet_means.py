@@ -11,9 +11,8 @@ from keras_infnet.explain.head_shares import head_columns, head_share_sums
 from keras_infnet.explain.ordered_index import ordered_index
 from keras_infnet.explain.proxy_mixtures import event_weights, field_norm_sums
 from keras_infnet.explain.reading_model import reading_model
-from keras_infnet.explain.token_names import memory_columns, proxy_names, query_names
+from keras_infnet.explain.token_names import memory_columns, proxy_names
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.models.members import network_of
 
 _BATCH = 512
 _GROUPS = ("tasks", "task_proxies", "candidate_proxy", "field_proxies", "sequence_proxies")
@@ -30,7 +29,7 @@ class InfnetReader:
 
     def __init__(self, model: INFNet) -> None:
         self.model = model
-        members = range(model.hyperparameters["members"])
+        members = range(model.config.members)
         self._readings = [reading_model(model, member) for member in members]
 
     def attention(self, inputs: Mapping[str, Any]) -> pd.DataFrame:
@@ -79,7 +78,7 @@ class InfnetReader:
 
     def _sums(self, member: int, values: Mapping[str, Any]) -> Iterator[tuple[tuple, np.ndarray]]:
         """Sums over the rows of a batch, by (what, member, ...)."""
-        network = network_of(self.model, member)
+        network = self.model.member(member)
         for i, block in values.get("blocks", {}).items():
             for memory, groups in block["attention"].items():
                 for group, weights in groups.items():
@@ -95,7 +94,7 @@ class InfnetReader:
 
 
 def _attention_table(model: INFNet, means: Means) -> pd.DataFrame:
-    columns, names = memory_columns(model), query_names(model)
+    columns, names = memory_columns(model), proxy_names(model)
     found = {key[1:]: weights for key, weights in means.items() if key[0] == "attention"}
     places = sorted({key[:3] for key in found}, key=lambda p: (*p[:2], _GROUPS.index(p[2])))
     memories = [memory for memory in columns if any(key[3] == memory for key in found)]

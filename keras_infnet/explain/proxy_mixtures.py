@@ -8,8 +8,8 @@ import pandas as pd
 from keras import ops
 
 from keras_infnet.explain.token_names import history_positions, proxy_names
-from keras_infnet.models.history_tokens import HistoryLayout
 from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.tokens import HistoryLayout
 
 
 def field_norm_sums(flat_fields: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -44,10 +44,8 @@ def event_weights(model: INFNet, inputs: Mapping[str, Any], batch: int) -> pd.Da
     Returns:
         One row for each proxy, columns (history, position); empty without histories or proxies.
     """
-    members = model.hyperparameters["members"]
-    holder = model if members == 1 else model.get_layer("member_0")
     names = proxy_names(model)["sequence_proxies"]
-    if not names or "sequence_proxies" not in {layer.name for layer in holder.layers}:
+    if not names or "sequence_proxies" not in {layer.name for layer in model.member(0).layers}:
         return pd.DataFrame()
     layout, rows = HistoryLayout(model.schema, ()), len(next(iter(inputs.values())))
     weights = np.zeros((len(names), sum(layout.lengths)))

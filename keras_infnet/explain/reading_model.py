@@ -1,13 +1,11 @@
 """A model that reads, inside an INFNet, what an explanation needs."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.models.members import network_of, rows_model
 
 
 def reading_model(model: INFNet, member: int) -> keras.Model:
@@ -21,64 +19,79 @@ def reading_model(model: INFNet, member: int) -> keras.Model:
         A model with the outputs `blocks` (by index, `attention` and `gates`), `fields` (what field
         proxies are made of) and `heads` (what each task's head reads).
     """
-    network = network_of(model, member)
-    layers = {layer.name: layer for layer in network.layers}
+    schema = model.schema
+    layers = {layer.name: layer for layer in model.member(member).layers}
     outputs: dict[str, Any] = {
-        "heads": {task: layers[f"{task}_head"].input for task in model.schema.task_names}
+        "heads": {task: layers[f"{task}_head"].input for task in schema.task_names}
     }
     if "field_proxies" in layers:
-        outputs["fields"] = layers["flat_fields"].input
-    blocks = {
-        str(i): _BlockReading(layers[f"block_{i}"])(_plain(state))
-        for i, state in enumerate(model._block_states[member])
-        if layers[f"block_{i}"].flow is not None or layers[f"block_{i}"].gates
-    }
+        tokens = (-1, len(schema.field_names), model.config.dim)
+        outputs["fields"] = ops.reshape(layers["field_proxies"].input, tokens)
+    blocks = {}
+    for i in range(model.config.num_blocks):
+        attention = {
+            call.memory: call.by_group(_Weights(call.attention)(call.arguments))
+            for call in model.attention_calls(i, member)
+        }
+        gates = {
+            tokens: _MeanGate(layers[name])(**_arguments(layers[name]))
+            for tokens in ("fields", "history", "tasks")
+            if (name := f"block_{i}_{tokens}_gate") in layers
+        }
+        if attention or gates:
+            blocks[str(i)] = {"attention": attention, "gates": gates}
     if blocks:
         outputs["blocks"] = blocks
-    reading = keras.Model(network.input, outputs)
-    if network is not model:
-        inputs = model.input
-        reading = keras.Model(inputs, reading(rows_model(model)(inputs)))
+    reading = model.reading(outputs, member)
     # JAX compiles a whole sooner than each operation; TensorFlow takes longer to trace than to run.
     reading.compile(run_eagerly=keras.backend.backend() == "tensorflow")
     return reading
 
 
-def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state in plain dicts: JAX does not look into Keras's tracked ones."""
-    return {n: dict(x) if isinstance(x, Mapping) else x for n, x in state.items()}
+def _arguments(gate: keras.layers.Layer) -> dict[str, Any]:
+    """What a gate is called with."""
+    called = gate._inbound_nodes[0].arguments
+    tokens, proxies = called.args
+    return {"tokens": tokens, "proxies": proxies, **called.kwargs}
 
 
-class _BlockReading(keras.layers.Layer):
-    """Attention weights and channel gates of a block, which stays as it is."""
+class _Weights(keras.layers.Layer):
+    """Attention weights of a layer, which stays as it is."""
 
-    def __init__(self, block: Any) -> None:
-        super().__init__(dtype=block.dtype_policy, name=f"{block.name}_reading")
-        self.block = block
+    def __init__(self, attention: Any) -> None:
+        super().__init__(dtype=attention.dtype_policy, name=f"{attention.name}_weights")
+        self.attention = attention
 
-    def build(self, state_shape: Mapping[str, Any]) -> None:
+    def build(self, arguments_shape: Any) -> None:
         pass
 
-    def call(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        gates = self.block.channel_gates(state)
-        return {
-            "attention": self.block.attention_weights(state),
-            "gates": {tokens: _mean_gate(tokens, gate, state) for tokens, gate in gates.items()},
-        }
+    def call(self, arguments: dict[str, Any]) -> Any:
+        return self.attention.attention_weights(**arguments)
 
-    def compute_output_spec(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        # JAX can't trace lengths that are unknown, as those of histories that may come shorter.
-        return super().compute_output_spec(keras.tree.map_structure(_of_known_length, state))
+    def compute_output_spec(self, arguments: dict[str, Any]) -> keras.KerasTensor:
+        queries, length = arguments["queries"], arguments["memory"].shape[1]
+        shape = (None, sum(group.shape[1] for group in queries), length)
+        return keras.KerasTensor(shape, dtype="float32")
 
 
-def _of_known_length(tensor: Any) -> keras.KerasTensor:
-    batch, *sizes = tensor.shape
-    return keras.KerasTensor((batch, *(size or 1 for size in sizes)), dtype=tensor.dtype)
+class _MeanGate(keras.layers.Layer):
+    """Mean `(batch, dim)` of the gates of the tokens that are there; the layer stays as it is."""
 
+    def __init__(self, gate: Any) -> None:
+        super().__init__(dtype=gate.dtype_policy, name=f"{gate.name}_mean")
+        self.gate = gate
 
-def _mean_gate(tokens: str, gate: Any, state: Mapping[str, Any]) -> Any:
-    """Mean `(batch, dim)` of the gates of the tokens that are there."""
-    if gate.shape[1] == 1 or tokens != "history":
-        return ops.mean(gate, axis=1)
-    there = ops.cast(ops.expand_dims(state["history_mask"], -1), gate.dtype)
-    return ops.sum(gate * there, axis=1) / ops.maximum(ops.sum(there, axis=1), 1)
+    def build(self, tokens_shape: tuple, proxies_shape: tuple) -> None:
+        pass
+
+    def call(self, tokens: Any, proxies: Any, tokens_mask: Any = None) -> Any:
+        gate = self.gate.channel_gates(tokens, proxies)
+        if gate.shape[1] == 1 or tokens_mask is None:
+            return ops.mean(gate, axis=1)
+        there = ops.cast(ops.expand_dims(tokens_mask, -1), gate.dtype)
+        return ops.sum(gate * there, axis=1) / ops.maximum(ops.sum(there, axis=1), 1)
+
+    def compute_output_spec(
+        self, tokens: Any, proxies: Any, tokens_mask: Any = None
+    ) -> keras.KerasTensor:
+        return keras.KerasTensor((None, self.gate.dim), dtype=self.compute_dtype)

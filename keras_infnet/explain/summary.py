@@ -19,7 +19,7 @@ def summary(explanation: Any) -> str:
         lines.append(f"No attention: {reason}.")
     if "importance" not in explanation.tables:
         return "\n".join([*lines, "No permutation importance: repeats=0."])
-    compare = not reason and model.hyperparameters["task_tokens"]
+    compare = not reason and model.config.task_tokens
     agreed = explanation.agreement if compare else pd.DataFrame()
     _, metrics = by_task(explanation.importance, None)
     for task, measures in explanation.baseline.iterrows():

@@ -51,10 +51,10 @@ def why_no_attention(model: Any) -> str | None:
     """Why no attention of task tokens can be read from a model; None if it can."""
     if not isinstance(model, INFNet):
         return f"{type(model).__name__} has no task tokens whose attention could be read"
-    given = model.hyperparameters
-    if not (given["task_tokens"] or given["num_task_proxies"]):
+    config = model.config
+    if not (config.task_tokens or config.num_task_proxies):
         return "the model has no task tokens, real or shared"
-    if not (given["flow"] and given["heterogeneous_flow"]):
+    if not (config.num_blocks and config.heterogeneous_flow):
         return "the model has no heterogeneous flow that could be read"
     return None
 

@@ -9,11 +9,9 @@ from keras_infnet.layers.expert_group import ExpertGroup
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
 from keras_infnet.layers.grouped_pooling import GroupedPooling
-from keras_infnet.layers.history_score_bias import HistoryScoreBias
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.layers.hstu_layer import HSTULayer
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
-from keras_infnet.layers.member_mean import MemberMean
 from keras_infnet.layers.next_event_loss import NextEventLoss
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
@@ -33,10 +31,8 @@ __all__ = [
     "GatedCrossLayer",
     "GroupedPooling",
     "HSTULayer",
-    "HistoryScoreBias",
     "HistoryTokenEmbedding",
     "LocalActivationUnit",
-    "MemberMean",
     "NextEventLoss",
     "ProxyCrossAttention",
     "ProxyGatedUnit",

@@ -11,8 +11,9 @@ from keras_infnet._backend.attention_pooling import (
     attention_scores,
     masked_softmax,
 )
-from keras_infnet.layers.inverse_rms import inverse_rms
-from keras_infnet.layers.shared_rows import is_shared, with_all_rows
+
+# Tokens start at some 1e-2, so it matters for those that are 0 alone, and bounds their gradient.
+_EPSILON = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -192,18 +193,18 @@ class ProxyCrossAttention(keras.layers.Layer):
         for i in chosen:
             queries = sets[i]
             if self.qk_norm:
-                queries = queries * ops.cast(inverse_rms(queries), queries.dtype)
+                queries = queries * ops.cast(_inverse_rms(queries), queries.dtype)
             absorbed = ops.matmul(queries, self._absorb(self.query_kernels[i], keys[i]))
             rows = sets[i].shape[1] * self.num_heads
             parts.append(ops.reshape(absorbed, (-1, rows, memory.shape[-1])))
-        absorbed = parts[0] if len(parts) == 1 else ops.concatenate(with_all_rows(parts), axis=1)
+        absorbed = parts[0] if len(parts) == 1 else ops.concatenate(_with_all_rows(parts), axis=1)
         return absorbed if gate is None else absorbed * gate
 
     def _score_scale(self, memory: Any, gate: Any) -> Any:
         """What the scores on each position are multiplied by, `(batch, length)`, or None."""
         if not self.qk_norm:
             return None
-        return inverse_rms(memory if gate is None else memory * gate)[..., 0]
+        return _inverse_rms(memory if gate is None else memory * gate)[..., 0]
 
     def _bias_of_heads(self, score_bias: Any) -> Any:
         if score_bias is None or self.num_heads == 1:
@@ -258,12 +259,35 @@ class ProxyCrossAttention(keras.layers.Layer):
 def _read_together(sets: list[Any], memory: Any, gate: Any) -> list[list[int]]:
     """Query sets by the pass over the memory that reads them: where all is shared, one is apart."""
     everything = list(range(len(sets)))
-    if not is_shared(memory) or not (gate is None or is_shared(gate)):
+    if not _is_shared(memory) or not (gate is None or _is_shared(gate)):
         return [everything]
-    shared = [i for i in everything if is_shared(sets[i])]
+    shared = [i for i in everything if _is_shared(sets[i])]
     others = [i for i in everything if i not in shared]
     return [chosen for chosen in (shared, others) if chosen]
 
 
 def _ends(sizes: list[int]) -> list[int]:
     return [sum(sizes[: i + 1]) for i in range(len(sizes))]
+
+
+def _inverse_rms(x: Any) -> Any:
+    """`1 / sqrt(mean(x^2) + 1e-6)` over the last axis, which stays as 1; in float32."""
+    square = ops.square(ops.cast(x, "float32"))
+    return ops.rsqrt(ops.mean(square, axis=-1, keepdims=True) + _EPSILON)
+
+
+def _is_shared(tensor: Any) -> bool:
+    """Whether a tensor has one row, known as such before it is computed, that stands for all."""
+    return tensor.shape[0] == 1
+
+
+def _with_all_rows(tensors: Sequence[Any]) -> list[Any]:
+    """The same tensors, where those of one row are repeated if others have more."""
+    shared = [_is_shared(tensor) for tensor in tensors]
+    if all(shared) or not any(shared):
+        return list(tensors)
+    rows = ops.shape(tensors[shared.index(False)])[0]
+    return [
+        ops.broadcast_to(tensor, (rows, *ops.shape(tensor)[1:])) if one else tensor
+        for tensor, one in zip(tensors, shared, strict=True)
+    ]

@@ -1,9 +1,10 @@
 """The output of one task."""
 
-import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_infnet.layers.cheap_dropout import CheapDropout
@@ -11,15 +12,16 @@ from keras_infnet.layers.cheap_dropout import CheapDropout
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class TaskHead(keras.layers.Layer):
-    """`y = sigmoid(w relu(W x + b) + c)`, without the sigmoid for regression; always float32.
+    """`y = activation(w relu(W x + b) + c)`, or `activation(w x + c)`; always float32.
 
-    `c` starts at the log odds of the base rate (regression: at the mean), so that training does not
-    begin with learning how rare a label is.
+    `c` starts where the caller says, such as at the log odds of the base rate, so that training
+    does not begin with learning how rare a label is.
 
     Args:
-        hidden_dim: Width of the hidden layer. Defaults to `64`.
-        kind: `"binary"` (a probability) or `"regression"`. Defaults to `"binary"`.
-        base_rate: Mean label of the training rows. Defaults to `None`: `c` starts at 0.
+        hidden_dim: Width of the hidden layer; `None`: there is none. Defaults to `64`.
+        units: Width of the output. Defaults to `1`.
+        activation: Of the output, a name that Keras knows; `None`: none. Defaults to `"sigmoid"`.
+        bias: Where `c` starts, one number or one for each unit. Defaults to `0.0`.
         dropout: Rate, on the inputs and on the hidden layer. Defaults to `0.0`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
@@ -27,14 +29,14 @@ class TaskHead(keras.layers.Layer):
         inputs: Float tensor `(batch, width)`.
 
     Returns:
-        Float32 tensor `(batch, 1)`.
+        Float32 tensor `(batch, units)`.
 
     Raises:
-        ValueError: `hidden_dim` is below 1, `kind` is unknown, or a binary base rate is outside [0,
-            1].
+        ValueError: `hidden_dim` or `units` is below 1, or `bias` is not finite, or not one number
+            or `units` of them.
 
     Example:
-        >>> head = keras_infnet.layers.TaskHead(base_rate=0.017)
+        >>> head = keras_infnet.layers.TaskHead(bias=-4.0)
         >>> tuple(head(keras.ops.ones((2, 32))).shape)
         (2, 1)
 
@@ -44,63 +46,65 @@ class TaskHead(keras.layers.Layer):
 
     def __init__(
         self,
-        hidden_dim: int = 64,
-        kind: Literal["binary", "regression"] = "binary",
-        base_rate: float | None = None,
+        hidden_dim: int | None = 64,
+        units: int = 1,
+        activation: str | None = "sigmoid",
+        bias: float | Sequence[float] = 0.0,
         dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if hidden_dim < 1 or kind not in ("binary", "regression"):
+        if units < 1 or (hidden_dim is not None and hidden_dim < 1):
             raise ValueError(
-                '`hidden_dim` must be 1 or more, and `kind` "binary" or "regression". '
-                f"Received: {hidden_dim=}, {kind=}"
+                "`units` must be 1 or more, and so must `hidden_dim`, or None. "
+                f"Received: {hidden_dim=}, {units=}"
             )
-        if kind == "binary" and base_rate is not None and not 0 <= base_rate <= 1:
-            raise ValueError(f"`base_rate` must be a probability. Received: {base_rate=}")
+        if np.shape(bias) not in ((), (units,)) or not np.isfinite(bias).all():
+            raise ValueError(
+                f"`bias` must be a finite number, or one for each unit. Received: {bias=}, {units=}"
+            )
         self.hidden_dim = hidden_dim
-        self.kind = kind
-        self.base_rate = base_rate
+        self.units = units
+        self.activation = activation
+        self.bias = list(bias) if isinstance(bias, Sequence) else bias
         self.dropout = dropout
         self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
-        self.hidden = keras.layers.Dense(
-            hidden_dim, activation="relu", dtype=self.dtype_policy, name="hidden"
-        )
+        self.hidden = None
+        if hidden_dim is not None:
+            self.hidden = keras.layers.Dense(
+                hidden_dim, activation="relu", dtype=self.dtype_policy, name="hidden"
+            )
         self.output_layer = keras.layers.Dense(
-            1,
-            activation="sigmoid" if kind == "binary" else None,
-            bias_initializer=keras.initializers.Constant(_first_bias(kind, base_rate)),
+            units,
+            activation=activation,
+            bias_initializer=keras.initializers.Constant(bias),
             dtype="float32",
             name="output",
         )
 
     def build(self, inputs_shape: tuple) -> None:
-        self.hidden.build(inputs_shape)
-        self.output_layer.build((*inputs_shape[:-1], self.hidden_dim))
+        if self.hidden is not None:
+            self.hidden.build(inputs_shape)
+        self.output_layer.build((*inputs_shape[:-1], self.hidden_dim or inputs_shape[-1]))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        hidden = self.hidden(self.dropout_layer(inputs, training=training))
-        hidden = self.dropout_layer(hidden, training=training)
-        return self.output_layer(ops.cast(hidden, "float32"))
+        read = self.dropout_layer(inputs, training=training)
+        if self.hidden is not None:
+            read = self.dropout_layer(self.hidden(read), training=training)
+        return self.output_layer(ops.cast(read, "float32"))
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
-        return keras.KerasTensor((*inputs.shape[:-1], 1), dtype="float32")
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype="float32")
 
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:
-        return (*inputs_shape[:-1], 1)
+        return (*inputs_shape[:-1], self.units)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_dim": self.hidden_dim,
-            "kind": self.kind,
-            "base_rate": self.base_rate,
+            "units": self.units,
+            "activation": self.activation,
+            "bias": self.bias,
             "dropout": self.dropout,
         }
-
-
-def _first_bias(kind: str, base_rate: float | None) -> float:
-    if base_rate is None or kind == "regression":
-        return base_rate or 0.0
-    rate = min(max(base_rate, 1e-6), 1 - 1e-6)
-    return math.log(rate / (1 - rate))

@@ -1,6 +1,6 @@
 """DIEN: how the interest in the candidate evolves over past events."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -9,14 +9,11 @@ from keras import ops
 from keras_infnet._backend.attention_pooling import masked_softmax
 from keras_infnet.layers.augru import AUGRU
 from keras_infnet.layers.next_event_loss import NextEventLoss
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
-from keras_infnet.models.members import member_outputs
-from keras_infnet.models.network_parts import mlp, task_outputs
+from keras_infnet.models.config import at_least, widths
+from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.schema_tokens import SchemaTokens
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
+from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
 
 
@@ -39,15 +36,17 @@ class DIEN(RankingModel):
             the same for any number of members; 0: none. Defaults to `1.0`.
         hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
-        event_context: What an event's token knows besides its item, where the schema has it; it may
-            have `"match"` too: which of its fields equal the candidate's. Defaults to
-            `("action", "ratio", "age", "position")`.
+        event_context: What an event's token knows besides its item, where the schema has it; it
+            may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
+            all that its histories have, and the position.
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged. Defaults to `1`.
+        own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
 
     Returns:
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
@@ -56,9 +55,10 @@ class DIEN(RankingModel):
         ValueError: The schema is not fitted or has no history, or a hyperparameter is out of range.
 
     Example:
-        >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
+        >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> liked = keras_infnet.History("liked", ("video_id",), max_length=4, quantities=())
         >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")], [liked])
+        >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.DIEN(schema)
         >>> inputs = {"categorical": [[1], [2]], "liked": [[[0], [0], [3], [1]]] * 2}
         >>> inputs = {name: keras.ops.array(ids, "int32") for name, ids in inputs.items()}
@@ -72,59 +72,33 @@ class DIEN(RankingModel):
         our choice.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        dim: int = 32,
-        auxiliary_loss_weight: float = 1.0,
-        hidden_dims: Sequence[int] = (256, 128),
-        head_dim: int = 64,
-        event_context: Sequence[str] = EVENT_CONTEXT,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        hyperparameters = constructor_arguments(DIEN, locals())
-        check_hyperparameters("DIEN", hyperparameters)
-        if auxiliary_loss_weight < 0:
-            raise ValueError(
-                "DIEN: `auxiliary_loss_weight` must be 0 or more. "
-                f"Received: {auxiliary_loss_weight}"
-            )
-        require_history("DIEN", schema)
-        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
-        outputs = member_outputs(embedded, members, lambda part: _network(part, hyperparameters))
-        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+    @dataclass(frozen=True, kw_only=True)
+    class Config(RankingModel.Config):
+        """Arguments of `DIEN`, which says what they mean."""
 
+        auxiliary_loss_weight: float = at_least(0, default=1.0)
+        hidden_dims: tuple[int, ...] = widths(default=(256, 128), depth=True)
 
-def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, Any]:
-    """One member: from embedded inputs to an output for each task."""
-    schema, dropout, dtype = embedded.schema, given["dropout"], embedded.dtype
-    tokens = SchemaTokens(embedded, given["event_context"])
-    histories = SeparateHistories(embedded, tokens)
-    evolved = _evolution(histories, embedded, given)
-    shared = ops.concatenate([tokens.flat(), histories.as_examples(evolved)], axis=-1)
-    shared = mlp(shared, given["hidden_dims"], dropout, dtype, name="shared")
-    representations = dict.fromkeys(schema.task_names, shared)
-    return task_outputs(schema, representations, given["head_dim"], dropout, dtype)
+    @classmethod
+    def check_schema(cls, schema: FeatureSchema) -> None:
+        require_history(cls.__name__, schema)
 
-
-def _evolution(
-    histories: SeparateHistories, embedded: EmbeddedInputs, given: Mapping[str, Any]
-) -> Any:
-    """The last state of each history's interest in the candidate, `(rows, dim)`."""
-    dim, dtype, mask = embedded.dim, embedded.dtype, histories.mask
-    extract = AUGRU(dim, return_sequences=True, dtype=dtype, name="interest_extraction")
-    states = extract(histories.tokens, tokens_mask=mask)
-    if given["auxiliary_loss_weight"]:
-        # Losses of members are averaged, as those of the tasks are.
-        weight = given["auxiliary_loss_weight"] / given["members"]
-        loss = NextEventLoss(weight, histories.number, dtype=dtype, name="next_event_loss")
-        states = loss(states, histories.tokens, tokens_mask=mask)
-    query = keras.layers.Dense(dim, use_bias=False, dtype=dtype, name="attention_query")
-    scores = ops.matmul(states, ops.expand_dims(query(histories.candidate), -1))
-    attention = masked_softmax(ops.squeeze(scores, -1), mask)
-    evolve = AUGRU(dim, dtype=dtype, name="interest_evolution")
-    return evolve(states, attention, tokens_mask=mask)
+    @staticmethod
+    def network(tokens: Tokens, config: "DIEN.Config") -> dict[str, Any]:
+        """The last state of the interest beside the flat tokens, and one MLP for all heads."""
+        histories = SeparateHistories(tokens)
+        mask, dim = histories.mask, config.dim
+        extract = AUGRU(dim, return_sequences=True, name="interest_extraction")
+        interests = extract(histories.tokens, tokens_mask=mask)
+        if config.auxiliary_loss_weight:
+            # Losses of members are averaged, as those of the tasks are.
+            weight = config.auxiliary_loss_weight / config.members
+            loss = NextEventLoss(weight, histories.number, name="next_event_loss")
+            interests = loss(interests, histories.tokens, tokens_mask=mask)
+        query = keras.layers.Dense(dim, use_bias=False, name="attention_query")
+        scores = ops.matmul(interests, ops.expand_dims(query(histories.candidate), -1))
+        attention = masked_softmax(ops.squeeze(scores, -1), mask)
+        evolved = AUGRU(dim, name="interest_evolution")(interests, attention, tokens_mask=mask)
+        x = ops.concatenate([tokens.flat(), histories.as_examples(evolved)], axis=-1)
+        shared = mlp(x, config.hidden_dims, config.dropout, name="shared")
+        return dict.fromkeys(tokens.task_names, shared)

@@ -1,20 +1,17 @@
 """DIN: past events count by their relation to the candidate."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
-from keras_infnet.models.members import member_outputs
-from keras_infnet.models.network_parts import mlp, task_outputs
+from keras_infnet.models.config import declared, widths
+from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.schema_tokens import SchemaTokens
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
+from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
 
 
@@ -33,15 +30,17 @@ class DIN(RankingModel):
         normalize: Whether weights are a softmax over the events. Defaults to `False`.
         hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
-        event_context: What an event's token knows besides its item, where the schema has it; it may
-            have `"match"` too: which of its fields equal the candidate's. Defaults to
-            `("action", "ratio", "age", "position")`.
+        event_context: What an event's token knows besides its item, where the schema has it; it
+            may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
+            all that its histories have, and the position.
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged. Defaults to `1`.
+        own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
 
     Returns:
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
@@ -50,9 +49,10 @@ class DIN(RankingModel):
         ValueError: The schema is not fitted or has no history, or a hyperparameter is out of range.
 
     Example:
-        >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
+        >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> liked = keras_infnet.History("liked", ("video_id",), max_length=4, quantities=())
         >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")], [liked])
+        >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.DIN(schema)
         >>> inputs = {"categorical": [[1], [2]], "liked": [[[0], [0], [3], [1]]] * 2}
         >>> inputs = {name: keras.ops.array(ids, "int32") for name, ids in inputs.items()}
@@ -65,39 +65,26 @@ class DIN(RankingModel):
         the sum, ReLU in the MLP and its sizes, and no mini-batch aware regularisation: our choice.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        dim: int = 32,
-        activation_dims: Sequence[int] = (80, 40),
-        normalize: bool = False,
-        hidden_dims: Sequence[int] = (256, 128),
-        head_dim: int = 64,
-        event_context: Sequence[str] = EVENT_CONTEXT,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        hyperparameters = constructor_arguments(DIN, locals())
-        check_hyperparameters("DIN", hyperparameters)
-        require_history("DIN", schema)
-        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
-        outputs = member_outputs(embedded, members, lambda part: _network(part, hyperparameters))
-        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+    @dataclass(frozen=True, kw_only=True)
+    class Config(RankingModel.Config):
+        """Arguments of `DIN`, which says what they mean."""
 
+        activation_dims: tuple[int, ...] = widths(default=(80, 40))
+        normalize: bool = declared(False)
+        hidden_dims: tuple[int, ...] = widths(default=(256, 128), depth=True)
 
-def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, Any]:
-    """One member: from embedded inputs to an output for each task."""
-    schema, dropout, dtype = embedded.schema, given["dropout"], embedded.dtype
-    tokens = SchemaTokens(embedded, given["event_context"])
-    histories = SeparateHistories(embedded, tokens)
-    unit = LocalActivationUnit(
-        given["activation_dims"], normalize=given["normalize"], dtype=dtype, name="activation_unit"
-    )
-    pooled = unit(histories.tokens, histories.candidate, tokens_mask=histories.mask)
-    shared = ops.concatenate([tokens.flat(), histories.as_examples(pooled)], axis=-1)
-    shared = mlp(shared, given["hidden_dims"], dropout, dtype, name="shared")
-    representations = dict.fromkeys(schema.task_names, shared)
-    return task_outputs(schema, representations, given["head_dim"], dropout, dtype)
+    @classmethod
+    def check_schema(cls, schema: FeatureSchema) -> None:
+        require_history(cls.__name__, schema)
+
+    @staticmethod
+    def network(tokens: Tokens, config: "DIN.Config") -> dict[str, Any]:
+        """The weighted sum of each history beside the flat tokens, and one MLP for all heads."""
+        histories = SeparateHistories(tokens)
+        unit = LocalActivationUnit(
+            config.activation_dims, normalize=config.normalize, name="activation_unit"
+        )
+        pooled = unit(histories.tokens, histories.candidate, tokens_mask=histories.mask)
+        x = ops.concatenate([tokens.flat(), histories.as_examples(pooled)], axis=-1)
+        shared = mlp(x, config.hidden_dims, config.dropout, name="shared")
+        return dict.fromkeys(tokens.task_names, shared)

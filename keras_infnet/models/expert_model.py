@@ -8,15 +8,13 @@ import keras
 import numpy as np
 
 from keras_infnet.layers.expert_gate import ExpertGate
-from keras_infnet.layers.expert_group import ExpertGroup
-from keras_infnet.models.members import network_of, read_tensors
 from keras_infnet.models.ranking_model import RankingModel
 
 _GATE = "_gate"
 
 
 class ExpertModel(RankingModel):
-    """A model whose tasks read mixtures of experts, through layers that `expert_gate` made."""
+    """A model whose tasks read mixtures of experts, by `mixture`."""
 
     @property
     def expert_gates(self) -> dict[str, tuple[str, ...]]:
@@ -54,30 +52,20 @@ class ExpertModel(RankingModel):
         """
         gates = self._gates(member)
         tensors = {name: gate.output[1] for name, gate in gates.items()}
-        outputs = read_tensors(self, self._inputs_struct, tensors, member)
-        graph = keras.Model(self._inputs_struct, outputs)
+        graph = self.reading(tensors, member)
         graph.run_eagerly = self.run_eagerly
         names = {name: gate.expert_names for name, gate in gates.items()}
         return functools.partial(_shares, graph, names)
 
     def _gates(self, member: int) -> dict[str, ExpertGate]:
-        layers = network_of(self, member).layers
+        layers = self.member(member).layers
         return {g.name.removesuffix(_GATE): g for g in layers if isinstance(g, ExpertGate)}
 
 
-def expert_group(inputs: Any, number: int, given: Mapping[str, Any], dtype: Any, name: str) -> Any:
-    """Outputs `(batch, number, dim)` of experts of the hyperparameters' shape."""
-    group = ExpertGroup(number, given["expert_dims"], given["dropout"], dtype=dtype, name=name)
-    return group(inputs)
-
-
-def expert_gate(
-    inputs: Any, experts: Any, names: Sequence[str], dtype: Any, name: str, **options: Any
-) -> Any:
-    """Mixture `(batch, dim)` of experts by a gate whose shares are read under `name`."""
-    gate = ExpertGate(names, dtype=dtype, name=f"{name}{_GATE}", **options)
-    mixture, _ = gate(inputs, experts)
-    return mixture
+def mixture(x: Any, experts: Any, names: Sequence[str], name: str, **options: Any) -> Any:
+    """Mixture `(batch, dim)` of experts by a gate on `x`, whose shares are read under `name`."""
+    output, _ = ExpertGate(names, name=f"{name}{_GATE}", **options)(x, experts)
+    return output
 
 
 def check_task_names(model: str, task_names: Collection[str]) -> None:

@@ -1,22 +1,15 @@
 """The factorization machine, with a linear term and interactions for each task."""
 
-import math
-from collections.abc import Mapping, Sequence
+import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_infnet.layers.bi_interaction import BiInteraction
-from keras_infnet.layers.cheap_dropout import CheapDropout
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
-from keras_infnet.models.members import member_outputs
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.schema_tokens import SchemaTokens
-from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.task import Task
+from keras_infnet.models.tokens import Tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -31,15 +24,17 @@ class FM(RankingModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        event_context: What an event's token knows besides its item, where the schema has it; it may
-            have `"match"` too: which of its fields equal the candidate's. Defaults to
-            `("action", "ratio", "age", "position")`.
+        event_context: What an event's token knows besides its item, where the schema has it; it
+            may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
+            all that its histories have, and the position.
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged. Defaults to `1`.
+        own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate on what the linear maps `w_i` and `h_i` read. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
 
     Returns:
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values, no sigmoid).
@@ -48,8 +43,9 @@ class FM(RankingModel):
         ValueError: The schema is not fitted, or a hyperparameter is out of range.
 
     Example:
-        >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
+        >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.FM(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
@@ -60,42 +56,16 @@ class FM(RankingModel):
         feature in the linear term is `w_i .` its token, so that one table serves both terms.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        dim: int = 32,
-        event_context: Sequence[str] = EVENT_CONTEXT,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        hyperparameters = constructor_arguments(FM, locals())
-        check_hyperparameters("FM", hyperparameters)
-        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
-        outputs = member_outputs(embedded, members, lambda part: _network(part, hyperparameters))
-        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+    @dataclass(frozen=True, kw_only=True)
+    class Config(RankingModel.Config):
+        """Arguments of `FM`, which says what they mean."""
 
+        # `w_i` and `h_i` side by side are all of a head: there is no hidden layer.
+        head_dim: None = dataclasses.field(default=None, init=False)
 
-def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, Any]:
-    """One member: from embedded inputs to an output for each task."""
-    dtype = embedded.dtype
-    tokens = SchemaTokens(embedded, given["event_context"])
-    interactions = BiInteraction(dtype=dtype, name="interactions")(tokens.interaction_tokens())
-    terms = ops.concatenate([tokens.flat(), interactions], axis=-1)
-    if given["dropout"]:
-        terms = CheapDropout(given["dropout"], dtype=dtype, name="dropout")(terms)
-    return {task.name: _linear_head(task)(terms) for task in embedded.schema.tasks}
-
-
-def _linear_head(task: Task) -> keras.layers.Dense:
-    """`w_i` and `h_i` side by side, and `c_i`."""
-    start, activation = task.base_rate or 0.0, None
-    if task.kind == "binary":
-        rate = 0.5 if task.base_rate is None else min(max(task.base_rate, 1e-6), 1 - 1e-6)
-        start, activation = math.log(rate / (1 - rate)), "sigmoid"
-    bias = keras.initializers.Constant(start)
-    return keras.layers.Dense(
-        1, activation, bias_initializer=bias, dtype="float32", name=f"{task.name}_head"
-    )
+    @staticmethod
+    def network(tokens: Tokens, config: "FM.Config") -> dict[str, Any]:
+        """`x` beside the interactions, for the linear maps of all tasks."""
+        interactions = BiInteraction(name="interactions")(tokens.interaction_tokens())
+        terms = ops.concatenate([tokens.flat(), interactions], axis=-1)
+        return dict.fromkeys(tokens.task_names, terms)

@@ -1,181 +1,252 @@
-"""INFNet: the library's default form, and both versions of the paper."""
+"""INFNet on one page: configuration, three forms, and the graph from tokens to heads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
+from keras import ops
 
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.hyperparameters import constructor_arguments
-from keras_infnet.models.infnet_graph import check_infnet, infnet_network, takes_any_length
-from keras_infnet.models.members import member_outputs, network_of, read_tensors
+from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.grouped_pooling import GroupedPooling
+from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
+from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
+from keras_infnet.layers.sequence_encoder import SequenceEncoder
+from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
+from keras_infnet.models.config import at_least, declared
+from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
+
+# Who queries, and the memory that is its own group's; kernels of an attention are in this order.
+OWN_MEMORY = {
+    "field_proxies": "fields",
+    "sequence_proxies": "history",
+    "task_proxies": "tasks",
+    "tasks": "tasks",
+    "candidate_proxy": "tasks",
+}
+_MEMORIES = ("fields", "history", "tasks")
+_HUBS = "tasks_and_task_proxies"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What differs between the library's network and the two versions of the paper.
+
+    `dataclasses.replace(DEFAULT, gate="interpolate")` makes another.
+
+    Args:
+        residual: Whether `Q` is added around the heterogeneous flow. Defaults to `True`.
+        layer_norm: Whether an LN follows the heterogeneous flow. Defaults to `False`: it would hide
+            from the heads how large a proxy is.
+        qk_norm: Whether queries and memories are divided by their root mean square for the scores.
+            Defaults to `True`.
+        share_kv: Whether all that read a memory share its `W_K` and `W_V`. Defaults to `True`.
+        score_biases: Whether scores on the history add `B`. Defaults to `True`.
+        own_group: Whether queries read all three memories, and `[T; T~]` is one group that gates
+            `T` as a whole. Defaults to `False`.
+        gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
+        gate_hidden: Hidden width of the gates' MLP, in token widths; `None`: there is no hidden
+            layer. Defaults to `None`.
+        pooling: How `GroupedPooling` makes `S~`. Defaults to `"mean_log_count"`.
+        uses_candidate: Whether `T` and `T~` start from the candidate, `K` is a proxy, and heads
+            read the proxies and their products with the candidate. Defaults to `True`.
+    """
+
+    residual: bool = True
+    layer_norm: bool = False
+    qk_norm: bool = True
+    share_kv: bool = True
+    score_biases: bool = True
+    own_group: bool = False
+    gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid"
+    gate_hidden: int | None = None
+    pooling: Literal["mean_log_count", "sum", "mean"] = "mean_log_count"
+    uses_candidate: bool = True
+
+
+DEFAULT = Form()
+_PAPER = replace(DEFAULT, qk_norm=False, share_kv=False, score_biases=False, uses_candidate=False)
+PAPER_V1 = replace(_PAPER, residual=False, pooling="sum", gate_hidden=1)
+PAPER_V2 = replace(
+    _PAPER, layer_norm=True, own_group=True, gate="affine", gate_hidden=4, pooling="mean"
+)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Tokens that queries read, where they are padding, and the gate that they have passed."""
+
+    tokens: Any
+    mask: Any = None
+    # The running product of sigmoid gates: gated tokens are never written.
+    gate: Any = None
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class INFNet(RankingModel):
     """INFNet: fields, histories and tasks exchange information through a few proxies.
 
-    Tokens are `C` (fields), `S` (events of all histories) and `T` (tasks). Proxies are
-    `C~ = reshape(W_c flatten(C))`, `S~` (one for each group of events), `T~` (shared task tokens)
-    and `K = W_k cand + b_k`, where `cand` is the candidate in the space of the events. They go
-    through `num_blocks` of `INFNetBlock`; then, with `H = [C~; S~; T~; K]`,
+    **Tokens**, all `dim` wide: `C` one a field; `S` one an event, all histories side by side; `T`
+    one a task; `cand`, the candidate in the space of the events.
 
-    `y_i = head_i([T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))])`.
+    **Proxies**: `C~ = reshape(W_c flatten(C) + b_c)`; `S~`, one for each group of events, by
+    `GroupedPooling`; `T~`, shared task tokens; `K = W_k cand + b_k`, of the default alone. Task
+    tokens are learned vectors `T = t`, `T~ = t~`; in the default the candidate is added, `T = t +
+    reshape(W_t cand)` and `T~ = t~ + reshape(W_s cand)`.
 
-    The defaults are the paper's network repaired; `INFNet.paper_v1` and `INFNet.paper_v2` are the
-    paper to the letter. Numbers with ± are mean AUC of click, like and long-view on KuaiRand-Pure's
-    36,543 validation rows, less the default's, and the standard error of that in three seeds, from
-    `benchmarks/accuracy.py --models ablation` (docs/results.md).
+    **A block** is two flows. Heterogeneous: queries read memories `X`, of length `L`, by
+
+    `CA(Q, X) = softmax((Q W_Q) (X W_K)^T / sqrt(dim / num_heads) + B) (X W_V)`,
+
+    head by head, with a `W_Q` for each group of queries in each memory.
+
+    - Default: `Q' = Q + sum_X CA(Q, X)` over the memories of the other groups: `C~` reads `S` and
+      `T`, `S~` reads `C` and `T`, and `T~`, `T` and `K` read `C` and `S`. `Q` and `X` are divided
+      by their root mean square before `W_Q` and `W_K`; all that read a memory share its `W_K` and
+      `W_V`. `B`, on `S` alone, has for each query one scalar for each bucket of the event's action,
+      ratio, age and position, summed.
+    - `paper_v1`: `Q' = sum_X CA(Q, X)` over the same memories, each group with a `W_K` and a `W_V`
+      of its own, without root mean squares and `B`.
+    - `paper_v2`: `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)`, its own group included, and
+      `[T; T~]` are one group of queries; otherwise as `paper_v1`.
+
+    Homogeneous: the new proxies gate the tokens that they stand for, `C' = PGU(C, C~')`,
+    `S' = PGU(S, S~')`, `T' = PGU(T^, T~')`, where `T^` are the task tokens after the heterogeneous
+    flow; in `paper_v2` `[T^; T~']` gate `T^`. With `MLP` one Dense in the default, two in the
+    paper,
+
+    - default and `paper_v1`: `PGU(X, X~) = X * sigmoid(MLP(flatten(X~)))`;
+    - `paper_v2`: `PGU(X, X~) = LN(X + X * sigmoid(alpha) + beta)`, `[alpha; beta] =
+      MLP(flatten(X~))`.
+
+    The next block reads `C'`, `S'`, `T'` and the new proxies; after the last `C` and `S` are not
+    gated, since nothing reads them.
+
+    **Heads** read, with `H = [C~; S~; T~; K]`,
+
+    - default: `y_i = head_i([T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))])`;
+    - paper: `y_i = head_i(T_i)`.
 
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_blocks: Number of blocks. Defaults to `1`: two give +.0002 ± .0006, three +.0006 ±
-            .0004.
-        num_field_proxies: Number of `C~`. Defaults to `4`: 1 to 32 lie within .0013 ± .0009.
-        num_task_proxies: Number of `T~`; with 0 nothing gates `T`. Defaults to `2`; 8 give +.0010 ±
-            .0003.
-        num_recent_proxies: Number of the newest events of each history whose tokens `S_l` stand in
-            `H` too, zeros where there is no event; they are read by heads alone. 4 give
-            +.0009 ± .0005. Defaults to `0`.
-        num_heads: Heads of each attention. Defaults to `1`.
         head_dim: Hidden width of the heads. Defaults to `64`.
-        own_dim: Width of tables of each task's own; 0: none. Head `i` reads `own_i = relu(W_i
-            [flatten(C^i); mean of each group of events; log1p(n_f)/2] + b_i)` of width `head_dim`,
-            and `T_i` starts with a projection of it added. 8 give +.0014 ± .0005, with 1.7
-            times the parameters. Defaults to `0`.
-        residual: Whether the heterogeneous flow has a residual connection; not in version 1.
-            -.0002 ± .0002 without. Defaults to `True`.
-        layer_norm: Whether a LayerNorm follows it, as in version 2. -.0008 ± .0005 with it.
-            Defaults to `False`.
-        qk_norm: Whether the flow's queries and memories are divided by their root mean square for
-            the scores; not in the paper. +.0011 ± .0003 without; without it and with `layer_norm`
-            +.0004 ± .0004, but on a million simulated test rows -.0170 ± .0005. Defaults to
-            `True`.
-        read_proxies: Whether heads read `H` beside `T_i`, which never sees the proxies in the
-            paper. -.0049 ± .0005 without, and without `candidate_products`. Defaults to `True`.
-        task_tokens: Whether there is `T`. Without it heads read the rest, and `C~` and `S~` have no
-            memory of tasks: `T~` are no memory in the paper. Needs `read_proxies`. +.0003 ± .0010
-            without. Defaults to `True`.
-        condition_on_candidate: Whether `T_i` and `T~` start from the candidate (`T_i = t_i + W_i
-            cand`). Defaults to `True`.
-        candidate_proxy: Whether there is `K`; +.0001 ± .0005 without. Defaults to `True`.
-        candidate_products: Whether heads read the products with the candidate; needs
-            `read_proxies`. -.0004 ± .0009 without. Defaults to `True`.
-        event_context: What an event's token knows besides its item, where the schema has it.
-            -.0050 ± .0008 with none of it; -.0127 ± .0010 where histories hold positives instead of
-            every exposure. It may have `"match"` too, which of its fields equal the candidate's:
-            +.0007 ± .0008. Defaults to `("action", "ratio", "age", "position")`.
-        score_biases: Whether scores on the history add scalars of `event_context`. Defaults to
-            `True`: +.0005 ± .0004 without.
-        pooling: How `GroupedPooling` makes `S~`; `"mean"` gives -.0006 ± .0005, `"sum"` +.0004 ±
-            .0010. Defaults to `"mean_log_count"`.
-        share_kv: Whether the queries of a memory share `W_K` and `W_V`. Defaults to `True`.
-        attend_own_group: Whether each group reads its own memory too, and `[T; T~]` is one group
-            (version 2). Defaults to `False`.
-        proxy_memory: Whether all groups read the proxies too, as a memory of their own: a constant
-            cost, whatever the history's length. Needs `read_proxies`. +.0007 ± .0005. Defaults to
-            `False`.
-        gate: Gate of `ProxyGatedUnit`; `"interpolate"` gives -.0000 ± .0007. Defaults to
-            `"sigmoid"`.
-        gate_hidden_dim: Hidden width of the gates' MLP. Defaults to `None`: one Dense.
-        gate_input: Whether gates read the proxies after a block's heterogeneous flow (`"new"`) or
-            before it (`"old"`): -.0002 ± .0002. Defaults to `"new"`.
-        flow: Whether there are blocks at all; -.0001 ± .0005 without, but -.0149 ± .0004 on the
-            test rows of a million simulated ones whose tasks read different things. Defaults to
-            `True`.
-        heterogeneous_flow: Whether blocks have it; -.0001 ± .0006 without. Defaults to `True`.
-        homogeneous_flow: Whether blocks have it; +.0001 ± .0006 without. Defaults to `True`.
-        all_to_all: Ablation without proxies in the blocks: `C' = C + CA(C, S) + CA(C, T)` and
-            `S' = S + CA(S, C) + CA(S, T)`, which no gate follows; heads read proxies of the
-            last `C'` and `S'`. Costs fields times events a block. +.0012 ± .0009. Defaults to
-            `False`.
-        num_encoder_layers: Layers of a `SequenceEncoder` on each history; 0: none. One gives
-            -.0017 ± .0003. Defaults to `0`.
+        event_context: What an event's token knows besides its item, where the schema has it; it
+            may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
+            all that its histories have (action, ratio, age), and the position.
         members: Number of networks on shared tables, each with its own loss; their outputs are
-            averaged: +.0016 ± .0006 with two (test rows: +.0005). Defaults to `1`.
+            averaged. Defaults to `1`.
+        own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate in heads and encoder. Defaults to `0.0`.
-        embedding_stddev: Standard deviation of the embeddings' start; .05 gives -.0014 ± .0006, .2
-            -.0081 ± .0002. Defaults to `0.01`.
+        embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_blocks: Number of blocks; 0: the network without flows. Defaults to `1`.
+        num_field_proxies: Number of `C~`. Defaults to `4`.
+        num_task_proxies: Number of `T~`; with 0 nothing gates `T`. Defaults to `2`.
+        num_heads: Heads of each attention. Defaults to `1`.
+        num_encoder_layers: Layers of a `SequenceEncoder` on each history; 0: none. Defaults to `0`.
+        task_tokens: Whether there is `T`; if not, heads read the rest. Defaults to `True`.
+        heterogeneous_flow: Whether blocks have it; if not, queries pass, and `C` and `S` are not
+            gated. Defaults to `True`.
+        homogeneous_flow: Whether blocks have it; if not, tokens pass. Defaults to `True`.
+        form: What differs between the library's network and the paper's two: a `Form`. Defaults to
+            `DEFAULT`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
 
     Returns:
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
 
     Raises:
-        ValueError: The schema is not fitted, a hyperparameter is out of range, arguments exclude
-            each other, or nothing of the inputs would reach the heads.
+        ValueError: The schema is not fitted, an argument is out of range, or nothing of the inputs
+            would reach the heads.
 
     Example:
-        >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
+        >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.INFNet(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
 
     Reference:
-        Li et al., INFNet, arXiv:2508.11565v1 and v2.
+        Li et al., INFNet, arXiv:2508.11565v1 and v2. The default is the paper's network repaired.
+        The paper gates by the proxies "from the heterogeneous stage", which we take as the new
+        ones; its equation shows the old ones.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        dim: int = 32,
-        num_blocks: int = 1,
-        num_field_proxies: int = 4,
-        num_task_proxies: int = 2,
-        num_recent_proxies: int = 0,
-        num_heads: int = 1,
-        head_dim: int = 64,
-        own_dim: int = 0,
-        residual: bool = True,
-        layer_norm: bool = False,
-        qk_norm: bool = True,
-        read_proxies: bool = True,
-        task_tokens: bool = True,
-        condition_on_candidate: bool = True,
-        candidate_proxy: bool = True,
-        candidate_products: bool = True,
-        event_context: Sequence[str] = EVENT_CONTEXT,
-        score_biases: bool = True,
-        pooling: Literal["mean_log_count", "sum", "mean"] = "mean_log_count",
-        share_kv: bool = True,
-        attend_own_group: bool = False,
-        proxy_memory: bool = False,
-        gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid",
-        gate_hidden_dim: int | None = None,
-        gate_input: Literal["new", "old"] = "new",
-        flow: bool = True,
-        heterogeneous_flow: bool = True,
-        homogeneous_flow: bool = True,
-        all_to_all: bool = False,
-        num_encoder_layers: int = 0,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        hyperparameters = constructor_arguments(INFNet, locals())
-        check_infnet(hyperparameters)
-        any_length = takes_any_length(hyperparameters)
-        embedded = EmbeddedInputs(
-            schema, dim, embedding_stddev, own_dim, own_dim > 0, dtype, any_length
-        )
-        states: list[list[dict[str, Any]]] = []
+    @dataclass(frozen=True, kw_only=True)
+    class Config(RankingModel.Config):
+        """Arguments of `INFNet`, which says what they mean."""
 
-        def network(part: EmbeddedInputs) -> dict[str, Any]:
-            outputs, states_of_member = infnet_network(part, hyperparameters)
-            states.append(states_of_member)
-            return outputs
+        num_blocks: int = at_least(0, default=1, depth=True)
+        num_field_proxies: int = at_least(1, default=4)
+        num_task_proxies: int = at_least(0, default=2)
+        num_heads: int = at_least(1, default=1)
+        num_encoder_layers: int = at_least(0, default=0)
+        task_tokens: bool = declared(True)
+        heterogeneous_flow: bool = declared(True)
+        homogeneous_flow: bool = declared(True)
+        form: Form = declared(DEFAULT)
 
-        outputs = member_outputs(embedded, members, network)
-        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
-        self._block_states = states
+        def __post_init__(self) -> None:
+            if isinstance(self.form, Mapping):
+                object.__setattr__(self, "form", Form(**self.form))
+
+        @property
+        def projects_events(self) -> bool:
+            # In the paper an event of one field is that field's embedding.
+            return self.form.uses_candidate
+
+        @property
+        def any_length(self) -> bool:
+            return not self.num_encoder_layers
+
+        def check(self, model: str) -> None:
+            if self.dim % self.num_heads:
+                raise ValueError(
+                    f"{model}: `num_heads` must divide `dim`. Received: "
+                    f"num_heads={self.num_heads}, dim={self.dim}"
+                )
+            if self.form.uses_candidate:
+                return
+            if not self.task_tokens:
+                raise ValueError(
+                    f"{model}: task_tokens=False leaves the heads nothing to read in a form with "
+                    "uses_candidate=False. Keep the task tokens, or use another form."
+                )
+            if not (self.num_blocks and self.heterogeneous_flow):
+                raise ValueError(
+                    f"{model}: nothing of the inputs reaches the heads, which read the task tokens "
+                    "alone in a form with uses_candidate=False while no attention feeds them. Keep "
+                    "num_blocks above 0 and the heterogeneous flow, or use another form."
+                )
+
+    @staticmethod
+    def network(tokens: Tokens, config: "INFNet.Config") -> dict[str, Any]:
+        """From tokens through the blocks to what the heads read."""
+        memories, queries = first_tokens(tokens, config)
+        for i in range(config.num_blocks):
+            block, last = f"block_{i}", i == config.num_blocks - 1
+            if "tasks" in queries:
+                memories["tasks"] = Memory(queries["tasks"])
+            if config.heterogeneous_flow:
+                asking = {name: queries[name] for name in groups_asking(queries, config, last)}
+                queries |= heterogeneous_flow(asking, memories, tokens, config, block)
+            if config.homogeneous_flow and config.heterogeneous_flow and not last:
+                memories["fields"] = gated(
+                    memories["fields"], queries["field_proxies"], config, f"{block}_fields"
+                )
+                if "history" in memories:
+                    memories["history"] = gated(
+                        memories["history"], queries["sequence_proxies"], config, f"{block}_history"
+                    )
+            if config.homogeneous_flow:
+                queries |= gated_tasks(queries, config, block)
+        return head_inputs(tokens, queries, config)
 
     @classmethod
     def paper_v1(cls, schema: FeatureSchema, **overrides: Any) -> "INFNet":
@@ -191,14 +262,8 @@ class INFNet(RankingModel):
         Returns:
             The model.
         """
-        form = {
-            "num_blocks": 2,
-            "residual": False,
-            "event_context": (),
-            "pooling": "sum",
-            "gate_hidden_dim": overrides.get("dim", 32),
-        }
-        return cls(schema, **{**_PAPER, **form, **overrides})
+        sizes = {"num_blocks": 2, "event_context": ()}
+        return cls(schema, **{"form": PAPER_V1, **sizes, **overrides})
 
     @classmethod
     def paper_v2(cls, schema: FeatureSchema, **overrides: Any) -> "INFNet":
@@ -214,19 +279,9 @@ class INFNet(RankingModel):
         Returns:
             The model.
         """
-        form = {
-            "dim": 64,
-            "num_blocks": 4,
-            "num_field_proxies": 16,
-            "num_task_proxies": 4,
-            "layer_norm": True,
-            "event_context": ("age", "position"),
-            "pooling": "mean",
-            "attend_own_group": True,
-            "gate": "affine",
-            "gate_hidden_dim": 4 * overrides.get("dim", 64),
-        }
-        return cls(schema, **{**_PAPER, **form, **overrides})
+        sizes = {"dim": 64, "num_blocks": 4, "num_field_proxies": 16, "num_task_proxies": 4}
+        sizes["event_context"] = ("age", "position")
+        return cls(schema, **{"form": PAPER_V2, **sizes, **overrides})
 
     def attention_weights(
         self, inputs: Any, block: int = -1, member: int = 0
@@ -240,26 +295,265 @@ class INFNet(RankingModel):
 
         Returns:
             `{memory: {query group: (batch, queries, length)}}`, with the memories `fields` (ordered
-            as `schema.field_names`), `history` (all histories side by side) and `tasks`. With
-            `all_to_all`, groups `field_proxies` and `sequence_proxies` are fields and events.
+            as `schema.field_names`), `history` (all histories side by side) and `tasks`; empty
+            without heterogeneous flow.
 
         Raises:
             ValueError: The model has no such block or member.
         """
-        network = network_of(self, member)
-        states = self._block_states[member]
-        if not -len(states) <= block < len(states):
-            raise ValueError(f"INFNet: no block {block}; it has {len(states)}.")
-        state = read_tensors(self, inputs, dict(states[block]), member)
-        return network.get_layer(f"block_{block % len(states)}").attention_weights(state)
+        number, found = self.config.num_blocks, {}
+        if not -number <= block < number:
+            raise ValueError(f"INFNet: no block {block}; it has {number}.")
+        for call in self.attention_calls(block % number, member):
+            given = self.reading(call.arguments, member)(inputs)
+            found[call.memory] = call.by_group(call.attention.attention_weights(**given))
+        return found
+
+    def attention_calls(self, block: int, member: int) -> "Iterator[AttentionCall]":
+        """The attentions of a block and what they are called with, symbolic.
+
+        Args:
+            block: Index of the block.
+            member: Index of the network.
+
+        Returns:
+            Iterator over those of the memories that the block reads.
+        """
+        layers = {layer.name: layer for layer in self.member(member).layers}
+        last = block == self.config.num_blocks - 1
+        groups = groups_asking(query_groups(self.config, self.schema), self.config, last)
+        for memory in _MEMORIES:
+            attention = layers.get(f"block_{block}_{memory}_attention")
+            if attention is not None:
+                called = attention._inbound_nodes[0].arguments.kwargs
+                given = {name: x for name, x in called.items() if x is not None}
+                read_by = readers(memory, groups, self.config.form)
+                sizes = [queries.shape[1] for queries in given["queries"]]
+                numbers = dict(zip(read_by, sizes, strict=True))
+                if _HUBS in numbers:
+                    hubs, real = numbers.pop(_HUBS), len(self.schema.tasks)
+                    numbers |= {"tasks": real, "task_proxies": hubs - real}
+                yield AttentionCall(memory, attention, given, numbers)
 
 
-_PAPER = {
-    "read_proxies": False,
-    "condition_on_candidate": False,
-    "candidate_proxy": False,
-    "candidate_products": False,
-    "score_biases": False,
-    "qk_norm": False,
-    "share_kv": False,
-}
+@dataclass(frozen=True)
+class AttentionCall:
+    """An attention to a memory, its arguments, and how many queries each group has."""
+
+    memory: str
+    attention: ProxyCrossAttention
+    arguments: dict[str, Any]
+    numbers: dict[str, int]
+
+    def by_group(self, weights: Any) -> dict[str, Any]:
+        """Weights `(batch, queries, length)` by group of queries."""
+        parts, start = {}, 0
+        for group, number in self.numbers.items():
+            parts[group] = weights[:, start : start + number]
+            start += number
+        return parts
+
+
+def first_tokens(tokens: Tokens, config: INFNet.Config) -> tuple[dict[str, Memory], dict[str, Any]]:
+    """What the first block reads: the memories `C` and `S`, and all that query, by group."""
+    memories = {"fields": Memory(tokens.fields)}
+    if tokens.history is not None:
+        memories["history"] = Memory(encoded_history(tokens, config), tokens.history_mask)
+    queries = proxies_of(memories, tokens, config)
+    if config.num_task_proxies:
+        queries["task_proxies"] = _task_tokens(
+            config.num_task_proxies, tokens, config, "task_proxies"
+        )
+    if config.task_tokens:
+        queries["tasks"] = _task_tokens(len(tokens.task_names), tokens, config, "tasks")
+    if config.form.uses_candidate:
+        queries["candidate_proxy"] = _as_tokens(tokens.candidate(), 1, config, "candidate_proxy")
+    return memories, queries
+
+
+def encoded_history(tokens: Tokens, config: INFNet.Config) -> Any:
+    """`S`; through the encoder each history by itself: later in `S` is not later in time."""
+    if not config.num_encoder_layers:
+        return tokens.history
+    encoder = SequenceEncoder(
+        config.num_encoder_layers,
+        config.num_heads,
+        dropout=config.dropout,
+        name="sequence_encoder",
+    )
+    return joined(
+        [
+            encoder(tokens.history[:, position], tokens_mask=tokens.history_mask[:, position])
+            for position in tokens.layout.positions.values()
+        ]
+    )
+
+
+def proxies_of(
+    memories: Mapping[str, Memory], tokens: Tokens, config: INFNet.Config
+) -> dict[str, Any]:
+    """`C~ = reshape(W_c flatten(C) + b_c)`, and `S~` by `GroupedPooling`."""
+    fields = memories["fields"].tokens
+    flat = ops.reshape(fields, (-1, fields.shape[1] * config.dim))
+    proxies = {"field_proxies": _as_tokens(flat, config.num_field_proxies, config, "field_proxies")}
+    if "history" in memories:
+        pooling = GroupedPooling(config.dim, config.form.pooling, name="sequence_proxies")
+        proxies["sequence_proxies"] = pooling(memories["history"].tokens, tokens.groups)
+    return proxies
+
+
+def query_groups(config: INFNet.Config, schema: FeatureSchema) -> list[str]:
+    """Groups of queries that a network has, in the order of `OWN_MEMORY`."""
+    there = {
+        "field_proxies": True,
+        "sequence_proxies": bool(schema.histories),
+        "task_proxies": config.num_task_proxies > 0,
+        "tasks": config.task_tokens,
+        "candidate_proxy": config.form.uses_candidate,
+    }
+    return [group for group, is_there in there.items() if is_there]
+
+
+def groups_asking(queries: Any, config: INFNet.Config, last: bool) -> list[str]:
+    """Of these groups, those whose answer something reads afterwards."""
+    if config.form.uses_candidate:
+        return [group for group in OWN_MEMORY if group in queries]
+    # Heads read `T` alone, so that proxies have a use only while they gate something.
+    gating = {"tasks"}
+    if config.homogeneous_flow:
+        gating |= {"task_proxies"} if last else {*OWN_MEMORY}
+    return [group for group in OWN_MEMORY if group in queries and group in gating]
+
+
+def readers(memory: str, groups: Any, form: Form) -> list[str]:
+    """Of these groups of queries, those that read a memory."""
+    groups = list(groups)
+    if not form.own_group:
+        return [group for group in groups if OWN_MEMORY[group] != memory]
+    if {"tasks", "task_proxies"} <= set(groups):
+        groups[groups.index("task_proxies")] = _HUBS
+        groups.remove("tasks")
+    return groups
+
+
+def heterogeneous_flow(
+    queries: Mapping[str, Any],
+    memories: Mapping[str, Memory],
+    tokens: Tokens,
+    config: INFNet.Config,
+    block: str,
+) -> dict[str, Any]:
+    """`Q' = Q + sum_X CA(Q, X)`, or `LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)`, by group."""
+    form, found, asked = config.form, {}, dict(queries)
+    if form.own_group and {"tasks", "task_proxies"} <= set(queries):
+        asked[_HUBS] = ops.concatenate([queries["tasks"], queries["task_proxies"]], axis=1)
+    for memory in (name for name in _MEMORIES if name in memories):
+        read_by = readers(memory, queries, form)
+        if read_by:
+            asking = [asked[group] for group in read_by]
+            answers = _read(asking, memories[memory], tokens, config, f"{block}_{memory}")
+            for group, answer in zip(read_by, answers, strict=True):
+                found.setdefault(group, []).append(answer)
+    for group, answers in found.items():
+        if form.own_group:
+            fuse = keras.layers.Dense(config.dim, name=f"{block}_{group}_fusion")
+            flow = fuse(joined(answers, axis=-1))
+        else:
+            flow = sum(answers[1:], answers[0])
+        if form.residual:
+            flow = asked[group] + flow
+        if form.layer_norm:
+            flow = keras.layers.LayerNormalization(name=f"{block}_{group}_norm")(flow)
+        found[group] = flow
+    if _HUBS in found:
+        hubs, real = found.pop(_HUBS), queries["tasks"].shape[1]
+        found |= {"tasks": hubs[:, :real], "task_proxies": hubs[:, real:]}
+    return found
+
+
+def _read(
+    queries: list[Any], memory: Memory, tokens: Tokens, config: INFNet.Config, name: str
+) -> list[Any]:
+    """`CA(Q, X)` of all groups that read a memory, in one pass over it."""
+    form, bias, layout = config.form, None, tokens.layout
+    on_history = memory.mask is not None
+    if on_history and form.score_biases and (layout.num_buckets or layout.position_lengths):
+        number = sum(group.shape[1] for group in queries)
+        scalars = BucketEmbedding(
+            layout.num_buckets, number, layout.position_lengths, name=f"{name}_score_bias"
+        )
+        bias = ops.swapaxes(scalars(tokens.buckets), 1, 2)
+    attention = ProxyCrossAttention(
+        config.dim,
+        config.num_heads,
+        query_sets=len(queries),
+        share_kv=form.share_kv,
+        qk_norm=form.qk_norm,
+        name=f"{name}_attention",
+    )
+    return attention(
+        queries=queries,
+        memory=memory.tokens,
+        memory_mask=memory.mask,
+        memory_gate=memory.gate,
+        score_bias=bias,
+    )
+
+
+def gated(memory: Memory, proxies: Any, config: INFNet.Config, name: str) -> Memory:
+    """`PGU(X, X~)`; of a sigmoid gate the vector alone is kept, for the attention to fold in."""
+    unit = _gate(config, name)
+    if config.form.gate != "sigmoid":
+        return replace(memory, tokens=unit(memory.tokens, proxies, tokens_mask=memory.mask))
+    gate = unit(ops.ones_like(proxies[:, :1]), proxies)
+    return replace(memory, gate=gate if memory.gate is None else memory.gate * gate)
+
+
+def gated_tasks(queries: Mapping[str, Any], config: INFNet.Config, block: str) -> dict[str, Any]:
+    """`T' = PGU(T^, T~')`, or `PGU(T^, [T^; T~'])` with one group; nothing without both."""
+    if not {"tasks", "task_proxies"} <= set(queries):
+        return {}
+    tasks, proxies = queries["tasks"], queries["task_proxies"]
+    if config.form.own_group:
+        proxies = ops.concatenate([tasks, proxies], axis=1)
+    return {"tasks": _gate(config, f"{block}_tasks")(tasks, proxies)}
+
+
+def head_inputs(
+    tokens: Tokens, queries: Mapping[str, Any], config: INFNet.Config
+) -> dict[str, Any]:
+    """`[T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))]` by task, or `T_i` alone."""
+    shared = []
+    if config.form.uses_candidate:
+        names = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
+        proxies = ops.concatenate([queries[name] for name in names if name in queries], axis=1)
+        project = keras.layers.Dense(config.dim, use_bias=False, name="product_proxies")
+        scale = _as_tokens(tokens.candidate(), 1, config, "product_candidate")
+        width = proxies.shape[1] * config.dim
+        products = scale * project(proxies)
+        shared = [ops.reshape(proxies, (-1, width)), ops.reshape(products, (-1, width))]
+    return {
+        task: joined([queries["tasks"][:, i], *shared] if config.task_tokens else shared)
+        for i, task in enumerate(tokens.task_names)
+    }
+
+
+def _gate(config: INFNet.Config, name: str) -> ProxyGatedUnit:
+    hidden = config.form.gate_hidden
+    width = None if hidden is None else hidden * config.dim
+    return ProxyGatedUnit(config.dim, config.form.gate, width, name=f"{name}_gate")
+
+
+def _task_tokens(number: int, tokens: Tokens, config: INFNet.Config, name: str) -> Any:
+    """`T = t`, or `T = t + reshape(W cand)`."""
+    learned = TaskTokenEmbedding(number, config.dim, name=name)(tokens.fields)
+    if not config.form.uses_candidate:
+        return learned
+    name = f"{name}_of_candidate"
+    return learned + _as_tokens(tokens.candidate(), number, config, name, use_bias=False)
+
+
+def _as_tokens(x: Any, number: int, config: INFNet.Config, name: str, use_bias: bool = True) -> Any:
+    """`reshape(W x + b)`: a vector `(batch, width)` as `(batch, number, dim)`."""
+    project = keras.layers.Dense(number * config.dim, use_bias=use_bias, name=name)
+    return ops.reshape(project(x), (-1, number, config.dim))

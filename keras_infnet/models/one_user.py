@@ -57,7 +57,10 @@ def _run(graph: keras.Model, shared: Values, varying: Values, rows: Any) -> None
         elif all(id(x) in shared for x in node.input_tensors):
             _keep(node, _call(node, shared), shared)
         elif all(id(x) in shared or id(x) in varying for x in node.input_tensors):
-            _keep(node, _call(node, _inputs(node, shared, varying, rows)), varying)
+            outputs = keras.tree.flatten(_call(node, _inputs(node, shared, varying, rows)))
+            for symbol, tensor in zip(node.outputs, outputs, strict=True):
+                # Of one row: what a layer that takes shared rows read in shared inputs alone.
+                (shared if tensor.shape[0] == 1 else varying)[id(symbol)] = tensor
 
 
 def _inputs(node: Any, shared: Values, varying: Values, rows: Any) -> Values:

@@ -1,23 +1,16 @@
 """Shared and task experts, extracted level by level."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.expert_model import (
-    ExpertModel,
-    check_task_names,
-    expert_gate,
-    expert_group,
-)
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
-from keras_infnet.models.members import member_outputs
-from keras_infnet.models.network_parts import task_outputs
-from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.layers.expert_group import ExpertGroup
+from keras_infnet.models.config import at_least, depth, widths
+from keras_infnet.models.expert_model import ExpertModel, check_task_names, mixture
+from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
 
 
@@ -43,15 +36,17 @@ class PLE(ExpertModel):
         num_task_experts: Number of a task's experts of a level. Defaults to `2`.
         expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
-        event_context: What an event's token knows besides its item, where the schema has it; it may
-            have `"match"` too: which of its fields equal the candidate's. Defaults to `("action",
-            "ratio", "age", "position")`.
+        event_context: What an event's token knows besides its item, where the schema has it; it
+            may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
+            all that its histories have, and the position.
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged. Defaults to `1`.
+        own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the experts and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
 
     Returns:
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
@@ -61,8 +56,9 @@ class PLE(ExpertModel):
             of range.
 
     Example:
-        >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
+        >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.PLE(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
@@ -72,83 +68,52 @@ class PLE(ExpertModel):
         for Personalized Recommendations, RecSys 2020. Sizes are our choice.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        dim: int = 32,
-        num_levels: int = 2,
-        num_shared_experts: int = 2,
-        num_task_experts: int = 2,
-        expert_dims: Sequence[int] = (128,),
-        head_dim: int = 64,
-        event_context: Sequence[str] = EVENT_CONTEXT,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        hyperparameters = constructor_arguments(PLE, locals())
-        check_hyperparameters("PLE", hyperparameters)
-        check_task_names("PLE", schema.task_names)
-        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
-        outputs = member_outputs(embedded, members, lambda part: _network(part, hyperparameters))
-        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ExpertModel.Config):
+        """Arguments of `PLE`, which says what they mean."""
 
+        num_levels: int = depth(2)
+        num_shared_experts: int = at_least(1, default=2)
+        num_task_experts: int = at_least(1, default=2)
+        expert_dims: tuple[int, ...] = widths(default=(128,))
 
-def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, Any]:
-    """One member: from embedded inputs to an output for each task."""
-    schema, dtype = embedded.schema, embedded.dtype
-    flat = SchemaTokens(embedded, given["event_context"]).flat()
-    inputs = dict.fromkeys((*schema.task_names, "shared"), flat)
-    for level in range(given["num_levels"]):
-        last = level == given["num_levels"] - 1
-        inputs = _extraction(level, inputs, given, dtype, last)
-    return task_outputs(schema, inputs, given["head_dim"], given["dropout"], dtype)
+    @classmethod
+    def check_schema(cls, schema: FeatureSchema) -> None:
+        check_task_names(cls.__name__, schema.task_names)
 
-
-def _extraction(
-    level: int, inputs: Mapping[str, Any], given: Mapping[str, Any], dtype: Any, last: bool
-) -> dict[str, Any]:
-    """Inputs of the next level: a mixture for each task and, but in the last, a shared one."""
-    sizes = {group: given["num_task_experts"] for group in inputs}
-    sizes["shared"] = given["num_shared_experts"]
-    experts = _experts(level, inputs, sizes, given, dtype)
-    mixtures = {}
-    for group in inputs:
-        if group == "shared" and last:
-            continue
-        read = list(inputs) if group == "shared" else [group, "shared"]
-        mixtures[group] = expert_gate(
-            inputs[group],
-            ops.concatenate([experts[g] for g in read], axis=1),
-            [f"{g}_{k}" for g in read for k in range(sizes[g])],
-            dtype,
-            name=f"level_{level}_{group}",
-        )
-    return mixtures
+    @staticmethod
+    def network(tokens: Tokens, config: "PLE.Config") -> dict[str, Any]:
+        """Level by level: a mixture for each task and, but in the last level, a shared one."""
+        inputs = dict.fromkeys((*tokens.task_names, "shared"), tokens.flat())
+        sizes = dict.fromkeys(inputs, config.num_task_experts)
+        sizes["shared"] = config.num_shared_experts
+        for level in range(config.num_levels):
+            experts = _experts(level, inputs, sizes, config)
+            last = level == config.num_levels - 1
+            found = {}
+            for group in tokens.task_names if last else inputs:
+                read = list(inputs) if group == "shared" else [group, "shared"]
+                outputs = ops.concatenate([experts[g] for g in read], axis=1)
+                names = [f"{g}_{k}" for g in read for k in range(sizes[g])]
+                found[group] = mixture(inputs[group], outputs, names, f"level_{level}_{group}")
+            inputs = found
+        return inputs
 
 
 def _experts(
-    level: int,
-    inputs: Mapping[str, Any],
-    sizes: Mapping[str, int],
-    given: Mapping[str, Any],
-    dtype: Any,
+    level: int, inputs: Mapping[str, Any], sizes: Mapping[str, int], config: PLE.Config
 ) -> dict[str, Any]:
     """Outputs `(batch, experts, dim)` of the experts of each task, and of the shared ones."""
+
+    def group(x: Any, size: int, name: str) -> Any:
+        return ExpertGroup(size, config.expert_dims, config.dropout, name=name)(x)
+
     if level:
-        return {
-            group: expert_group(
-                inputs[group], size, given, dtype, name=f"level_{level}_{group}_experts"
-            )
-            for group, size in sizes.items()
-        }
+        return {g: group(inputs[g], n, f"level_{level}_{g}_experts") for g, n in sizes.items()}
     # All groups have the same input, so that one product serves them all.
-    total = sum(sizes.values())
-    outputs = expert_group(inputs["shared"], total, given, dtype, name="level_0_experts")
+    outputs = group(inputs["shared"], sum(sizes.values()), "level_0_experts")
     experts, start = {}, 0
-    for group, size in sizes.items():
-        experts[group] = outputs[:, start : start + size]
+    for name, size in sizes.items():
+        experts[name] = outputs[:, start : start + size]
         start += size
     return experts

@@ -1,6 +1,9 @@
-"""What all models have in common: losses, metrics, training step and config."""
+"""What all models have in common: inputs, members, heads, losses, metrics, steps and config."""
 
-from collections.abc import Mapping
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import keras
@@ -9,44 +12,143 @@ from keras import ops
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
 from keras_infnet._keras_internals import is_distributed, make_training_variables
+from keras_infnet.layers.task_head import TaskHead
+from keras_infnet.models.config import ModelConfig
+from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
+from keras_infnet.models.tokens import Tokens, check_event_context
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.task import Task
 
-# Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
-_AUC_THRESHOLDS = 1000
+_ROWS = "embedded_inputs"
 
 
 class RankingModel(keras.Model):
     """A functional model from a schema's packed inputs to one output a task.
 
-    Models derive from it: their `__init__` makes the graph and passes inputs, outputs and its own
-    arguments here.
+    A model is a `Config`, an equation and `network`, from tokens to what the head of each task
+    reads. `members` networks that differ in their random start alone have a loss each, and their
+    outputs are averaged.
 
     Args:
         schema: A fitted schema.
-        inputs: Dict of the packed inputs.
-        outputs: Dict of outputs by task name.
-        hyperparameters: What the model's constructor was given besides, from
-            `constructor_arguments`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
+        **arguments: Those of the model's `Config`.
 
     Returns:
-        Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
+        Dict `{task: (batch, units)}` in float32, of width 1 for a probability or a value.
+
+    Raises:
+        ValueError: `schema` is no fitted schema, or an argument is unknown, of another kind than
+            it should be, or out of range.
+
+    Example:
+        ```python
+        @keras.saving.register_keras_serializable()
+        class Linear(RankingModel):
+            @staticmethod
+            def network(tokens, config):
+                return dict.fromkeys(tokens.task_names, tokens.flat())
+        ```
     """
+
+    Config: type[ModelConfig] = ModelConfig
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        of_all = inspect.signature(RankingModel.__init__).parameters.values()
+        _, schema, *others = (p for p in of_all if p.kind is not p.VAR_KEYWORD)
+        arguments = [
+            inspect.Parameter(f.name, schema.KEYWORD_ONLY, default=f.default, annotation=f.type)
+            for f in fields(cls.Config)
+            if f.init
+        ]
+        cls.__signature__ = inspect.Signature([schema, *arguments, *others])
 
     def __init__(
         self,
         schema: FeatureSchema,
-        inputs: Mapping[str, Any],
-        outputs: Mapping[str, Any],
-        hyperparameters: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        trainable: bool = True,
         dtype: Any = None,
-        **kwargs: Any,
+        **arguments: Any,
     ) -> None:
-        super().__init__(inputs=dict(inputs), outputs=dict(outputs), **kwargs)
-        self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        self._schema = schema
-        self._hyperparameters = dict(hyperparameters)
+        model = type(self).__name__
+        _check_schema(model, schema)
+        config = self.Config.checked(model, arguments)
+        check_event_context(model, config.event_context)
+        self.check_schema(schema)
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        with _global_policy(policy):
+            inputs, outputs = self.graph(schema, config)
+        super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
+        self.dtype_policy = policy
+        self._schema, self._config = schema, config
+
+    @classmethod
+    def check_schema(cls, schema: FeatureSchema) -> None:
+        """Raises a ValueError for a fitted schema that the model can't work with."""
+
+    @staticmethod
+    def network(tokens: Tokens, config: Any) -> dict[str, Any]:
+        """The graph of one member, from tokens to what the head of each task reads.
+
+        Args:
+            tokens: Tokens of the inputs.
+            config: The model's configuration.
+
+        Returns:
+            Dict of representations `(batch, width)` by task name.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def graph(cls, schema: FeatureSchema, config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Inputs and outputs by name.
+
+        Each of several members is a functional model of its own, `member_0` and so on, so that
+        layers keep their names.
+
+        Args:
+            schema: A fitted schema.
+            config: The model's configuration.
+
+        Returns:
+            Packed inputs, and outputs `(batch, units)` by task.
+        """
+
+        def embed(inputs: Mapping[str, Any]) -> EmbeddedInputs:
+            stddev, task_dim = config.embedding_stddev, config.task_table_dim
+            return EmbeddedInputs(schema, config.dim, stddev, task_dim, inputs)
+
+        def outputs(embedded: EmbeddedInputs) -> dict[str, Any]:
+            found = cls.network(Tokens(embedded, config), config)
+            return {t.name: _head(schema, t, config)(found[t.name]) for t in schema.tasks}
+
+        inputs = model_inputs(schema, config.any_length)
+        if config.members == 1:
+            return inputs, outputs(embed(inputs))
+        if config.own_tables:
+            read, member_inputs = inputs, lambda: embed(placeholders(inputs))
+        else:
+            shared = embed(inputs)
+            read = keras.Model(inputs, shared.tensors, name=_ROWS)(inputs)
+            member_inputs = shared.placeholders
+        found = []
+        for member in range(config.members):
+            with keras.name_scope(f"member_{member}"):
+                embedded = member_inputs()
+                own = outputs(embedded)
+            given = embedded.inputs if config.own_tables else embedded.tensors
+            found.append(keras.Model(given, own, name=f"member_{member}")(read))
+        return inputs, {
+            task: MemberMean(dtype="float32", name=f"{task}_mean")(
+                ops.stack([of_member[task] for of_member in found], axis=1)
+            )
+            for task in schema.task_names
+        }
 
     @property
     def schema(self) -> FeatureSchema:
@@ -54,9 +156,48 @@ class RankingModel(keras.Model):
         return self._schema
 
     @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """Arguments of the constructor besides schema, dtype and name."""
-        return dict(self._hyperparameters)
+    def config(self) -> Any:
+        """The model's arguments besides schema, dtype and name: its frozen `Config`."""
+        return self._config
+
+    def member(self, index: int) -> keras.Model:
+        """The functional model that holds the layers of one member: the model itself if alone.
+
+        Args:
+            index: Index of the member.
+
+        Returns:
+            The model; `get_layer` finds the member's layers in it.
+
+        Raises:
+            ValueError: The model has no such member.
+        """
+        members = self.config.members
+        if not 0 <= index < members:
+            raise ValueError(f"{type(self).__name__}: no member {index}; it has {members}.")
+        return self if members == 1 else self.get_layer(f"member_{index}")
+
+    def reading(self, tensors: Any, member: int = 0) -> keras.Model:
+        """A model from packed inputs to what is computed inside one member; weights are shared.
+
+        Args:
+            tensors: Any structure of symbolic tensors of `member(index)`, such as an `output` of
+                one of its layers.
+            member: Index of the member. Defaults to `0`.
+
+        Returns:
+            The model, whose outputs have the same structure.
+
+        Raises:
+            ValueError: The model has no such member.
+        """
+        network = self.member(member)
+        inner = keras.Model(network.input, tensors)
+        if network is self:
+            return inner
+        inputs = self.input
+        rows = inputs if self.config.own_tables else self.get_layer(_ROWS)(inputs)
+        return keras.Model(inputs, inner(rows))
 
     def compile(
         self,
@@ -88,12 +229,12 @@ class RankingModel(keras.Model):
         Raises:
             ValueError: `loss_weights` names an unknown task.
         """
-        tasks = self._schema.tasks
+        tasks = {task.name: task for task in self._schema.tasks}
         if loss is None:
-            loss = {t.name: _LOSSES[t.kind] for t in tasks}
+            loss = {name: task.loss() for name, task in tasks.items()}
             loss_weights = self._loss_weights(loss_weights)
         if weighted_metrics is None:
-            weighted_metrics = {t.name: [_metric(t.kind)] for t in tasks}
+            weighted_metrics = {name: task.metrics() for name, task in tasks.items()}
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -114,21 +255,23 @@ class RankingModel(keras.Model):
         training: bool = True,
     ) -> Any:
         """The mean over members of each one's own loss; Keras calls it."""
-        members = self.hyperparameters.get("members", 1) if training else 1
-        if members > 1:
+        if training and self.config.members > 1:
             y, sample_weight = (
-                keras.tree.map_structure(lambda rows: _repeated(rows, members), part)
-                for part in (y, sample_weight)
+                keras.tree.map_structure(self._once_a_member, part) for part in (y, sample_weight)
             )
-            y_pred = {t: ops.reshape(ops.transpose(p), (-1, 1)) for t, p in y_pred.items()}
+            y_pred = {
+                task: ops.reshape(ops.swapaxes(p, 0, 1), (-1, p.shape[-1]))
+                for task, p in y_pred.items()
+            }
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """Metrics of the members' mean; Keras calls it."""
-        means = {t: ops.mean(p, axis=-1, keepdims=True) for t, p in y_pred.items()}
-        return super().compute_metrics(x, y, means, sample_weight)
+        if self.config.members > 1:
+            y_pred = {t: ops.mean(p, 1) if len(p.shape) == 3 else p for t, p in y_pred.items()}
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """How the model was compiled, and whether it has been trained since."""
@@ -184,10 +327,10 @@ class RankingModel(keras.Model):
         super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_config(self) -> dict[str, Any]:
-        """Schema, hyperparameters, name and dtype."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in self.hyperparameters.items()}
+        """Schema, configuration, name and dtype."""
+        given = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.init}
         return {
-            **plain,
+            **{name: _plain(value) for name, value in given.items()},
             "schema": self._schema.to_dict(),
             "name": self.name,
             "trainable": self.trainable,
@@ -204,16 +347,64 @@ class RankingModel(keras.Model):
             dtype = keras.dtype_policies.deserialize(dtype)
         return cls(schema, dtype=dtype, **config)
 
-
-_LOSSES = {"binary": "binary_crossentropy", "regression": "mean_squared_error"}
-
-
-def _metric(kind: str) -> keras.metrics.Metric:
-    if kind == "regression":
-        return keras.metrics.MeanSquaredError(name="mse")
-    return keras.metrics.AUC(num_thresholds=_AUC_THRESHOLDS, name="auc")
+    def _once_a_member(self, rows: Any) -> Any:
+        """The rows once for each member, one member after the other."""
+        return None if rows is None else ops.concatenate([rows] * self.config.members, axis=0)
 
 
-def _repeated(rows: Any, members: int) -> Any:
-    """The rows once for each member, one member after the other."""
-    return None if rows is None else ops.concatenate([rows] * members, axis=0)
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class MemberMean(keras.layers.Layer):
+    """`y = mean_m y_m` at inference; in training `y_m`, so that each has a loss of its own.
+
+    The loss of a mean lets members lean on each other; the mean of their losses trains each as if
+    it were alone, and averages errors that differ. `(batch, members, units)` becomes
+    `(batch, units)`, or stays in training.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return inputs if training else ops.mean(inputs, axis=1)
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
+        return (inputs_shape[0], inputs_shape[2])
+
+
+def _head(schema: FeatureSchema, task: Task, config: ModelConfig) -> TaskHead:
+    """The head of a task, on its representation; its bias starts at the base rate of the labels."""
+    return TaskHead(
+        config.head_dim,
+        task.units,
+        task.activation,
+        schema.first_bias(task.name),
+        config.dropout,
+        name=f"{task.name}_head",
+    )
+
+
+def _check_schema(model: str, schema: Any) -> None:
+    if not isinstance(schema, FeatureSchema):
+        raise ValueError(
+            f"{model}: the schema is a {type(schema).__name__}; expected a fitted FeatureSchema, "
+            "the `schema` of a fitted FeatureEncoder."
+        )
+    schema.require_fitted()
+
+
+@contextlib.contextmanager
+def _global_policy(policy: Any) -> Iterator[None]:
+    """The policy of all layers that are made meanwhile, so that graphs need not hand it on."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _plain(value: Any) -> Any:
+    """A field's value as JSON has it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, bool | int | float | str | None) else asdict(value)

@@ -1,14 +1,12 @@
 """All models by name."""
 
-from keras_infnet.models.dcnv2 import DCNv2
+from keras_infnet.models.dcnv2 import GDCN, DCNv2
 from keras_infnet.models.dien import DIEN
 from keras_infnet.models.din import DIN
 from keras_infnet.models.fm import FM
-from keras_infnet.models.gdcn import GDCN
 from keras_infnet.models.hstu import HSTU
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.models.mmoe import MMoE
-from keras_infnet.models.omoe import OMoE
+from keras_infnet.models.mmoe import MMoE, OMoE
 from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.shared_bottom import SharedBottom

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
 
 
@@ -28,12 +27,11 @@ class SeparateHistories:
     `tokens (rows, longest, dim)`, `mask (rows, longest)`, `candidate (rows, dim)`.
 
     Args:
-        embedded: Inputs and their rows.
-        tokens: Their tokens, with a history.
+        tokens: Tokens of a schema with history.
     """
 
-    def __init__(self, embedded: EmbeddedInputs, tokens: SchemaTokens) -> None:
-        self._layout, self._inputs, self._rows = tokens.layout, embedded.inputs, HistoryRows()
+    def __init__(self, tokens: Tokens) -> None:
+        self._layout, self._inputs, self._rows = tokens.layout, tokens.inputs, HistoryRows()
         self.number = len(self._layout.lengths)
         self.length = max(self._layout.lengths)
         self.tokens = self._as_rows(tokens.history)

@@ -1,18 +1,14 @@
 """The plainest multi-task model: one shared MLP, one head a task."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
-from keras_infnet.models.members import member_outputs
-from keras_infnet.models.network_parts import mlp, task_outputs
+from keras_infnet.models.config import widths
+from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.schema_tokens import SchemaTokens
-from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.models.tokens import Tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -29,15 +25,17 @@ class SharedBottom(RankingModel):
         dim: Token width. Defaults to `32`.
         hidden_dims: Widths of the shared MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
-        event_context: What an event's token knows besides its item, where the schema has it; it may
-            have `"match"` too: which of its fields equal the candidate's. Defaults to `("action",
-            "ratio", "age", "position")`.
+        event_context: What an event's token knows besides its item, where the schema has it; it
+            may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
+            all that its histories have, and the position.
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged. Defaults to `1`.
+        own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
 
     Returns:
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
@@ -46,8 +44,9 @@ class SharedBottom(RankingModel):
         ValueError: The schema is not fitted, or a hyperparameter is out of range.
 
     Example:
-        >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
+        >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.SharedBottom(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
@@ -56,30 +55,14 @@ class SharedBottom(RankingModel):
         Caruana, Multitask Learning, Machine Learning 28, 1997. Sizes are our choice.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        dim: int = 32,
-        hidden_dims: Sequence[int] = (256, 128),
-        head_dim: int = 64,
-        event_context: Sequence[str] = EVENT_CONTEXT,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        hyperparameters = constructor_arguments(SharedBottom, locals())
-        check_hyperparameters("SharedBottom", hyperparameters)
-        embedded = EmbeddedInputs(schema, dim, embedding_stddev, dtype=dtype)
-        outputs = member_outputs(embedded, members, lambda part: _network(part, hyperparameters))
-        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+    @dataclass(frozen=True, kw_only=True)
+    class Config(RankingModel.Config):
+        """Arguments of `SharedBottom`, which says what they mean."""
 
+        hidden_dims: tuple[int, ...] = widths(default=(256, 128), depth=True)
 
-def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, Any]:
-    """One member: from embedded inputs to an output for each task."""
-    schema, dropout, dtype = embedded.schema, given["dropout"], embedded.dtype
-    tokens = SchemaTokens(embedded, given["event_context"])
-    shared = mlp(tokens.flat(), given["hidden_dims"], dropout, dtype, name="shared")
-    representations = dict.fromkeys(schema.task_names, shared)
-    return task_outputs(schema, representations, given["head_dim"], dropout, dtype)
+    @staticmethod
+    def network(tokens: Tokens, config: "SharedBottom.Config") -> dict[str, Any]:
+        """One MLP for all heads."""
+        shared = mlp(tokens.flat(), config.hidden_dims, config.dropout, name="shared")
+        return dict.fromkeys(tokens.task_names, shared)

@@ -1,23 +1,15 @@
 """Shared and task-specific embeddings: each task learns its own tables alone."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_infnet.models.embedded_inputs import EmbeddedInputs
-from keras_infnet.models.expert_model import (
-    ExpertModel,
-    check_task_names,
-    expert_gate,
-    expert_group,
-)
-from keras_infnet.models.history_tokens import EVENT_CONTEXT
-from keras_infnet.models.hyperparameters import check_hyperparameters, constructor_arguments
-from keras_infnet.models.members import member_outputs
-from keras_infnet.models.network_parts import task_outputs
-from keras_infnet.models.schema_tokens import SchemaTokens
+from keras_infnet.layers.expert_group import ExpertGroup
+from keras_infnet.models.config import at_least, widths
+from keras_infnet.models.expert_model import ExpertModel, check_task_names, mixture
+from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
 
 
@@ -49,15 +41,17 @@ class STEM(ExpertModel):
         expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         gate_dims: Widths of the gates' MLP; it may be empty. Defaults to `(64,)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
-        event_context: What an event's token knows besides its item, where the schema has it; it may
-            have `"match"` too: which of its fields equal the candidate's. Defaults to `("action",
-            "ratio", "age", "position")`.
+        event_context: What an event's token knows besides its item, where the schema has it; it
+            may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
+            all that its histories have, and the position.
         members: Number of networks on shared tables, each with its own loss; their outputs are
             averaged. Defaults to `1`.
+        own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the experts and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        name: Name of the model. Defaults to `None`: its class's.
+        trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
-        **kwargs: `name` and `trainable`.
 
     Returns:
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
@@ -67,8 +61,9 @@ class STEM(ExpertModel):
             of range.
 
     Example:
-        >>> video = keras_infnet.CategoricalFeature("video_id", "item", num_ids=10)
+        >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+        >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.STEM(schema)
         >>> tuple(model({"categorical": keras.ops.ones((2, 1), "int32")})["click"].shape)
         (2, 1)
@@ -78,65 +73,46 @@ class STEM(ExpertModel):
         2024, arXiv:2308.13537, and its code, github.com/LiangcaiSu/STEM. Sizes are our choice.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        dim: int = 16,
-        task_dim: int = 16,
-        num_shared_experts: int = 2,
-        num_task_experts: int = 2,
-        expert_dims: Sequence[int] = (128,),
-        gate_dims: Sequence[int] = (64,),
-        head_dim: int = 64,
-        event_context: Sequence[str] = EVENT_CONTEXT,
-        members: int = 1,
-        dropout: float = 0.0,
-        embedding_stddev: float = 0.01,
-        dtype: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        hyperparameters = constructor_arguments(STEM, locals())
-        check_hyperparameters("STEM", hyperparameters)
-        check_task_names("STEM", schema.task_names)
-        embedded = EmbeddedInputs(schema, dim, embedding_stddev, own_dim=task_dim, dtype=dtype)
-        outputs = member_outputs(embedded, members, lambda part: _network(part, hyperparameters))
-        super().__init__(schema, embedded.inputs, outputs, hyperparameters, dtype=dtype, **kwargs)
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ExpertModel.Config):
+        """Arguments of `STEM`, which says what they mean."""
 
+        dim: int = at_least(1, default=16)
+        task_dim: int = at_least(1, default=16)
+        num_shared_experts: int = at_least(1, default=2)
+        num_task_experts: int = at_least(1, default=2)
+        expert_dims: tuple[int, ...] = widths(default=(128,), depth=True)
+        gate_dims: tuple[int, ...] = widths(default=(64,))
 
-def _network(embedded: EmbeddedInputs, given: Mapping[str, Any]) -> dict[str, Any]:
-    """One member: from embedded inputs to an output for each task."""
-    schema, dtype = embedded.schema, embedded.dtype
-    inputs = _flat_tokens(embedded, given["event_context"])
-    sizes = {group: given["num_task_experts"] for group in inputs}
-    sizes["shared"] = given["num_shared_experts"]
-    experts = {
-        group: expert_group(inputs[group], size, given, dtype, name=f"{group}_experts")
-        for group, size in sizes.items()
-    }
-    names = [f"{group}_{k}" for group, size in sizes.items() for k in range(size)]
-    mixtures = {}
-    for task in schema.task_names:
-        read = [
-            outputs if group in (task, "shared") else ops.stop_gradient(outputs)
-            for group, outputs in experts.items()
-        ]
-        mixtures[task] = expert_gate(
-            ops.concatenate([inputs[task], inputs["shared"]], axis=-1),
-            ops.concatenate(read, axis=1),
-            names,
-            dtype,
-            name=task,
-            hidden_dims=given["gate_dims"],
-            use_bias=True,
-        )
-    return task_outputs(schema, mixtures, given["head_dim"], given["dropout"], dtype)
+        @property
+        def task_table_dim(self) -> int:
+            return self.task_dim
 
+    @classmethod
+    def check_schema(cls, schema: FeatureSchema) -> None:
+        check_task_names(cls.__name__, schema.task_names)
 
-def _flat_tokens(embedded: EmbeddedInputs, event_context: Sequence[str]) -> dict[str, Any]:
-    """`x_i` by task, and `x_s` as "shared", `(batch, width)` each."""
-    flat = {}
-    for i, task in enumerate(embedded.schema.task_names):
-        tokens = SchemaTokens(embedded.own(i), event_context, name=f"{task}_history_tokens")
-        flat[task] = tokens.flat()
-    flat["shared"] = SchemaTokens(embedded, event_context).flat()
-    return flat
+    @staticmethod
+    def network(tokens: Tokens, config: "STEM.Config") -> dict[str, Any]:
+        """Experts on each task's own tokens and on the shared ones; all tasks read all."""
+        inputs = {task: tokens.own(task).flat() for task in tokens.task_names}
+        inputs["shared"] = tokens.flat()
+        sizes = dict.fromkeys(inputs, config.num_task_experts)
+        sizes["shared"] = config.num_shared_experts
+        experts = {
+            group: ExpertGroup(size, config.expert_dims, config.dropout, name=f"{group}_experts")(
+                inputs[group]
+            )
+            for group, size in sizes.items()
+        }
+        names = [f"{group}_{k}" for group, size in sizes.items() for k in range(size)]
+        options = {"hidden_dims": config.gate_dims, "use_bias": True}
+        mixtures = {}
+        for task in tokens.task_names:
+            read = [
+                outputs if group in (task, "shared") else ops.stop_gradient(outputs)
+                for group, outputs in experts.items()
+            ]
+            x = ops.concatenate([inputs[task], inputs["shared"]], axis=-1)
+            mixtures[task] = mixture(x, ops.concatenate(read, axis=1), names, task, **options)
+        return mixtures

@@ -101,6 +101,10 @@ class CategoricalFeature(Feature):
         return True
 
     @property
+    def last_unknown(self) -> int:
+        return 1 if self.hash_buckets is None and self.oov_buckets == 1 else 0
+
+    @property
     def is_text(self) -> bool:
         return self.dtype == "string" or self.separator is not None
 

@@ -88,6 +88,11 @@ class Feature(ABC):
         return False
 
     @property
+    def last_unknown(self) -> int:
+        """Ids up to this one stand for "missing", or for all values that no vocabulary holds."""
+        return 0
+
+    @property
     def is_text(self) -> bool:
         """Whether the column is text even where all its values look like numbers."""
         return False

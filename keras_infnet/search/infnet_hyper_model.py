@@ -1,15 +1,13 @@
 """INFNet as a function of keras-tuner's hyperparameters."""
 
-import inspect
-import itertools
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import keras
 
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.models.infnet_graph import check_infnet
 from keras_infnet.search.search_space import SearchSpace
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.optimizers import split_optimizer
@@ -127,9 +125,8 @@ class INFNetHyperModel:
             )
         for name, values in self.space.items():
             for value in () if name in _TRAINING else values:
-                given = {**_ARGUMENTS, **self.fixed, name: value}
                 try:
-                    check_infnet(given)
+                    INFNet.Config.checked("INFNet", {**self.fixed, name: value})
                 except ValueError as error:
                     raise ValueError(
                         f"INFNetHyperModel: the space has {name}={value!r}, which the model does "
@@ -137,13 +134,8 @@ class INFNetHyperModel:
                     ) from error
 
 
-_ARGUMENTS = {
-    name: parameter.default
-    for name, parameter in itertools.islice(
-        inspect.signature(INFNet.__init__).parameters.items(), 2, None
-    )
-    if parameter.default is not inspect.Parameter.empty and name != "dtype"
-}
+# The space's own `form` is one of the model's three by name.
+_ARGUMENTS = [field.name for field in fields(INFNet.Config) if field.name != "form"]
 
 
 def _falling(rate: float, steps: int | None) -> Any:

@@ -1,5 +1,6 @@
 """What one trial does: trains each seed, and measures quality and inference time."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class TrialTraining:
             "metrics": means,
             "training_share": share,
             "runs": [{"seed": seed, **run} for seed, run in zip(self.seeds, runs, strict=True)],
-            "arguments": models[0].hyperparameters,
+            "arguments": dataclasses.asdict(models[0].config),
         }
 
     def _fit(self, model: Any, values: Mapping[str, Any], batches: int) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class ExpertSharesCallback(keras.callbacks.Callback):
                     f"ExpertSharesCallback: no gate `{gate}` in {type(self.model).__name__}."
                     + did_you_mean(gate, known)
                 )
-        members = range(self.model.hyperparameters["members"])
+        members = range(self.model.config.members)
         self._functions = [self.model.expert_shares_function(member) for member in members]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -17,21 +17,6 @@ def ids(length, high):
     return RNG.integers(0, high, (BATCH, length)).astype("int32")
 
 
-def state():
-    return {
-        "fields": tokens(7),
-        "history": tokens(6),
-        "history_mask": MASK,
-        "history_buckets": {"age": ids(6, 23)},
-        "field_proxies": tokens(4),
-        "sequence_proxies": tokens(3),
-        "task_proxies": tokens(2),
-        "tasks": tokens(3),
-        "candidate_proxy": tokens(1),
-    }
-
-
-SCORES = {"score_buckets": {"age": 23}, "score_lengths": (6,)}
 # Class, arguments, call arguments.
 CASES = {
     "augru": (
@@ -99,17 +84,6 @@ CASES = {
         {"dim": DIM, "pooling": "mean"},
         {"tokens": tokens(6), "groups": [MASK[:, None, :4], MASK[:, None, 4:]]},
     ),
-    "heterogeneous_flow": (ki.HeterogeneousFlow, {"dim": DIM, **SCORES}, {"state": state()}),
-    "heterogeneous_flow_proxies": (
-        ki.HeterogeneousFlow,
-        {"dim": DIM, "proxy_memory": True},
-        {"state": state()},
-    ),
-    "history_score_bias": (
-        ki.layers.HistoryScoreBias,
-        {"num_queries": 3, "num_buckets": {"age": 23}, "lengths": (6,)},
-        {"buckets": {"age": ids(6, 23)}},
-    ),
     "history_token_embedding": (
         ki.layers.HistoryTokenEmbedding,
         {"dim": DIM, "num_buckets": {"age": 23}, "lengths": (4, 2)},
@@ -125,30 +99,11 @@ CASES = {
         {"last_only": True},
         {"tokens": tokens(6), "tokens_mask": MASK},
     ),
-    "infnet_block": (ki.INFNetBlock, {"dim": DIM, "num_heads": 2, **SCORES}, {"state": state()}),
-    "infnet_block_old_gates": (
-        ki.INFNetBlock,
-        {"dim": DIM, "gate_input": "old", "gate_only": ["task_proxies"]},
-        {"state": state()},
-    ),
-    "infnet_block_v2": (
-        ki.INFNetBlock,
-        {
-            "dim": DIM,
-            "share_kv": False,
-            "attend_own_group": True,
-            "joint_task_queries": True,
-            "gate": "affine",
-            "gate_hidden_dim": 16,
-        },
-        {"state": {name: x for name, x in state().items() if name != "candidate_proxy"}},
-    ),
     "local_activation_unit": (
         ki.layers.LocalActivationUnit,
         {"hidden_dims": (16, 8)},
         {"tokens": tokens(6), "candidate": tokens(1)[:, 0], "tokens_mask": MASK},
     ),
-    "member_mean": (ki.layers.MemberMean, {}, {"inputs": tokens(1)[:, 0]}),
     "next_event_loss": (
         ki.layers.NextEventLoss,
         {"weight": 0.5, "shift": 2},
@@ -181,7 +136,12 @@ CASES = {
     ),
     "task_head": (
         ki.layers.TaskHead,
-        {"hidden_dim": 16, "base_rate": 0.2},
+        {"hidden_dim": 16, "bias": -1.5},
+        {"inputs": tokens(1)[:, 0]},
+    ),
+    "task_head_softmax": (
+        ki.layers.TaskHead,
+        {"hidden_dim": None, "units": 3, "activation": "softmax", "bias": [0.5, -1.0, 0.0]},
         {"inputs": tokens(1)[:, 0]},
     ),
     "task_token_embedding": (
@@ -202,11 +162,8 @@ PADDED = {
     "bi_interaction": ("tokens",),
     "grouped_pooling_mean": ("tokens",),
     "grouped_pooling_sum": ("tokens",),
-    "heterogeneous_flow": ("history",),
     "hstu_layer": ("tokens",),
     "hstu_layer_last": ("tokens",),
-    "infnet_block": ("history",),
-    "infnet_block_v2": ("history",),
     "local_activation_unit": ("tokens",),
     "next_event_loss": ("tokens",),
     "proxy_cross_attention": ("memory",),

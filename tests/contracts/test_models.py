@@ -67,8 +67,8 @@ def test_members_are_averaged_and_reached_by_a_fit_step(name):
     x, (y, w) = tiny.inputs(model.schema, batch=16), tiny.labels(model.schema, batch=16)
     members, means = tiny.train_outputs(model, x), tiny.predict(model, x)
     for task, p in means.items():
-        np.testing.assert_allclose(p, np.mean(members[task], -1, keepdims=True), atol=1e-5)
-        assert members[task].shape == (16, 2)
+        np.testing.assert_allclose(p, np.mean(members[task], 1), atol=1e-5)
+        assert members[task].shape == (16, 2, 1)
     before = model.get_weights()
     model.fit(x, y, sample_weight=w, batch_size=16, verbose=0)
     changed = [np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True)]

@@ -1,6 +1,5 @@
 """Tables of what INFNet does, against loops and the model's own weights."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -9,6 +8,7 @@ from keras_infnet.explain import infnet_means, task_attention
 from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.proxy_mixtures import field_norm_sums
 from keras_infnet.models import SharedBottom
+from keras_infnet.models.infnet import Form
 from tests import tiny
 
 RNG = np.random.default_rng(1)
@@ -103,13 +103,12 @@ SILENT = {
     "sequence_proxies": ("sequence_proxies",),
     "task_proxies": ("task_proxies", "task_proxies_of_candidate"),
     "candidate_proxy": ("candidate_proxy",),
-    "own": ("click_own",),
 }
 
 
 @pytest.mark.parametrize("group", SILENT)
 def test_a_token_of_zeros_has_no_share_in_its_head(group):
-    model, x = made("exposures", flow=False, own_dim=2, num_recent_proxies=2)
+    model, x = made("exposures", num_blocks=0)
     for name in SILENT[group]:
         for weight in model.get_layer(name).weights:
             weight.assign(np.zeros(weight.shape))
@@ -124,10 +123,8 @@ def test_gates_are_what_the_next_block_multiplies_by():
     table = InfnetReader(model).tables(x)["gates"]
     names = [(0, 0, "fields"), (0, 0, "history"), (0, 0, "tasks"), (0, 1, "tasks")]
     assert list(table.index) == names
-    second = model._block_states[0][1]
-    reads = keras.Model(
-        model._inputs_struct, {n: second[f"{n}_gate"] for n in ("fields", "history")}
-    )
+    calls = {call.memory: call.arguments for call in model.attention_calls(1, 0)}
+    reads = model.reading({name: calls[name]["memory_gate"] for name in ("fields", "history")})
     for tokens, gates in reads(x).items():
         np.testing.assert_allclose(table.loc[0, 0, tokens], np.mean(gates, (0, 1)), atol=1e-6)
 
@@ -142,9 +139,7 @@ def test_heads_of_the_paper_read_the_task_token_alone():
 
 FORMS = {
     "second version": {"build": INFNet.paper_v2, "num_blocks": 2, "num_field_proxies": 3},
-    "interpolated": {"num_blocks": 2, "gate": "interpolate", "attend_own_group": True},
-    "all to all": {"all_to_all": True, "num_task_proxies": 0},
-    "proxy memory": {"num_blocks": 2, "proxy_memory": True},
+    "interpolated": {"num_blocks": 2, "form": Form(gate="interpolate", own_group=True)},
     "no task tokens": {"task_tokens": False, "num_task_proxies": 0},
     "one flow": {"heterogeneous_flow": False},
 }
@@ -158,12 +153,6 @@ def test_every_form_can_be_read(form):
     if form == "one flow":
         assert not len(tables["attention"]) and len(tables["gates"]) == 1
         return
-    if form == "proxy memory":
-        assert list(tables["attention"]["proxies"].columns)[:5] == [
-            *(f"field proxy {i}" for i in range(4)),
-            "exposures: all",
-        ]
-        assert np.allclose(tables["attention"]["proxies"].sum(axis=1), 1, atol=1e-5)
     sums = tables["attention"]["fields"].dropna().sum(axis=1)
     assert len(sums) and np.allclose(sums, 1, atol=1e-5)
     low, high = {"second version": (1, 2)}.get(form, (0, 1))
@@ -174,7 +163,7 @@ def test_every_form_can_be_read(form):
     ("model", "message"),
     [
         (lambda s: SharedBottom(s, dim=4), "SharedBottom has no task tokens"),
-        (lambda s: INFNet(s, dim=4, flow=False), "has no heterogeneous flow that could be read"),
+        (lambda s: INFNet(s, dim=4, num_blocks=0), "has no heterogeneous flow that could be read"),
         (
             lambda s: INFNet(s, dim=4, task_tokens=False, num_task_proxies=0),
             "the model has no task tokens, real or shared",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet.layers import BucketEmbedding, HistoryScoreBias
+from keras_infnet.layers import BucketEmbedding
 from tests import tiny
 
 AGES = np.array([[0, 2, 1, 1, 0]], "int32")
@@ -29,15 +29,6 @@ def test_positions_alone_need_no_batch():
     layer.build()
     (position,) = tiny.randomise(layer).get_weights()
     np.testing.assert_allclose(layer({}), position[None, ::-1])
-
-
-def test_score_bias_has_one_scalar_a_query_and_bucket():
-    layer = HistoryScoreBias(num_queries=2, num_buckets={"age": 3}, lengths=(5,))
-    layer.build()
-    age, position = tiny.randomise(layer).get_weights()
-    bias = np.array(layer({"age": AGES}))
-    assert bias.shape == (1, 2, 5)
-    np.testing.assert_allclose(bias[0, 1, 1], age[2, 1] + position[3, 1], rtol=1e-6)
 
 
 def test_a_missing_quantity_is_an_error():

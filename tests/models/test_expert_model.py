@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,7 +24,7 @@ def test_shares_of_a_member_are_those_of_its_network():
             v.path.removeprefix(f"member_{member}/"): np.array(v, "float64") for v in model.weights
         }
         weights = Weights(variables)
-        _, expected = reference.mmoe(weights, model.schema, x, model.hyperparameters)
+        _, expected = reference.mmoe(weights, model.schema, x, dataclasses.asdict(model.config))
         found = model.expert_shares(x, member)
         for task in model.schema.task_names:
             for expert in expected[task]:

@@ -20,7 +20,7 @@ def test_outputs_equal_the_formula(history):
     interactions = sum(tokens[:, j] * tokens[:, k] for j, k in pairs)
     outputs = tiny.predict(model, x)
     for task in schema.task_names:
-        head = w / f"{task}_head"
+        head = w / f"{task}_head" / "output"
         linear, weight = np.split(head["kernel"], [flat.shape[1]])
         logits = flat @ linear + interactions @ weight + head["bias"]
         np.testing.assert_allclose(outputs[task], sigmoid(logits), atol=1e-5)
@@ -46,7 +46,7 @@ def test_it_starts_near_the_base_rates():
 def test_the_bias_starts_at_the_mean_label(task, bias):
     model = FM(tiny.schema("none", tasks=(task,)), dim=4)
     head = model.get_layer(f"{task.name}_head")
-    np.testing.assert_allclose(head.bias, [bias], rtol=1e-5)
+    np.testing.assert_allclose(head.output_layer.bias, [bias], rtol=1e-5)
 
 
 def test_dropout_is_only_in_training():

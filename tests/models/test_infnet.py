@@ -1,10 +1,13 @@
+import dataclasses
 import functools
+import json
 
 import keras
 import numpy as np
 import pytest
 
 from keras_infnet import INFNet
+from keras_infnet.models.infnet import DEFAULT, PAPER_V1, Form
 from tests import tiny
 from tests.gradients import gradients
 from tests.reference import infnet as reference
@@ -14,16 +17,13 @@ FORMS = {
     "form_b_deep": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "num_heads": 2}),
     "paper_v1": (INFNet.paper_v1, {"dim": 8, "head_dim": 6}),
     "paper_v2": (INFNet.paper_v2, {"dim": 8, "head_dim": 6, "num_blocks": 2}),
-    "old_gates": (INFNet.paper_v1, {"dim": 8, "head_dim": 6, "num_blocks": 3, "gate_input": "old"}),
     "no_task_tokens": (
         INFNet,
         {
             "dim": 8,
             "head_dim": 6,
             "num_blocks": 2,
-            "gate_input": "old",
             "task_tokens": False,
-            "num_recent_proxies": 3,
             "event_context": ("action", "age", "position", "match"),
         },
     ),
@@ -34,24 +34,17 @@ FORMS = {
             "head_dim": 6,
             "num_blocks": 2,
             "num_task_proxies": 0,
-            "own_dim": 3,
-            "layer_norm": True,
+            "form": dataclasses.replace(DEFAULT, layer_norm=True),
         },
     ),
-    "all_to_all": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "all_to_all": True}),
-    "proxy_memory": (INFNet, {"dim": 8, "head_dim": 6, "num_blocks": 2, "proxy_memory": True}),
 }
 WITH_HISTORY = [
     *((form, history) for form in list(FORMS)[:4] for history in ("exposures", "positives")),
-    ("old_gates", "exposures"),
     ("no_task_tokens", "exposures"),
     ("no_shared_tokens", "mixed"),
-    ("all_to_all", "exposures"),
-    ("proxy_memory", "exposures"),
-    ("proxy_memory", "mixed"),
 ]
-WITHOUT = [(form, "none") for form in FORMS if form not in ("old_gates", "all_to_all")]
-PADDED = [form for form in FORMS if form not in ("old_gates", "no_shared_tokens")]
+WITHOUT = [(form, "none") for form in FORMS]
+PADDED = [form for form in FORMS if form != "no_shared_tokens"]
 
 
 @functools.cache
@@ -65,11 +58,11 @@ def by_path(model):
     return {v.path: np.array(v, "float64") for v in model.weights}
 
 
-@pytest.mark.parametrize(("form", "history"), [*WITH_HISTORY, *WITHOUT, ("all_to_all", "mixed")])
+@pytest.mark.parametrize(("form", "history"), [*WITH_HISTORY, *WITHOUT])
 def test_outputs_equal_the_textbook(form, history):
     model, schema = make(form, history)
     x = tiny.inputs(schema)
-    expected = reference.predict(by_path(model), schema, x, model.hyperparameters)
+    expected = reference.predict(by_path(model), schema, x, model.config)
     outputs = tiny.predict(model, x)
     for task in schema.task_names:
         np.testing.assert_allclose(outputs[task], expected[task], atol=1e-5)
@@ -87,13 +80,13 @@ def test_gradients_equal_finite_differences_of_the_textbook(form, history):
         )
 
     variables, rng = by_path(model), np.random.default_rng(3)
-    options, step = model.hyperparameters, 1e-5
+    step = 1e-5
     for path, gradient in gradients(model, x, training_loss).items():
         direction = rng.normal(size=variables[path].shape)
         sides = []
         for sign in (1, -1):
             moved = {**variables, path: variables[path] + sign * step * direction}
-            sides.append(reference.loss(moved, schema, x, options, y, w))
+            sides.append(reference.loss(moved, schema, x, model.config, y, w))
         slope = (sides[0] - sides[1]) / (2 * step)
         np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=2e-3, atol=2e-5)
 
@@ -145,14 +138,6 @@ def test_attention_weights_sum_to_one_and_padding_has_none():
     assert not np.any(history.swapaxes(1, 2)[x["exposures"][:, :, 0] == 0])
     np.testing.assert_allclose(history[0].sum(), 0)
     np.testing.assert_allclose(history[-1].sum(-1), 1, atol=1e-6)
-
-
-def test_attention_of_all_to_all_is_that_of_fields_and_events():
-    model, schema = make("all_to_all", "exposures")
-    maps = model.attention_weights(tiny.inputs(schema))
-    assert maps["history"]["field_proxies"].shape == (6, len(schema.field_names), 8)
-    assert maps["fields"]["sequence_proxies"].shape == (6, 8, len(schema.field_names))
-    np.testing.assert_allclose(np.sum(maps["fields"]["sequence_proxies"], -1), 1, atol=1e-6)
 
 
 def without_oldest(x, number):
@@ -217,7 +202,7 @@ def test_training_on_cut_histories_is_training_on_whole_ones():
         np.testing.assert_allclose(cut, whole, atol=1e-5, err_msg=path)
 
 
-@pytest.mark.parametrize("form", ["no_task_tokens", "no_shared_tokens", "all_to_all"])
+@pytest.mark.parametrize("form", ["no_task_tokens", "no_shared_tokens"])
 def test_a_saved_model_has_the_same_arguments_and_outputs(form, tmp_path):
     (build, arguments), schema = FORMS[form], tiny.schema()
     model = tiny.randomise(build(schema, **arguments))
@@ -230,31 +215,59 @@ def test_a_saved_model_has_the_same_arguments_and_outputs(form, tmp_path):
         np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
 
 
-def test_tables_of_a_task_are_read_by_its_own_head_alone():
-    schema = tiny.schema()
-    model = INFNet(schema, dim=4, own_dim=2, head_dim=8, task_tokens=False)
-    x = tiny.inputs(schema)
-    before = tiny.predict(tiny.randomise(model), x)
-    tables = model.get_layer("fused_embedding").embeddings
-    columns = np.arange(tables.shape[1])
-    # `like` is the second task: its columns follow the shared ones and those of `click`.
-    tables.assign(tables + np.where((columns >= 6) & (columns < 8), 1.0, 0.0))
-    after = tiny.predict(model, x)
-    assert {task for task, p in after.items() if np.any(p != before[task])} == {"like"}
-
-
 def test_attention_of_a_block_that_is_not_there_is_an_error():
-    model = INFNet(tiny.schema("none"), dim=4, flow=False)
+    model = INFNet(tiny.schema("none"), dim=4, num_blocks=0)
     with pytest.raises(ValueError, match="no block -1; it has 0"):
         model.attention_weights(tiny.inputs(model.schema))
 
 
 def test_sizes_of_the_papers():
-    first = INFNet.paper_v1(tiny.schema(), dim=16).hyperparameters
-    assert (first["num_blocks"], first["num_field_proxies"], first["num_task_proxies"]) == (2, 4, 2)
-    assert (first["gate_hidden_dim"], first["read_proxies"]) == (16, False)
-    second = INFNet.paper_v2(tiny.schema("none"), num_blocks=1).hyperparameters
-    assert (second["dim"], second["num_field_proxies"], second["gate"]) == (64, 16, "affine")
+    first = INFNet.paper_v1(tiny.schema(), dim=16).config
+    assert (first.num_blocks, first.num_field_proxies, first.num_task_proxies) == (2, 4, 2)
+    assert first.form == PAPER_V1 and not first.form.uses_candidate
+    second = INFNet.paper_v2(tiny.schema("none"), num_blocks=1).config
+    assert (second.dim, second.num_field_proxies, second.form.gate) == (64, 16, "affine")
+
+
+@pytest.mark.parametrize(
+    ("history", "build", "switches"),
+    [
+        ("exposures", INFNet, {"num_blocks": 0}),
+        ("exposures", INFNet, {"homogeneous_flow": False, "num_blocks": 2}),
+        ("positives", INFNet, {"num_encoder_layers": 1, "event_context": ()}),
+        ("exposures", INFNet, {"num_encoder_layers": 1, "event_context": ("position",)}),
+        (
+            "mixed",
+            INFNet,
+            {"num_blocks": 2, "form": Form(gate="interpolate", pooling="sum", own_group=True)},
+        ),
+        ("mixed", INFNet, {"heterogeneous_flow": False}),
+        ("none", INFNet, {"task_tokens": False, "num_blocks": 2, "event_context": ("match",)}),
+        ("positives", INFNet.paper_v1, {"num_blocks": 2}),
+        ("none", INFNet.paper_v1, {"homogeneous_flow": False}),
+        ("positives", INFNet.paper_v2, {"num_blocks": 1}),
+        ("mixed", INFNet.paper_v2, {"num_blocks": 2, "num_task_proxies": 0, "members": 2}),
+    ],
+)
+def test_no_weight_is_without_a_gradient(history, build, switches):
+    schema = tiny.schema(history)
+    x, (y, _) = tiny.inputs(schema, batch=8), tiny.labels(schema, batch=8)
+    model = tiny.randomise(build(schema, **{"dim": 4, "head_dim": 16, **switches}))
+    found = gradients(model, x, lambda outputs: squared_error(outputs, y))
+    assert [path for path, g in found.items() if g is None or not np.any(g)] == []
+
+
+def squared_error(outputs, labels):
+    return sum(keras.ops.mean((outputs[t] - labels[t]) ** 2) for t in labels)
+
+
+def test_a_form_is_frozen_and_survives_a_config():
+    form = dataclasses.replace(DEFAULT, gate="interpolate")
+    config = INFNet(tiny.schema("none"), dim=4, form=form).get_config()
+    assert json.loads(json.dumps(config)) == config
+    assert INFNet.from_config(config).config.form == form
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        form.gate = "sigmoid"
 
 
 @pytest.mark.parametrize(
@@ -263,20 +276,10 @@ def test_sizes_of_the_papers():
         ({"dim": 0}, "INFNet: `dim` must be 1 or more. Received: 0"),
         ({"dropout": 1.0}, "`dropout` must be in"),
         ({"event_context": ("age", "place")}, "event_context has \\['place'\\]"),
-        (
-            {"read_proxies": False, "condition_on_candidate": False, "flow": False},
-            "nothing of the inputs reaches the heads",
-        ),
-        ({"own_dim": -1}, "`own_dim` must be 0 or more. Received: -1"),
-        ({"task_tokens": False, "read_proxies": False}, "leaves the heads nothing to read"),
-        (
-            {"num_recent_proxies": 4, "read_proxies": False},
-            "num_recent_proxies=4, which heads alone read.*Set read_proxies=True",
-        ),
-        ({"all_to_all": True, "attend_own_group": True}, "at a cost of its length squared"),
-        ({"all_to_all": True, "proxy_memory": True}, "no proxies in its blocks"),
-        ({"proxy_memory": True, "read_proxies": False}, "update proxies that nothing reads"),
-        ({"gate_input": "both"}, '`gate_input` must be "new" or "old". Received: \'both\''),
+        ({"form": PAPER_V1, "num_blocks": 0}, "nothing of the inputs reaches the heads"),
+        ({"form": PAPER_V1, "task_tokens": False}, "leaves the heads nothing to read"),
+        ({"form": "paper_v1"}, "`form` must be a Form. Received: form='paper_v1'"),
+        ({"form": Form(gate="open")}, '`gate` "sigmoid", "affine" or "interpolate"'),
     ],
 )
 def test_arguments_out_of_range_are_errors(arguments, message):

@@ -4,6 +4,7 @@ import pytest
 
 from keras_infnet import INFNet
 from keras_infnet.models import SharedBottom
+from keras_infnet.models.ranking_model import MemberMean
 from tests import tiny
 from tests.gradients import gradients
 
@@ -77,6 +78,34 @@ def test_attention_of_a_member_is_that_of_its_network():
     expected = alone(model, 1).attention_weights(x)["history"]["tasks"]
     found = model.attention_weights(x, member=1)["history"]["tasks"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("model_class", [INFNet, SharedBottom])
+def test_members_may_have_tables_of_their_own(model_class):
+    schema = tiny.schema()
+    x, (y, _) = tiny.inputs(schema), tiny.labels(schema)
+    model = tiny.randomise(model_class(schema, dim=4, members=2, own_tables=True), scale=0.15)
+    tables = [f"member_{m}/fused_embedding/embeddings" for m in range(2)]
+    weights = {w.path: np.array(w) for w in model.weights}
+    assert [path for path in weights if "embeddings" in path and "fused" in path] == tables
+    assert np.any(weights[tables[0]] != weights[tables[1]])
+    singles = [alone(model, m) for m in range(2)]
+    expected = [tiny.predict(single, x) for single in singles]
+    for task, p in tiny.predict(model, x).items():
+        np.testing.assert_allclose(p, (expected[0][task] + expected[1][task]) / 2, atol=1e-6)
+
+    def loss(outputs):
+        return sum(keras.ops.mean((outputs[task] - y[task]) ** 2) for task in y)
+
+    found = gradients(model, x, loss)
+    assert all(np.any(np.array(found[path])) for path in tables)
+
+
+def test_outputs_of_several_units_are_averaged_member_by_member():
+    outputs = np.random.default_rng(0).random((5, 2, 3)).astype("float32")
+    mean = MemberMean()
+    np.testing.assert_allclose(mean(outputs), outputs.mean(1), atol=1e-6)
+    np.testing.assert_array_equal(mean(outputs, training=True), outputs)
 
 
 def test_a_member_that_is_not_there_is_an_error():

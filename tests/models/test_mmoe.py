@@ -1,7 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from keras_infnet.models import MMoE
+from keras_infnet.models import MMoE, OMoE
 from tests import tiny
 from tests.reference import experts as reference
 from tests.reference.textbook import Weights
@@ -10,11 +12,12 @@ SIZES = {"dim": 4, "num_experts": 3, "expert_dims": (6, 5), "head_dim": 4}
 
 
 @pytest.mark.parametrize("history", ["exposures", "positives", "none"])
-def test_outputs_and_shares_equal_the_formula(history):
+@pytest.mark.parametrize("build", [MMoE, OMoE])
+def test_outputs_and_shares_equal_the_formula(build, history):
     schema = tiny.schema(history)
-    model = tiny.randomise(MMoE(schema, **SIZES), scale=0.4)
-    x = tiny.inputs(schema)
-    expected, shares = reference.mmoe(Weights.of(model), schema, x, model.hyperparameters)
+    model = tiny.randomise(build(schema, **SIZES), scale=0.4)
+    x, textbook = tiny.inputs(schema), {MMoE: reference.mmoe, OMoE: reference.omoe}[build]
+    expected, shares = textbook(Weights.of(model), schema, x, dataclasses.asdict(model.config))
     outputs, found = tiny.predict(model, x), model.expert_shares(x)
     assert {gate: tuple(experts) for gate, experts in shares.items()} == model.expert_gates
     for task in schema.task_names:
@@ -24,6 +27,7 @@ def test_outputs_and_shares_equal_the_formula(history):
             np.testing.assert_allclose(found[gate][expert], shares[gate][expert], atol=1e-5)
 
 
-def test_one_expert_is_an_error():
+@pytest.mark.parametrize("build", [MMoE, OMoE])
+def test_one_expert_is_an_error(build):
     with pytest.raises(ValueError, match="a gate needs 2 or more experts"):
-        MMoE(tiny.schema("none"), num_experts=1)
+        build(tiny.schema("none"), num_experts=1)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def test_outputs_and_shares_equal_the_formula(history, num_levels):
     schema = tiny.schema(history)
     model = tiny.randomise(PLE(schema, num_levels=num_levels, **SIZES), scale=0.4)
     x = tiny.inputs(schema)
-    expected, shares = reference.ple(Weights.of(model), schema, x, model.hyperparameters)
+    expected, shares = reference.ple(Weights.of(model), schema, x, dataclasses.asdict(model.config))
     outputs, found = tiny.predict(model, x), model.expert_shares(x)
     assert {gate: tuple(experts) for gate, experts in shares.items()} == model.expert_gates
     for task in schema.task_names:

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import numpy as np
@@ -33,7 +34,9 @@ def make(history):
 def test_outputs_and_shares_equal_the_formula(history):
     model, schema = make(history)
     x = tiny.inputs(schema)
-    expected, shares = reference.stem(Weights.of(model), schema, x, model.hyperparameters)
+    expected, shares = reference.stem(
+        Weights.of(model), schema, x, dataclasses.asdict(model.config)
+    )
     outputs, found = tiny.predict(model, x), model.expert_shares(x)
     assert {gate: tuple(experts) for gate, experts in shares.items()} == model.expert_gates
     for task in schema.task_names:

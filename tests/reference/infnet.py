@@ -1,5 +1,7 @@
 """The whole of INFNet in numpy, float64: proxies, task tokens, blocks and heads, and its loss."""
 
+import dataclasses
+
 import numpy as np
 
 from tests.reference.schema_tokens import (
@@ -12,20 +14,29 @@ from tests.reference.schema_tokens import (
 )
 from tests.reference.textbook import Weights, block, dense, relu, sigmoid
 
+EVENT_CONTEXT = ("action", "ratio", "age", "position")
+WITHOUT = {"all_to_all": False, "own_dim": 0, "num_recent_proxies": 0}
 
-def predict(variables, schema, inputs, options):
+
+def options_of(config):
+    """Arguments of a model and its form by name, those of ablations included."""
+    found = {**WITHOUT, **dataclasses.asdict(config), **dataclasses.asdict(config.form)}
+    return found | {"event_context": EVENT_CONTEXT} if config.event_context is None else found
+
+
+def predict(variables, schema, inputs, config):
     """Outputs `(batch, 1)` by task, from variables by path."""
+    options = options_of(config)
     w, shared = Weights(variables), slice(0, options["dim"])
     state = {"fields": field_tokens(w, schema, inputs, shared)}
-    flows = options["flow"] and options["heterogeneous_flow"]
-    if schema.histories and (flows or options["read_proxies"]):
+    if schema.histories:
         state |= history_tokens(w, schema, inputs, options, shared)
     projections = ("candidate_projection/kernel", "history_tokens/projection_0/kernel")
     projected = any(name in w for name in projections)
     cand = candidate(w, schema, state["fields"]) if projected else None
     own = [own_representation(w, schema, inputs, i, options) for i in range(len(schema.tasks))]
     state |= task_tokens(w, schema, own, cand, options)
-    if options["candidate_proxy"] and options["read_proxies"]:
+    if options["uses_candidate"]:
         state["candidate_proxy"] = dense(cand, w / "candidate_proxy")[:, None]
     if options["num_recent_proxies"] and "history" in state:
         recent = recent_tokens(schema, state, options["num_recent_proxies"])
@@ -33,18 +44,18 @@ def predict(variables, schema, inputs, options):
         recent = np.zeros((len(state["fields"]), 0, options["dim"]))
     if not options["all_to_all"] and "field_proxies/kernel" in w:
         state |= proxies(w, schema, state, options)
-    num_blocks = options["num_blocks"] if options["flow"] else 0
+    num_blocks = options["num_blocks"]
     for i in range(num_blocks):
-        state = block(w / f"block_{i}", state, options, after=num_blocks - 1 - i)
-    if options["all_to_all"] and options["read_proxies"]:
+        state = block(w, f"block_{i}", state, options, after=num_blocks - 1 - i)
+    if options["all_to_all"] and options["uses_candidate"]:
         state |= proxies(w, schema, state, options)
     state["recent_proxies"] = recent
     return {t.name: head(w, t, i, state, cand, own[i], options) for i, t in enumerate(schema.tasks)}
 
 
-def loss(variables, schema, inputs, options, labels, weights):
+def loss(variables, schema, inputs, config, labels, weights):
     """Sum over tasks of the weighted mean cross entropy, as it is trained."""
-    outputs, total = predict(variables, schema, inputs, options), 0
+    outputs, total = predict(variables, schema, inputs, config), 0
     for task in schema.tasks:
         p, y = outputs[task.name], labels[task.name]
         entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p))
@@ -63,7 +74,7 @@ def task_tokens(w, schema, own, cand, options):
         if not number or f"{name}/embeddings" not in w:
             continue
         tokens[name] = np.repeat((w / name)["embeddings"][None], batch, 0)
-        if options["condition_on_candidate"]:
+        if options["uses_candidate"]:
             projected = cand @ (w / f"{name}_of_candidate")["kernel"]
             tokens[name] = tokens[name] + projected.reshape(batch, number, -1)
     if options["own_dim"] and options["task_tokens"]:
@@ -133,15 +144,14 @@ def pool(w, state, pooling):
 
 def head(w, task, i, state, cand, own, options):
     parts = [state["tasks"][:, i]] if options["task_tokens"] else []
-    if options["read_proxies"]:
+    if options["uses_candidate"]:
         names = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
         names = [name for name in (*names, "recent_proxies") if name in state]
         tokens = np.concatenate([state[name] for name in names], 1)
         parts.append(tokens.reshape(len(own), -1))
-        if options["candidate_products"]:
-            scale = dense(cand, w / "product_candidate")[:, None]
-            product = scale * (tokens @ (w / "product_proxies")["kernel"])
-            parts.append(product.reshape(len(own), -1))
+        scale = dense(cand, w / "product_candidate")[:, None]
+        product = scale * (tokens @ (w / "product_proxies")["kernel"])
+        parts.append(product.reshape(len(own), -1))
     at = w / f"{task.name}_head"
     logits = dense(relu(dense(np.concatenate([*parts, own], -1), at / "hidden")), at / "output")
     return sigmoid(logits) if task.kind == "binary" else logits

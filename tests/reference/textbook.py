@@ -104,7 +104,6 @@ ALL_TO_ALL = {
     "history": ("fields", "tasks"),
     **{name: READS[name] for name in ("task_proxies", "tasks", "candidate_proxy")},
 }
-PROXIES = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
 # Weights of all-to-all are named after the proxies whose place the tokens take.
 NAMES = {"fields": "field_proxies", "history": "sequence_proxies"}
 
@@ -115,28 +114,37 @@ def score_bias(w, buckets):
     return np.swapaxes(sum(w[names[name]][ids] for name, ids in buckets.items()), 1, 2)
 
 
-def heterogeneous_flow(w, state, options, reads):
-    """The new tokens of each group of queries, one `CA` after the other."""
+def heterogeneous_flow(w, state, options, reads, name):
+    """The new tokens of each group of queries, one `CA` after the other; `name` is the block's."""
     queries = {g: np.concatenate([state[n] for n in g.split("+")], 1) for g in reads}
     updated = {}
     for group in reads:
         results = [
             read(
-                w, queries, group, memory, [g for g in reads if memory in reads[g]], state, options
+                w / f"{name}_{memory}_attention",
+                score_bias(w / f"{name}_history_score_bias", state["buckets"])
+                if memory == "history" and options["score_biases"] and state["buckets"]
+                else None,
+                queries,
+                group,
+                memory,
+                [g for g in reads if memory in reads[g]],
+                state,
+                options,
             )
             for memory in reads[group]
             if memory in state
         ]
-        flow, name = queries[group], NAMES.get(group, group).replace("+", "_and_")
+        flow, layer = queries[group], NAMES.get(group, group).replace("+", "_and_")
         if results:
-            if options["attend_own_group"]:
-                flow = dense(np.concatenate(results, -1), w / f"{name}_fusion")
+            if options["own_group"]:
+                flow = dense(np.concatenate(results, -1), w / f"{name}_{layer}_fusion")
             else:
                 flow = sum(results)
             if options["residual"]:
                 flow = queries[group] + flow
             if options["layer_norm"]:
-                flow = layer_norm(flow, w / f"{name}_norm")
+                flow = layer_norm(flow, w / f"{name}_{layer}_norm")
         start = 0
         for part in group.split("+"):
             updated[part] = flow[:, start : start + state[part].shape[1]]
@@ -144,14 +152,12 @@ def heterogeneous_flow(w, state, options, reads):
     return updated
 
 
-def read(w, queries, group, memory, readers, state, options):
+def read(at, bias, queries, group, memory, readers, state, options):
     """`CA(Q, X)` of one group; `readers` are the groups that query this memory."""
     k = readers.index(group)
     kv = 0 if options["share_kv"] else k
-    at, bias = w / f"{memory}_attention", None
-    if memory == "history" and options["score_biases"] and state["buckets"]:
+    if bias is not None:
         first = sum(queries[g].shape[1] for g in readers[:k])
-        bias = score_bias(w / "history_score_bias" / "scalars", state["buckets"])
         bias = bias[:, first : first + queries[group].shape[1]]
     return cross_attention(
         queries[group],
@@ -168,20 +174,16 @@ def read(w, queries, group, memory, readers, state, options):
 
 def what_is_updated(state, options, after):
     """Memories by group, for the groups whose new tokens are read; `after` blocks follow."""
-    reads = READS_ALL if options["attend_own_group"] else READS
+    reads = READS_ALL if options["own_group"] else READS
     reads = ALL_TO_ALL if options["all_to_all"] else reads
-    if options["proxy_memory"]:
-        reads = {group: (*memories, "proxies") for group, memories in reads.items()}
-    # Gates by old proxies read what the block before made.
-    gated_after = after - (options["gate_input"] == "old")
     gates = options["homogeneous_flow"]
     unread = set()
-    if not options["read_proxies"]:
-        if not (gates and gated_after > 0):
+    if not options["uses_candidate"]:
+        if not (gates and after):
             unread |= {"field_proxies", "sequence_proxies"}
         if not after:
             unread |= {"fields", "history"}
-        if not (gates and gated_after >= 0):
+        if not gates:
             unread.add("task_proxies")
     updated = {}
     for group, memories in reads.items():
@@ -191,27 +193,25 @@ def what_is_updated(state, options, after):
     return updated
 
 
-def block(w, state, options, after):
-    """One block that `after` others follow; gated fields and history are written out."""
+def block(w, name, state, options, after):
+    """The block of a name, that `after` others follow; gated fields and history are written out."""
     reads, new = what_is_updated(state, options, after), dict(state)
     if options["heterogeneous_flow"]:
-        hubs = [state[name] for name in PROXIES if name in state]
-        given = {**state, "proxies": np.concatenate(hubs, 1)} if hubs else state
-        new |= heterogeneous_flow(w / "heterogeneous_flow", given, options, reads)
+        new |= heterogeneous_flow(w, state, options, reads, name)
     if not options["homogeneous_flow"]:
         return new
-    hubs, gate_by = {}, state if options["gate_input"] == "old" else new
+    hubs = {}
     if "task_proxies" in state and "tasks" in state:
-        hubs["tasks"] = gate_by["task_proxies"]
-        if options["attend_own_group"]:
-            hubs["tasks"] = np.concatenate([gate_by["tasks"], gate_by["task_proxies"]], 1)
+        hubs["tasks"] = new["task_proxies"]
+        if options["own_group"]:
+            hubs["tasks"] = np.concatenate([new["tasks"], new["task_proxies"]], 1)
     if after and options["heterogeneous_flow"] and not options["all_to_all"]:
-        hubs |= {"fields": gate_by["field_proxies"], "history": gate_by.get("sequence_proxies")}
-    for name, proxies in hubs.items():
-        if name not in new:
+        hubs |= {"fields": new["field_proxies"], "history": new.get("sequence_proxies")}
+    for tokens, proxies in hubs.items():
+        if tokens not in new:
             continue
-        gate = w / f"{name}_gate"
+        gate = w / f"{name}_{tokens}_gate"
         mlp = [gate / part for part in MLP if f"{part}/kernel" in gate]
-        mask = new["mask"] if name == "history" else None
-        new[name] = gated_unit(new[name], proxies, mlp, options["gate"], gate / "norm", mask)
+        mask = new["mask"] if tokens == "history" else None
+        new[tokens] = gated_unit(new[tokens], proxies, mlp, options["gate"], gate / "norm", mask)
     return new

@@ -14,15 +14,15 @@ def test_keras_tuner_takes_it_as_a_hypermodel():
     hp = keras_tuner.HyperParameters()
     hp.Fixed("num_field_proxies", 4)
     model = INFNetHyperModel(small_schema(), SPACE, {"head_dim": 4})(hp)
-    assert model.hyperparameters["num_field_proxies"] == 4
-    assert model.hyperparameters["head_dim"] == 4
+    assert model.config.num_field_proxies == 4
+    assert model.config.head_dim == 4
     assert float(np.array(model.optimizer.learning_rate)) == pytest.approx(1e-2)
     assert [known.name for known in hp.space][1:] == [n for n, _ in SPACE.items()][1:]
 
 
 def test_the_forms_of_the_paper_are_built_by_their_names():
     model = INFNetHyperModel(small_schema(), SPACE).build(point(form="paper_v1"))
-    assert not model.hyperparameters["read_proxies"]
+    assert not model.config.form.uses_candidate
 
 
 def test_tables_get_a_learning_rate_of_their_own():

@@ -17,20 +17,21 @@ ROWS = USERS + VIDEOS
 class RowRanker(RankingModel):
     """`click = sigmoid(kernel [user; candidate; videos of the history] + bias)`."""
 
-    def __init__(self, schema, dtype=None, **kwargs):
+    @classmethod
+    def graph(cls, schema, config):
         inputs = {
             "categorical": keras.Input((2,), dtype="int32", name="categorical"),
             "history": keras.Input((HISTORY,), dtype="int32", name="history"),
         }
         tables = {"user_id": USERS, "video_id": VIDEOS}
-        embedding = FusedEmbedding(tables, DIM, dtype=dtype, name="fused_embedding")
+        embedding = FusedEmbedding(tables, DIM, name="fused_embedding")
         rows = [
             embedding(inputs["categorical"], tables=("user_id", "video_id")),
             embedding(inputs["history"], tables=("video_id",) * HISTORY),
         ]
-        flat = keras.layers.Flatten(dtype=dtype)(keras.layers.Concatenate(1, dtype=dtype)(rows))
+        flat = keras.layers.Flatten()(keras.layers.Concatenate(1)(rows))
         head = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="click")
-        super().__init__(schema, inputs, {"click": head(flat)}, {}, dtype=dtype, **kwargs)
+        return inputs, {"click": head(flat)}
 
 
 def row_ranker(dtype=None, seed=0):

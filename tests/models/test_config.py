@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 
 import numpy as np
@@ -21,7 +22,8 @@ def test_an_argument_that_a_model_does_not_have_is_an_error(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_each_argument_must_be_of_its_kind(name):
     parameters = inspect.signature(MODELS[name]).parameters
-    given = {n: p.default for n, p in parameters.items() if n not in ("schema", "dtype", "kwargs")}
+    of_all = ("schema", "name", "trainable", "dtype")
+    given = {n: p.default for n, p in parameters.items() if n not in of_all}
     for argument, default in given.items():
         for wrong in _wrong_kinds(default):
             with pytest.raises(ValueError, match=f"{name}: `{argument}` must be .*Received: "):
@@ -43,13 +45,31 @@ def _wrong_kinds(default):
 def test_the_arguments_of_keras_and_an_int_for_a_float_are_taken():
     model = FM(EXPOSURES, dim=4, dropout=0, name="mine", trainable=False)
     assert model.name == "mine" and not model.trainable_variables
-    assert model.hyperparameters["dropout"] == 0
+    assert model.config.dropout == 0
 
 
 def test_versions_of_the_paper_know_their_arguments():
     for make in (INFNet.paper_v1, INFNet.paper_v2):
         with pytest.raises(ValueError, match="unknown argument `num_bloks`.*`num_blocks`"):
             make(EXPOSURES, num_bloks=1)
+
+
+def test_a_configuration_is_frozen():
+    config = FM(EXPOSURES, dim=4).config
+    assert isinstance(config, FM.Config) and config.dim == 4
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.dim = 8
+
+
+def test_the_signature_shows_the_arguments_and_their_defaults():
+    parameters = inspect.signature(MODELS["MMoE"]).parameters
+    assert next(iter(parameters)) == "schema" and [*parameters][-3:] == [
+        "name",
+        "trainable",
+        "dtype",
+    ]
+    assert parameters["num_experts"].default == 8
+    assert parameters["num_experts"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def test_heads_divide_the_width():

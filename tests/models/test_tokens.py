@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_infnet.models.event_matches import match_patterns, num_match_patterns
+from keras_infnet.models.tokens import match_patterns, num_match_patterns
 from tests import tiny
 
 

@@ -1,0 +1,165 @@
+"""INFNet with what its ablations add: no proxies in blocks, tables of each task, newest events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_infnet.layers.grouped_pooling import over_all_histories
+from keras_infnet.models.config import at_least, declared
+from keras_infnet.models.embedded_inputs import joined, mean_of_bag
+from keras_infnet.models.infnet import (
+    INFNet,
+    Memory,
+    first_tokens,
+    gated,
+    gated_tasks,
+    groups_asking,
+    head_inputs,
+    heterogeneous_flow,
+    proxies_of,
+)
+from keras_infnet.models.tokens import Tokens
+
+
+@keras.saving.register_keras_serializable(package="benchmarks")
+class AblatedINFNet(INFNet):
+    """`INFNet` and three switches that no user would turn.
+
+    With `all_to_all` there are no proxies in the blocks: `C' = C + CA(C, S) + CA(C, T)` and `S' = S
+    + CA(S, C) + CA(S, T)`, which no gate follows; heads read proxies of the last `C'` and `S'`.
+
+    With `own_dim` head `i` reads `own_i = relu(W_i [flatten(C^i); mean of each group of events;
+    log1p(n_f)/2] + b_i)` of width `head_dim` too, from tables of its own, `own_dim` wide, and `T_i`
+    starts with a projection of it added.
+
+    With `num_recent_proxies` heads read the tokens of the newest events of each history beside `H`,
+    zeros where there is no event.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(INFNet.Config):
+        """Arguments of `AblatedINFNet`, which says what they mean."""
+
+        all_to_all: bool = declared(False)
+        own_dim: int = at_least(0, default=0)
+        num_recent_proxies: int = at_least(0, default=0)
+
+        @property
+        def task_table_dim(self) -> int:
+            return self.own_dim
+
+        @property
+        def any_length(self) -> bool:
+            return super().any_length and not (self.all_to_all or self.num_recent_proxies)
+
+        def check(self, model: str) -> None:
+            super().check(model)
+            if self.all_to_all and self.form.own_group:
+                raise ValueError(
+                    f"{model}: all_to_all=True in a form with own_group=True would let the history "
+                    "read itself, at a cost of its length squared. Use one of them."
+                )
+            if self.num_recent_proxies and not self.form.uses_candidate:
+                raise ValueError(
+                    f"{model}: num_recent_proxies={self.num_recent_proxies}, which heads alone "
+                    "read, in a form whose heads read no proxies. Set num_recent_proxies=0."
+                )
+
+    @staticmethod
+    def network(tokens: Tokens, config: "AblatedINFNet.Config") -> dict[str, Any]:
+        """As `INFNet.network`, with the switches."""
+        memories, queries = first_tokens(tokens, config)
+        own = _own_representations(tokens, config.head_dim) if config.own_dim else {}
+        if own and "tasks" in queries:
+            projected = [
+                keras.layers.Dense(config.dim, use_bias=False, name=f"{task}_own_token")(x)
+                for task, x in own.items()
+            ]
+            queries["tasks"] += ops.stack(projected, axis=1)
+        groups = {"fields": "field_proxies", "history": "sequence_proxies"}
+        groups = {memory: queried for memory, queried in groups.items() if memory in memories}
+        if config.all_to_all:
+            queries |= {queried: memories[memory].tokens for memory, queried in groups.items()}
+        for i in range(config.num_blocks):
+            block, last = f"block_{i}", i == config.num_blocks - 1
+            if "tasks" in queries:
+                memories["tasks"] = Memory(queries["tasks"])
+            if config.heterogeneous_flow:
+                asking = {name: queries[name] for name in groups_asking(queries, config, last)}
+                queries |= heterogeneous_flow(asking, memories, tokens, config, block)
+            for memory, queried in groups.items():
+                if config.all_to_all:
+                    memories[memory] = Memory(queries[queried], memories[memory].mask)
+                elif config.homogeneous_flow and config.heterogeneous_flow and not last:
+                    name = f"{block}_{memory}"
+                    memories[memory] = gated(memories[memory], queries[queried], config, name)
+            if config.homogeneous_flow:
+                queries |= gated_tasks(queries, config, block)
+        if config.all_to_all:
+            queries |= proxies_of(memories, tokens, config)
+        if config.num_recent_proxies and tokens.history is not None:
+            recent = _recent_tokens(tokens, config.num_recent_proxies)
+            candidate = queries["candidate_proxy"]
+            queries["candidate_proxy"] = ops.concatenate([candidate, recent], axis=1)
+        found = head_inputs(tokens, queries, config)
+        return {
+            task: ops.concatenate([x, own[task]], axis=-1) if own else x
+            for task, x in found.items()
+        }
+
+
+def _own_representations(tokens: Tokens, width: int) -> dict[str, Any]:
+    """`own_i (batch, width)` by task.
+
+    The means are those of the events' rows in each group, as they lie in the tables: a projection
+    of events would be absorbed in `W_i`.
+    """
+    weights, half_log_counts = _means_by_kind(tokens) if tokens.history is not None else ([], [])
+    outputs = {}
+    for task in tokens.task_names:
+        own = tokens.own(task)
+        parts = [ops.reshape(own.fields, (-1, own.fields.shape[1] * own.dim))]
+        for of_kind, events in zip(weights, own.events if weights else (), strict=True):
+            rows = _event_rows(events)
+            means = ops.matmul(ops.cast(of_kind, rows.dtype), rows)
+            parts.append(ops.reshape(means, (-1, means.shape[1] * means.shape[2])))
+        parts += [ops.cast(logs, parts[0].dtype) for logs in half_log_counts]
+        outputs[task] = keras.layers.Dense(width, "relu", name=f"{task}_own")(joined(parts))
+    return outputs
+
+
+def _event_rows(events: Any) -> Any:
+    """Rows `(batch, length, fields * dim)` of a kind of event, also where ids are given."""
+    if not isinstance(events, Mapping):
+        return events
+    rows = []
+    for ids, table in zip(events["ids"], events["tables"], strict=True):
+        of_field = ops.take(table, ids, axis=0)
+        there = ops.cast(ops.not_equal(ids, 0), of_field.dtype)
+        rows.append(of_field[:, :, 0] if ids.shape[-1] == 1 else mean_of_bag(of_field, there))
+    return joined(rows, axis=-1)
+
+
+def _means_by_kind(tokens: Tokens) -> tuple[Sequence[Any], Sequence[Any]]:
+    """For each kind of event: `(batch, groups, length)` that average, `log1p(n_f)/2`."""
+    weights, half_log_counts, start = [], [], 0
+    for kind in tokens.layout.kinds:
+        groups = over_all_histories(tokens.groups[start : start + len(kind)])
+        counts = ops.sum(groups, axis=-1)
+        weights.append(groups / ops.expand_dims(ops.maximum(counts, 1.0), -1))
+        half_log_counts.append(ops.log1p(counts) / 2)
+        start += len(kind)
+    return weights, half_log_counts
+
+
+def _recent_tokens(tokens: Tokens, number: int) -> Any:
+    """The newest events' tokens of each history, zeros where there is no event."""
+    there = ops.cast(ops.expand_dims(tokens.history_mask, -1), tokens.history.dtype)
+    parts = []
+    for position in tokens.layout.positions.values():
+        newest = slice(max(position.start, position.stop - number), position.stop)
+        parts.append(tokens.history[:, newest] * there[:, newest])
+    return joined(parts)
