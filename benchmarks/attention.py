@@ -99,15 +99,16 @@ def measure_backend(options: argparse.Namespace) -> None:
 def make_schema(length: int):
     import keras_infnet as ki
 
-    first = ki.CategoricalFeature("video_id", "item", num_ids=TABLE_ROWS)
-    others = [ki.CategoricalFeature(f"field_{i}", "user", num_ids=100) for i in range(1, FIELDS)]
+    names = [f"field_{i}" for i in range(1, FIELDS)]
+    first = ki.CategoricalFeature("video_id", "item")
+    others = [ki.CategoricalFeature(name, "user") for name in names]
     histories = [
         ki.History(f"behaviour_{i}", ("video_id",), length // BEHAVIOURS, quantities=())
         for i in range(BEHAVIOURS)
     ]
-    return ki.FeatureSchema(
-        [first, *others], [ki.BinaryTask(t, base_rate=0.3) for t in TASKS], histories
-    )
+    schema = ki.FeatureSchema([first, *others], [ki.BinaryTask(t) for t in TASKS], histories)
+    sizes = {"video_id": TABLE_ROWS, **dict.fromkeys(names, 100)}
+    return schema.with_sizes(sizes, base_rates=dict.fromkeys(TASKS, 0.3))
 
 
 def fast_model(schema):

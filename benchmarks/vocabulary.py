@@ -110,8 +110,9 @@ def make_model(rows: int, optimizer):
 
     import keras_infnet as ki
 
-    video = ki.CategoricalFeature("video_id", "item", num_ids=rows)
-    schema = ki.FeatureSchema([video], [ki.BinaryTask("click", base_rate=0.5)])
+    video = ki.CategoricalFeature("video_id", "item")
+    schema = ki.FeatureSchema([video], [ki.BinaryTask("click")])
+    schema = schema.with_sizes({"video_id": rows}, base_rates={"click": 0.5})
     ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
     embedded = ki.layers.FusedEmbedding({"video_id": rows}, DIM)(ids, tables=("video_id",) * FIELDS)
     mean = keras.ops.mean(embedded, axis=1)

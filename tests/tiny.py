@@ -66,19 +66,20 @@ MIXED = (
 )
 
 
-def schema(history="exposures", tasks=TASKS, features=FEATURES):
+def schema(history="exposures", tasks=TASKS, features=FEATURES, rates=None):
     """A fitted schema with `history` "exposures", "positives", "mixed" or "none"."""
     histories = {"exposures": (EXPOSURES,), "positives": POSITIVES, "mixed": MIXED, "none": ()}
-    return sized(FeatureSchema(features, tasks, histories[history]))
+    return sized(FeatureSchema(features, tasks, histories[history]), rates)
 
 
-def sized(schema):
+def sized(schema, rates=None):
     """The schema with the sizes and base rates of these tests."""
     tables = {owner.name for owner in schema.table_owners()}
     sizes = {name: size for name, size in SIZES.items() if name in tables}
     for history in schema.histories:
         sizes |= {f"{history.name}/#action": 6} if history.actions else {}
-    rates = {name: rate for name, rate in BASE_RATES.items() if name in schema.task_names}
+    known = {**BASE_RATES, **(rates or {})}
+    rates = {name: rate for name, rate in known.items() if name in schema.task_names}
     return schema.with_sizes(sizes, "string", rates)
 
 

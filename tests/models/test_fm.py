@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_infnet import BinaryTask, RegressionTask
 from keras_infnet.models import FM
 from tests import tiny
 from tests.reference.textbook import Weights, sigmoid
@@ -31,20 +32,21 @@ def test_it_starts_near_the_base_rates():
     model = FM(tiny.schema("none", features=tiny.FEATURES[:4]), dim=4)
     outputs = tiny.predict(model, tiny.inputs(model.schema))
     for task in model.schema.tasks:
-        np.testing.assert_allclose(outputs[task.name], task.base_rate, rtol=0.1)
+        (rate,) = model.schema.base_rate(task.name)
+        np.testing.assert_allclose(outputs[task.name], rate, rtol=0.1)
 
 
 @pytest.mark.parametrize(
-    ("task", "bias"),
+    ("task", "rates", "bias"),
     [
-        (tiny.RegressionTask("watch_time", base_rate=12.5), 12.5),
-        (tiny.RegressionTask("watch_time"), 0.0),
-        (tiny.BinaryTask("follow"), 0.0),
-        (tiny.BinaryTask("follow", base_rate=0.0), np.log(1e-6 / (1 - 1e-6))),
+        (RegressionTask("watch_time"), {"watch_time": 12.5}, 12.5),
+        (RegressionTask("watch_time"), {}, 0.0),
+        (BinaryTask("follow"), {}, 0.0),
+        (BinaryTask("follow"), {"follow": 0.0}, np.log(1e-6 / (1 - 1e-6))),
     ],
 )
-def test_the_bias_starts_at_the_mean_label(task, bias):
-    model = FM(tiny.schema("none", tasks=(task,)), dim=4)
+def test_the_bias_starts_at_the_mean_label(task, rates, bias):
+    model = FM(tiny.schema("none", tasks=(task,), rates=rates), dim=4)
     head = model.get_layer(f"{task.name}_head")
     np.testing.assert_allclose(head.output_layer.bias, [bias], rtol=1e-5)
 

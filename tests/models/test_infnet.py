@@ -288,6 +288,5 @@ def test_arguments_out_of_range_are_errors(arguments, message):
 
 
 def test_a_schema_that_is_not_fitted_is_an_error():
-    features = (tiny.CategoricalFeature("video_id", "item"),)
     with pytest.raises(ValueError, match="Fit an encoder on training rows"):
-        INFNet(tiny.schema("none", features=features))
+        INFNet(tiny.schema("none").with_layout(None))

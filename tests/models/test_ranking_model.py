@@ -6,9 +6,9 @@ from keras_infnet.models import SharedBottom
 from tests import tiny
 
 
-def make(tasks=tiny.TASKS):
+def make(tasks=tiny.TASKS, rates=None):
     # Without dense vectors all tokens start near 0.
-    schema = tiny.schema("none", tasks=tasks, features=tiny.FEATURES[:-1])
+    schema = tiny.schema("none", tasks=tasks, features=tiny.FEATURES[:-1], rates=rates)
     model = SharedBottom(schema, dim=4, hidden_dims=(8,))
     model.compile("sgd", **tiny.quick())
     return model, tiny.inputs(schema, batch=64)
@@ -53,15 +53,15 @@ def test_a_batch_without_an_observed_label_has_loss_zero():
 
 
 def test_heads_start_at_the_base_rates():
-    tasks = (BinaryTask("click", base_rate=0.4), RegressionTask("watch", base_rate=17.0))
-    model, x = make(tasks)
+    tasks = (BinaryTask("click"), RegressionTask("watch"))
+    model, x = make(tasks, {"watch": 17.0})
     outputs = model.predict(x, verbose=0)
     np.testing.assert_allclose(outputs["click"], 0.4, atol=0.02)
     np.testing.assert_allclose(outputs["watch"], 17, atol=0.2)
 
 
 def test_regression_has_squared_error():
-    model, x = make((RegressionTask("watch", base_rate=2.0),))
+    model, x = make((RegressionTask("watch"),), {"watch": 2.0})
     y, w = {"watch": np.full((64, 1), 5.0)}, {"watch": np.ones((64, 1))}
     logs = model.evaluate(x, y, sample_weight=w, return_dict=True, verbose=0)
     expected = np.mean((5 - model.predict(x, verbose=0)["watch"]) ** 2)
@@ -94,6 +94,6 @@ def test_a_step_is_traced_once(monkeypatch, compiled):
 
 def test_a_history_and_a_task_may_have_the_same_name():
     sequence = tiny.History("click", ("video_id",), max_length=3)
-    schema = tiny.FeatureSchema(tiny.FEATURES, (BinaryTask("click", base_rate=0.5),), (sequence,))
+    schema = tiny.sized(tiny.FeatureSchema(tiny.FEATURES, (BinaryTask("click"),), (sequence,)))
     model = SharedBottom(schema, dim=4)
     assert tiny.predict(model, tiny.inputs(schema))["click"].shape == (6, 1)

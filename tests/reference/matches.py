@@ -20,7 +20,7 @@ def candidate_ids(schema, field, inputs, b):
     one_valued = [f.name for f in schema.one_valued]
     if field in one_valued:
         return [inputs["categorical"][b, one_valued.index(field)]]
-    names = [bag.name for bag in schema.bags for _ in range(bag.max_values)]
+    names = [bag.name for bag in schema.bags for _ in range(bag.width)]
     return [i for i, name in zip(inputs["bags"][b], names, strict=True) if name == field]
 
 

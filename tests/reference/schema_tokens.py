@@ -13,10 +13,10 @@ def field_tokens(w, schema, inputs, columns=slice(None)):
         tokens.append(table[schema.table_of(feature.name)][inputs["categorical"][:, i]])
     start = 0
     for feature in schema.bags:
-        bag = slice(start, start + feature.max_values)
+        bag = slice(start, start + feature.width)
         rows = table[schema.table_of(feature.name)][inputs["bags"][:, bag]]
         tokens.append(bag_mean(rows, inputs["bag_weights"][:, bag].astype("float64")))
-        start += feature.max_values
+        start += feature.width
     start = 0
     for feature in schema.dense:
         vector = inputs["dense"][:, start : start + feature.dim].astype("float64")
@@ -103,11 +103,11 @@ def known_of_events(schema, s, inputs, name):
         return np.arange(s.max_length)[None, ::-1], s.max_length
     if name == "match":
         return match_patterns(schema, s, inputs), 2 ** len(s.fields)
-    if name == "age" and s.ages:
-        return inputs[f"{s.name}_age"], 23
+    if name in [q.key for q in s.of_row]:
+        return inputs[f"{s.name}_{name}"], 23
     if name == "action" and s.actions:
-        return ids[:, :, columns["#action"].start], s.num_actions
-    if name == "ratio" and s.ratio:
+        return ids[:, :, columns["#action"].start], schema.layout.sizes[f"{s.name}/#action"]
+    if name == "ratio" and "#ratio" in columns:
         return ids[:, :, columns["#ratio"].start], 14
     return np.zeros_like(ids[:, :, 0]), 1
 

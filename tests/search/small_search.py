@@ -18,8 +18,9 @@ SPACE = SearchSpace(
 
 
 def small_schema(tasks=("click", "like")):
-    video = CategoricalFeature("video_id", "item", num_ids=20)
-    return FeatureSchema([video], [BinaryTask(task) for task in tasks])
+    video = CategoricalFeature("video_id", "item")
+    schema = FeatureSchema([video], [BinaryTask(task) for task in tasks])
+    return schema.with_sizes({"video_id": 20})
 
 
 def small_data(rows=60, seed=0, tasks=("click", "like"), batch_size=20):

@@ -36,9 +36,10 @@ class RowRanker(RankingModel):
 
 def row_ranker(dtype=None, seed=0):
     """The model, with random weights: table, kernel and bias."""
-    user = CategoricalFeature("user_id", "user", num_ids=USERS)
-    video = CategoricalFeature("video_id", "item", num_ids=VIDEOS)
-    schema = FeatureSchema([user, video], [BinaryTask("click", base_rate=0.3)])
+    user = CategoricalFeature("user_id", "user")
+    video = CategoricalFeature("video_id", "item")
+    schema = FeatureSchema([user, video], [BinaryTask("click")])
+    schema = schema.with_sizes({"user_id": USERS, "video_id": VIDEOS}, base_rates={"click": 0.3})
     model, rng = RowRanker(schema, dtype=dtype), np.random.default_rng(seed)
     model.set_weights([rng.normal(0, 0.5, w.shape).astype("float32") for w in model.weights])
     return model
