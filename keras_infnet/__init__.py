@@ -12,21 +12,22 @@ except ModuleNotFoundError as error:
         "(`tensorflow` or `jax`) chooses between them."
     ) from error
 
-from keras_infnet.data.dataset import make_dataset
-from keras_infnet.data.histories import Histories
-from keras_infnet.data.predict import predict_frame
-from keras_infnet.data.prepare import prepare
-from keras_infnet.data.stream import stream_dataset
 from keras_infnet.datasets.kuairand import KuaiRand
 from keras_infnet.datasets.qb_video import QBVideo
 from keras_infnet.datasets.simulate import Simulation, simulate
 from keras_infnet.datasets.simulation_settings import SimulationSettings
 from keras_infnet.datasets.split import Split, split_by_date, split_by_order
-from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.requests import frame_to_request
-from keras_infnet.explain.explain import explain
-from keras_infnet.explain.explanation import Explanation
+from keras_infnet.explain.explain import Explanation, explain
 from keras_infnet.explain.task_attention import task_attention
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.history import HistoryGroup, History
+from keras_infnet.schema.numeric import NumericFeature
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.vocabulary import Vocabulary
 from keras_infnet.layers.augru import AUGRU
 from keras_infnet.layers.bi_interaction import BiInteraction
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
@@ -51,15 +52,15 @@ from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
 from keras_infnet.layers.wukong_layer import WuKongLayer
 from keras_infnet.metrics.auc import auc
-from keras_infnet.metrics.calibration_error import (
+from keras_infnet.metrics.calibration import (
     ExpectedCalibrationError,
     expected_calibration_error,
+    plot_reliability,
 )
 from keras_infnet.metrics.group_auc import GroupAUC, group_auc
 from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
-from keras_infnet.metrics.reliability_plot import plot_reliability
 from keras_infnet.metrics.task_metrics import task_metrics
 from keras_infnet.models.dcnv2 import DCNv2
 from keras_infnet.models.dien import DIEN
@@ -76,13 +77,11 @@ from keras_infnet.models.registry import MODELS
 from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.models.stem import STEM
 from keras_infnet.models.wukong import WuKong
-from keras_infnet.schema.binary_task import BinaryTask
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.dense import DenseFeature
-from keras_infnet.schema.history import History, HistoryGroup
-from keras_infnet.schema.numeric import NumericFeature
-from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.vocabulary import Vocabulary
+from keras_infnet.data.dataset import make_dataset
+from keras_infnet.data.histories import Histories
+from keras_infnet.data.predict import predict_frame
+from keras_infnet.data.prepare import prepare
+from keras_infnet.data.stream import stream_dataset
 from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff
 from keras_infnet.search.pareto import pareto_front
