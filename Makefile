@@ -17,7 +17,7 @@ ONE_BACKEND := tests/house tests/encoding tests/datasets tests/benchmarks tests/
 	$(addprefix tests/metrics/test_,auc.py group_codes.py log_loss.py regression_error.py \
 	task_metrics.py) \
 	$(addprefix tests/models/test_,backends_agree.py infnet_switches.py unknown_lengths.py) \
-	$(addprefix tests/explain/test_,agreement.py infnet_means.py permutation_importance.py) \
+	$(addprefix tests/explain/test_,agreement.py importance.py reading.py) \
 	$(addprefix tests/data/test_,block_group.py epoch_order.py histories.py prepare.py prepare_spark.py \
 	progress.py stream.py)
 

@@ -1,7 +1,6 @@
 """What a model reads, and what it loses without it."""
 
-from keras_infnet.explain.explain import explain
-from keras_infnet.explain.explanation import Explanation
+from keras_infnet.explain.explain import Explanation, explain
 from keras_infnet.explain.task_attention import task_attention
 
 __all__ = [

@@ -4,22 +4,22 @@ from typing import Any
 
 import pandas as pd
 
-from keras_infnet.explain.importance_plot import by_task
-from keras_infnet.explain.task_attention import why_no_attention
+from keras_infnet.explain.importance import by_task
+from keras_infnet.explain.task_attention import query_groups, why_no_attention
 
 _TOP = 3
 
 
 def summary(explanation: Any) -> str:
     """Measures, most important features and agreement of each task, a line each."""
-    model = explanation.model
-    reason = why_no_attention(model)
+    model, attention = explanation.model, explanation.tables.get("attention")
+    reason = why_no_attention(model, attention)
     lines = [f"{type(model).__name__} on {len(explanation.frame):,} rows."]
     if reason:
         lines.append(f"No attention: {reason}.")
     if "importance" not in explanation.tables:
         return "\n".join([*lines, "No permutation importance: repeats=0."])
-    compare = not reason and model.config.task_tokens
+    compare = not reason and "tasks" in query_groups(attention)
     agreed = explanation.agreement if compare else pd.DataFrame()
     _, metrics = by_task(explanation.importance, None)
     for task, measures in explanation.baseline.iterrows():

@@ -1,12 +1,15 @@
-"""What the task tokens read: attention over fields and history positions."""
+"""What the task tokens read: fields and history positions, of many rows or of one request."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from keras_infnet.explain.infnet_means import InfnetReader
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.events import encode_event_columns, list_events
+from keras_infnet.explain.reading import InfnetReader
 from keras_infnet.models.infnet import INFNet
+from keras_infnet.schema.history import History
 
 
 def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) -> pd.DataFrame:
@@ -41,21 +44,26 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
     Reference:
         Li et al., INFNet, arXiv:2508.11565v1, Figure 5.
     """
-    reason = why_no_attention(model)
+    attention = InfnetReader(model).attention(inputs) if isinstance(model, INFNet) else None
+    reason = why_no_attention(model, attention)
     if reason:
         raise ValueError(f"task_attention: {reason}.")
-    return rows_of_tasks(InfnetReader(model).attention(inputs), block)
+    return rows_of_tasks(attention, block)
 
 
-def why_no_attention(model: Any) -> str | None:
-    """Why no attention of task tokens can be read from a model; None if it can."""
+def why_no_attention(model: Any, attention: pd.DataFrame | None) -> str | None:
+    """Why no attention of task tokens can be read from a model; None if it can.
+
+    Args:
+        model: The model.
+        attention: Table of `InfnetReader.attention`, of an INFNet.
+    """
     if not isinstance(model, INFNet):
         return f"{type(model).__name__} has no task tokens whose attention could be read"
-    config = model.config
-    if not (config.task_tokens or config.num_task_proxies):
-        return "the model has no task tokens, real or shared"
-    if not (config.num_blocks and config.heterogeneous_flow):
+    if not len(attention):
         return "the model has no heterogeneous flow that could be read"
+    if not {"tasks", "task_proxies"} & query_groups(attention):
+        return "the model has no task tokens, real or shared"
     return None
 
 
@@ -75,7 +83,7 @@ def rows_of_tasks(attention: pd.DataFrame, block: int) -> pd.DataFrame:
     memories = [c for c in attention.columns if c[0] != "tasks"]
     of_block = attention[memories].xs(checked_block(attention, block), level="block")
     members = of_block.index.get_level_values("member").nunique()
-    groups = set(of_block.index.get_level_values("group"))
+    groups = query_groups(of_block)
     parts = []
     if "tasks" in groups:
         tasks = of_block.xs("tasks", level="group")
@@ -87,9 +95,57 @@ def rows_of_tasks(attention: pd.DataFrame, block: int) -> pd.DataFrame:
     return pd.concat(parts).rename_axis(None)
 
 
+def query_groups(attention: pd.DataFrame) -> set[str]:
+    """Groups of tokens whose attention the table has."""
+    return set(attention.index.get_level_values("group"))
+
+
 def checked_block(attention: pd.DataFrame, block: int) -> int:
     """The block's index from 0; a ValueError if there is no such block."""
     blocks = int(attention.index.get_level_values("block").max()) + 1
     if not -blocks <= block < blocks:
         raise ValueError(f"There is no block {block}; the model has {blocks}.")
     return block % blocks
+
+
+def fields_of_request(row: pd.DataFrame, attention: pd.DataFrame) -> pd.DataFrame:
+    """One row a field: raw value, and the weight of each task and shared task token.
+
+    Args:
+        row: The request, a frame of one row.
+        attention: Its table of `task_attention`.
+    """
+    weights = attention["fields"].T
+    values = [row[name].iloc[0] for name in weights.index]
+    return pd.concat(
+        [pd.Series(values, weights.index, dtype=object, name="value"), weights], axis=1
+    )
+
+
+def events_of_request(
+    encoder: FeatureEncoder, row: pd.DataFrame, attention: pd.DataFrame
+) -> pd.DataFrame:
+    """One row an event, of each history the newest first; see `Explanation.events`.
+
+    Args:
+        encoder: The encoder.
+        row: The request, a frame of one row with its histories as list columns.
+        attention: Its table of `task_attention`.
+    """
+    parts = []
+    for s in encoder.schema.histories:
+        events = _newest_first(encoder, s, row)
+        events.insert(0, "history", s.name)
+        events.insert(1, "position", range(len(events)))
+        weights = attention[s.name].T.sort_index().iloc[: len(events)]
+        parts.append(pd.concat({"event": events, "attention": weights}, axis=1))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _newest_first(encoder: FeatureEncoder, sequence: History, row: pd.DataFrame) -> pd.DataFrame:
+    """Raw events that the model was given."""
+    events, _ = list_events(encoder.schema, sequence, row)
+    if len(events):
+        there = encode_event_columns(encoder, sequence, events, False)[:, 0] != 0
+        events = events[there].iloc[-sequence.max_length :].iloc[::-1].reset_index(drop=True)
+    return events.rename(columns=lambda name: name.removeprefix(f"{sequence.name}_"))

@@ -1,15 +1,15 @@
 """Metrics of ranking: the maths in numpy and the Keras objects."""
 
 from keras_infnet.metrics.auc import auc
-from keras_infnet.metrics.calibration_error import (
+from keras_infnet.metrics.calibration import (
     ExpectedCalibrationError,
     expected_calibration_error,
+    plot_reliability,
 )
 from keras_infnet.metrics.group_auc import GroupAUC, group_auc
 from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
-from keras_infnet.metrics.reliability_plot import plot_reliability
 from keras_infnet.metrics.task_metrics import task_metrics
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from keras_infnet.metrics.auc import auc
-from keras_infnet.metrics.calibration_error import expected_calibration_error
+from keras_infnet.metrics.calibration import expected_calibration_error
 from keras_infnet.metrics.group_auc import Weighting, group_auc
 from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.metrics.normalized_entropy import normalized_entropy

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from keras_infnet.explain.agreement import agreement, spearman
+from keras_infnet.explain.importance import agreement, spearman
 
 RNG = np.random.default_rng(0)
 FIELDS = [f"f{i}" for i in range(9)]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from tests.reference.histories import next_event_loss
+from tests.reference.sequences import next_event_loss
 
 from keras_infnet.layers import NextEventLoss
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from keras_infnet.metrics.reliability_bins import reliability_bins
+from keras_infnet.metrics.calibration import reliability_bins
 
 
 @pytest.fixture

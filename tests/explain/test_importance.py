@@ -4,7 +4,7 @@ import pytest
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
 from keras_infnet import RegressionTask
-from keras_infnet.explain.permutation_importance import permutation_importance
+from keras_infnet.explain.importance import permutation_importance
 from keras_infnet.schema.binary_task import BinaryTask
 from tests import tiny
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from keras_infnet import INFNet
-from keras_infnet.explain import infnet_means, task_attention
-from keras_infnet.explain.infnet_means import InfnetReader
-from keras_infnet.explain.proxy_mixtures import field_norm_sums
+from keras_infnet.explain import reading, task_attention
+from keras_infnet.explain.reading import InfnetReader, field_norm_sums
 from keras_infnet.models import SharedBottom
 from keras_infnet.models.infnet import Form
 from tests import tiny
@@ -30,7 +29,7 @@ def members():
 
 def test_attention_is_the_mean_over_rows_whatever_the_batch(members, monkeypatch):
     model, x, tables = members
-    monkeypatch.setattr(infnet_means, "_BATCH", 4)
+    monkeypatch.setattr(reading, "_BATCH", 4)
     batched = InfnetReader(model).attention(x)
     np.testing.assert_allclose(batched, tables["attention"], atol=1e-6)
     for member in range(2):
