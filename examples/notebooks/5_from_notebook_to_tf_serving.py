@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import BinaryTask, CategoricalFeature, History, NumericFeature
+from keras_infnet import CategoricalFeature, NumericFeature, History, BinaryTask
 
 # %% [markdown]
 # ## A model trained on a share of the negatives
@@ -103,12 +103,12 @@ keras_infnet.metrics.plot_reliability(labels, predicted, calibrated)
 #
 # ## Export a version
 #
-# `export_version` writes the next numbered folder and compares the graph with Keras on raw rows
+# `export` writes the next numbered folder and compares the graph with Keras on raw rows
 # before the folder gets its name. The calibration and the score of `rank_top_k`, here `click *
 # like ** 0.5`, become part of the graph.
 
 # %%
-path = keras_infnet.serving.export_version(
+path = keras_infnet.export(
     model,
     encoder,
     "models/ranker",

@@ -1,1 +1,9 @@
-"""Encoder and model to one SavedModel, and its check."""
+"""Serving: encoder and model to one checked SavedModel, and a client of what serves it."""
+
+from keras_infnet.serving.answers import verify
+from keras_infnet.serving.c_api import run_c_api
+from keras_infnet.serving.client import Client
+from keras_infnet.serving.onnx import export_onnx
+from keras_infnet.serving.saved_model import export
+
+__all__ = ["Client", "export", "export_onnx", "run_c_api", "verify"]

@@ -1,4 +1,4 @@
-"""Raw inputs of a request, checked against the schema before they are sent."""
+"""Inputs of a client's request: checked against the schema, and of fixed width if asked for."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -8,17 +8,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet.encoding.requests import owned_request
-from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
-from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.feature import OWNERS
+from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.numeric import NumericFeature
+from keras_infnet.encoding.requests import owned_request
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.serving.contract import PADDING, history_inputs, owned_inputs
 
 _EXPECTED = {"string": "strings", "int64": "integers", "float32": "numbers"}
-# What means "missing", by type.
-PADDING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": np.nan}
 
 
 def checked_inputs(
@@ -62,25 +60,42 @@ def checked_inputs(
     return inputs
 
 
-def owned_inputs(
-    schema: FeatureSchema, owners: Collection[str]
-) -> dict[str, tuple[tuple[int | None, ...], str]]:
-    """The part of `schema.raw_inputs()` that belongs to `owners`."""
-    others = [f for f in schema.features if f.owner not in owners]
-    left_out = {name for f in others for name in (f.name, getattr(f, "weights", None))}
-    specs = {n: spec for n, spec in schema.raw_inputs().items() if n not in left_out}
-    if "user" in owners:
-        return specs
-    events = {n for s in schema.histories for n in specs if n in history_inputs(schema, s.name)}
-    return {name: spec for name, spec in specs.items() if name not in events}
+def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Histories of `max_length` events and bags of `max_values` values, as the model reads them.
 
+    Histories keep their newest events, bags their first values; what is shorter is padded on the
+    right. TensorFlow Serving batches only requests that differ in the first dimension alone.
 
-def history_inputs(schema: FeatureSchema, history: str) -> list[str]:
-    """Names of a history's raw inputs; the first tells whether there is an event."""
-    s = schema.history(history)
-    names = [*s.fields, *s.actions]
-    names += ["ratio"] * bool(s.ratio) + ["age_seconds"] * s.ages
-    return [f"{history}_{name}" for name in names]
+    Args:
+        schema: The schema.
+        inputs: Checked arrays of all or some inputs.
+
+    Returns:
+        The same arrays, with these widths.
+    """
+    specs = schema.raw_inputs()
+    bags = {f.name: f for f in schema.bags}
+    fixed = dict(inputs)
+    for f in bags.values():
+        for name in {f.name, f.weights} & inputs.keys():
+            fill = 0.0 if name == f.weights else PADDING[specs[name][1]]
+            fixed[name] = _width(inputs[name], 1, f.max_values, fill)
+    for s in schema.histories:
+        names = history_inputs(schema, s.name)
+        if names[0] not in inputs:
+            continue
+        # The model drops missing events first: the newest are the last of those that are there.
+        there = inputs[names[0]] != PADDING[specs[names[0]][1]]
+        newest = np.sort(np.argsort(there, axis=1, kind="stable")[:, -s.max_length :], axis=1)
+        for name in names:
+            fill, values = PADDING[specs[name][1]], inputs[name]
+            index = newest.reshape(newest.shape + (1,) * (values.ndim - 2))
+            kept = np.take_along_axis(values, index, axis=1)
+            fixed[name] = _width(kept, 1, s.max_length, fill)
+            field = bags.get(name.removeprefix(f"{s.name}_"))
+            if values.ndim == 3 and field is not None:
+                fixed[name] = _width(fixed[name], 2, field.max_values, fill)
+    return fixed
 
 
 def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) -> np.ndarray:
@@ -110,7 +125,7 @@ def _strings(name: str, array: np.ndarray) -> np.ndarray:
         raise _wrong_type(name, array, "string")
     try:
         flat = pa.array(array.ravel().tolist(), pa.string(), from_pandas=True)
-        flat = pc.fill_null(flat, MISSING_STRING).to_numpy(zero_copy_only=False)
+        flat = pc.fill_null(flat, PADDING["string"]).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError) as error:
         raise _wrong_type(name, array, "string") from error
     return flat.astype("O").reshape(array.shape)
@@ -164,3 +179,10 @@ def _wrong_type(name: str, array: np.ndarray, dtype: str) -> ValueError:
         f"Client: `{name}` has values of type {found}; expected {_EXPECTED[dtype]}, with {missing} "
         "where a value is missing."
     )
+
+
+def _width(values: np.ndarray, axis: int, width: int, fill: Any) -> np.ndarray:
+    values = values[(slice(None),) * axis + (slice(width),)]
+    room = [(0, 0)] * values.ndim
+    room[axis] = (0, width - values.shape[axis])
+    return np.pad(values, room, constant_values=fill)

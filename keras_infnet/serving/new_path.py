@@ -1,39 +1,79 @@
-"""Files and folders that appear under their name only when they are whole."""
+"""Files and version folders that appear under their name only when they are whole."""
 
+import errno
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def renamed_at_the_end(path: Path, who: str) -> Iterator[Path]:
-    """A temporary name beside `path`: renamed at the end, gone after an error.
+def scratch_folder(path: Path, who: str) -> Iterator[Path]:
+    """A folder beside `path`, on the same disk, that is gone at the end.
 
     Args:
-        path: What is to be written; its parent folders are made.
+        path: What is to be written, by renaming; its parent folders are made.
         who: The function that writes, for the error message.
+
+    Raises:
+        OSError: It can't be written.
     """
     import tensorflow as tf
 
+    scratch = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(path) as scratch:
-            yield scratch / path.name
-            (scratch / path.name).rename(path)
+        scratch.mkdir(parents=True)
+        yield scratch
     except (OSError, tf.errors.OpError) as error:
         raise OSError(
             f"{who}: `{path}` can't be written: {error}. Nothing was left there."
         ) from error
-
-
-@contextmanager
-def scratch_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path`, on the same disk, that is gone at the end."""
-    scratch = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
-    scratch.mkdir()
-    try:
-        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def new_version(folder: Path, version: int | None, who: str, write: Callable[[Path], None]) -> Path:
+    """Writes the next version folder of a model, or that of a number.
+
+    The next number is chosen when everything is written, by renaming: who watches the folder sees
+    whole versions only, and writers at the same time get different numbers.
+
+    Args:
+        folder: The folder of the versions.
+        version: The number. `None`: one more than the highest there.
+        who: The function that writes, for error messages.
+        write: Writes the folder of the name that it is given.
+
+    Returns:
+        The version folder.
+
+    Raises:
+        ValueError: The number is below 1.
+        FileExistsError: The version exists.
+        OSError: It can't be written.
+    """
+    if version is not None and version < 1:
+        raise ValueError(f"{who}: version is {version!r}; expected 1 or more.")
+    path = folder / str(_next(folder) if version is None else version)
+    if version is not None and path.exists():
+        raise FileExistsError(
+            f"{who}: `{path}` exists. A version is never overwritten: choose another."
+        )
+    with scratch_folder(path, who) as scratch:
+        written = scratch / path.name
+        write(written)
+        while True:
+            try:
+                return written.rename(path)
+            except OSError as error:
+                # Another export took the number in between.
+                taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+                if version is not None or not taken:
+                    raise
+            path = folder / str(_next(folder))
+
+
+def _next(folder: Path) -> int:
+    there = folder.iterdir() if folder.is_dir() else ()
+    return 1 + max((int(p.name) for p in there if p.name.isdecimal()), default=0)

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from keras_infnet.calibration import Calibration, correct_negative_sampling
 from scipy.special import expit, logit
 
-from keras_infnet import BinaryTask, FeatureSchema, NumericFeature
+from keras_infnet import RegressionTask
+from keras_infnet import FeatureSchema, NumericFeature, BinaryTask
+from keras_infnet.calibration import Calibration, correct_negative_sampling
 
 KNOTS, VALUES = [0.1, 0.2, 0.6], [0.05, 0.3, 0.3]
 MAPS = {
