@@ -84,10 +84,8 @@ def _measure(
 ) -> Iterator[list[dict[str, Any]] | str]:
     what = " ".join(f"{name}={value}" for name, value in same.items())
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ranker" / "1"
-        keras_infnet.serving.export_saved_model(
-            model, encoder, path, table_dtype=same["table_dtype"]
-        )
+        ranker = Path(folder) / "ranker"
+        path = keras_infnet.serving.export(model, encoder, ranker, table_dtype=same["table_dtype"])
         for candidates in measurement.candidates:
             requests = make_requests(encoder, log, candidates)
             try:

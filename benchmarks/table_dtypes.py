@@ -38,10 +38,13 @@ def main() -> None:
         records = []
         for name in options.models:
             model = log.train(keras_infnet.models.MODELS[name], options.seed)
-            for dtype in DTYPES:
-                path = Path(folder) / name / dtype
-                keras_infnet.serving.export_saved_model(model, log.encoder, path, table_dtype=dtype)
-            records += compare(name, log, Path(folder) / name)
+            exported = {
+                dtype: keras_infnet.serving.export(
+                    model, log.encoder, Path(folder) / name, table_dtype=dtype
+                )
+                for dtype in DTYPES
+            }
+            records += compare(name, log, exported)
     print(markdown_table(records))
     if options.out:
         write_records(records, options.out)
@@ -93,9 +96,9 @@ class Log:
         return model
 
 
-def compare(name: str, log: Log, folder: Path) -> list[dict[str, Any]]:
+def compare(name: str, log: Log, exported: Mapping[str, Path]) -> list[dict[str, Any]]:
     """One record for each table dtype and task."""
-    answers = {dtype: answer(folder / dtype, log) for dtype in DTYPES}
+    answers = {dtype: answer(path, log) for dtype, path in exported.items()}
     exact, records = answers["float32"], []
     for dtype, of_dtype in answers.items():
         for task in log.encoder.schema.tasks:
@@ -111,8 +114,8 @@ def compare(name: str, log: Log, folder: Path) -> list[dict[str, Any]]:
                     "auc": float(auc),
                     "auc_lost": float(lost),
                     "largest_difference": float(change),
-                    "bytes": size_on_disk(folder / dtype),
-                    "variables_bytes": size_on_disk(folder / dtype / "variables"),
+                    "bytes": size_on_disk(exported[dtype]),
+                    "variables_bytes": size_on_disk(exported[dtype] / "variables"),
                 }
             )
     return records

@@ -75,8 +75,9 @@ def demo(args: argparse.Namespace, out: Path) -> None:
     infnet = models["INFNet"]
     with stage("export"):
         checked = histories.attach(split.test.head(VERIFIED_ROWS))
-        report["served_max_abs_diff"] = keras_infnet.serving.export_saved_model(
-            infnet, encoder, out / "saved_model", verify=checked
+        saved_model = keras_infnet.serving.export(infnet, encoder, out / "saved_model")
+        report["served_max_abs_diff"] = keras_infnet.serving.verify(
+            saved_model, infnet, encoder, checked
         )
         infnet.save(out / "infnet.keras")
         encoder.save(out / "encoder")
@@ -199,7 +200,7 @@ def serve(
     lists = {name: values.tolist() for name, values in request.items()}
     (out / "request.json").write_text(json.dumps(lists), encoding="utf-8")
     script = Path(__file__).with_name("serve_request.py")
-    files = [str(out / name) for name in ("saved_model", "request.json", "scores.json")]
+    files = [str(out / name) for name in ("saved_model/1", "request.json", "scores.json")]
     done = subprocess.run([sys.executable, str(script), *files], capture_output=True, text=True)
     if done.returncode != 0:
         raise OSError(f"the serving process failed:\n{done.stderr[-2000:]}")

@@ -40,13 +40,13 @@ def main() -> None:
         log = Log(work / "log", args.requests, args.seed)
         log.encoder.save(work / "encoder")
         start = time.perf_counter()
-        train_ranker(log, work / "ranker", args)
+        saved_model = train_ranker(log, work / "ranker", args)
         report = {**describe(args, log), "ranker_seconds": time.perf_counter() - start}
         for library in libraries:
             start = time.perf_counter()
             found = retrieve(library, log, work, args)
             retrieved = time.perf_counter()
-            scores = rank(log, found, work / "ranker")
+            scores = rank(log, found, saved_model)
             report[library] = {
                 **measure(log, found, scores),
                 "retrieval_seconds": retrieved - start,
@@ -80,14 +80,14 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def train_ranker(log: Log, path: Path, args: argparse.Namespace) -> None:
-    """Trains a ranker by the recipe and exports it."""
+def train_ranker(log: Log, folder: Path, args: argparse.Namespace) -> Path:
+    """Trains a ranker by the recipe and exports it; the folder of its version."""
     keras_infnet.training.set_seeds(args.seed)
     model = keras_infnet.models.MODELS[args.model](log.schema)
     train = log.dataset(log.split.train, shuffle=True, seed=args.seed)
     validation = log.dataset(log.split.validation, batch_size=2048)
     keras_infnet.fit_ranker(model, train, validation, verbose=2)
-    keras_infnet.serving.export_saved_model(model, log.encoder, path)
+    return keras_infnet.serving.export(model, log.encoder, folder)
 
 
 def retrieve(library: str, log: Log, work: Path, args: argparse.Namespace) -> np.ndarray:

@@ -71,7 +71,5 @@ def _index() -> str:
 
 def _position(folder: str) -> int:
     """Place of a folder in the data flow."""
-    flow = (
-        "features datasets pipelines layers models metrics training serving explain search".split()
-    )
-    return flow.index(folder)
+    flow = "features calibration datasets pipelines layers models metrics training serving explain"
+    return [*flow.split(), "search"].index(folder)

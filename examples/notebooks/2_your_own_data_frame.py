@@ -94,9 +94,9 @@ trained = keras_infnet.fit_ranker(
 )
 predicted = keras_infnet.data.predict_frame(model, encoder, test, histories)
 shutil.rmtree("shop", ignore_errors=True)  # Of an earlier run.
-keras_infnet.serving.export_saved_model(
-    model, encoder, "shop/1", verify=histories.attach(test.head(50))
-)
+rows = histories.attach(test.head(50))
+path = keras_infnet.serving.export(model, encoder, "shop", verify=rows)  # shop/1
+keras_infnet.serving.verify(path, model, encoder, rows)
 
 # %% [markdown]
 # The returned number is the largest difference between the exported graph, fed with raw columns,

@@ -103,12 +103,12 @@ keras_infnet.metrics.plot_reliability(labels, predicted, calibrated)
 #
 # ## Export a version
 #
-# `export_version` writes the next numbered folder and compares the graph with Keras on raw rows
+# `export` writes the next numbered folder and compares the graph with Keras on raw rows
 # before the folder gets its name. The calibration and the score of `rank_top_k`, here `click *
 # like ** 0.5`, become part of the graph.
 
 # %%
-path = keras_infnet.serving.export_version(
+path = keras_infnet.serving.export(
     model,
     encoder,
     "models/ranker",

@@ -182,7 +182,7 @@ model = keras.saving.load_model("jax.keras")
 predicted = keras_infnet.data.predict_frame(model, encoder, log[16_000:], histories, batch_size=4000)
 np.save("predicted.npy", predicted["click"])
 rows = histories.attach(log.tail(100))
-keras_infnet.serving.export_saved_model(model, encoder, "ranker/1", verify=rows)
+keras_infnet.serving.export(model, encoder, "ranker", verify=rows)
 """
 shutil.rmtree("ranker", ignore_errors=True)  # Of an earlier run.
 subprocess.run(

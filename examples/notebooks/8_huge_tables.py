@@ -154,17 +154,16 @@ pd.DataFrame(learned).T.round(4)
 #
 # ## Served in fewer bits
 #
-# `table_dtype` stores an exported model's tables in fewer bits. The check on raw rows returns the
+# `table_dtype` stores an exported model's tables in fewer bits. `verify` returns the
 # largest difference of a probability.
 
 # %%
 model, served = models["LazyAdam"], {}
 for table_dtype in ("float32", "float16", "int8"):
     shutil.rmtree(table_dtype, ignore_errors=True)  # Of an earlier run.
-    difference = keras_infnet.serving.export_saved_model(
-        model, encoder, f"{table_dtype}/1", verify=test.head(500), table_dtype=table_dtype
-    )
-    size = sum(p.stat().st_size for p in Path(f"{table_dtype}/1/variables").iterdir())
+    path = keras_infnet.serving.export(model, encoder, table_dtype, table_dtype=table_dtype)
+    difference = keras_infnet.serving.verify(path, model, encoder, test.head(500))
+    size = sum(p.stat().st_size for p in Path(path, "variables").iterdir())
     served[table_dtype] = {"MB": size / 1e6, "largest difference": difference}
 served = pd.DataFrame(served).T
 served["MB"].plot.barh(figsize=(6, 1.8), xlabel="MB of variables").invert_yaxis()

@@ -7,13 +7,11 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet.explain.reading import ordered_index
-from keras_infnet.metrics.task_metrics import task_metrics
+from keras_infnet.metrics.direction import lower_is_better
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.schema import FeatureSchema
 
-# Of these, less is better.
-_ERRORS = ("log_loss", "mse", "mae")
 # Memories whose tokens are no input that could be permuted.
 _MADE_OF_OTHERS = ("tasks", "proxies")
 
@@ -34,7 +32,8 @@ def permutation_importance(
     Args:
         model: Any model of the library.
         inputs: Packed inputs of the rows.
-        truth: Arguments `labels`, `groups` and `sample_weight` of `task_metrics`.
+        truth: `labels`, and if there are some `sample_weight`, both by task, and `groups`, as in
+            `group_auc`.
         repeats: Number of orders, 2 or more.
         seed: Seed of the orders.
         batch_size: Rows a batch.
@@ -43,15 +42,21 @@ def permutation_importance(
         Measures of the rows as they are, a row each task; and columns `importance` and
         `standard_error` by (task, metric, kind, name).
     """
-    regression = [task.name for task in model.schema.tasks if task.kind == "regression"]
+    labels, weights = truth["labels"], truth.get("sample_weight") or {}
+    groups = {} if truth.get("groups") is None else {"gauc": truth["groups"]}
 
     def measure(rows: Mapping[str, np.ndarray]) -> dict[tuple[str, str], float]:
         predictions = _predictions(model, rows, batch_size)
-        measured = task_metrics(predictions=predictions, regression=regression, **truth)
-        return {(task, m): value for task, of in measured.items() for m, value in of.items()}
+        found = {}
+        for task in model.schema.tasks:
+            of_task, predicted = np.asarray(labels[task.name]), predictions[task.name]
+            weight = weights.get(task.name, np.ones(len(of_task)))
+            measured = task.measures(of_task, predicted, weight, groups)
+            found |= {(task.name, metric): value for metric, value in measured.items()}
+        return found
 
     baseline = measure(inputs)
-    signs = np.array([1.0 if metric in _ERRORS else -1.0 for _, metric in baseline])
+    signs = np.array([1.0 if lower_is_better(metric) else -1.0 for _, metric in baseline])
     before = np.array(list(baseline.values()))
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(next(iter(inputs.values())))) for _ in range(repeats)]

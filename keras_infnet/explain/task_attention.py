@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.events import encode_event_columns, list_events
+from keras_infnet.encoding.events import encode_events, listed_events
 from keras_infnet.explain.reading import InfnetReader
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.history import History
@@ -144,8 +144,9 @@ def events_of_request(
 
 def _newest_first(encoder: FeatureEncoder, sequence: History, row: pd.DataFrame) -> pd.DataFrame:
     """Raw events that the model was given."""
-    events, _ = list_events(encoder.schema, sequence, row)
+    values, _ = listed_events(encoder.schema, sequence, row)
+    events = pd.DataFrame({name: array.to_pandas() for name, array in values.items()})
     if len(events):
-        there = encode_event_columns(encoder, sequence, events, False)[:, 0] != 0
+        there = encode_events(encoder.schema, encoder.programs, sequence, values)[:, 0] != 0
         events = events[there].iloc[-sequence.max_length :].iloc[::-1].reset_index(drop=True)
-    return events.rename(columns=lambda name: name.removeprefix(f"{sequence.name}_"))
+    return events

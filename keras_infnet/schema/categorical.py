@@ -128,6 +128,10 @@ class CategoricalFeature(Feature):
         inputs: dict[str, RawInput] = {self.name: (shape, kind)}
         return inputs if self.weights is None else {**inputs, self.weights: (shape, "float32")}
 
+    @property
+    def finite_inputs(self) -> tuple[str, ...]:
+        return () if self.weights is None else (self.weights,)
+
     def missing(self, dtype: str | None) -> Any:
         assert dtype is not None
         return missing_id(dtype)

@@ -51,6 +51,10 @@ class DenseFeature(Feature):
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
         return {self.name: ((self.dim,), "float32")}
 
+    @property
+    def finite_inputs(self) -> tuple[str, ...]:
+        return (self.name,)
+
     def missing(self, dtype: str | None) -> Any:
         return np.float32(np.nan)
 

@@ -119,6 +119,11 @@ class Feature(ABC):
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
         """Shape without batch (`None`: any length) and dtype of the inputs of a request, by name."""
 
+    @property
+    def finite_inputs(self) -> tuple[str, ...]:
+        """Inputs of a request whose numbers must all be finite: there is no missing value."""
+        return ()
+
     @abstractmethod
     def missing(self, dtype: str | None) -> Any:
         """What stands for "missing" in a request, as a numpy scalar or a Python value."""

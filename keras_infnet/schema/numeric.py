@@ -55,6 +55,10 @@ class NumericFeature(Feature):
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
         return {self.name: ((), "float32")}
 
+    @property
+    def finite_inputs(self) -> tuple[str, ...]:
+        return () if self.allow_missing else (self.name,)
+
     def missing(self, dtype: str | None) -> Any:
         return np.float32(np.nan)
 

@@ -1,14 +1,102 @@
-"""What an exported model answers, beside what its Keras model does."""
+"""Answers of an exported model beside those of its Keras model, and how far they may differ."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.serving.answer_range import answer_range
-from keras_infnet.serving.calibration import Calibration
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.serving.artefacts import read_options
+from keras_infnet.serving.contract import item_inputs, output_columns
+from keras_infnet.serving.requests import rank_request
+from keras_infnet.serving.signatures import ExportOptions
+from keras_infnet.serving.weights import TOLERANCES
+
+_USERS = 4
+_CANDIDATES = 50
+
+
+def verify(path: str | Path, model: Any, data: Any, rows: pd.DataFrame | None = None) -> float:
+    """Compares an exported model with its Keras model on real rows.
+
+    `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
+    rows with the items of the first ones. Calibration and table dtype are those of the export's
+    model card. The dtype says how far an output may differ: `"float32"` 1e-5, `"float16"` 1e-3,
+    `"int8"` 1e-2, relative to the output where that is above 1. With a calibration, the answer must
+    lie between the calibrated ends of `p` less and more the tolerance, widened by it: a steep map
+    enlarges differences of rounding.
+
+    Args:
+        path: The SavedModel, such as `models/ranker/1`.
+        model: The Keras model.
+        data: The `FeatureEncoder` that the model was trained with, or what has it as `encoder`.
+        rows: Rows with feature columns, and histories as list columns. Defaults to `None`: those
+            that `data` keeps for this.
+
+    Returns:
+        The largest absolute difference of an output.
+
+    Raises:
+        ValueError: A difference is above the tolerance, an answer is not a number, there are no
+            rows, or the folder has no model card.
+
+    Example:
+        ```python
+        rows = histories.attach(test.head(1000))
+        keras_infnet.serving.verify("models/ranker/1", model, encoder, rows)
+        ```
+    """
+    encoder, rows = encoder_of(data, "verify"), verification_rows(data, rows)
+    if rows is None:
+        raise ValueError(
+            "verify: there are no rows to ask for. Give `rows`, with feature columns and with "
+            "histories as list columns (`Histories.attach`)."
+        )
+    path = Path(path)
+    return compare(path, model, encoder, rows, read_options(path, "verify"))
+
+
+def encoder_of(data: Any, who: str) -> FeatureEncoder:
+    """The encoder itself, or that of an object which holds it; else a ValueError."""
+    encoder = getattr(data, "encoder", data)
+    if not isinstance(encoder, FeatureEncoder):
+        raise ValueError(
+            f"{who}: encoder is {type(encoder).__name__}; expected the FeatureEncoder that the "
+            "model was trained with (`FeatureEncoder.load`): the graph holds its vocabularies."
+        )
+    return encoder
+
+
+def verification_rows(data: Any, rows: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Rows to check an export on: those given, or those that `data` keeps for it."""
+    if rows is None and hasattr(data, "verification_rows"):
+        return data.verification_rows()
+    return rows
+
+
+def compare(
+    path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame, options: ExportOptions
+) -> float:
+    """`verify` of a model that was exported with these options."""
+    import tensorflow as tf
+
+    calibration = Calibration.from_dict(options.calibration or {})
+    against = (model, encoder, TOLERANCES[options.table_dtype], calibration)
+    signatures = tf.saved_model.load(str(path)).signatures
+    served = ask(signatures["serving_default"], frame_to_request(encoder.schema, frame))
+    largest = largest_difference(served, frame, *against)
+    if "rank" not in signatures:
+        return largest
+    pairs = rank_pairs(encoder.schema, frame)
+    requests = [rank_request(encoder.schema, frame_to_request(encoder.schema, p)) for p in pairs]
+    answers = [ask(signatures["rank"], request) for request in requests]
+    served = {task: np.concatenate([answer[task] for answer in answers]) for task in served}
+    return max(largest, largest_difference(served, pd.concat(pairs), *against, " of `rank`"))
 
 
 def ask(signature: Any, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -27,12 +115,12 @@ def largest_difference(
     tolerance: float,
     calibration: Calibration | None = None,
     signature: str = "",
-    who: str = "verify_saved_model",
+    who: str = "verify",
 ) -> float:
     """Largest absolute difference of answers to a frame's rows from those of the Keras model.
 
     Args:
-        served: Answers by task, `(rows, 1)`.
+        served: Answers by task, `(rows, units)`.
         frame: Rows with feature columns, and histories as list columns.
         model: The Keras model.
         encoder: Its encoder.
@@ -49,17 +137,69 @@ def largest_difference(
     """
     predicted = model.predict(encoder.transform(frame), verbose=0)
     ranges, largest = answer_range(predicted, tolerance, calibration), 0.0
+    columns = output_columns(encoder.schema)
     for task in encoder.schema.task_names:
         answer, (low, right, high) = served[task], ranges[task]
         difference = np.abs(answer - right)
         if not ((low <= answer) & (answer <= high)).all():
             excess = np.maximum(low - answer, answer - high)
-            row = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)[:, 0]))
+            at = np.unravel_index(
+                np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape
+            )
             raise ValueError(
-                f"{who}: task `{task}`{signature} differs by "
-                f"{difference[row, 0]:.2e} in row {frame.index[row]} (served "
-                f"{served[task][row, 0]:.6f}, Keras {right[row, 0]:.6f}); expected at most "
-                f"{tolerance:g}."
+                f"{who}: task `{columns[task][at[1]]}`{signature} differs by {difference[at]:.2e} "
+                f"in row {frame.index[at[0]]} (served {answer[at]:.6f}, Keras {right[at]:.6f}); "
+                f"expected at most {tolerance:g}."
             )
         largest = max(largest, float(difference.max()))
     return largest
+
+
+def answer_range(
+    predicted: Mapping[str, Any], tolerance: float, calibration: Calibration | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Least, expected and greatest answer of each task.
+
+    Without calibration `p -+ tolerance * max(1, |p|)`. A calibration may be steep, so that it
+    enlarges differences of rounding: its range is that of its values between these ends, widened
+    by `tolerance`.
+
+    Args:
+        predicted: Task name -> outputs of the Keras model.
+        tolerance: Largest difference before calibration, relative to an output above 1.
+        calibration: What the model was exported with.
+
+    Returns:
+        Task name -> three float64 arrays of the outputs' shape.
+    """
+    ranges = {}
+    for task, values in predicted.items():
+        p = np.asarray(values, "float64")
+        allowed = tolerance * np.maximum(1, np.abs(p))
+        ranges[task] = (p - allowed, p, p + allowed)
+        if calibration is not None and task in calibration.tasks:
+            one = Calibration({task: calibration.tasks[task]})
+            ends = np.clip(ranges[task], 0, 1)
+            low, middle, high = one.transform({task: ends})[task]
+            ranges[task] = (low - tolerance, middle, high + tolerance)
+    return ranges
+
+
+def rank_pairs(schema: FeatureSchema, frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """For each of a few rows: its user, context and histories, with the items of several rows.
+
+    Args:
+        schema: The schema.
+        frame: Rows with feature columns, and histories as list columns.
+
+    Returns:
+        Frames of pairs, one for each user, with the index of the rows whose items they are.
+    """
+    items = frame.iloc[:_CANDIDATES]
+    of_item = [name for name in item_inputs(schema) if name in frame]
+    chosen = np.unique(np.linspace(0, len(frame) - 1, _USERS).astype("int64"))
+    pairs = []
+    for row in chosen:
+        of_user = frame.iloc[np.full(len(items), row)].set_axis(items.index)
+        pairs.append(of_user.assign(**{name: items[name] for name in of_item}))
+    return pairs

@@ -1,17 +1,19 @@
-"""A saved model behind TensorFlow's C API, in a process without Python."""
+"""TensorFlow's C API: a saved model in a process of a small C program, without Python."""
 
 import os
+import re
+import shutil
 import struct
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_infnet.serving.c_api_build import build_c_api_program
-
+LIBRARY = "libtensorflow_cc.so.2"
 # Numbers of TensorFlow's DataType.
 STRING = 7
 DTYPES = {
@@ -101,7 +103,7 @@ class CApiProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="c_api_check.")
         try:
             folder = Path(self._folder.name)
-            program = build_c_api_program(folder)
+            program = _built_program(folder)
             self._log = folder / "log"
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -199,3 +201,46 @@ def _tensor(name: str, values: Any) -> bytes:
         raise ValueError(f"check: input `{name}` has dtype {array.dtype}; expected a tensor's.")
     shape = struct.pack(f"<II{array.ndim}q", dtype, array.ndim, *array.shape)
     return shape + struct.pack("<Q", len(data)) + data
+
+
+def _built_program(folder: Path) -> Path:
+    """Compiles `c_api_check.c` into `folder`, against the installed TensorFlow wheel."""
+    compiler = os.environ.get("CC", "gcc")
+    if shutil.which(compiler.split()[0]) is None:
+        raise OSError(
+            f"check: the C compiler `{compiler}` was not found; the check builds a small program. "
+            "Install gcc (Debian, Ubuntu: `apt-get install gcc`), or name one in CC."
+        )
+    wheel = _tensorflow_folder()
+    source = Path(__file__).with_name("c_api_check.c")
+    names = set(re.findall(r"\bTF_\w+(?=\()", source.read_text("utf-8")))
+    # Linking against the library itself reads a gigabyte; one with the same names is enough.
+    (folder / "stub.c").write_text("".join(f"void {name}(void) {{}}\n" for name in sorted(names)))
+    stub, program = folder / "stub" / LIBRARY, folder / "c_api_check"
+    stub.parent.mkdir()
+    shared = ["-shared", f"-Wl,-soname,{LIBRARY}", "-o", stub, folder / "stub.c"]
+    _compile([*compiler.split(), *shared])
+    include, found_at_run_time = f"-I{wheel / 'include'}", f"-Wl,-rpath,{wheel}"
+    command = ["-O2", "-Wall", include, source, "-o", program, stub, found_at_run_time]
+    _compile([*compiler.split(), *command])
+    return program
+
+
+def _tensorflow_folder() -> Path:
+    spec = find_spec("tensorflow")
+    if spec is None or not spec.submodule_search_locations:
+        raise OSError('check: TensorFlow is missing: pip install "keras-infnet[tensorflow-cpu]"')
+    wheel = Path(next(iter(spec.submodule_search_locations))).resolve()
+    for needed in (wheel / "include" / "tensorflow" / "c" / "c_api.h", wheel / LIBRARY):
+        if not needed.exists():
+            raise OSError(
+                f"check: `{needed}` was not found; expected TensorFlow's wheel for Linux, which "
+                'has it: pip install "keras-infnet[tensorflow-cpu]"'
+            )
+    return wheel
+
+
+def _compile(command: list) -> None:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise OSError(f"check: the C program can't be built:\n{done.stderr[-3000:]}")

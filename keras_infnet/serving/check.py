@@ -10,21 +10,21 @@ import keras
 import numpy as np
 import pandas as pd
 
+from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.requests import frame_to_request
-from keras_infnet.models.registry import MODELS  # noqa: F401  (registers the models' classes)
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.answer_range import answer_range
+from keras_infnet.serving.answers import answer_range, ask
+from keras_infnet.serving.artefacts import read_options
 from keras_infnet.serving.c_api import CApiProcess
-from keras_infnet.serving.calibration import Calibration
-from keras_infnet.serving.export_options import ExportOptions
-from keras_infnet.serving.predict_request import parse_rest_json
-from keras_infnet.serving.signature_requests import (
+from keras_infnet.serving.requests import (
     paired_request,
     read_signatures,
     signature_requests,
 )
-from keras_infnet.serving.table_dtypes import TOLERANCES
+from keras_infnet.serving.signatures import ExportOptions
+from keras_infnet.serving.weights import TOLERANCES
+from keras_infnet.serving.wire import parse_rest_json
 
 BLOCK_ROWS = 256
 PYTHON, KERAS, PAIRS = "Python's runtime", "Keras", "serving_default"
@@ -103,7 +103,7 @@ def check_rows(
     frame_to_request(schema, frame.iloc[:1])
     python, report = _python_signatures(saved_model), CheckReport()
     if model is not None:
-        options = _read_options(saved_model)
+        options = read_options(saved_model, "check")
         report.keras_tolerance = max(tolerance, TOLERANCES[options.table_dtype])
     with CApiProcess(saved_model, **threads) as process:
         for block in _blocks(frame):
@@ -159,11 +159,7 @@ def _python_signatures(saved_model: Path) -> Any:
 
     signatures = tf.saved_model.load(str(saved_model)).signatures
 
-    def answer(name: str, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        tensors = {key: tf.constant(values) for key, values in request.items()}
-        return {key: value.numpy() for key, value in signatures[name](**tensors).items()}
-
-    return answer
+    return lambda name, request: ask(signatures[name], request)
 
 
 def _read_schema(saved_model: Path) -> FeatureSchema:
@@ -172,20 +168,7 @@ def _read_schema(saved_model: Path) -> FeatureSchema:
         return FeatureSchema.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"check: `{path}` is no schema; expected a folder that `export_saved_model` wrote. "
-            f"({error})"
-        ) from error
-
-
-def _read_options(saved_model: Path) -> ExportOptions:
-    path = saved_model / "assets.extra" / "model_card.json"
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        return ExportOptions(calibration=card["calibration"], table_dtype=card["table_dtype"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"check: `{path}` is no model card; expected the one that `export_saved_model` wrote: "
-            f"it tells the calibration and the table dtype, which Keras's outputs need. ({error})"
+            f"check: `{path}` is no schema; expected a folder that `export` wrote. ({error})"
         ) from error
 
 

@@ -10,10 +10,11 @@ import pandas as pd
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving import client_grpc, client_rest
-from keras_infnet.serving.client_inputs import checked_inputs
-from keras_infnet.serving.client_signature import check_signature
-from keras_infnet.serving.client_widths import fixed_width
+from keras_infnet.serving.client_inputs import checked_inputs, fixed_width
+from keras_infnet.serving.contract import column_names, output_columns
+from keras_infnet.serving.wire import GrpcServer, RestServer, make_predict_request, rest_body
+
+_DTYPES = {"string": "DT_STRING", "int64": "DT_INT64", "float32": "DT_FLOAT"}
 
 
 class Client:
@@ -76,13 +77,18 @@ class Client:
         self.version = version
         self.timeout = timeout
         self.fixed_width = fixed_width
-        grpc = scheme == "grpc"
-        self._channel = client_grpc.Channel(address.rstrip("/"), timeout) if grpc else None
+        self._server: RestServer | GrpcServer = RestServer(url, timeout)
+        if scheme == "grpc":
+            self._server = GrpcServer(address.rstrip("/"), timeout)
 
     def predict(self, rows: Any) -> Any:
-        """Outputs of each row: a DataFrame of the frame's index, or task -> `(rows,)`."""
+        """Outputs of each row: a DataFrame of the frame's index, or column -> `(rows,)`.
+
+        A column is called as its task; a task of several classes has a column `task/class` for
+        each.
+        """
         outputs = self._ask(self.inputs(rows), "serving_default", self.schema.task_names)
-        return _like(rows, {task: values.reshape(-1) for task, values in outputs.items()})
+        return _like(rows, outputs)
 
     def rank(self, user: Any, candidates: Any) -> Any:
         """Outputs of each candidate for one user.
@@ -92,10 +98,10 @@ class Client:
             candidates: Rows of the items' features.
 
         Returns:
-            A DataFrame of the candidates' index, or task -> `(candidates,)`.
+            A DataFrame of the candidates' index, or column -> `(candidates,)`, as `predict`.
         """
         outputs = self._ask(self.rank_inputs(user, candidates), "rank", self.schema.task_names)
-        return _like(candidates, {task: values.reshape(-1) for task, values in outputs.items()})
+        return _like(candidates, outputs)
 
     def rank_top_k(
         self,
@@ -109,18 +115,17 @@ class Client:
         Args:
             user: As in `rank`.
             candidates: As in `rank`.
-            exponents: Task name -> exponent; 0 for a task that is left out. Defaults to those
-                given at export.
+            exponents: Column -> exponent, of the columns of `rank`; 0 for one that is left out.
+                Defaults to those given at export.
             k: Number of candidates. Defaults to that given at export.
 
         Returns:
-            A DataFrame of the chosen candidates' index labels, with the columns `score` and the
-            tasks; or a dict of arrays `(k,)`, with `index`: the candidates' positions.
+            A DataFrame of the chosen candidates' index labels, with the columns `score` and those
+            of `rank`; or a dict of arrays `(k,)`, with `index`: the candidates' positions.
         """
         inputs = self.rank_inputs(user, candidates) | self._score_inputs(exponents, k)
         names = ("index", "score", *self.schema.task_names)
         outputs = self._ask(inputs, "rank_top_k", names)
-        outputs = {name: outputs[name].reshape(-1) for name in names}
         if not isinstance(candidates, pd.DataFrame):
             return outputs
         index = candidates.index[outputs.pop("index").astype("int64")]
@@ -147,48 +152,48 @@ class Client:
         row_format: bool = False,
     ) -> dict[str, Any]:
         """The JSON object that REST would be sent, of `inputs()` or `rank_inputs()`."""
-        return client_rest.rest_body(inputs, signature, row_format)
+        return rest_body(inputs, signature, row_format)
 
     def predict_request(
         self, inputs: Mapping[str, np.ndarray], signature: str = "serving_default"
     ) -> Any:
         """The `PredictRequest` that gRPC would be sent, of `inputs()` or `rank_inputs()`."""
-        return client_grpc.make_predict_request(inputs, signature, self.model, self.version)
+        return make_predict_request(inputs, signature, self.model, self.version)
 
     def check(self) -> None:
         """A ValueError if the served model's inputs or outputs are not those of the schema."""
-        if self._channel is None:
-            url = client_rest.model_url(self.url, self.model, self.version)
-            answer = client_rest.call(f"{url}/metadata", None, self.timeout)
-            signatures = answer["metadata"]["signature_def"]["signature_def"]
-        else:
-            request = client_grpc.metadata_request(self.model, self.version)
-            signatures = client_grpc.signatures_of(self._channel.metadata(request))
-        check_signature(self.schema, signatures.get("serving_default", {}), self.url)
+        signatures = self._server.signatures(self.model, self.version)
+        _check_signature(self.schema, signatures.get("serving_default", {}), self.url)
 
     def close(self) -> None:
         """Closes the gRPC connection; the next call opens it again."""
-        if self._channel is not None:
-            self._channel.close()
+        self._server.close()
 
     def _ask(
         self, inputs: Mapping[str, np.ndarray], signature: str, names: tuple[str, ...]
     ) -> dict[str, np.ndarray]:
-        if self._channel is None:
-            url = client_rest.model_url(self.url, self.model, self.version)
-            body = self.rest_request(inputs, signature)
-            answer = client_rest.call(f"{url}:predict", body, self.timeout)
-            outputs = client_rest.rest_outputs(answer, names)
-        else:
-            request = self.predict_request(inputs, signature)
-            outputs = client_grpc.outputs_of(self._channel.predict(request))
+        outputs = self._server.predict(inputs, signature, self.model, self.version, names)
         for name in names:
             if name not in outputs:
                 raise RuntimeError(
                     f"Client: {self.url} answered `{signature}` without `{name}`; the served model "
                     f"has another schema. It gave: {', '.join(sorted(outputs))}."
                 )
-        return {name: outputs[name].astype(_dtype(name)) for name in names}
+        return self._columns({name: outputs[name] for name in names})
+
+    def _columns(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A vector for each column of each output."""
+        vectors, columns = {}, output_columns(self.schema)
+        for name, values in outputs.items():
+            of_output = columns.get(name, (name,))
+            if name in columns and values.shape[1:] != (len(of_output),):
+                raise RuntimeError(
+                    f"Client: {self.url} answered `{name}` of shape {values.shape}; expected "
+                    f"(rows, {len(of_output)}). The served model has another schema."
+                )
+            for column, vector in zip(of_output, values.reshape(-1, len(of_output)).T, strict=True):
+                vectors[column] = vector.astype("int32" if name == "index" else "float32")
+        return vectors
 
     def _padded(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return fixed_width(self.schema, inputs) if self.fixed_width else inputs
@@ -198,11 +203,11 @@ class Client:
     ) -> dict[str, np.ndarray]:
         given = {}
         if exponents is not None:
-            tasks = self.schema.task_names
+            columns = column_names(self.schema)
             for name in exponents:
-                if name not in tasks:
-                    raise ValueError(f"Client: no task `{name}`." + did_you_mean(name, tasks))
-            given["exponents"] = np.array([exponents.get(task, 0) for task in tasks], "float32")
+                if name not in columns:
+                    raise ValueError(f"Client: no task `{name}`." + did_you_mean(name, columns))
+            given["exponents"] = np.array([exponents.get(c, 0) for c in columns], "float32")
         if k is not None:
             if k < 1:
                 raise ValueError(f"Client: k is {k!r}; expected 1 or more.")
@@ -223,9 +228,29 @@ def _read_schema(path: Path) -> FeatureSchema:
         raise ValueError(f"Client: `{file}` holds no schema: {error}") from error
 
 
+def _check_signature(schema: FeatureSchema, signature: Mapping[str, Any], where: str) -> None:
+    """A ValueError unless `serving_default`, a `SignatureDef` in JSON, is that of the schema."""
+    specs = schema.raw_inputs()
+    expected = {name: (_DTYPES[dtype], 1 + len(shape)) for name, (shape, dtype) in specs.items()}
+    found = {
+        name: (info["dtype"], len(info["tensor_shape"].get("dim", ())))
+        for name, info in signature.get("inputs", {}).items()
+    }
+    outputs = dict.fromkeys(signature.get("outputs", {}))
+    both = {"inputs": (expected, found), "outputs": (dict.fromkeys(schema.task_names), outputs)}
+    for what, (wanted, served) in both.items():
+        lacking = [name for name in wanted if name not in served]
+        beyond = [name for name in served if name not in wanted]
+        other = [name for name in wanted if name in served and wanted[name] != served[name]]
+        wrong = [*lacking, *beyond, *other]
+        if wrong:
+            kind = "lacks" if lacking else "also has" if beyond else "has with another type"
+            raise ValueError(
+                f"Client: the model at {where} {kind} the {what} "
+                f"{', '.join(f'`{n}`' for n in lacking or beyond or other)}; expected those of "
+                "the schema. Take the schema.json of the model that is served."
+            )
+
+
 def _like(rows: Any, outputs: dict[str, np.ndarray]) -> Any:
     return pd.DataFrame(outputs, index=rows.index) if isinstance(rows, pd.DataFrame) else outputs
-
-
-def _dtype(output: str) -> str:
-    return "int32" if output == "index" else "float32"

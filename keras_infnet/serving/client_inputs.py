@@ -1,4 +1,4 @@
-"""Raw inputs of a request, checked against the schema before they are sent."""
+"""Inputs of a client's request: checked against the schema, and of fixed width if asked for."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,14 +11,12 @@ import pyarrow.compute as pc
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.encoding.requests import owned_request
 from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
-from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.feature import OWNERS
-from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 _EXPECTED = {"string": "strings", "int64": "integers", "float32": "numbers"}
-# What means "missing", by type.
-PADDING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": np.nan}
+# What a list may be padded with, by dtype.
+_PADDING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": float("nan")}
 
 
 def checked_inputs(
@@ -47,7 +45,7 @@ def checked_inputs(
             f"Client: found {type(rows).__name__}; expected a DataFrame, or a dict of input name "
             "-> values."
         )
-    specs = owned_inputs(schema, owners)
+    specs = schema.raw_inputs(owners)
     for name in rows:
         if name not in specs:
             of = "" if set(owners) == set(OWNERS) else f" of {' or '.join(owners)}"
@@ -62,25 +60,39 @@ def checked_inputs(
     return inputs
 
 
-def owned_inputs(
-    schema: FeatureSchema, owners: Collection[str]
-) -> dict[str, tuple[tuple[int | None, ...], str]]:
-    """The part of `schema.raw_inputs()` that belongs to `owners`."""
-    others = [f for f in schema.features if f.owner not in owners]
-    left_out = {name for f in others for name in (f.name, getattr(f, "weights", None))}
-    specs = {n: spec for n, spec in schema.raw_inputs().items() if n not in left_out}
-    if "user" in owners:
-        return specs
-    events = {n for s in schema.histories for n in specs if n in history_inputs(schema, s.name)}
-    return {name: spec for name, spec in specs.items() if name not in events}
+def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Histories of `max_length` events and bags of `max_values` values, as the model reads them.
 
+    Histories keep their newest events, bags their first values; what is shorter is padded on the
+    right. TensorFlow Serving batches only requests that differ in the first dimension alone.
 
-def history_inputs(schema: FeatureSchema, history: str) -> list[str]:
-    """Names of a history's raw inputs; the first tells whether there is an event."""
-    s = schema.history(history)
-    names = [*s.fields, *s.actions]
-    names += ["ratio"] * bool(s.ratio) + ["age_seconds"] * s.ages
-    return [f"{history}_{name}" for name in names]
+    Args:
+        schema: The schema.
+        inputs: Checked arrays of all or some inputs.
+
+    Returns:
+        The same arrays, with these widths.
+    """
+    fills, fixed = schema.raw_missing(), dict(inputs)
+    for f in schema.bags:
+        for name, (shape, _) in f.raw_inputs(schema.dtype_of(f.name)).items():
+            if name in inputs and shape:
+                fixed[name] = _width(inputs[name], 1, f.width, fills[name])
+    for h in schema.histories:
+        first = h.list_columns[0]
+        if first not in inputs:
+            continue
+        # The model drops missing events first: the newest are the last of those that are there.
+        there = inputs[first] != fills[first]
+        newest = np.sort(np.argsort(there, axis=1, kind="stable")[:, -h.max_length :], axis=1)
+        for suffix, name in zip(h.suffixes, h.list_columns, strict=True):
+            values = inputs[name]
+            index = newest.reshape(newest.shape + (1,) * (values.ndim - 2))
+            kept = np.take_along_axis(values, index, axis=1)
+            fixed[name] = _width(kept, 1, h.max_length, fills[name])
+            if values.ndim == 3:
+                fixed[name] = _width(fixed[name], 2, schema.feature(suffix).width, fills[name])
+    return fixed
 
 
 def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) -> np.ndarray:
@@ -89,7 +101,7 @@ def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) ->
     except ValueError as error:
         raise ValueError(
             f"Client: `{name}` has lists of different lengths. Pad them on the right with "
-            f"{PADDING[dtype]!r}, or give a DataFrame."
+            f"{_PADDING[dtype]!r}, or give a DataFrame."
         ) from error
     if array.dtype.kind == "U" and not hasattr(values, "dtype"):
         # A list of strings and numbers would have become strings.
@@ -128,10 +140,7 @@ def _numbers(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _check_finite(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> None:
-    exact = {f.name for f in schema.features if isinstance(f, DenseFeature)}
-    exact |= {f.weights for f in schema.bags}
-    numeric = [f for f in schema.features if isinstance(f, NumericFeature)]
-    exact |= {f.name for f in numeric if not f.allow_missing}
+    exact = {name for f in schema.features for name in f.finite_inputs}
     for name, values in inputs.items():
         if values.dtype.kind == "f":
             bad = ~np.isfinite(values) if name in exact else np.isinf(values)
@@ -164,3 +173,10 @@ def _wrong_type(name: str, array: np.ndarray, dtype: str) -> ValueError:
         f"Client: `{name}` has values of type {found}; expected {_EXPECTED[dtype]}, with {missing} "
         "where a value is missing."
     )
+
+
+def _width(values: np.ndarray, axis: int, width: int, fill: Any) -> np.ndarray:
+    values = values[(slice(None),) * axis + (slice(width),)]
+    room = [(0, 0)] * values.ndim
+    room[axis] = (0, width - values.shape[axis])
+    return np.pad(values, room, constant_values=fill)

@@ -11,13 +11,14 @@ from tests.house.source import PACKAGE, ROOT, Import, imports_of, python_files
 SCHEMA = ("features.schema", "features.feature")
 MAY_IMPORT = {
     "features": (),
+    "calibration": (*SCHEMA, "metrics"),
     "datasets": ("features",),
     "pipelines": ("features",),
     "layers": (),
     "models": (*SCHEMA, "layers"),
     "metrics": (),
     "training": (*SCHEMA, "layers", "metrics"),
-    "serving": ("features", "models", "metrics"),
+    "serving": ("features", "models", "metrics", "calibration"),
     "explain": ("features", "pipelines", "models", "metrics"),
     "search": ("models", "training"),
     "_base": (),

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from tests.reference.sequences import next_event_loss
 
 from keras_infnet.layers import NextEventLoss
+from tests.reference.sequences import next_event_loss
 
 RNG = np.random.default_rng(0)
 STATES = RNG.normal(size=(6, 5, 4)).astype("float32")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_infnet.models.tokens import EventPositions
 
 from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.models.separate_histories import HistoryRows
+from keras_infnet.models.tokens import EventPositions
 
 
 def side_by_side(lengths):

@@ -1,5 +1,6 @@
 """One exported version with all its artefacts, for the files that read it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,8 @@ import keras
 import pandas as pd
 import pytest
 
-from keras_infnet import INFNet
+from keras_infnet import INFNet, export
 from keras_infnet.data import FeatureEncoder, Histories
-from keras_infnet.serving import export_version
 from tests.logs import log_schema, make_log
 
 
@@ -20,6 +20,18 @@ class Ranker:
     encoder: FeatureEncoder
     rows: pd.DataFrame
     path: Path
+
+
+def change_card(path, **values):
+    """Says other options of an export than those that it has."""
+    card = path / "assets.extra" / "model_card.json"
+    card.write_text(json.dumps(json.loads(card.read_text("utf-8")) | values), "utf-8")
+
+
+def difference_of(path):
+    """The largest difference that an export has measured, by its model card."""
+    card = json.loads((path / "assets.extra" / "model_card.json").read_text("utf-8"))
+    return card["verified_on"]["largest_difference"]
 
 
 def tiny(encoder, form=INFNet, **sizes):
@@ -45,5 +57,5 @@ def attached(fitted):
 @pytest.fixture(scope="session")
 def ranker(fitted, attached, tmp_path_factory):
     model, folder = tiny(fitted, dim=8, head_dim=8), tmp_path_factory.mktemp("models") / "ranker"
-    path = export_version(model, fitted, folder, attached, metrics={"gauc": {"click": 0.66}})
+    path = export(model, fitted, folder, attached, metrics={"gauc": {"click": 0.66}})
     return Ranker(model, fitted, attached, path)

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from keras_infnet import FeatureSchema
-from keras_infnet.encoding.requests import example_request, frame_to_request
+from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.serving import run_c_api
-from keras_infnet.serving.export_options import ExportOptions
-from keras_infnet.serving.fingerprint import fingerprint
-from keras_infnet.serving.model_card import markdown
-from keras_infnet.serving.signature_requests import read_signatures
+from keras_infnet.serving.artefacts import fingerprint, markdown
+from keras_infnet.serving.requests import example_request, read_signatures
+from keras_infnet.serving.signatures import ExportOptions
 
 
 @pytest.fixture(scope="module")

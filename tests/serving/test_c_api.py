@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_infnet.data import frame_to_request
-from keras_infnet.serving import c_api_build, run_c_api
+from keras_infnet.serving import c_api, run_c_api
 from keras_infnet.serving.c_api import CApiProcess
-from keras_infnet.serving.signature_requests import item_inputs, read_signatures, signature_requests
+from keras_infnet.serving.contract import item_inputs
+from keras_infnet.serving.requests import read_signatures, signature_requests
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the same graph, whatever trained it"
@@ -186,7 +187,7 @@ def test_without_headers_the_error_names_the_wheel(tmp_path, monkeypatch):
     class Spec:
         submodule_search_locations = (str(tmp_path),)
 
-    monkeypatch.setattr(c_api_build, "find_spec", lambda name: Spec)
+    monkeypatch.setattr(c_api, "find_spec", lambda name: Spec)
     with pytest.raises(OSError, match=r"c_api.h` was not found; expected TensorFlow's wheel"):
         run_c_api(tmp_path, "serving_default", [])
 
@@ -210,7 +211,7 @@ def test_an_array_that_is_no_tensor_is_refused(process, request_of_rows):
 
 
 def test_each_request_may_have_a_signature_of_its_own(ranker, request_of_rows):
-    from keras_infnet.serving.signature_requests import rank_request
+    from keras_infnet.serving.requests import rank_request
 
     ranked = rank_request(ranker.encoder.schema, request_of_rows)
     names, requests = ["serving_default", "rank"], [request_of_rows, ranked]

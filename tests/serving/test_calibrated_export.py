@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -9,9 +10,10 @@ from keras_infnet.calibration import Calibration
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
-from keras_infnet.serving import export_saved_model, verify_saved_model
-from keras_infnet.serving.answer_range import answer_range
+from keras_infnet.serving import export, verify
+from keras_infnet.serving.answers import answer_range
 from tests.logs import log_schema, make_log
+from tests.serving.conftest import change_card
 from tests.tiny import predict
 
 # A step of isotonic regression that turns a difference of 1e-6 into 0.1.
@@ -43,10 +45,9 @@ def model(encoder):
 
 @pytest.fixture(scope="module")
 def exported(model, encoder, rows, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "1"
     calibration = Calibration(json.loads(json.dumps(MAPS)))
-    export_saved_model(model, encoder, path, verify=rows, calibration=calibration)
-    return path
+    folder = tmp_path_factory.mktemp("models")
+    return export(model, encoder, folder, verify=rows, calibration=calibration)
 
 
 def test_the_graph_answers_calibrated_probabilities(exported, model, encoder, rows):
@@ -62,9 +63,12 @@ def test_the_graph_answers_calibrated_probabilities(exported, model, encoder, ro
     assert np.std(click) > 1e-3 and np.std(like) > 1e-3
 
 
-def test_the_check_knows_the_calibration(exported, model, encoder, rows):
+def test_the_check_knows_the_calibration(exported, model, encoder, rows, tmp_path):
+    assert verify(exported, model, encoder, rows.head(5)) < 1e-5
+    uncalibrated = shutil.copytree(exported, tmp_path / "1")
+    change_card(uncalibrated, calibration=None)
     with pytest.raises(ValueError, match="task `click` differs by .*expected at most 1e-05"):
-        verify_saved_model(exported, model, encoder, rows.head(5))
+        verify(uncalibrated, model, encoder, rows.head(5))
 
 
 def test_a_steep_map_widens_the_range_and_no_other_does():
@@ -80,5 +84,5 @@ def test_a_steep_map_widens_the_range_and_no_other_does():
 def test_a_task_that_the_schema_lacks_is_refused(model, encoder, tmp_path):
     calibration = Calibration({"share": MAPS["click"]})
     with pytest.raises(ValueError, match="no task `share`. Known: click, like"):
-        export_saved_model(model, encoder, tmp_path / "1", calibration=calibration)
+        export(model, encoder, tmp_path, version=1, calibration=calibration)
     assert not list(tmp_path.iterdir())

@@ -9,12 +9,12 @@ import pytest
 
 from keras_infnet.calibration import Calibration
 from keras_infnet.models import SharedBottom
-from keras_infnet.serving import export_saved_model
+from keras_infnet.serving import export
 from keras_infnet.serving.__main__ import main
 from keras_infnet.serving.check import CheckReport
-from keras_infnet.serving.export_options import ExportOptions
-from keras_infnet.serving.signature_requests import read_signatures
-from tests.serving.conftest import tiny
+from keras_infnet.serving.requests import read_signatures
+from keras_infnet.serving.signatures import ExportOptions
+from tests.serving.conftest import change_card, tiny
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the same graph, whatever trained it"
@@ -69,13 +69,11 @@ def small(ranker, tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     calibration = Calibration({"click": {"method": "platt", "slope": 0.5, "intercept": -1}})
     model = tiny(ranker.encoder, SharedBottom)
-    export_saved_model(
-        model, ranker.encoder, folder / "1", calibration=calibration, table_dtype="int8"
-    )
+    path = export(model, ranker.encoder, folder, calibration=calibration, table_dtype="int8")
     model.save(folder / "model.keras")
     ranker.encoder.save(folder / "encoder")
     named = ["--model", str(folder / "model.keras"), "--encoder", str(folder / "encoder")]
-    return folder / "1", named
+    return path, named
 
 
 def test_calibration_and_table_dtype_of_the_export_count(small, parquet, capsys):
@@ -90,8 +88,7 @@ def test_calibration_and_table_dtype_of_the_export_count(small, parquet, capsys)
 def test_int8_answers_differ_by_the_tolerance_of_float32(small, parquet, tmp_path, capsys):
     path, keras_model = small
     shutil.copytree(path, tmp_path / "1")
-    card = tmp_path / "1" / "assets.extra" / "model_card.json"
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"table_dtype": "float32"}))
+    change_card(tmp_path / "1", table_dtype="float32")
     assert main(["check", str(tmp_path / "1"), "--rows", str(parquet), *keras_model]) == 1
     assert "Answers DIFFER" in capsys.readouterr().out
 
@@ -185,7 +182,7 @@ def test_other_folders_and_files_are_named(ranker, parquet, tmp_path, capsys):
 
 
 def test_binary_strings_of_a_rest_request():
-    from keras_infnet.serving.predict_request import parse_rest_json, rest_json
+    from keras_infnet.serving.wire import parse_rest_json, rest_json
 
     request = {"examples": np.array([b"\xff\x00", b""], object)}
     text = rest_json("examples", request)

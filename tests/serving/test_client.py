@@ -10,7 +10,7 @@ import pytest
 
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.models import SharedBottom
-from keras_infnet.serving import Client, export_saved_model
+from keras_infnet.serving import Client, export
 from tests.logs import log_schema, make_log
 from tests.tiny import predict
 
@@ -42,9 +42,7 @@ def model(encoder):
 
 @pytest.fixture(scope="module")
 def exported(encoder, model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "ranker" / "1"
-    export_saved_model(model, encoder, path)
-    return path
+    return export(model, encoder, tmp_path_factory.mktemp("models") / "ranker")
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +124,7 @@ def test_ids_beyond_float_precision_strings_and_nan_arrive(client, rows):
 
 
 def test_rows_of_json_are_answered_by_rows(urls, exported, model, encoder, rows):
-    from keras_infnet.serving.client_rest import call, model_url
+    from keras_infnet.serving.wire import call, model_url
 
     client = Client(exported, urls["rest"])
     body = client.rest_request(client.inputs(rows), row_format=True)

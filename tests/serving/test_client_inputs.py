@@ -9,7 +9,8 @@ import pytest
 
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.serving import Client
-from keras_infnet.serving.client_rest import rest_outputs
+from keras_infnet.serving import client as client_module
+from keras_infnet.serving.wire import rest_outputs
 from tests.house.source import ROOT
 from tests.logs import log_schema, make_log
 
@@ -108,6 +109,21 @@ def test_frames_that_do_not_fit_are_not_sent(schema, rows):
         client.rank_top_k(user, items, k=0)
 
 
+def test_classes_of_a_task_are_columns_and_other_shapes_are_an_error(schema, monkeypatch):
+    columns = {"click": ("click",), "like": ("like/much", "like/little")}
+    monkeypatch.setattr(client_module, "output_columns", lambda schema: columns)
+    outputs = {"index": np.array([1, 0]), "click": np.array([[0.5], [0.25]])}
+    found = Client(schema)._columns(outputs | {"like": np.array([[0.1, 0.2], [0.3, 0.4]])})
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "index": [1, 0],
+        "click": [0.5, 0.25],
+        "like/much": np.float32([0.1, 0.3]).tolist(),
+        "like/little": np.float32([0.2, 0.4]).tolist(),
+    }
+    with pytest.raises(RuntimeError, match=r"`like` of shape \(2, 1\); expected \(rows, 2\)"):
+        Client(schema)._columns(outputs | {"like": np.array([[0.1], [0.3]])})
+
+
 def test_json_can_not_tell_some_shapes(schema, rows):
     client = Client(schema)
     inputs = client.inputs(rows.head(2)) | {"image": np.zeros((0, 3), "float32")}
@@ -147,9 +163,10 @@ ALONE = """
 import sys, types
 for name in ("keras", "tensorflow", "jax", "tensorflow_serving"):
     sys.modules[name] = None
-package = types.ModuleType("keras_infnet")
-package.__path__ = [sys.argv[1] + "/keras_infnet"]
-sys.modules["keras_infnet"] = package
+for name in ("keras_infnet", "keras_infnet.serving"):
+    # Packages without their `__init__`, which offers all the rest too.
+    package = sys.modules[name] = types.ModuleType(name)
+    package.__path__ = [sys.argv[1] + "/" + name.replace(".", "/")]
 from keras_infnet.serving.client import Client
 client = Client(sys.argv[2])
 print(client.rest_request({}), len(client.schema.tasks))

@@ -1,7 +1,7 @@
 import numpy as np
 
 from keras_infnet import FeatureSchema
-from keras_infnet.serving.client_widths import fixed_width
+from keras_infnet.serving.client_inputs import fixed_width
 from tests.logs import log_schema
 
 SCHEMA: FeatureSchema = log_schema(max_length=4)

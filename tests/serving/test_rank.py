@@ -3,14 +3,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet, export
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
 from keras_infnet.models.registry import MODELS
-from keras_infnet.serving import export_saved_model, rank_chunks, signatures
-from keras_infnet.serving.export_options import ExportOptions
-from keras_infnet.serving.rank_top_k import best_candidates
+from keras_infnet.serving import rank, signatures
+from keras_infnet.serving.rank import best_candidates
+from keras_infnet.serving.signatures import ExportOptions
 from tests import tiny
 from tests.logs import log_schema, make_log
 
@@ -74,7 +74,7 @@ def call(signature, request):
 def test_rank_answers_as_the_keras_model_does_for_the_pairs(encoder, pairs, request_of_rank, name):
     model, schema = graph_of(encoder, NAMES[name]), encoder.schema
     raw = {n: keras.ops.convert_to_tensor(x) for n, x in request_of_rank.items()}
-    served = rank_chunks.rank_outputs(model, encoder.to_tensorflow(), schema, raw)
+    served = rank.rank_outputs(model, encoder.to_tensorflow(), schema, raw)
     expected = tiny.predict(model, encoder.transform(pairs))
     for task in ("click", "like"):
         np.testing.assert_allclose(served[task], expected[task], atol=1e-5)
@@ -82,7 +82,7 @@ def test_rank_answers_as_the_keras_model_does_for_the_pairs(encoder, pairs, requ
 
 @tensorflow_only
 def test_the_graph_of_rank_scores_chunk_by_chunk(encoder, pairs, request_of_rank, monkeypatch):
-    monkeypatch.setattr(rank_chunks, "chunk_size", lambda schema: 3)
+    monkeypatch.setattr(rank, "chunk_size", lambda schema: 3)
     model, encode = graph_of(encoder, lambda s: SharedBottom(s, dim=8)), encoder.to_tensorflow()
     graph = signatures.make_signatures(model, encode, encoder.schema, ExportOptions())
     expected = tiny.predict(model, encoder.transform(pairs))
@@ -98,12 +98,9 @@ def test_the_graph_of_rank_scores_chunk_by_chunk(encoder, pairs, request_of_rank
 
 
 def test_long_histories_have_smaller_chunks(encoder):
-    assert rank_chunks.chunk_size(log_schema(max_length=1000)) == 65_536 // 1003
-    assert rank_chunks.chunk_size(log_schema(max_length=10**6)) == 1
-    assert (
-        rank_chunks.chunk_size(FeatureSchema([CategoricalFeature("v", "item")], [BinaryTask("c")]))
-        > 1
-    )
+    assert rank.chunk_size(log_schema(max_length=1000)) == 65_536 // 1003
+    assert rank.chunk_size(log_schema(max_length=10**6)) == 1
+    assert rank.chunk_size(FeatureSchema([CategoricalFeature("v", "item")], [BinaryTask("c")])) > 1
 
 
 @tensorflow_only
@@ -222,6 +219,31 @@ def test_exponents_that_give_no_score_are_an_error(exponents, message):
         signature(tf.constant(exponents, "float32"))
 
 
+def test_each_unit_of_a_task_has_an_exponent():
+    import tensorflow as tf
+
+    outputs = {"a": [[0.5], [0.25], [1.0]], "b": [[0.2, 0.8], [0.9, 0.1], [0.5, 0.5]]}
+    outputs = {task: tf.constant(values) for task, values in outputs.items()}
+    best = best_candidates(outputs, ("a", "b"), tf.constant([1.0, 0.0, 2.0]), 2)
+    np.testing.assert_array_equal(best["index"], [0, 2])
+    np.testing.assert_allclose(best["score"], [0.5 * 0.8**2, 0.5**2], rtol=1e-5)
+    np.testing.assert_allclose(best["b"], [[0.2, 0.8], [0.5, 0.5]])
+
+
+@tensorflow_only
+def test_chunks_keep_the_units_of_each_task():
+    import tensorflow as tf
+
+    x = tf.reshape(tf.range(10.0), (5, 2))
+
+    def score(part):
+        return {"a": part["x"][:, :1], "b": part["x"]}
+
+    found = rank._in_chunks(score, {"x": x}, {"a": 1, "b": 2}, 2)
+    np.testing.assert_array_equal(found["a"], x[:, :1])
+    np.testing.assert_array_equal(found["b"], x)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -234,7 +256,7 @@ def test_exponents_that_give_no_score_are_an_error(exponents, message):
 def test_a_score_that_no_request_could_have_is_refused(encoder, tmp_path, arguments, message):
     model = SharedBottom(encoder.schema, dim=4)
     with pytest.raises(ValueError, match=message):
-        export_saved_model(model, encoder, tmp_path / "1", **arguments)
+        export(model, encoder, tmp_path, version=1, **arguments)
 
 
 @pytest.mark.parametrize("feature, task", [("k", "click"), ("video", "score")])
@@ -242,4 +264,4 @@ def test_names_that_rank_top_k_needs_are_refused(tmp_path, feature, task):
     frame = pd.DataFrame({feature: list("ab"), task: [0, 1]})
     model, encoder = small([CategoricalFeature(feature, "item")], [BinaryTask(task)], frame)
     with pytest.raises(ValueError, match="can't be names of features or tasks: `rank_top_k` has"):
-        export_saved_model(model, encoder, tmp_path / "1")
+        export(model, encoder, tmp_path, version=1)

@@ -4,19 +4,22 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet, export, verify
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
-from keras_infnet.serving import export_saved_model, saved_model, verify_saved_model
-from keras_infnet.serving.signature_requests import rank_request
+from keras_infnet.serving import answers, saved_model
+from keras_infnet.serving.requests import rank_request
 from tests import tiny
 from tests.logs import log_schema, make_log
+from tests.serving.conftest import difference_of
 
 MODELS = {
     "INFNet": INFNet,
@@ -48,8 +51,9 @@ def ranker(encoder, name="INFNet"):
 
 @pytest.fixture(scope="module")
 def exported(encoder, rows, tmp_path_factory):
-    model, path = ranker(encoder), tmp_path_factory.mktemp("models") / "ranker" / "1"
-    return model, path, export_saved_model(model, encoder, path, verify=rows)
+    model, folder = ranker(encoder), tmp_path_factory.mktemp("models") / "ranker"
+    path = export(model, encoder, folder, verify=rows)
+    return model, path, difference_of(path)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +89,7 @@ def test_the_exported_model_answers_as_keras_does(exported, serve, encoder, rows
 
 @pytest.mark.parametrize("name", ["paper_v2", "SharedBottom"])
 def test_other_models_are_exported_too(encoder, rows, tmp_path, name):
-    export_saved_model(ranker(encoder, name), encoder, tmp_path / "1", verify=rows)
+    export(ranker(encoder, name), encoder, tmp_path, version=1, verify=rows)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1"]
 
 
@@ -147,16 +151,16 @@ def test_a_difference_is_an_error_that_names_task_and_row(exported, encoder, row
     head = next(w for w in other.weights if "like_head" in w.path and w.shape == (1,))
     head.assign(head + 0.5)
     with pytest.raises(ValueError, match="task `like` differs by .* in row .*at most 1e-05"):
-        verify_saved_model(exported[1], other, encoder, rows)
+        verify(exported[1], other, encoder, rows)
 
 
 def test_a_difference_of_rank_is_an_error_too(exported, encoder, rows, monkeypatch):
     def of_other_items(schema, request):
         return rank_request(schema, {name: values[::-1] for name, values in request.items()})
 
-    monkeypatch.setattr(saved_model, "rank_request", of_other_items)
+    monkeypatch.setattr(answers, "rank_request", of_other_items)
     with pytest.raises(ValueError, match="task `click` of `rank` differs by .* in row"):
-        verify_saved_model(exported[1], exported[0], encoder, rows)
+        verify(exported[1], exported[0], encoder, rows)
 
 
 def test_a_failed_check_leaves_nothing(encoder, rows, tmp_path, monkeypatch):
@@ -166,19 +170,19 @@ def test_a_failed_check_leaves_nothing(encoder, rows, tmp_path, monkeypatch):
         model, "predict", lambda *a, **k: {t: p + 0.1 for t, p in predict(*a, **k).items()}
     )
     with pytest.raises(ValueError, match="task `click` differs"):
-        export_saved_model(model, encoder, tmp_path / "1", verify=rows)
+        export(model, encoder, tmp_path, version=1, verify=rows)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_version_is_never_overwritten(exported, encoder):
     with pytest.raises(FileExistsError, match="1` exists. A version is never overwritten"):
-        export_saved_model(exported[0], encoder, exported[1])
+        export(exported[0], encoder, exported[1].parent, version=1)
 
 
 def test_a_model_of_another_schema_is_refused(exported, tmp_path):
     other = FeatureEncoder(log_schema()).fit(make_log(seed=8))
     with pytest.raises(ValueError, match="the model is of another schema than the encoder"):
-        export_saved_model(exported[0], other, tmp_path / "1")
+        export(exported[0], other, tmp_path, version=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -189,13 +193,13 @@ def test_a_name_that_can_not_be_an_input_is_refused(tmp_path):
     frame = pd.DataFrame({"user id": list("ab"), "click": [0, 1]})
     encoder = FeatureEncoder(schema).fit(frame)
     with pytest.raises(ValueError, match="`user id` can't be names of inputs"):
-        export_saved_model(SharedBottom(encoder.schema), encoder, tmp_path / "1")
+        export(SharedBottom(encoder.schema), encoder, tmp_path, version=1)
 
 
 def test_a_folder_that_can_not_be_written_is_named(exported, encoder, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OSError, match="file/models/1` can't be written"):
-        export_saved_model(exported[0], encoder, tmp_path / "file" / "models" / "1")
+        export(exported[0], encoder, tmp_path / "file" / "models", version=1)
 
 
 def test_a_full_disk_leaves_nothing(encoder, tmp_path):
@@ -203,18 +207,49 @@ def test_a_full_disk_leaves_nothing(encoder, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(OSError, match="1` can't be written: .*Nothing was left there"):
-            export_saved_model(ranker(encoder, "SharedBottom"), encoder, tmp_path / "1")
+            export(ranker(encoder, "SharedBottom"), encoder, tmp_path, version=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []
 
 
+def test_what_holds_an_encoder_and_rows_is_as_good(exported, encoder, rows, tmp_path):
+    data = SimpleNamespace(encoder=encoder, verification_rows=lambda: rows.head(3))
+    path = export(exported[0], data, tmp_path / "feed")
+    assert path == tmp_path / "feed" / "1"
+    card = json.loads((path / "assets.extra" / "model_card.json").read_text())
+    assert card["verified_on"]["rows"] == 3 and difference_of(path) <= 1e-5
+    assert verify(path, exported[0], data) <= 1e-5
+    with pytest.raises(ValueError, match="verify: there are no rows to ask for. Give `rows`"):
+        verify(path, exported[0], encoder)
+
+
+def test_a_version_below_one_is_refused(exported, encoder, tmp_path):
+    with pytest.raises(ValueError, match="export: version is 0; expected 1 or more"):
+        export(exported[0], encoder, tmp_path, version=0)
+
+
+def test_an_export_knows_the_name_of_its_model(encoder, tmp_path, monkeypatch):
+    def write(path, *rest):
+        path.mkdir()
+        names.append(rest[-2])
+
+    names, model = [], ranker(encoder, "SharedBottom")
+    for writer in ("write_saved_model", "_write_in_child_process"):
+        monkeypatch.setattr(saved_model, writer, lambda *arguments: None)
+    monkeypatch.setattr(saved_model, "write_artefacts", write)
+    monkeypatch.chdir(tmp_path)
+    paths = [export(model, encoder, "."), export(model, encoder, "ranker")]
+    assert names == [tmp_path.name, "ranker"]
+    assert paths == [Path("1"), Path("ranker/1")]
+
+
 def test_a_model_without_its_encoder_is_refused(exported, tmp_path):
     with pytest.raises(ValueError, match="encoder is NoneType; expected the FeatureEncoder"):
-        export_saved_model(exported[0], None, tmp_path / "1")
+        export(exported[0], None, tmp_path, version=1)
 
 
 def test_rows_without_a_column_are_refused_by_its_name(exported, encoder, rows):
     other = rows.rename(columns={"country": "contry"})
     with pytest.raises(ValueError, match="no column `country`.*`contry`"):
-        verify_saved_model(exported[1], exported[0], encoder, other)
+        verify(exported[1], exported[0], encoder, other)

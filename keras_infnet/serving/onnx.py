@@ -1,10 +1,7 @@
-"""A model as an ONNX file that takes packed inputs."""
+"""ONNX: a model as a file that takes packed inputs, for runtimes other than TensorFlow's."""
 
-import subprocess
-import sys
 import warnings
 from importlib.util import find_spec
-from os import environ
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +9,33 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet._base.whole_files import scratch_folder, whole_file
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.serving.answers import largest_difference
-from keras_infnet.serving.saved_model import CANT_WRITE
+from keras_infnet.serving.answers import encoder_of, largest_difference, verification_rows
+from keras_infnet.serving.new_path import scratch_folder
+from keras_infnet.serving.under_tensorflow import call_under_tensorflow
 
 TOLERANCE = 1e-5
 
 
 def export_onnx(
-    model: Any, encoder: FeatureEncoder, path: str | Path, verify: pd.DataFrame | None = None
+    model: Any, data: Any, path: str | Path, verify: pd.DataFrame | None = None
 ) -> float | None:
     """Writes an ONNX file of the network, for runtimes other than TensorFlow's.
 
     Its inputs are those of `schema.packed_inputs()` with any batch size, its outputs are named
-    after the tasks, `(batch, 1)`. ONNX has no look-up of strings that all runtimes know, so the
+    after the tasks, `(batch, units)`. ONNX has no look-up of strings that all runtimes know, so the
     vocabularies stay in Python: `encoder.transform` makes the inputs, and the encoder is saved on
     its own. A model trained on JAX is reloaded under TensorFlow in a child process, from where
     Keras's `export(format="onnx")` writes the file.
 
     Args:
         model: A model of this library, built from `encoder.schema`, in float32.
-        encoder: The encoder it was trained with.
+        data: The `FeatureEncoder` it was trained with, or what has it as `encoder`.
         path: File to write, such as `models/ranker.onnx`. It must not exist. It is written under a
             temporary name and renamed: a failed export leaves nothing.
         verify: Rows with feature columns, and histories as list columns (`Histories.attach`). ONNX
-            Runtime must answer them as the Keras model does, to 1e-5. Defaults to `None`.
+            Runtime must answer them as the Keras model does, to 1e-5. Defaults to `None`: the rows
+            that `data` keeps for this; with an encoder alone there is no check.
 
     Returns:
         The largest absolute difference on the rows of `verify`, or `None` without them.
@@ -59,20 +57,21 @@ def export_onnx(
         (click,) = session.run(["click"], inputs)
         ```
     """
+    encoder, verify = encoder_of(data, "export_onnx"), verification_rows(data, verify)
     encoder.check_model(model, "export_onnx")
     _require_packages()
-    import tensorflow as tf
-
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"export_onnx: `{path}` exists. Choose another file.")
-    errors = (OSError, tf.errors.OpError)
-    with whole_file(path, f"export_onnx: {CANT_WRITE}", errors) as temporary:
+    with scratch_folder(path, "export_onnx") as scratch:
+        written = scratch / path.name
         if keras.backend.backend() == "tensorflow":
-            write_onnx(model, temporary)
+            write_onnx(model, written)
         else:
-            _write_in_child_process(model, temporary)
-        return None if verify is None else _verify(temporary, model, encoder, verify)
+            _write_in_child_process(model, written)
+        difference = None if verify is None else _compare(written, model, encoder, verify)
+        written.rename(path)
+        return difference
 
 
 def write_onnx(model: Any, path: Path) -> None:
@@ -89,25 +88,17 @@ def write_onnx(model: Any, path: Path) -> None:
 
 
 def _write_in_child_process(model: Any, path: Path) -> None:
-    with scratch_folder(path) as scratch:
-        source = scratch / "model.keras"
-        model.save(source)
-        command = [
-            sys.executable,
-            "-m",
-            "keras_infnet.serving.onnx_convert",
-            str(source),
-            str(path),
-        ]
-        environment = {**environ, "KERAS_BACKEND": "tensorflow"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise OSError(
-                f"the child process that reloads it under TensorFlow failed:\n{done.stderr[-3000:]}"
-            )
+    source = path.with_name("model.keras")
+    model.save(source)
+    call_under_tensorflow(convert, source, path)
 
 
-def _verify(path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame) -> float:
+def convert(source: str, path: str) -> None:
+    """Reads a `.keras` file, and writes the ONNX file."""
+    write_onnx(keras.saving.load_model(source, compile=False), Path(path))
+
+
+def _compare(path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame) -> float:
     import onnxruntime
 
     packed = encoder.transform(frame)

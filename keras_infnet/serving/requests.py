@@ -1,4 +1,4 @@
-"""Requests of every signature of a saved model, made from rows of raw features."""
+"""Requests of every signature, made from rows; `tf.Example`s, written and parsed."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.signatures import item_inputs
+from keras_infnet.serving.contract import column_names, item_inputs
 
 Signature = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
 
@@ -26,8 +26,8 @@ def read_signatures(saved_model: Path) -> dict[str, Signature]:
         (graph,) = saved_model_pb2.SavedModel.FromString(data).meta_graphs
     except (OSError, DecodeError, ValueError) as error:
         raise ValueError(
-            f"`{saved_model}` holds no saved model; expected a folder that `export_saved_model` "
-            f"wrote. ({error})"
+            f"`{saved_model}` holds no saved model; expected a folder that `export` wrote. "
+            f"({error})"
         ) from error
     return {
         name: {"inputs": _tensors(found.inputs), "outputs": _tensors(found.outputs)}
@@ -90,7 +90,7 @@ def _top_k_request(
     schema: FeatureSchema, request: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     rows = len(next(iter(request.values())))
-    exponents = np.ones(len(schema.tasks), "float32")
+    exponents = np.ones(len(column_names(schema)), "float32")
     k = np.array(min(3, rows), "int32")
     return {**rank_request(schema, request), "exponents": exponents, "k": k}
 
@@ -128,3 +128,44 @@ def tf_examples(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> np.
         for row in range(rows)
     ]
     return np.array(examples, object)
+
+
+def parse_examples(schema: FeatureSchema, serialised: Any) -> dict[str, Any]:
+    """Raw features of a batch, by the names of `schema.raw_inputs()`.
+
+    A feature that an example lacks is missing there, and a history empty; a dense vector must be
+    there. In a history's column of bags, `{name}` holds the values of all events and
+    `{name}_lengths` how many each event has.
+
+    Args:
+        schema: The schema.
+        serialised: String tensor `(batch,)`.
+
+    Returns:
+        Dict of tensors `(batch, ...)`.
+    """
+    import tensorflow as tf
+
+    inputs = schema.raw_inputs()
+    missing = schema.raw_missing()
+    kinds = {name: _kind(tf, name, *spec, missing[name]) for name, spec in inputs.items()}
+    parsed = tf.io.parse_example(serialised, kinds)
+    raw = {}
+    for names in schema.same_width():
+        width = tf.reduce_max([parsed[name].bounding_shape(axis=1) for name in names])
+        for name in names:
+            shape = tf.stack([-1, width, *(-1 for _ in inputs[name][0][1:])])
+            raw[name] = parsed[name].to_tensor(missing[name], shape=shape)
+    return {name: raw.get(name, parsed[name]) for name in inputs}
+
+
+def _kind(tf: Any, name: str, shape: tuple[int | None, ...], dtype: str, missing: Any) -> Any:
+    """How a feature lies in an example."""
+    if shape == ():
+        return tf.io.FixedLenFeature((), dtype, missing)
+    if None not in shape:
+        return tf.io.FixedLenFeature(shape, dtype)
+    lengths = [tf.io.RaggedFeature.RowLengths(f"{name}_lengths")] if len(shape) == 2 else []
+    return tf.io.RaggedFeature(
+        tf.as_dtype(dtype), value_key=name, partitions=lengths, row_splits_dtype=tf.int32
+    )

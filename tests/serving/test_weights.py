@@ -1,13 +1,16 @@
+import shutil
+
 import keras
 import numpy as np
 import pytest
 
 from keras_infnet.data import FeatureEncoder, Histories, frame_to_request
 from keras_infnet.models import SharedBottom
-from keras_infnet.serving import export_saved_model, verify_saved_model
-from keras_infnet.serving.table_dtypes import quantise
+from keras_infnet.serving import export, verify
+from keras_infnet.serving.weights import quantise
 from tests import tiny
 from tests.logs import log_schema, make_log
+from tests.serving.conftest import change_card, difference_of
 
 # On JAX each export is a child process: one tells enough.
 DTYPES = ("float16", "int8") if keras.backend.backend() == "tensorflow" else ("int8",)
@@ -40,9 +43,9 @@ def model(encoder):
 
 @pytest.fixture(scope="module", params=DTYPES)
 def exported(request, model, encoder, rows, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "1"
-    difference = export_saved_model(model, encoder, path, verify=rows, table_dtype=request.param)
-    return request.param, path, difference
+    folder = tmp_path_factory.mktemp("models")
+    path = export(model, encoder, folder, verify=rows, table_dtype=request.param)
+    return request.param, path, difference_of(path)
 
 
 def rounded_by_hand(table, dtype):
@@ -108,12 +111,15 @@ def test_small_weights_are_constants_and_no_variables(exported):
     assert len(stored) == {"float16": 1, "int8": 2}[dtype]
 
 
-def test_a_tolerance_belongs_to_each_dtype(exported, model, encoder, rows):
+def test_a_tolerance_belongs_to_each_dtype(exported, model, encoder, rows, tmp_path):
+    assert verify(exported[1], model, encoder, rows) == pytest.approx(exported[2], rel=1e-3)
+    exact = shutil.copytree(exported[1], tmp_path / "1")
+    change_card(exact, table_dtype="float32")
     with pytest.raises(ValueError, match="task `.*` differs by .*expected at most 1e-05"):
-        verify_saved_model(exported[1], model, encoder, rows)
+        verify(exact, model, encoder, rows)
 
 
 def test_an_unknown_dtype_is_refused(model, encoder, tmp_path):
     with pytest.raises(ValueError, match="table_dtype='int4'; expected one of float32, float16"):
-        export_saved_model(model, encoder, tmp_path / "1", table_dtype="int4")
+        export(model, encoder, tmp_path, version=1, table_dtype="int4")
     assert not list(tmp_path.iterdir())

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet.metrics.observed_rows import column, observed_binary_rows
-from keras_infnet.serving.calibration import Calibration
-from keras_infnet.serving.negative_sampling import check_array, correct_negative_sampling
-from keras_infnet.serving.task_calibration import (
+from keras_infnet.calibration.calibration import (
     METHODS,
+    Calibration,
     Method,
     TaskCalibration,
     logits_of,
     sigmoid,
 )
+from keras_infnet.calibration.negative_sampling import check_array, correct_negative_sampling
+from keras_infnet.metrics.observed_rows import column, observed_binary_rows
 
 _MAX_STEPS = 100
 

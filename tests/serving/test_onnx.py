@@ -4,7 +4,7 @@ import pytest
 
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.models import SharedBottom
-from keras_infnet.serving import export_onnx, onnx_export
+from keras_infnet.serving import export_onnx, onnx
 from tests import tiny
 from tests.logs import log_schema, make_log
 
@@ -65,8 +65,8 @@ def test_a_difference_is_an_error_that_names_task_and_row(
     def write(model, path):
         path.write_bytes(exported[0].read_bytes())
 
-    monkeypatch.setattr(onnx_export, "write_onnx", write)
-    monkeypatch.setattr(onnx_export, "_write_in_child_process", write)
+    monkeypatch.setattr(onnx, "write_onnx", write)
+    monkeypatch.setattr(onnx, "_write_in_child_process", write)
     predict = model.predict
     monkeypatch.setattr(
         model, "predict", lambda *a, **k: {t: p + 0.1 for t, p in predict(*a, **k).items()}
@@ -77,7 +77,7 @@ def test_a_difference_is_an_error_that_names_task_and_row(
 
 
 def test_a_missing_package_is_named_with_its_extra(model, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnx, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'tf2onnx and onnxruntime .*"keras-infnet\[onnx\]"'):
         export_onnx(model, encoder, tmp_path / "ranker.onnx")
 

@@ -1,0 +1,348 @@
+"""TensorFlow Serving's wire: REST in JSON by the standard library, gRPC, and its messages.
+
+What an export writes beside its graph needs no package of TensorFlow Serving: `PredictRequest`,
+`ModelSpec` and `PredictionLog` are few fields around TensorFlow's own `TensorProto`. A connection
+by gRPC needs `tensorflow-serving-api`.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import numpy as np
+
+from keras_infnet._base.did_you_mean import did_you_mean
+
+# The default limit of 4 MB is some thousand candidates with dense vectors.
+_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+class RestServer:
+    """A server's REST interface.
+
+    Args:
+        url: `http://host:port` or `https://...`.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self.url = url
+        self.timeout = timeout
+
+    def predict(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        signature: str,
+        model: str,
+        version: int | None,
+        names: tuple[str, ...],
+    ) -> dict[str, np.ndarray]:
+        """Arrays by output; `names` are those that are expected."""
+        url = f"{model_url(self.url, model, version)}:predict"
+        return rest_outputs(call(url, rest_body(inputs, signature), self.timeout), names)
+
+    def signatures(self, model: str, version: int | None) -> dict[str, Any]:
+        """`SignatureDef`s in JSON, by name."""
+        answer = call(f"{model_url(self.url, model, version)}/metadata", None, self.timeout)
+        return answer["metadata"]["signature_def"]["signature_def"]
+
+    def close(self) -> None:
+        """Nothing: each request is a connection of its own."""
+
+
+def model_url(url: str, model: str, version: int | None) -> str:
+    """The address of a model, or of one version of it."""
+    versions = "" if version is None else f"/versions/{version}"
+    return f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}{versions}"
+
+
+def rest_body(
+    inputs: Mapping[str, np.ndarray], signature: str, row_format: bool = False
+) -> dict[str, Any]:
+    """The JSON object of a `predict` request.
+
+    The columnar format (`"inputs"`) has one list an input; the row format (`"instances"`) one
+    object a row, and needs inputs of one first dimension.
+
+    Args:
+        inputs: Arrays by the names of inputs.
+        signature: Name of the signature.
+        row_format: Whether to write rows.
+
+    Returns:
+        An object that `json.dumps` writes; NaN becomes `NaN`, which TensorFlow Serving reads.
+
+    Raises:
+        ValueError: JSON can't tell the shape of an empty array, or rows differ in number.
+    """
+    for name, values in inputs.items():
+        if 0 in values.shape[:-1]:
+            raise ValueError(
+                f"Client: `{name}` has shape {values.shape}, which JSON can't tell. Send it by a "
+                "grpc:// URL."
+            )
+    lists = {name: values.tolist() for name, values in inputs.items()}
+    if not row_format:
+        return {"signature_name": signature, "inputs": lists}
+    counts = {name: np.shape(values)[:1] for name, values in inputs.items()}
+    if len(set(counts.values())) != 1 or () in counts.values():
+        raise ValueError(
+            f"Client: the inputs of `{signature}` differ in their first dimension; only the "
+            "columnar format, row_format=False, holds them."
+        )
+    rows = zip(*lists.values(), strict=True)
+    instances = [dict(zip(lists, row, strict=True)) for row in rows]
+    return {"signature_name": signature, "instances": instances}
+
+
+def rest_json(signature: str, inputs: Mapping[str, np.ndarray]) -> str:
+    """`rest_body` as text; `NaN` as TensorFlow Serving reads it, bytes in base64."""
+    return json.dumps(rest_body(inputs, signature), ensure_ascii=False, default=_base64)
+
+
+def parse_rest_json(
+    text: str, dtypes: Mapping[str, Mapping[str, str]]
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Signature and arrays of a columnar REST request.
+
+    Args:
+        text: The JSON.
+        dtypes: By signature, the dtype of each input.
+
+    Returns:
+        Name of the signature, and arrays by input name.
+
+    Raises:
+        ValueError: It is no such request, or an input is unknown, ragged or of another dtype.
+    """
+    try:
+        plain = json.loads(text)
+        name, inputs = plain.get("signature_name", "serving_default"), dict(plain["inputs"])
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            'check: the request is not REST JSON in columnar form; expected {"signature_name": '
+            f'..., "inputs": {{name: values}}}}. ({type(error).__name__}: {error})'
+        ) from error
+    if name not in dtypes:
+        raise ValueError(f"check: there is no signature `{name}`." + did_you_mean(name, dtypes))
+    arrays = {}
+    for key, values in inputs.items():
+        if key not in dtypes[name]:
+            found = did_you_mean(key, dtypes[name])
+            raise ValueError(f"check: signature `{name}` has no input `{key}`.{found}")
+        arrays[key] = _array(key, values, dtypes[name][key])
+    return name, arrays
+
+
+def rest_outputs(answer: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Arrays by output, of the columnar format; the name of an only output is left out."""
+    outputs = answer["outputs"]
+    if not isinstance(outputs, dict):
+        outputs = {names[0]: outputs}
+    return {name: np.asarray(values) for name, values in outputs.items()}
+
+
+def call(url: str, body: Mapping[str, Any] | None, timeout: float) -> dict[str, Any]:
+    """Posts a JSON object, or gets the address, and reads the answer.
+
+    Raises:
+        ConnectionError: Nothing answers there.
+        TimeoutError: No answer came in time.
+        RuntimeError: The server refused; its text is shown.
+    """
+    data = None if body is None else json.dumps(body).encode("ascii")
+    request = Request(url, data, {"Content-Type": "application/json"})
+    try:
+        with urlopen(request, timeout=timeout) as response:
+            text = response.read().decode("utf-8")
+        return json.loads(text)
+    except HTTPError as error:
+        raise RuntimeError(f"Client: {url} answered {error.code}: {_told(error)}") from error
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            message = f"Client: {url} gave no answer within {timeout:g} seconds."
+            raise TimeoutError(message) from error
+        raise ConnectionError(f"Client: {url} can't be reached: {reason}.") from error
+    except ValueError as error:
+        raise RuntimeError(f"Client: {url} answered what is no JSON: {text[:1000]}") from error
+
+
+class GrpcServer:
+    """A server's gRPC interface; the connection is opened at the first call and kept.
+
+    Args:
+        address: `host:port`.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, address: str, timeout: float) -> None:
+        self.address = address
+        self.timeout = timeout
+        self._channel: Any = None
+
+    def predict(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        signature: str,
+        model: str,
+        version: int | None,
+        names: tuple[str, ...],
+    ) -> dict[str, np.ndarray]:
+        """Arrays by output; all have names here, expected or not."""
+        import tensorflow as tf
+
+        request = make_predict_request(inputs, signature, model, version)
+        response = self._call(lambda stub: stub.Predict, request)
+        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+
+    def signatures(self, model: str, version: int | None) -> dict[str, Any]:
+        """`SignatureDef`s by name, in the form of the REST answer."""
+        messages = serving_apis()[1]
+        from google.protobuf.json_format import MessageToDict
+
+        request, signatures = messages.GetModelMetadataRequest(), messages.SignatureDefMap()
+        _set_model(request.model_spec, model, version)
+        request.metadata_field.append("signature_def")
+        response = self._call(lambda stub: stub.GetModelMetadata, request)
+        response.metadata["signature_def"].Unpack(signatures)
+        return MessageToDict(signatures, preserving_proto_field_name=True)["signature_def"]
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens it again."""
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = None
+
+    def _call(self, method: Callable[[Any], Any], request: Any) -> Any:
+        stubs = serving_apis()[2]
+        import grpc
+
+        if self._channel is None:
+            self._channel = grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
+        stub = stubs.PredictionServiceStub(self._channel)
+        where = f"Client: grpc://{self.address}"
+        try:
+            return method(stub)(request, timeout=self.timeout)
+        except grpc.RpcError as error:
+            code, told = error.code(), error.details()
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                message = f"{where} gave no answer within {self.timeout:g} seconds."
+                raise TimeoutError(message) from error
+            if code == grpc.StatusCode.UNAVAILABLE:
+                raise ConnectionError(f"{where} can't be reached: {told}.") from error
+            raise RuntimeError(f"{where} answered {code.name}: {told}") from error
+
+
+def serving_apis() -> Any:
+    """The package's messages and stubs, or an ImportError that names the extra."""
+    try:
+        from tensorflow_serving.apis import (
+            get_model_metadata_pb2,
+            predict_pb2,
+            prediction_service_pb2_grpc,
+        )
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "Client: gRPC needs the package `tensorflow-serving-api`: "
+            '`pip install "keras-infnet[serving]"`. A http:// URL needs neither.'
+        ) from error
+    return predict_pb2, get_model_metadata_pb2, prediction_service_pb2_grpc
+
+
+def make_predict_request(
+    inputs: Mapping[str, np.ndarray], signature: str, model: str, version: int | None
+) -> Any:
+    """A `PredictRequest` of arrays by the names of inputs."""
+    import tensorflow as tf
+
+    request = serving_apis()[0].PredictRequest()
+    _set_model(request.model_spec, model, version)
+    request.model_spec.signature_name = signature
+    for name, values in inputs.items():
+        dtype = tf.string if values.dtype.kind == "O" else values.dtype
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, dtype, values.shape))
+    return request
+
+
+def predict_request(model_name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
+    """A serialised `tensorflow.serving.PredictRequest`.
+
+    Args:
+        model_name: Name under which the server has the model.
+        signature: Name of the signature.
+        inputs: Arrays by input name; strings in arrays of `object`.
+
+    Returns:
+        The bytes, the same for the same arguments.
+    """
+    import tensorflow as tf
+
+    model_spec = _field(1, model_name.encode()) + _field(3, signature.encode())
+    message = _field(1, model_spec)
+    for name, values in sorted(inputs.items()):
+        tensor = tf.make_tensor_proto(values).SerializeToString(deterministic=True)
+        message += _field(2, _field(1, name.encode()) + _field(2, tensor))
+    return message
+
+
+def prediction_log(request: bytes) -> bytes:
+    """A serialised `tensorflow.serving.PredictionLog` of a `PredictRequest`: a warm-up record."""
+    return _field(6, _field(1, request))
+
+
+def _array(name: str, values: Any, dtype: str) -> np.ndarray:
+    try:
+        if dtype != "string":
+            return np.array(values, dtype)
+        # Of objects: numpy's own strings lose zero bytes at their ends.
+        array = np.array(_decoded(values), object)
+        strange = {type(v).__name__ for v in array.ravel() if not isinstance(v, str | bytes)}
+        if strange:
+            raise ValueError(f"found {', '.join(sorted(strange))}")
+        return array
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"check: input `{name}`: expected {dtype} values in lists of one length. ({error})"
+        ) from error
+
+
+def _decoded(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_decoded(value) for value in values]
+    return base64.b64decode(values["b64"]) if isinstance(values, dict) else values
+
+
+def _base64(value: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(value).decode()}
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A length-delimited field."""
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    digits = []
+    while number > 127:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*digits, number])
+
+
+def _told(error: HTTPError) -> str:
+    text = error.read().decode("utf-8", "replace")
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text[:1000]
+
+
+def _set_model(spec: Any, model: str, version: int | None) -> None:
+    spec.name = model
+    if version is not None:
+        spec.version.value = version
