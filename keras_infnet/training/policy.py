@@ -141,6 +141,20 @@ class PolicyScore(keras.callbacks.Callback):
             logs["val_score"] = self.policy.score(logs, task_names(self.model))
 
 
+def default_policy(schema: Any) -> TaskPolicy:
+    """What is better where nobody says: mean AUC, or mean squared error of nothing but regressions.
+
+    Args:
+        schema: The schema of the tasks, or `None` where there is none.
+
+    Returns:
+        The policy.
+    """
+    tasks = getattr(schema, "tasks", ())
+    only_regressions = bool(tasks) and all(task.kind == "regression" for task in tasks)
+    return TaskPolicy("mse" if only_regressions else "auc")
+
+
 def task_names(model: keras.Model) -> tuple[str, ...] | None:
     """Names of the model's tasks; `None` where it has neither a schema nor a dict of outputs."""
     schema = getattr(model, "schema", None)
