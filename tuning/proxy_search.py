@@ -6,19 +6,24 @@ killed, goes on when the same command is given again.
 """
 
 import argparse
+import dataclasses
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from proxy_search_data import read_data, simulated_log
-from proxy_search_workers import is_child, run_workers
-
 import keras_infnet
 
+PROGRAM = Path(__file__)
+# Whether this process is keras-tuner's chief or one of its workers.
+IS_CHILD = "KERASTUNER_ORACLE_IP" in os.environ
 QUICK_SPACE = {
     "num_field_proxies": (1, 2, 4, 8),
     "num_task_proxies": (1, 2),
@@ -42,10 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.environ.setdefault("XLA_FLAGS", FAST_COMPILING)
     try:
         if args.data is None:
-            if not args.quick:
-                raise ValueError("give --data DIR, a log in KuaiRand's layout, or --quick.")
-            args.data = simulated_log(args.dir, args.rows, print_it=not is_child())
-        if args.workers > 1 and not is_child():
+            args.data = simulated_log(args)
+        if args.workers > 1 and not IS_CHILD:
             sys.exit(run_workers(args.workers, args.dir))
         search(args)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -56,38 +59,71 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Reads the log, searches, and reports after each trial."""
-    from proxy_search_report import write_report
+    from report import write_report
 
-    data = read_data(args.data, args.batch_size, freeze=args.objective == "gauc")
+    is_gauc = args.objective == "gauc"
+    data = keras_infnet.datasets.KuaiRand(args.data)
+    frame, warm = data.frame(), data.warm()
+    past = {} if warm is None else {"exposures": warm}
+    split = data.split(frame)
+    encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(split.train, past)
+    schema, histories = encoder.schema, keras_infnet.data.Histories(encoder, frame, past)
     found = keras_infnet.search.ProxySearch(
-        data.schema,
-        data.train,
-        data.validation,
+        schema,
+        keras_infnet.data.make_dataset(
+            encoder, split.train, histories, batch_size=args.batch_size, shuffle=True
+        ),
+        keras_infnet.data.make_dataset(
+            encoder,
+            split.validation,
+            histories,
+            batch_size=2048,
+            freeze_at=split.validation_start if is_gauc else None,
+        ),
         args.dir,
         space=space(args),
         objective=objective(args),
-        groups=data.users if args.objective == "gauc" else None,
+        groups=split.validation[schema.user_key] if is_gauc else None,
         oracle=args.oracle,
         seeds=args.seeds,
         fixed={"head_dim": 16} if args.quick else None,
         latency_batch=args.latency_batch,
     )
+    rows = f"{len(split.train):,} training and {len(split.validation):,} validation rows"
     about = {
-        "data": f"{data.description}, whose histories are {data.histories}",
+        "data": f"{args.data.name}: {rows}, whose histories are "
+        + ("frozen at their start" if is_gauc else "rolling on"),
         "objective": describe(args),
         "oracle": args.oracle,
         "seeds": " ".join(map(str, args.seeds)),
         "timed batch": f"{args.latency_batch} rows",
-        "metric": args.objective if args.objective == "gauc" else "auc",
-        "tasks": data.schema.task_names,
     }
     found.run(
         max_trials=args.max_trials or (8 if args.quick else 100),
         budget=args.budget or ("2m" if args.quick else None),
-        after_trial=lambda running: write_report(running.folder, running.trials(), about),
+        after_trial=lambda running: write_report(
+            running.folder,
+            running.trials(),
+            about,
+            schema.task_names,
+            "gauc" if is_gauc else "auc",
+        ),
     )
-    if not is_child():
+    if not IS_CHILD:
         print(f"The report is {args.dir / 'report.html'}.")
+
+
+def simulated_log(args: argparse.Namespace) -> Path:
+    """A simulated log beside the folder of the search; it is made once."""
+    path = args.dir.with_name(f"{args.dir.name}-log")
+    if not args.quick or (IS_CHILD and not path.exists()):
+        raise ValueError("give --data DIR, a log in KuaiRand's layout, or --quick.")
+    if not path.exists():
+        print(f"Simulating {args.rows:,} rows in {path}", flush=True)
+        # Few users and videos, so that so few rows teach something of each.
+        users, items = max(20, args.rows // 50), max(50, args.rows // 20)
+        keras_infnet.datasets.simulate(path, args.rows, users, items)
+    return path
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,14 +145,18 @@ def parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=1, help="processes that share the search")
     add("--batch-size", type=int, default=512)
     add("--latency-batch", type=int, default=256, help="rows of the batch that is timed")
-    add("--proxies", type=int, nargs="+", help="numbers of categorical proxies")
-    add("--task-tokens", type=int, nargs="+", help="numbers of shared task tokens")
-    add("--blocks", type=int, nargs="+", help="numbers of blocks")
-    add("--dims", type=int, nargs="+", help="token widths")
-    add("--learning-rates", type=float, nargs="+")
-    add("--table-rate-factors", type=float, nargs="+", help="of the tables, as multiples")
-    add("--dropouts", type=float, nargs="+")
-    add("--forms", nargs="+", help="default, paper_v1, paper_v2")
+    # Values of the search space: each option is stored under the name of its field.
+    proxies = "numbers of categorical proxies"
+    tokens = "numbers of shared task tokens"
+    add("--proxies", type=int, nargs="+", dest="num_field_proxies", help=proxies)
+    add("--task-tokens", type=int, nargs="+", dest="num_task_proxies", help=tokens)
+    add("--blocks", type=int, nargs="+", dest="num_blocks", help="numbers of blocks")
+    add("--dims", type=int, nargs="+", dest="dim", help="token widths")
+    add("--learning-rates", type=float, nargs="+", dest="learning_rate")
+    factors = "of the tables, as multiples"
+    add("--table-rate-factors", type=float, nargs="+", dest="table_rate_factor", help=factors)
+    add("--dropouts", type=float, nargs="+", dest="dropout")
+    add("--forms", nargs="+", dest="form", help="default, paper_v1, paper_v2")
     return options
 
 
@@ -131,17 +171,8 @@ def pair(text: str) -> tuple[str, float]:
 
 def space(args: argparse.Namespace) -> keras_infnet.search.SearchSpace:
     """The search space of the options."""
-    given = {
-        "num_field_proxies": args.proxies,
-        "num_task_proxies": args.task_tokens,
-        "num_blocks": args.blocks,
-        "dim": args.dims,
-        "learning_rate": args.learning_rates,
-        "table_rate_factor": args.table_rate_factors,
-        "dropout": args.dropouts,
-        "form": args.forms,
-    }
-    given = {name: tuple(values) for name, values in given.items() if values is not None}
+    names = [field.name for field in dataclasses.fields(keras_infnet.search.SearchSpace)]
+    given = {name: tuple(getattr(args, name)) for name in names if getattr(args, name) is not None}
     return keras_infnet.search.SearchSpace(**{**(QUICK_SPACE if args.quick else {}), **given})
 
 
@@ -166,6 +197,65 @@ def describe(args: argparse.Namespace) -> str:
     if args.objective == "latency":
         text += f", less {args.price:g} for each doubling of the inference time"
     return text
+
+
+def run_workers(number: int, folder: Path) -> int:
+    """Runs this command as keras-tuner's chief and workers over loopback; returns the exit status.
+
+    The chief has the oracle and writes the reports; each worker's output is in a file of the
+    folder `{folder}-workers`.
+    """
+    logs = folder.with_name(f"{folder.name}-workers")
+    logs.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    chief = _start("chief", port, None)
+    workers = [_start(f"tuner{i}", port, logs / f"worker-{i}.log") for i in range(number)]
+    try:
+        while any(worker.poll() is None for worker in workers) and chief.poll() is None:
+            time.sleep(0.2)
+        codes = [worker.poll() for worker in workers]
+        code = _wait(chief)
+    finally:
+        for process in (chief, *workers):
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    died = [f"worker {i} with code {c}" for i, c in enumerate(codes) if c not in (0, None)]
+    if died:
+        print(
+            f"proxy_search: {', '.join(died)} ended early; see {logs}. The same command runs what "
+            "it was at again.",
+            file=sys.stderr,
+        )
+    if code == 0 and not died:
+        print(f"The report is {folder / 'report.html'}.")
+    return code or bool(died)
+
+
+def _wait(chief: subprocess.Popen) -> int:
+    """The chief's exit status once its workers have gone, for which it looks every 20 seconds."""
+    try:
+        return chief.wait(timeout=3)
+    except subprocess.TimeoutExpired:
+        chief.send_signal(signal.SIGINT)
+    try:
+        return chief.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        # A shell's background job ignores SIGINT, and a chief whose worker died waits for ever.
+        chief.terminate()
+        return chief.wait()
+
+
+def _start(tuner_id: str, port: int, log: Path | None) -> subprocess.Popen:
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
+    environment = {**os.environ, **address, "KERASTUNER_TUNER_ID": tuner_id}
+    command = [sys.executable, str(PROGRAM), *sys.argv[1:]]
+    if log is None:
+        return subprocess.Popen(command, env=environment)
+    with log.open("wb") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
 if __name__ == "__main__":

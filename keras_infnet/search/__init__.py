@@ -1,12 +1,10 @@
 """Search of hyperparameters with keras-tuner."""
 
-from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
-from keras_infnet.search.latency_tradeoff import LatencyTradeoff
-from keras_infnet.search.pareto import pareto_front
+from keras_infnet.search.folder import load_config, search_trials
+from keras_infnet.search.hyper_model import INFNetHyperModel
+from keras_infnet.search.latency_tradeoff import LatencyTradeoff, pareto_front
 from keras_infnet.search.proxy_search import ProxySearch
-from keras_infnet.search.search_config import load_config
-from keras_infnet.search.search_space import SearchSpace
-from keras_infnet.search.trial_records import search_trials
+from keras_infnet.search.space import SearchSpace
 
 __all__ = [
     "INFNetHyperModel",

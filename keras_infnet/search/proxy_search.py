@@ -1,41 +1,28 @@
 """A search for the number of proxies and INFNet's other hyperparameters."""
 
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pandas as pd
 
-from keras_infnet._base.checks import bad
-from keras_infnet._base.whole_files import whole_file
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
+from keras_infnet.search.clock import Clock, clock_text
+from keras_infnet.search.folder import WEIGHTS, SearchFolder
+from keras_infnet.search.hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff
-from keras_infnet.search.search_checks import (
-    check_choices,
-    check_data,
-    check_objective,
-    default_objective,
-    require_keras_tuner,
-)
-from keras_infnet.search.search_clock import SearchClock
-from keras_infnet.search.search_config import BEST, save_config
-from keras_infnet.search.search_folder import check_folder, locked, open_folder
-from keras_infnet.search.search_identity import describe_search
-from keras_infnet.search.search_oracles import (
-    MAX_EPOCHS,
-    OracleName,
-    is_chief,
-    is_distributed,
-    make_oracle,
-)
-from keras_infnet.search.search_progress import progress_line
-from keras_infnet.search.search_space import SearchSpace
-from keras_infnet.search.trial_records import WEIGHTS, TrialRecords
-from keras_infnet.search.trial_runner import make_tuner
-from keras_infnet.search.trial_training import TrialTraining
-from keras_infnet.training.policy import TaskPolicy
+from keras_infnet.search.space import SearchSpace
+from keras_infnet.search.trials import ORACLES, OracleName, TrialTraining, make_tuner
+from keras_infnet.training.group_auc_callback import GroupAUCCallback
+from keras_infnet.training.policy import TaskPolicy, default_policy
 
 
 class ProxySearch:
@@ -94,20 +81,28 @@ class ProxySearch:
         latency_batch: int = 256,
         seed: int = 0,
     ) -> None:
-        require_keras_tuner()
-        check_data(train, validation)
-        objective = default_objective(schema) if objective is None else objective
-        hyper_model = INFNetHyperModel(schema, space, fixed)
+        if importlib.util.find_spec("keras_tuner") is None:
+            raise ImportError(
+                "ProxySearch: keras-tuner is not installed. Install it with "
+                '`pip install "keras-infnet[tuning]"`.'
+            )
+        _check_data(train, validation)
+        objective = default_policy(schema) if objective is None else objective
         self._training = TrialTraining(
-            hyper_model, train, validation, objective, groups, tuple(seeds), latency_batch
+            INFNetHyperModel(schema, space, fixed),
+            train,
+            validation,
+            objective,
+            groups,
+            tuple(seeds),
+            latency_batch,
         )
-        check_choices(oracle, seeds, latency_batch)
-        check_objective(self._training.policy, schema, groups)
+        _check_choices(self._training, oracle)
         self.folder = Path(folder)
         self._oracle, self._seed = oracle, seed
-        self._about = describe_search(self._training, oracle, seed)
-        check_folder(self.folder, self._about)
-        self._records = TrialRecords(self.folder)
+        self._about = _description(self._training, oracle, seed)
+        self._on_disk = SearchFolder(folder)
+        self._on_disk.check(self._about)
 
     def run(
         self,
@@ -134,34 +129,49 @@ class ProxySearch:
             RuntimeError: The first three trials all failed; the text has the last error.
         """
         if max_trials < 1:
-            raise bad("ProxySearch", "max_trials", max_trials, "1 or more")
-        clock = SearchClock(self._records, budget)
-        open_folder(self.folder, self._about)
-        if is_distributed() and not is_chief():
-            self._search(clock, max_trials, lambda: None)
-            return self.trials()
+            raise ValueError(f"ProxySearch: max_trials is {max_trials}; expected 1 or more.")
+        clock, folder = Clock(self._on_disk, budget), self._on_disk
+        folder.open(self._about)
+        # By keras-tuner's environment variables: a chief holds the oracle, workers run the trials.
+        is_shared = "KERASTUNER_ORACLE_IP" in os.environ
+        is_worker = is_shared and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "")
 
         def report() -> None:
-            self._write(clock, max_trials, verbose)
+            folder.publish(self._training.hyper_model.schema.fingerprint)
+            if verbose:
+                print(_progress(folder, clock, max_trials), flush=True)
             if after_trial is not None:
                 after_trial(self)
 
-        with locked(self.folder):
-            report()
-            stopped = self._search(clock, max_trials, report)
-            if stopped == "budget" and verbose:
-                print(f"The budget of {budget} has no room for another trial.", flush=True)
-        if stopped == "failed":
+        with contextlib.nullcontext() if is_worker else folder.locked():
+            if not is_worker:
+                report()
+            tuner = make_tuner(
+                self._training, folder, clock, self._oracle, self._seed, max_trials, report
+            )
+            with warnings.catch_warnings():
+                # scikit-learn's, of a Gaussian process on few trials.
+                warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
+                try:
+                    tuner.search()
+                except KeyboardInterrupt:
+                    # A chief whose workers have all gone only waits.
+                    chief = is_shared and not is_worker
+                    if not chief or tuner.oracle.tuner_ids or tuner.oracle.ongoing_trials:
+                        raise
+        if not is_worker and folder.is_hopeless():
             raise RuntimeError(
                 "ProxySearch: every trial failed; the last with "
-                f"{self._records.ended()[-1]['error']}. The records in `{self._records.folder}` "
-                "have the tracebacks."
+                f"{folder.ended()[-1]['error']}. The records in `{folder.trials}` have the "
+                "tracebacks."
             )
+        if not is_worker and verbose and not clock.has_room():
+            print(f"The budget of {budget} has no room for another trial.", flush=True)
         return self.trials()
 
     def trials(self) -> pd.DataFrame:
         """The table of all trials, as `search_trials` has it."""
-        return self._records.frame()
+        return self._on_disk.frame()
 
     def pareto_trials(self) -> pd.DataFrame:
         """The trials that no other beats in both quality and inference time, fastest first."""
@@ -181,48 +191,110 @@ class ProxySearch:
         Raises:
             ValueError: No trial has finished, or the weights of this one were not kept.
         """
-        record = self._records.best() if trial is None else self._records.read(trial)
-        if record is None or record["status"] != "finished":
+        best = self._on_disk.best() or {}
+        record = best if trial is None else self._on_disk.read(trial)
+        if record.get("status") != "finished":
             raise ValueError(
                 f"ProxySearch: no finished trial in `{self.folder}`; call `run` first."
             )
-        weights = self._records.trial_folder(record["trial"]) / WEIGHTS
+        weights = self._on_disk.of_trial(record["trial"]) / WEIGHTS
         if not weights.is_file():
             raise ValueError(
                 f"ProxySearch: the weights of trial {record['trial']} were not kept; only the best "
                 "trial and those on the Pareto front have theirs."
             )
-        values = record["values"]
-        model = self._training.hyper_model.build(values)
+        hyper_model, values = self._training.hyper_model, record["values"]
+        model = hyper_model.build(values)
         model.load_weights(weights)
-        model.compile(self._training.hyper_model.optimizer(values, None))
+        model.compile(hyper_model.optimizer(values, None))
         return model
 
-    def _search(self, clock: SearchClock, max_trials: int, report: Callable[[], None]) -> Any:
-        """keras-tuner's loop; returns why the oracle was stopped, if it was."""
-        with warnings.catch_warnings():
-            # keras-tuner names its threads the way of Python 2.
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras_tuner")
-            # scikit-learn's, of a Gaussian process on few trials.
-            warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
-            num_varied = self._training.hyper_model.space.num_varied
-            oracle = make_oracle(self._oracle, max_trials, self._seed, num_varied, clock, report)
-            tuner = make_tuner(oracle, self._training, clock, self.folder, MAX_EPOCHS)
-            try:
-                tuner.search()
-            except KeyboardInterrupt:
-                # A chief whose workers have all gone only waits.
-                if oracle.tuner_ids or oracle.ongoing_trials or not is_chief():
-                    raise
-        return oracle.stopped
 
-    def _write(self, clock: SearchClock, max_trials: int, verbose: int) -> None:
-        with whole_file(self.folder / "trials.csv") as temporary:
-            self.trials().to_csv(temporary, index=False)
-        best = self._records.best()
-        if best is not None:
-            schema = self._training.hyper_model.schema.fingerprint
-            save_config(self.folder / BEST, best, schema)
-            self._records.remove_weights()
-        if verbose:
-            print(progress_line(self._records, clock, max_trials), flush=True)
+def _check_data(train: Any, validation: Any) -> None:
+    """Raises a ValueError for data that a trial could not be trained or compared on."""
+    if validation is None:
+        raise ValueError(
+            "ProxySearch: no validation data, by which trials are compared. Pass "
+            "`make_dataset(encoder, split.validation, histories)`."
+        )
+    for name, data in (("train", train), ("validation", validation)):
+        batches = int(data.cardinality())
+        if batches == 0:
+            raise ValueError(f"ProxySearch: `{name}` has no batch. Check the split's dates.")
+        if batches == -1 or (batches < 0 and name == "train"):
+            raise ValueError(
+                f"ProxySearch: `{name}` has no known number of batches. Leave `repeat` out, or "
+                "give it with `tf.data.experimental.assert_cardinality`."
+            )
+
+
+def _check_choices(training: TrialTraining, oracle: str) -> None:
+    """Raises a ValueError for an unknown oracle or task, no seed, or gAUC without groups."""
+    seeds, rows = training.seeds, training.latency_batch
+    if oracle not in ORACLES:
+        raise ValueError(f"ProxySearch: oracle is {oracle!r}; expected any of {ORACLES}.")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"ProxySearch: seeds are {list(seeds)}; expected one or more, all different."
+        )
+    if rows < 1:
+        raise ValueError(f"ProxySearch: latency_batch is {rows}; expected 1 or more rows.")
+    training.policy.check_tasks(training.hyper_model.schema.task_names)
+    if training.policy.metric == "gauc" and training.groups is None:
+        raise ValueError(
+            "ProxySearch: the objective is gAUC, and `groups` is None. Pass one key a row of the "
+            'validation data, such as `groups=split.validation["user_id"]`.'
+        )
+
+
+def _description(training: TrialTraining, oracle: str, seed: int) -> dict[str, Any]:
+    """What two searches must have in common for one to go on where the other was."""
+    hyper_model, groups = training.hyper_model, training.groups
+    first = next(iter(training.validation.take(1).as_numpy_iterator()))
+    if groups is not None:
+        groups = _fingerprint(GroupAUCCallback(training.validation, groups).groups)
+    return {
+        "schema": hyper_model.schema.fingerprint,
+        "data": {
+            "train_batches": int(training.train.cardinality()),
+            "validation_batches": int(training.validation.cardinality()),
+            "validation": _fingerprint(first),
+            "groups": groups,
+        },
+        "space": hyper_model.space.to_dict(),
+        "fixed": hyper_model.fixed,
+        "objective": {
+            "kind": type(training.objective).__name__,
+            **dataclasses.asdict(training.objective),
+        },
+        "oracle": oracle,
+        "seeds": list(training.seeds),
+        "latency_batch": training.latency_batch,
+        "seed": seed,
+        "backend": keras.backend.backend(),
+    }
+
+
+def _fingerprint(batch: Any) -> str:
+    """Twelve hexadecimal digits of the names and values of a batch, or of any nested arrays."""
+    digest = hashlib.sha256()
+    for path, value in keras.tree.flatten_with_path(batch):
+        array = np.asarray(value)
+        digest.update(f"{path}{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _progress(folder: SearchFolder, clock: Clock, max_trials: int) -> str:
+    """Trials, the last and the best score, and the time that is left, in one line."""
+    ended, best = folder.ended(), folder.best()
+    failed = sum(record["status"] == "failed" for record in ended)
+    parts = [f"{len(ended)}/{max_trials} trials", f"{failed} failed" if failed else ""]
+    if ended:
+        last = max(ended, key=lambda record: record["elapsed_seconds"])
+        score = f"score {last['score']:.4f}" if "score" in last else last["error"][:80]
+        parts.append(f"trial {last['trial']}: {score} in {clock_text(last['seconds'])}")
+    if best:
+        parts.append(f"best {best['score']:.4f} (trial {best['trial']})")
+    parts.append(f"time left: {clock.time_left(max_trials - len(ended))}")
+    return ", ".join(part for part in parts if part)

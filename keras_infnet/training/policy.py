@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.metrics.direction import lower_is_better
 
-_LOWER_IS_BETTER = re.compile(r"(.*_)?(loss|error|mse|mae|rmse|binary_crossentropy)")
 _BELOW_A_FLOOR = 1000.0
 
 
@@ -72,7 +72,7 @@ class TaskPolicy:
         self.check_tasks(values)
         if any(math.isnan(value) for value in values.values()):
             return -math.inf
-        sign = -1 if _LOWER_IS_BETTER.fullmatch(self.metric) else 1
+        sign = -1 if lower_is_better(self.metric) else 1
         weights = dict.fromkeys(values, 1.0) if self.weights is None else self.weights
         total = sum(weight * values[task] for task, weight in weights.items())
         shortfall = sum(
@@ -139,6 +139,21 @@ class PolicyScore(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
             logs["val_score"] = self.policy.score(logs, task_names(self.model))
+
+
+def default_policy(schema: Any) -> TaskPolicy:
+    """What is better where nobody says: the mean AUC of the tasks that have one.
+
+    Without such a task it is what the first task is judged by, such as its mean squared error.
+
+    Args:
+        schema: The schema of the tasks, or `None` where there is none.
+
+    Returns:
+        The policy.
+    """
+    monitors = [task.monitor for task in getattr(schema, "tasks", ())]
+    return TaskPolicy("auc" if not monitors or "auc" in monitors else monitors[0])
 
 
 def task_names(model: keras.Model) -> tuple[str, ...] | None:

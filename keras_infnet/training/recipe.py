@@ -10,7 +10,7 @@ import keras
 from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam
-from keras_infnet.training.policy import PolicyScore, TaskPolicy
+from keras_infnet.training.policy import PolicyScore, TaskPolicy, default_policy
 
 _INFINITE, _UNKNOWN = -1, -2
 
@@ -51,8 +51,8 @@ def fit_ranker(
         optimizer: Used as it is, such as `split_optimizer()`. Defaults to `LazyAdam` with linear
             decay, which is Adam but for large tables.
         evaluations_per_epoch: Validations in one epoch, at equal distances.
-        policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or
-            the lowest mean squared error where all tasks are regressions.
+        policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or,
+            without one, to what the first task is judged by, such as the lowest mean squared error.
         patience: Training stops after so many validations without a better one.
         callbacks: Further Keras callbacks, or one. They see `val_score`, except
             `GroupAUCCallback`s, which come before the policy's score. With `Checkpoints`, a killed
@@ -91,7 +91,8 @@ def fit_ranker(
 
     before, after, checkpoints = _partition(callbacks)
     if validation is not None:
-        before.append(PolicyScore(_default_policy(model) if policy is None else policy))
+        default = default_policy(getattr(model, "schema", None))
+        before.append(PolicyScore(default if policy is None else policy))
         after.append(_best_weights(patience))
     data, done = train.repeat(epochs), 0
     if checkpoints is not None:
@@ -191,9 +192,3 @@ def _partition(
         raise ValueError(f"fit_ranker: one `Checkpoints` at most. Received: {len(checkpoints)}")
     after = [callback for callback in callbacks if callback not in before + checkpoints]
     return before, after, checkpoints[0] if checkpoints else None
-
-
-def _default_policy(model: keras.Model) -> TaskPolicy:
-    tasks = getattr(getattr(model, "schema", None), "tasks", ())
-    only_regressions = bool(tasks) and all(task.kind == "regression" for task in tasks)
-    return TaskPolicy("mse" if only_regressions else "auc")

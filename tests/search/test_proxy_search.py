@@ -9,8 +9,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import keras_infnet
-from keras_infnet.search import LatencyTradeoff, SearchSpace, trial_training
-from keras_infnet.search.trial_training import TrialTraining
+from keras_infnet.search import LatencyTradeoff, SearchSpace
+from keras_infnet.search import trials as trials_module
+from keras_infnet.search.trials import TrialTraining
 from keras_infnet.training import TaskPolicy
 from tests.search.small_search import (
     SPACE,
@@ -114,6 +115,18 @@ def test_a_search_goes_on_where_it_was_and_its_table_is_in_the_folder(tmp_path, 
     assert "5/5 trials, trial 4: score" in capsys.readouterr().out
 
 
+def test_a_kill_between_two_files_of_keras_tuner_neither_loses_nor_repeats_a_trial(tmp_path, quick):
+    first = small_search(tmp_path / "search").run(max_trials=2, verbose=0)
+    trials = tmp_path / "search" / "trials"
+    state = json.loads((trials / "oracle.json").read_text("utf-8"))
+    assert not state["oracle"]["ongoing_trials"]
+    state["oracle"]["ongoing_trials"] = {"tuner0": first["trial"][1]}
+    (trials / "oracle.json").write_text(json.dumps(state), "utf-8")
+    (trials / f"trial_{first['trial'][1]}" / "trial.json").write_text("{", "utf-8")
+    second = small_search(tmp_path / "search").run(max_trials=4, verbose=0)
+    assert list(second["status"]) == ["finished"] * 4 and list(second["attempts"]) == [1] * 4
+
+
 def test_a_budget_without_room_ends_the_search(tmp_path, quick, capsys):
     trials = small_search(tmp_path / "search").run(max_trials=5, budget=0.001)
     assert trials.empty
@@ -137,7 +150,7 @@ def test_a_metric_that_is_not_a_number_fails_the_trial_by_name(tmp_path, monkeyp
     history = keras.callbacks.History()
     nan = float("nan")
     history.history = {"val_like_gauc": [nan, nan], "val_score": [-np.inf, -np.inf], "loss": [1, 1]}
-    monkeypatch.setattr(trial_training, "fit_ranker", lambda *args, **kwargs: history)
+    monkeypatch.setattr(trials_module, "fit_ranker", lambda *args, **kwargs: history)
     trials = small_search(tmp_path / "search").run(max_trials=1, verbose=0)
     assert "no validation gave a number for val_like_gauc, val_score" in trials["error"][0]
 

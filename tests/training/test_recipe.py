@@ -179,7 +179,7 @@ class TinyRegression(keras.Model):
     """Two regressions and their schema."""
 
     schema = SimpleNamespace(
-        task_names=("watch", "share"), tasks=[SimpleNamespace(kind="regression")] * 2
+        task_names=("watch", "share"), tasks=[SimpleNamespace(monitor="mse")] * 2
     )
 
     def compile(self, optimizer):

@@ -11,12 +11,11 @@ ROOT = Path(__file__).parents[2]
 def main():
     sys.path[:0] = [str(ROOT), str(ROOT / "tuning")]
     import proxy_search
-    import proxy_search_workers
 
-    from keras_infnet.search.trial_training import TrialTraining
+    from keras_infnet.search.trials import TrialTraining
 
     TrialTraining.run = training
-    proxy_search_workers._PROGRAM = Path(__file__)
+    proxy_search.PROGRAM = Path(__file__)
     proxy_search.main()
 
 

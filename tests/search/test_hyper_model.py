@@ -2,8 +2,9 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from keras_infnet import INFNet
 from keras_infnet.search import INFNetHyperModel, SearchSpace
-from tests.search.small_search import SPACE, small_schema
+from tests.search.small_search import SPACE, small_data, small_schema
 
 
 def point(**values):
@@ -14,15 +15,18 @@ def test_keras_tuner_takes_it_as_a_hypermodel():
     hp = keras_tuner.HyperParameters()
     hp.Fixed("num_field_proxies", 4)
     model = INFNetHyperModel(small_schema(), SPACE, {"head_dim": 4})(hp)
-    assert model.config.num_field_proxies == 4
-    assert model.config.head_dim == 4
+    assert model.get_config()["num_field_proxies"] == 4
+    assert model.get_config()["head_dim"] == 4
     assert float(np.array(model.optimizer.learning_rate)) == pytest.approx(1e-2)
     assert [known.name for known in hp.space][1:] == [n for n, _ in SPACE.items()][1:]
 
 
 def test_the_forms_of_the_paper_are_built_by_their_names():
     model = INFNetHyperModel(small_schema(), SPACE).build(point(form="paper_v1"))
-    assert not model.config.form.uses_candidate
+    sizes = {n: v for n, v in point().items() if not n.endswith(("_rate", "_factor", "form"))}
+    expected = INFNet.paper_v1(small_schema(), name=model.name, **sizes)
+    assert model.get_config() == expected.get_config()
+    assert model.count_params() != INFNet(small_schema(), **sizes).count_params()
 
 
 def test_tables_get_a_learning_rate_of_their_own():
@@ -35,9 +39,11 @@ def test_tables_get_a_learning_rate_of_their_own():
 
 
 def test_a_value_that_the_model_does_not_allow_is_an_error_before_any_trial():
-    space = SearchSpace(num_task_proxies=(0, 1))
-    with pytest.raises(ValueError, match="space has .* which the model does not allow.*all_to_all"):
-        INFNetHyperModel(small_schema(), space, {"all_to_all": True, "attend_own_group": True})
+    space = SearchSpace(dim=(6, 8))
+    text = "space has .*dim=8.* which the model does not allow.*`num_heads` must divide `dim`"
+    with pytest.raises(ValueError, match=text):
+        INFNetHyperModel(small_schema(), space, {"num_heads": 3})
+    INFNetHyperModel(small_schema(), SearchSpace(dim=(6, 9)), {"num_heads": 3})
 
 
 def test_fixed_arguments_are_checked_by_name():
@@ -45,3 +51,18 @@ def test_fixed_arguments_are_checked_by_name():
         INFNetHyperModel(small_schema(), SPACE, {"head_width": 4})
     with pytest.raises(ValueError, match="dim stands in `fixed` and in the search space"):
         INFNetHyperModel(small_schema(), SPACE, {"dim": 4})
+
+
+def test_keras_tuner_searches_with_it_alone(tmp_path):
+    tuner = keras_tuner.RandomSearch(
+        INFNetHyperModel(small_schema(), SPACE, {"head_dim": 4}),
+        objective=keras_tuner.Objective("val_click_auc", "max"),
+        max_trials=2,
+        directory=tmp_path,
+        project_name="tuner",
+    )
+    data = {"validation_data": small_data(seed=1), "shuffle": False}
+    tuner.search(small_data(), **data, epochs=1, verbose=0)
+    trials = tuner.oracle.get_best_trials(2)
+    assert [trial.status for trial in trials] == ["COMPLETED"] * 2
+    assert trials[0].score >= trials[1].score > 0

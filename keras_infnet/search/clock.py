@@ -4,26 +4,26 @@ import re
 import statistics
 import time
 
-from keras_infnet.search.trial_records import TrialRecords
+from keras_infnet.search.folder import SearchFolder
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-class SearchClock:
+class Clock:
     """Seconds that a search has taken, and whether another trial fits into its budget.
 
     Args:
-        records: The trials so far; a search that goes on starts at the time of the last one.
+        folder: The trials so far; a search that goes on starts at the time of the last one.
         budget: Seconds, or text such as `"90s"`, `"30m"`, `"1.5h"`; `None`: no limit.
 
     Raises:
         ValueError: The budget is not understood, or not above 0.
     """
 
-    def __init__(self, records: TrialRecords, budget: str | float | None = None) -> None:
-        self.records = records
+    def __init__(self, folder: SearchFolder, budget: str | float | None = None) -> None:
+        self.folder = folder
         self.budget = parse_budget(budget)
-        ended = [record["elapsed_seconds"] for record in records.ended()]
+        ended = [record["elapsed_seconds"] for record in folder.ended()]
         self._before, self._start = max(ended, default=0.0), time.monotonic()
 
     def elapsed(self) -> float:
@@ -36,13 +36,22 @@ class SearchClock:
 
     def trial_seconds(self) -> float | None:
         """Median duration of the trials that have ended."""
-        durations = [record["seconds"] for record in self.records.ended()]
+        durations = [record["seconds"] for record in self.folder.ended()]
         return statistics.median(durations) if durations else None
 
     def has_room(self) -> bool:
         """Whether a trial of median duration would end within the budget."""
         left = self.left()
         return left is None or left > (self.trial_seconds() or 0.0)
+
+    def time_left(self, trials: int) -> str:
+        """How long so many trials still take, in words."""
+        each, left = self.trial_seconds(), self.left()
+        if each is None:
+            return "unknown" if left is None else clock_text(left)
+        if left is not None and left < trials * each:
+            return f"{clock_text(left)} (budget)"
+        return clock_text(trials * each)
 
 
 def parse_budget(budget: str | float | None) -> float | None:

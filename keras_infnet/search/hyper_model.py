@@ -1,18 +1,26 @@
 """INFNet as a function of keras-tuner's hyperparameters."""
 
+import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import keras
 
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.search.search_space import SearchSpace
+from keras_infnet.search.space import SearchSpace
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.optimizers import split_optimizer
 
+# Of the space, and no arguments of the model: `form` is the name of one that makes it.
 _TRAINING = ("learning_rate", "table_rate_factor", "form")
+# INFNet's arguments besides the schema -> their defaults.
+ARGUMENTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(INFNet).parameters.items()
+    if parameter.default is not inspect.Parameter.empty
+    and name not in ("dtype", "name", "trainable")
+}
 
 
 class INFNetHyperModel:
@@ -35,7 +43,7 @@ class INFNetHyperModel:
             keras_infnet.search.INFNetHyperModel(encoder.schema),
             objective=keras_tuner.Objective("val_click_auc", "max"),
         )
-        tuner.search(train, validation_data=validation)
+        tuner.search(train, validation_data=validation, shuffle=False)
         ```
     """
 
@@ -73,9 +81,8 @@ class INFNetHyperModel:
         Returns:
             Hyperparameter -> its value in this trial.
         """
-        ordered = {name: name != "form" for name, _ in self.space.items()}
         return {
-            name: hp.Choice(name, list(values), ordered=ordered[name])
+            name: hp.Choice(name, list(values), ordered=name != "form")
             for name, values in self.space.items()
         }
 
@@ -89,7 +96,7 @@ class INFNetHyperModel:
             The model.
         """
         make = INFNet if values["form"] == "default" else getattr(INFNet, values["form"])
-        searched = {k: v for k, v in values.items() if k in _ARGUMENTS}
+        searched = {k: v for k, v in values.items() if k not in _TRAINING}
         return make(self.schema, **{**self.fixed, **searched})
 
     def optimizer(self, values: Mapping[str, Any], steps: int | None) -> keras.optimizers.Optimizer:
@@ -110,12 +117,12 @@ class INFNetHyperModel:
         return split_optimizer(LazyAdam(_falling(rate * factor, steps)), dense)
 
     def _check(self) -> None:
-        """Asks the model for each combination of what it checks together."""
-        unknown = [name for name in self.fixed if name not in _ARGUMENTS]
+        """Asks the model for each value, with the first values of the others."""
+        unknown = [name for name in self.fixed if name not in ARGUMENTS]
         if unknown:
             raise ValueError(
                 f"INFNetHyperModel: INFNet has no argument {', '.join(unknown)} in `fixed`. "
-                f"Known: {', '.join(_ARGUMENTS)}."
+                f"Known: {', '.join(ARGUMENTS)}."
             )
         both = [name for name, _ in self.space.items() if name in self.fixed]
         if both:
@@ -123,19 +130,17 @@ class INFNetHyperModel:
                 f"INFNetHyperModel: {', '.join(both)} stands in `fixed` and in the search space. "
                 "Give it one value in the space instead, such as `dim=(32,)`."
             )
-        for name, values in self.space.items():
-            for value in () if name in _TRAINING else values:
-                try:
-                    INFNet.Config.checked("INFNet", {**self.fixed, name: value})
-                except ValueError as error:
-                    raise ValueError(
-                        f"INFNetHyperModel: the space has {name}={value!r}, which the model does "
-                        f"not allow. {error}"
-                    ) from error
-
-
-# The space's own `form` is one of the model's three by name.
-_ARGUMENTS = [field.name for field in fields(INFNet.Config) if field.name != "form"]
+        searched = {name: v for name, v in self.space.items() if name not in _TRAINING}
+        first = {name: values[0] for name, values in searched.items()}
+        for point in ({**first, name: v} for name, values in searched.items() for v in values):
+            try:
+                INFNet.Config.checked("INFNet", {**self.fixed, **point})
+            except ValueError as error:
+                shown = ", ".join(f"{name}={value!r}" for name, value in point.items())
+                raise ValueError(
+                    f"INFNetHyperModel: the space has {shown}, which the model does not allow. "
+                    f"{error}"
+                ) from error
 
 
 def _falling(rate: float, steps: int | None) -> Any:

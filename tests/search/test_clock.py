@@ -1,7 +1,7 @@
 import pytest
 
-from keras_infnet.search.search_clock import SearchClock, clock_text, parse_budget
-from keras_infnet.search.trial_records import TrialRecords
+from keras_infnet.search.clock import Clock, clock_text, parse_budget
+from keras_infnet.search.folder import SearchFolder
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ def test_a_budget_that_is_none_is_an_error_that_shows_it(text):
 
 
 def test_a_trial_is_begun_only_if_the_median_one_would_end_in_time(tmp_path):
-    records = TrialRecords(tmp_path)
+    records = SearchFolder(tmp_path)
     for trial, seconds in enumerate([10.0, 500.0, 30.0]):
         records.begin(str(trial), {})
         ended = {"status": "finished", "seconds": seconds, "elapsed_seconds": 100.0 + trial}
         records.end(str(trial), ended)
-    assert SearchClock(records, 102 + 40).has_room()
-    assert not SearchClock(records, 102 + 25).has_room()
-    assert SearchClock(records).has_room()
+    assert Clock(records, 102 + 40).has_room()
+    assert not Clock(records, 102 + 25).has_room()
+    assert Clock(records).has_room()
 
 
 def test_durations_are_shown_as_a_clock():
