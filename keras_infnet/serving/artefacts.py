@@ -15,9 +15,9 @@ import pandas as pd
 
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.encoding.requests import example_request, frame_to_request
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.requests import example_request, read_signatures, signature_requests
+from keras_infnet.serving.requests import read_signatures, signature_requests
 from keras_infnet.serving.signatures import ExportOptions
 from keras_infnet.serving.wire import predict_request, prediction_log, rest_json
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from keras_infnet import FeatureSchema
-from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.encoding.requests import example_request, frame_to_request
 from keras_infnet.serving import run_c_api
 from keras_infnet.serving.artefacts import fingerprint, markdown
-from keras_infnet.serving.requests import example_request, read_signatures
+from keras_infnet.serving.requests import read_signatures
 from keras_infnet.serving.signatures import ExportOptions
 
 
