@@ -18,8 +18,8 @@ ONE_BACKEND := tests/house tests/encoding tests/datasets tests/benchmarks tests/
 	task_metrics.py) \
 	$(addprefix tests/models/test_,backends_agree.py infnet_switches.py unknown_lengths.py) \
 	$(addprefix tests/explain/test_,agreement.py infnet_means.py permutation_importance.py) \
-	$(addprefix tests/data/test_,block_group.py epoch_order.py histories.py prepare.py prepare_spark.py \
-	progress.py stream.py)
+	$(addprefix tests/data/test_,epochs.py histories.py prepare.py prepare_spark.py \
+	progress.py folder_batches.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1

@@ -5,16 +5,15 @@ from typing import Any
 
 import pandas as pd
 
-from keras_infnet.data.dataset import check_histories
-from keras_infnet.data.histories import Histories
-from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.labels import read_labels
 from keras_infnet.explain.explanation import Explanation
 from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.permutation_importance import permutation_importance
+from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.labels import read_labels
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.data.histories import Histories, check_histories
 
 
 def explain(

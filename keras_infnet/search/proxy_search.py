@@ -50,7 +50,7 @@ class ProxySearch:
     Args:
         schema: A fitted schema.
         train: Batched `tf.data.Dataset` of (inputs, labels, weights) with a known number of
-            batches, such as `make_dataset` returns.
+            batches, such as `Batches`.
         validation: Like `train`, and unshuffled.
         folder: Folder of the search. Defaults to `"runs/search"`.
         space: Which values are tried. Defaults to `SearchSpace()`.

@@ -22,7 +22,7 @@ def check_data(train: Any, validation: Any) -> None:
     if validation is None:
         raise ValueError(
             "ProxySearch: no validation data, by which trials are compared. Pass "
-            "`make_dataset(encoder, split.validation, histories)`."
+            "`Batches.from_rows(encoder, split.validation, histories)`."
         )
     for name, data in (("train", train), ("validation", validation)):
         batches = int(data.cardinality())

@@ -12,7 +12,7 @@ SCHEMA = ("features.schema", "features.feature", "features.suggestion")
 MAY_IMPORT = {
     "features": (),
     "datasets": ("features",),
-    "pipelines": ("features",),
+    "pipelines": ("features", "metrics", "serving"),
     "layers": (),
     "models": (*SCHEMA, "layers"),
     "metrics": (),

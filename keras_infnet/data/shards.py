@@ -1,4 +1,4 @@
-"""One partition's rows and events as Parquet: encoded, by user, in blocks that stand alone."""
+"""Shards of a prepared folder: names and columns of their files, and their writer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +10,102 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_infnet.data.histories import NO_TIME, Histories
-from keras_infnet.data.shard_layout import (
-    ROW,
-    TIME,
-    USER,
-    event_columns,
-    events_file,
-    rows_file,
-    shard_file,
-    to_columns,
-    window_columns,
-)
-from keras_infnet.data.whole_files import whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.events import has_list_columns
+from keras_infnet.schema.UNKNOWN import NUM_RATIO_BUCKETS
+from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.encoding.labels import read_labels
+from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.data.histories import NO_TIME, Histories
+from keras_infnet.data.whole_files import whole_file, write_json
+
+FORMAT = 1
+MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
+# Columns of rows and of events that are no features.
+ROW, USER, TIME = "row", "#user", "#time"
+# Inputs with one Parquet column for each id; all others have one column of fixed-size lists.
+_COLUMNWISE = ("categorical", "bags", "bag_weights")
+
+
+def rows_file(folder: Path, split: str, shard: str) -> Path:
+    """Where the rows of one split and one shard lie."""
+    return folder / "rows" / split / f"{shard}.parquet"
+
+
+def events_file(folder: Path, history: str, shard: str) -> Path:
+    """Where the events of one history and one shard lie."""
+    return folder / "events" / history / f"{shard}.parquet"
+
+
+def shard_file(folder: Path, shard: str) -> Path:
+    """What is known of a finished shard."""
+    return folder / SHARDS / f"{shard}.json"
+
+
+def input_columns(name: str, width: int) -> list[str]:
+    """Parquet columns of a packed input that is `width` wide."""
+    if name in _COLUMNWISE:
+        return [f"x/{name}/{i}" for i in range(width)]
+    return [f"x/{name}"]
+
+
+def input_types(name: str, shape: tuple[int, ...], dtype: str) -> dict[str, pa.DataType]:
+    """Parquet columns of a packed input, with their types."""
+    value, width = pa.from_numpy_dtype(np.dtype(dtype)), int(np.prod(shape))
+    kind = value if name in _COLUMNWISE else pa.list_(value, width)
+    return dict.fromkeys(input_columns(name, width), kind)
+
+
+def to_columns(name: str, array: np.ndarray) -> dict[str, pa.Array]:
+    """Parquet columns of a packed input, `(rows, ...)`."""
+    flat = array.reshape(len(array), -1)
+    names = input_columns(name, flat.shape[1])
+    if name in _COLUMNWISE:
+        return {n: pa.array(np.ascontiguousarray(flat[:, i])) for i, n in enumerate(names)}
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+    return {names[0]: lists}
+
+
+def from_columns(name: str, shape: tuple[int, ...], table: pa.Table) -> np.ndarray:
+    """The packed input, `(rows, *shape)`."""
+    names = input_columns(name, int(np.prod(shape)))
+    if name in _COLUMNWISE:
+        return np.stack([table[n].to_numpy() for n in names], axis=1)
+    flat = table[names[0]].combine_chunks().flatten()
+    return np.asarray(flat).reshape(-1, *shape)
+
+
+def event_columns(width: int) -> list[str]:
+    """Parquet columns of the ids of an event."""
+    return [f"event/{i}" for i in range(width)]
+
+
+def window_columns(history: str) -> list[str]:
+    """Parquet columns of where a row's history starts and ends among the events of its block."""
+    return [f"{history}/start", f"{history}/end"]
+
+
+def sizes_of_inputs(schema: FeatureSchema) -> dict[str, np.ndarray]:
+    """For each packed input of ids, how many ids each of its columns has."""
+    sizes = {}
+    if schema.one_valued:
+        sizes["categorical"] = np.array([f.num_ids for f in schema.one_valued])
+    if schema.bags:
+        sizes["bags"] = np.repeat(
+            [f.num_ids for f in schema.bags], [f.max_values for f in schema.bags]
+        )
+    for s in schema.histories:
+        extra = {
+            "#action": s.num_actions,
+            "#ratio": NUM_RATIO_BUCKETS,
+            "#groups": 1 << len(s.groups),
+        }
+        columns = schema.history_columns(s.name)
+        of_field = {f.name: f.num_ids for f in schema.features if not isinstance(f, DenseFeature)}
+        of_column = {**of_field, **extra}
+        widths = [c.stop - c.start for c in columns.values()]
+        sizes[s.name] = np.repeat([of_column[c] for c in columns], widths)
+    return sizes
 
 
 @dataclass(frozen=True)
