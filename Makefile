@@ -12,13 +12,14 @@ PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 # These tests give the same result on any backend: they run once.
 ONE_BACKEND := tests/house tests/encoding tests/datasets tests/benchmarks tests/tuning \
 	tests/examples/test_notebooks.py tests/serving/test_client.py \
-	$(addprefix tests/search/test_,clock.py folder.py latency_tradeoff.py space.py) \
+	$(addprefix tests/search/test_,latency_tradeoff.py pareto.py search_clock.py search_config.py \
+	search_space.py) \
 	$(addprefix tests/metrics/test_,auc.py group_codes.py log_loss.py regression_error.py \
 	task_metrics.py) \
 	$(addprefix tests/models/test_,backends_agree.py infnet_switches.py unknown_lengths.py) \
-	$(addprefix tests/explain/test_,agreement.py importance.py reading.py) \
-	$(addprefix tests/data/test_,block_group.py epoch_order.py histories.py prepare.py prepare_spark.py \
-	progress.py stream.py)
+	$(addprefix tests/explain/test_,agreement.py infnet_means.py permutation_importance.py) \
+	$(addprefix tests/data/test_,epochs.py histories.py prepare.py prepare_spark.py \
+	progress.py folder_batches.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1

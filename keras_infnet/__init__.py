@@ -26,6 +26,7 @@ from keras_infnet import (
     serving,
     training,
 )
+from keras_infnet.data.ranking_data import RankingData
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
@@ -49,6 +50,7 @@ __all__ = [
     "HistoryGroup",
     "INFNet",
     "NumericFeature",
+    "RankingData",
     "Ratio",
     "RegressionTask",
     "calibration",

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_infnet.data import Histories, make_dataset, prepare
+from keras_infnet.data import Batches, Histories, prepare
 from tests.logs import log_schema, make_log
 
 SPLITS = {"train": 1_650_000_030_000, "validation": 1_650_000_045_000, "test": None}
@@ -42,6 +42,6 @@ def row_numbers(path, split):
 
 
 def expected(encoder, log, earlier=None, freeze_at=None):
-    """What `make_dataset` gives for the log."""
+    """What `Batches.from_rows` gives for the log."""
     histories = Histories(encoder, log, earlier)
-    return collect(make_dataset(encoder, log, histories, freeze_at=freeze_at))
+    return collect(Batches.from_rows(encoder, log, histories, freeze_at=freeze_at))

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet.data.row_source import Frame, as_frame
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.events import encode_events, log_events, window_index
+from keras_infnet.encoding.events import encode_events, has_list_columns, log_events, window_index
 from keras_infnet.schema.canonical import column, feedbacks, require_rows
 from keras_infnet.schema.history import History
+from keras_infnet.schema.schema import FeatureSchema
 
 # Before every other time: events that are known to be past, but not since when.
 NO_TIME = np.iinfo("int64").min
@@ -44,9 +47,10 @@ class Histories:
 
     Args:
         encoder: A fitted encoder.
-        log: Events, one a row, in any order: user, time, fields, actions and ratio columns. With
-            `time_key=None` in the schema the order of a user's rows is the order of time, and rows
-            are found by the frame's index, which must be unique.
+        log: Events, one a row, in any order: user, time, fields, actions and ratio columns, as a
+            pandas, Polars or Arrow frame. With `time_key=None` in the schema the order of a user's
+            rows is the order of time, and rows are found by the frame's index, which must be
+            unique.
         earlier: Events from before the log by history name, in the order of time within a user; a
             time column is optional, and actions or ratio that are absent are unknown.
 
@@ -73,9 +77,10 @@ class Histories:
     def __init__(
         self,
         encoder: FeatureEncoder,
-        log: pd.DataFrame,
-        earlier: Mapping[str, pd.DataFrame] | None = None,
+        log: Frame,
+        earlier: Mapping[str, Frame] | None = None,
     ) -> None:
+        log = as_frame(log, "Histories")
         require_rows(log, "Histories")
         self.encoder, self.schema = encoder, encoder.schema
         self.schema.require_fitted()
@@ -84,14 +89,13 @@ class Histories:
                 f"Histories: `earlier` is a {type(earlier).__name__}; expected frames by history "
                 "name, such as `{'seen': frame}`."
             )
-        earlier = dict(earlier or {})
+        earlier = {n: as_frame(e, f"Histories, earlier `{n}`") for n, e in (earlier or {}).items()}
         for name in earlier:
             self.schema.history(name)
         if self.schema.time_key is None and not log.index.is_unique:
             raise ValueError(
                 "Histories: with `time_key=None` rows are found by the log's index, and it has "
-                "repeated labels. "
-                "Use `log.reset_index(drop=True)` before you split."
+                "repeated labels. Use `log.reset_index(drop=True)` before you split."
             )
         self._log_index = log.index
         self._user_kind = _kind(column(log, self.schema.user_key, "Histories, user key"))
@@ -106,7 +110,7 @@ class Histories:
         }
 
     def windows(
-        self, name: str, frame: pd.DataFrame, freeze_at: int | str | None = None
+        self, name: str, frame: Frame, freeze_at: int | str | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the history of each row lies.
 
@@ -126,6 +130,7 @@ class Histories:
                 the log, `freeze_at` is no time, times seem to be seconds, or, with
                 `time_key=None`, the frame's index is not the log's.
         """
+        frame = as_frame(frame, "Histories.windows")
         events = self.events[self.schema.history(name).name]
         users, times = self.user_codes(frame), self._times(frame)
         self._check_milliseconds("times of the frame", times)
@@ -135,7 +140,7 @@ class Histories:
         first = np.searchsorted(events.users, users)
         return np.maximum(first, ends - self.schema.history(name).max_length), ends, times
 
-    def attach(self, frame: pd.DataFrame, freeze_at: int | str | None = None) -> pd.DataFrame:
+    def attach(self, frame: Frame, freeze_at: int | str | None = None) -> pd.DataFrame:
         """The frame with each row's raw histories as list columns.
 
         Args:
@@ -146,7 +151,7 @@ class Histories:
             A copy with columns `{history}_{field}`, `{history}_{action}`, `{history}_ratio` and
             `{history}_age_seconds`, oldest event first.
         """
-        added = {}
+        frame, added = as_frame(frame, "Histories.attach"), {}
         for history in self.schema.histories:
             events = self.events[history.name]
             starts, ends, times = self.windows(history.name, frame, freeze_at)
@@ -197,8 +202,7 @@ class Histories:
         if users.isna().any():
             raise ValueError(
                 f"Histories: column `{self.schema.user_key}` has {int(users.isna().sum())} "
-                f"missing values; "
-                "expected a user in every row."
+                "missing values; expected a user in every row."
             )
         kind = _kind(users)
         if None not in (kind, self._user_kind) and kind != self._user_kind:
@@ -219,9 +223,8 @@ class Histories:
             if (times < 0).any():
                 raise ValueError(
                     f"Histories: {int((times < 0).sum())} rows are not in the log by their index "
-                    f"(such as "
-                    f"{frame.index[times < 0][0]}); with `time_key=None` a row's time is its "
-                    f"place in the log."
+                    f"(such as {frame.index[times < 0][0]}); with `time_key=None` a row's time is "
+                    "its place in the log."
                 )
             self._check_users_of_rows(frame, times)
             return times
@@ -263,6 +266,80 @@ class Histories:
         return np.full(len(frame), NO_TIME)
 
 
+def check_histories(
+    who: str,
+    encoder: FeatureEncoder,
+    frame: pd.DataFrame,
+    histories: Histories | None,
+    freeze_at: int | str | None,
+) -> list[str]:
+    """Names of the histories that the rows lack as list columns; an error if nothing gives them."""
+    encoder.schema.require_fitted()
+    if not isinstance(histories, Histories | None):
+        raise ValueError(
+            f"{who}: `histories` is a {type(histories).__name__}; expected Histories(encoder, log)."
+        )
+    lacking = [s.name for s in encoder.schema.histories if not has_list_columns(s, frame)]
+    listed = [s.name for s in encoder.schema.histories if s.name not in lacking]
+    if freeze_at is not None and listed:
+        raise ValueError(
+            f"{who}: `freeze_at` can't cut the histories {', '.join(listed)}, which the "
+            "rows hold as list columns. Use `Histories.attach(frame, freeze_at)`, or drop them."
+        )
+    if lacking and histories is None:
+        raise ValueError(
+            f"{who}: the schema has histories ({', '.join(lacking)}), the rows hold none as list "
+            "columns, and `histories` is None. Pass `Histories(encoder, log)`."
+        )
+    if listed and histories is not None and not lacking:
+        raise ValueError(
+            f"{who}: the rows hold the histories {', '.join(listed)} as list columns, and "
+            "`histories` gives them too. Leave one of them out."
+        )
+    if histories is not None and histories.schema != encoder.schema:
+        raise ValueError(
+            f"{who}: `histories` were encoded by another encoder (fingerprint "
+            f"{histories.schema.fingerprint}; expected {encoder.schema.fingerprint})."
+        )
+    return lacking
+
+
+def gather_windows(
+    schema: FeatureSchema, name: str, columns: Any, times: Any, window: Any, length: Any = None
+) -> dict[str, Any]:
+    """Packed history of each row.
+
+    Args:
+        schema: A fitted schema.
+        name: Name of the history.
+        columns: int32 `(events, columns)` with at least one event.
+        times: int64 `(events,)`, milliseconds, `NO_TIME` where unknown.
+        window: int64 `(batch, 3)`: start, end and the row's own time.
+        length: Positions of the history, the newest. Defaults to its `max_length`.
+
+    Returns:
+        `{name: (batch, length, columns)}`, and `(batch, length)` of each quantity that depends on
+        the row, such as `f"{name}_age"`.
+    """
+    import tensorflow as tf
+
+    history = schema.history(name)
+    starts, ends, row_times = window[:, :1], window[:, 1:2], window[:, 2:]
+    length = tf.constant(history.max_length, "int64") if length is None else length
+    index = ends - length + tf.range(length)
+    inside = index >= starts
+    index = tf.where(inside, index, 0)
+    packed = tf.gather(columns, index) * tf.cast(inside, "int32")[..., None]
+    gathered = {name: packed}
+    for quantity in history.of_row:
+        event_times = tf.gather(times, index)
+        known = inside & (event_times != NO_TIME) & (schema.time_key is not None)
+        values = quantity.of_time(row_times, tf.where(known, event_times, 0))
+        ids = quantity.program(None).graph(tf, [])(values)
+        gathered[f"{name}_{quantity.key}"] = tf.where(known, ids, 0)
+    return gathered
+
+
 def _kind(users: pd.Series) -> str | None:
     """What users are: only users of one kind can be equal. None where they are mixed."""
     values = getattr(users.dtype, "categories", users)
@@ -295,8 +372,7 @@ def frozen_times(
     if time_key is None or not isinstance(freeze_at, (int, np.integer)):
         raise ValueError(
             f"freeze_at is {freeze_at!r} and the schema's time_key {time_key!r}; expected whole "
-            f"Unix milliseconds "
-            '(with a time_key), "first_row" or None.'
+            'Unix milliseconds (with a time_key), "first_row" or None.'
         )
     return np.minimum(times, freeze_at)
 

@@ -6,14 +6,35 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_infnet.data.prepare_local import prepare_locally
-from keras_infnet.data.prepare_plan import PreparePlan, open_work_folder, publish
-from keras_infnet.data.prepare_spark import prepare_on_spark
-from keras_infnet.data.prepare_steps import ROWS, SPOOL
-from keras_infnet.data.row_source import RowSource, count_rows
-from keras_infnet.data.shard_layout import FORMAT, MANIFEST
-from keras_infnet.data.spark_session import check_engine
-from keras_infnet.data.whole_files import write_json
+import numpy as np
+
+from keras_infnet.data.prepare_steps import (
+    ROWS,
+    SPOOL,
+    SPOOLED,
+    PreparePlan,
+    count_chunk,
+    finished_shard,
+    named,
+    open_work_folder,
+    publish,
+    spool_folder,
+    wanted_columns,
+    write_shard,
+)
+from keras_infnet.data.progress import Progress
+from keras_infnet.data.row_source import (
+    RowSource,
+    count_rows,
+    list_files,
+    read_chunks,
+    to_frame,
+)
+from keras_infnet.data.shards import ENCODER, FORMAT, MANIFEST, SHARDS
+from keras_infnet.data.spark import check_engine, prepare_on_spark
+from keras_infnet.data.spool import Spool
+from keras_infnet.data.whole_files import read_json, write_json
+from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -39,11 +60,12 @@ def prepare(
     engine: str = "local",
     spark: Any = None,
 ) -> FeatureEncoder:
-    """Encodes a log that need not fit in memory, once; `stream_dataset` then reads it.
+    """Encodes a log that need not fit in memory, once; `Batches.from_folder` then reads it.
 
     First the rows are read in chunks, counted for the encoder and written to disk by user; then one
     partition of users after the other is encoded, its events sorted by (user, time), and written.
-    Encoder, ids and histories are those of `FeatureEncoder.fit`, `Histories` and `make_dataset`.
+    Encoder, ids and histories are those of `FeatureEncoder.fit`, `Histories` and
+    `Batches.from_rows`.
 
     Memory is that of a chunk, of a partition and of the distinct values of each field (numbers
     included: edges are exact quantiles). The disk holds the rows a second time until the end. A run
@@ -102,7 +124,7 @@ def prepare(
         ... )
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     encoder = keras_infnet.data.prepare(schema, log, f"{folder}/log", verbose=False)
-        ...     data = keras_infnet.data.stream_dataset(encoder, f"{folder}/log", batch_size=2)
+        ...     data = keras_infnet.data.Batches.from_folder(encoder, f"{folder}/log", batch_size=2)
         ...     [x["seen"][:, :, 0].tolist() for x, y, weight in data.as_numpy_iterator()]
         [[[0, 0, 0], [0, 0, 2]], [[0, 2, 3]]]
     """
@@ -124,7 +146,7 @@ def prepare(
     if engine == "spark":
         encoder, shards = prepare_on_spark(work, plan, given, sources, verbose, spark)
     else:
-        encoder, shards = prepare_locally(work, plan, given, sources, verbose)
+        encoder, shards = _prepare_locally(work, plan, given, sources, verbose)
     write_json(work / MANIFEST, _manifest(plan, encoder, shards))
     publish(work, out)
     shutil.rmtree(out / SPOOL)
@@ -149,3 +171,69 @@ def _manifest(
         "columns": {name: [list(s), d] for name, (s, d) in encoder.schema.packed_inputs().items()},
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def _prepare_locally(
+    work: Path,
+    plan: PreparePlan,
+    given: FeatureEncoder,
+    sources: Mapping[str, RowSource],
+    verbose: bool,
+) -> tuple[FeatureEncoder, list[dict[str, Any]]]:
+    """Writes encoder and shards; tells what is known of each shard."""
+    encoder, number = _spool(work, plan, given, sources, verbose)
+    earlier = [name for name in sources if name != ROWS]
+    progress, shards = Progress("prepare: writing shards", "rows", number, verbose), []
+    for partition in range(plan.partitions):
+        known = finished_shard(work, partition)
+        if known is None:
+            frame = _spool_of(work, plan, ROWS).partition(partition)
+            if frame.empty:
+                continue
+            events = {name: _spool_of(work, plan, name).partition(partition) for name in earlier}
+            known = write_shard(work, plan, encoder, partition, frame, events)
+        shards.append(known)
+        progress.add(known["log_rows"])
+    progress.close()
+    return encoder, shards
+
+
+def _spool(
+    work: Path,
+    plan: PreparePlan,
+    given: FeatureEncoder,
+    sources: Mapping[str, RowSource],
+    verbose: bool,
+) -> tuple[FeatureEncoder, int]:
+    """Writes the rows by user and learns the encoder; tells it and the number of rows."""
+    done = work / SPOOL / SPOOLED
+    # Files were found unchanged; frames can be compared only by reading them again.
+    if done.exists() and all(list_files(rows) for rows in sources.values()):
+        return FeatureEncoder.load(work / ENCODER), read_json(done, "prepare")["rows"]
+    counts = None if given.schema.fitted else EncoderCounts(plan.schema)
+    number, changed = 0, False
+    for name, rows in sources.items():
+        progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
+        spool, first = _spool_of(work, plan, name), 0
+        for source, table in read_chunks(rows, wanted_columns(plan, name), plan.chunk_rows):
+            new = spool.add(table, source)
+            changed |= new
+            with named(source):
+                frame = to_frame(table, np.arange(first, first + len(table)))
+                count_chunk(counts, plan, name, frame)
+            first += len(table)
+            progress.add(len(table), timed=new)
+        progress.close()
+        changed |= spool.close()
+        number = first if name == ROWS else number
+    if changed:
+        shutil.rmtree(work / SHARDS, ignore_errors=True)
+    if counts is not None:
+        counts.fit(given)
+    given.save(work / ENCODER)
+    write_json(done, {"rows": number})
+    return given, number
+
+
+def _spool_of(work: Path, plan: PreparePlan, name: str) -> Spool:
+    return Spool(spool_folder(work, name), plan.partitions, plan.schema.user_key)

@@ -1,5 +1,6 @@
 """A prepared folder: what is in it, checked, and its blocks."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.data.histories import count_before, frozen_times
-from keras_infnet.data.shard_layout import (
+from keras_infnet.data.shards import (
     FORMAT,
     MANIFEST,
     TIME,
@@ -53,7 +54,8 @@ class PreparedRows:
     ) -> None:
         self._folder, self._schema, self._split = folder, schema, split
         self._freeze_at = freeze_at
-        manifest = _read_manifest(folder, schema, split)
+        manifest = read_manifest(folder)
+        _check_split(manifest, folder, schema, split)
         shards = [s for s in manifest["shards"] if sum(s["rows"][split])]
         self._blocks = [(s, b) for s in shards for b, n in enumerate(s["rows"][split]) if n]
         self.block_rows = np.array([s["rows"][split][b] for s, b in self._blocks], "int64")
@@ -139,8 +141,13 @@ class PreparedRows:
             )
 
 
-def _read_manifest(folder: Path, schema: FeatureSchema, split: str) -> dict[str, Any]:
-    what = "stream_dataset"
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What is in a prepared folder.
+
+    Raises:
+        ValueError: There is no such folder, or it is of another format.
+    """
+    what = "prepared rows"
     if not folder.is_dir():
         raise ValueError(f"{what}: there is no folder {folder}; expected one that `prepare` wrote.")
     if not (folder / MANIFEST).is_file():
@@ -153,6 +160,33 @@ def _read_manifest(folder: Path, schema: FeatureSchema, split: str) -> dict[str,
             f"{what}: {folder} has format {manifest.get('format')!r}; expected {FORMAT}. Prepare "
             "it again with this version."
         )
+    return manifest
+
+
+def read_row_columns(
+    folder: Path, manifest: dict[str, Any], split: str, wanted: Callable[[str], bool]
+) -> pa.Table:
+    """Columns of a split's rows, in the order in which they are read unshuffled.
+
+    Raises:
+        ValueError: A file is missing or damaged.
+    """
+    tables = []
+    for shard in manifest["shards"]:
+        if not sum(shard["rows"][split]):
+            continue
+        path = rows_file(folder, split, shard["name"])
+        try:
+            with pq.ParquetFile(path) as file:
+                names = [name for name in file.schema_arrow.names if wanted(name)]
+                tables.append(file.read(names).replace_schema_metadata(None))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"prepared rows: {path} can't be read: {error}") from error
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _check_split(manifest: dict[str, Any], folder: Path, schema: FeatureSchema, split: str) -> None:
+    what = "prepared rows"
     if manifest["schema"] != schema.fingerprint:
         raise ValueError(
             f"{what}: {folder} is of another schema (fingerprint {manifest['schema']}; expected "
@@ -164,7 +198,6 @@ def _read_manifest(folder: Path, schema: FeatureSchema, split: str) -> dict[str,
         )
     if manifest["rows"][split] == 0:
         raise ValueError(f"{what}: split `{split}` of {folder} has no row.")
-    return manifest
 
 
 def _histories(manifest: dict[str, Any]) -> set[str]:
@@ -200,31 +233,31 @@ def _check_file(
     path: Path, types: dict[str, pa.DataType], rows: list[int], fingerprint: str
 ) -> None:
     if not path.is_file():
-        raise ValueError(f"stream_dataset: {path} is missing. Copy it again, or prepare again.")
+        raise ValueError(f"prepared rows: {path} is missing. Copy it again, or prepare again.")
     try:
         with pq.ParquetFile(path) as file:
             schema, metadata = file.schema_arrow, file.metadata
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(
-            f"stream_dataset: {path} can't be read as Parquet ({error}). It is empty, cut short or "
+            f"prepared rows: {path} can't be read as Parquet ({error}). It is empty, cut short or "
             "damaged: copy it again, or prepare again."
         ) from error
     for name, kind in types.items():
         found = schema.field(name).type if name in schema.names else None
         if found is None or not _same(found, kind):
             raise ValueError(
-                f"stream_dataset: {path}: column `{name}` is "
+                f"prepared rows: {path}: column `{name}` is "
                 f"{'missing' if found is None else f'of type {found}'}; expected {kind}. The "
                 "shard is of another schema: prepare the folder again."
             )
     if (schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
         raise ValueError(
-            f"stream_dataset: {path} is of another schema than the folder's. Prepare it again."
+            f"prepared rows: {path} is of another schema than the folder's. Prepare it again."
         )
     found_rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
     if found_rows != rows:
         raise ValueError(
-            f"stream_dataset: {path} has {sum(found_rows)} rows in {len(found_rows)} blocks; "
+            f"prepared rows: {path} has {sum(found_rows)} rows in {len(found_rows)} blocks; "
             f"{MANIFEST} says {sum(rows)} in {len(rows)}. Prepare the folder again."
         )
 
@@ -244,4 +277,4 @@ def _read_block(path: Path, number: int, columns: list[str] | None) -> pa.Table:
         with pq.ParquetFile(path) as file:
             return file.read_row_group(number, columns, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"stream_dataset: {path} can't be read: {error}") from error
+        raise ValueError(f"prepared rows: {path} can't be read: {error}") from error

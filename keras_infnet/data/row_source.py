@@ -15,7 +15,9 @@ from pyarrow import csv
 
 from keras_infnet.schema.schema import FeatureSchema
 
-RowSource = pd.DataFrame | Iterable[pd.DataFrame] | str | Path | Sequence[str | Path]
+# A pandas frame, or what gives its rows as an Arrow stream: frames of Polars, tables of Arrow.
+Frame = Any
+RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 _SAMPLE_BYTES = 1 << 20
@@ -51,16 +53,42 @@ class WantedColumns:
         return [name for name in names if name in self.wanted]
 
 
+def as_frame(rows: Frame, who: str, other: str = "") -> pd.DataFrame:
+    """The rows as a pandas frame; those of Polars or Arrow are numbered from 0.
+
+    Args:
+        rows: A pandas frame, or anything with an Arrow stream.
+        who: Who asks, for the error message.
+        other: What else would do, for the error message.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    if not _is_frame(rows):
+        raise ValueError(
+            f"{who}: found {type(rows).__name__}; expected a pandas DataFrame, a Polars or Arrow "
+            f"table{f', {other}' if other else ''}."
+        )
+    table = decoded(pa.table(rows))
+    return to_frame(table, np.arange(len(table)))
+
+
+def _is_frame(rows: Any) -> bool:
+    return isinstance(rows, pd.DataFrame) or hasattr(rows, "__arrow_c_stream__")
+
+
 def list_files(rows: RowSource) -> list[Path] | None:
     """The files of a folder, a glob or a list; `None` where the rows are frames.
 
     Raises:
         ValueError: There is no such file, or it is neither Parquet nor CSV.
     """
-    if isinstance(rows, pd.DataFrame) or not isinstance(rows, (str, Path, list, tuple)):
+    if _is_frame(rows) or not isinstance(rows, (str, Path, list, tuple)):
         return None
     given = [rows] if isinstance(rows, (str, Path)) else list(rows)
-    if given and isinstance(given[0], pd.DataFrame):
+    if given and _is_frame(given[0]):
         return None
     files = [file for path in given for file in _expand(Path(path))]
     if not files:
@@ -75,8 +103,8 @@ def list_files(rows: RowSource) -> list[Path] | None:
 
 def count_rows(rows: RowSource) -> int | None:
     """Number of rows: exact for frames and Parquet, estimated for CSV, `None` for an iterator."""
-    if isinstance(rows, pd.DataFrame):
-        return len(rows)
+    if _is_frame(rows):
+        return len(rows) if hasattr(rows, "__len__") else None
     files = list_files(rows)
     return None if files is None else sum(_count_file(file) for file in files)
 
@@ -85,7 +113,7 @@ def describe(rows: RowSource) -> Any:
     """What tells whether rows are still the same when a preparation goes on."""
     files = list_files(rows)
     if files is None:
-        return type(rows).__name__ if not isinstance(rows, pd.DataFrame) else len(rows)
+        return count_rows(rows) or type(rows).__name__
     return [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
 
 
@@ -101,7 +129,7 @@ def read_chunks(
     if files is not None:
         tables = (part for file in files for part in _read_file(file, columns, chunk_rows))
     else:
-        tables = _frame_tables([rows] if isinstance(rows, pd.DataFrame) else rows, columns)
+        tables = _frame_tables([rows] if _is_frame(rows) else rows, columns)
     first = 0
     for source, table in tables:
         for start in range(0, len(table), chunk_rows):
@@ -178,15 +206,11 @@ def _read_file(
 
 
 def _frame_tables(
-    frames: Iterable[pd.DataFrame], columns: WantedColumns
+    frames: Iterable[Frame], columns: WantedColumns
 ) -> Iterator[tuple[str, pa.Table]]:
     for number, frame in enumerate(frames):
         source = f"frame {number}"
-        if not isinstance(frame, pd.DataFrame):
-            raise ValueError(
-                f"prepare: {source} is a {type(frame).__name__}; expected a pandas DataFrame, "
-                "an iterable of them, or paths."
-            )
+        frame = as_frame(frame, f"prepare: {source}", "an iterable of frames, or paths")
         yield source, _as_table(frame[columns.among(frame.columns)], source)
 
 
@@ -198,11 +222,26 @@ def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
 
 
 def decoded(table: pa.Table) -> pa.Table:
-    """Dictionaries as plain values: those of two chunks need not agree."""
+    """Columns of plain types: dictionaries of two chunks need not agree."""
     for i, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
+        values, kind = table[i], _without_views(field.type)
+        values = values if kind == field.type else values.cast(kind)
+        if pa.types.is_dictionary(kind):
+            values = values.cast(kind.value_type)
+        if values.type != field.type:
+            table = table.set_column(i, field.name, values)
     return table.replace_schema_metadata(None)
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """Polars has strings of a kind that many functions of Arrow lack."""
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _without_views(kind.value_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_without_views(kind.value_type))
+    return kind
 
 
 def read_csv_text(table: pa.Table, columns: WantedColumns, source: str) -> pa.Table:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.data.dataset import check_histories
-from keras_infnet.data.histories import Histories
+from keras_infnet.data.histories import Histories, check_histories
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.explain import plots

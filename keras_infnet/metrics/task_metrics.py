@@ -67,7 +67,7 @@ def task_metrics(
             else:
                 measured[task] = _binary(labels[task], predicted, groups, weighting, weights)
                 if calibration:
-                    measured[task] |= _calibration(labels[task], predicted, weights)
+                    measured[task] |= calibration_measures(labels[task], predicted, weights)
         except ValueError as error:
             raise ValueError(f"Task `{task}`: {error}") from error
     return measured
@@ -89,7 +89,8 @@ def _binary(
     }
 
 
-def _calibration(labels: Any, predicted: Any, weights: Any) -> dict[str, float]:
+def calibration_measures(labels: Any, predicted: Any, weights: Any) -> dict[str, float]:
+    """Normalized entropy and expected calibration errors of one binary task."""
     return {
         "normalized_entropy": normalized_entropy(labels, predicted, weights),
         "ece": expected_calibration_error(labels, predicted, weights),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet.metrics.auc import auc
-from keras_infnet.metrics.group_auc import group_auc
+from keras_infnet.metrics.group_auc import Weighting, group_auc
 from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.schema.task import Task
 
@@ -69,9 +69,10 @@ class BinaryTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
+        weighting: Weighting = "impressions",
     ) -> dict[str, float]:
         within = {
-            name: group_auc(labels, predictions, keys, sample_weight=weights)
+            name: group_auc(labels, predictions, keys, weighting, weights)
             for name, keys in groups.items()
         }
         return {

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 from keras_infnet.schema.task import Task
 
@@ -51,6 +52,7 @@ class RegressionTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
+        weighting: Weighting = "impressions",
     ) -> dict[str, float]:
         return {
             "mse": mean_squared_error(labels, predictions, weights),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._base.checks import bad, check_name
+from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.schema.canonical import number_values
 
 
@@ -124,6 +125,7 @@ class Task(ABC):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
+        weighting: Weighting = "impressions",
     ) -> dict[str, float]:
         """What an evaluation reports.
 
@@ -131,7 +133,8 @@ class Task(ABC):
             labels: `(rows,)`.
             predictions: `(rows, units)`.
             weights: `(rows,)`, 0 where a label was not observed.
-            groups: Keys of each row by the name of a grouping, for measures within groups.
+            groups: Keys of each row by the name of a measure within groups, such as `"gauc"`.
+            weighting: How groups weigh; see `group_auc`.
 
         Returns:
             Numbers by name; NaN where one is not defined.

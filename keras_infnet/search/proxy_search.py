@@ -38,7 +38,7 @@ class ProxySearch:
     Args:
         schema: A fitted schema.
         train: Batched `tf.data.Dataset` of (inputs, labels, weights) with a known number of
-            batches, such as `make_dataset` returns.
+            batches, such as `Batches`.
         validation: Like `train`, and unshuffled.
         folder: Folder of the search. Defaults to `"runs/search"`.
         space: Which values are tried. Defaults to `SearchSpace()`.
@@ -215,7 +215,7 @@ def _check_data(train: Any, validation: Any) -> None:
     if validation is None:
         raise ValueError(
             "ProxySearch: no validation data, by which trials are compared. Pass "
-            "`make_dataset(encoder, split.validation, histories)`."
+            "`data.validation` of a RankingData."
         )
     for name, data in (("train", train), ("validation", validation)):
         batches = int(data.cardinality())

@@ -61,7 +61,7 @@ class Checkpoints(keras.callbacks.Callback):
     Example:
         ```python
         keras_infnet.training.set_seeds(1)  # on a GPU with deterministic=True
-        train = keras_infnet.data.stream_dataset(encoder, "prepared", shuffle=True)
+        train = keras_infnet.data.Batches.from_folder(encoder, "prepared", shuffle=True)
         model = keras_infnet.INFNet(encoder.schema)
         model.compile("adam")
         checkpoints = keras_infnet.callbacks.Checkpoints("run/checkpoints", every=500)
@@ -108,9 +108,9 @@ class Checkpoints(keras.callbacks.Callback):
         Call it anew before each `fit`.
 
         Args:
-            train: Finite, batched `tf.data.Dataset`. Those of `stream_dataset` and `make_dataset`
-                begin anywhere; what other datasets give before the position is read and thrown
-                away, and they must give the same batches in each pass.
+            train: Finite, batched `tf.data.Dataset`. `Batches` begin anywhere; what other datasets
+                give before the position is read and thrown away, and they must give the same
+                batches in each pass.
 
         Returns:
             A `tf.data.Dataset` without end: `fit` needs `steps_per_epoch`.

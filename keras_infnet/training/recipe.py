@@ -17,7 +17,7 @@ _INFINITE, _UNKNOWN = -1, -2
 
 def fit_ranker(
     model: keras.Model,
-    train: Any,
+    data: Any,
     validation: Any = None,
     *,
     epochs: int = 1,
@@ -42,11 +42,12 @@ def fit_ranker(
     Args:
         model: Model with `schema`, or any model whose `compile(optimizer)` knows its losses and
             metrics.
-        train: Batched `tf.data.Dataset` of (inputs, labels, weights) whose number of batches is
-            known. It is repeated here: leave `repeat` out.
-        validation: Like `train`, its number of batches may be unknown. Without it nothing is
-            evaluated or restored.
-        epochs: Passes over `train`.
+        data: A `RankingData`, whose `train` and `validation` are used; or training batches alone, a
+            batched `tf.data.Dataset` of (inputs, labels, weights) whose number of batches is known.
+            They are repeated here: leave `repeat` out.
+        validation: Like training batches, their number may be unknown; not with a `RankingData`.
+            Without any nothing is evaluated or restored.
+        epochs: Passes over the training batches.
         learning_rate: Learning rate of the first step; unused where `optimizer` is given.
         optimizer: Used as it is, such as `split_optimizer()`. Defaults to `LazyAdam` with linear
             decay, which is Adam but for large tables.
@@ -69,14 +70,15 @@ def fit_ranker(
 
     Example:
         ```python
-        model = keras_infnet.INFNet(encoder.schema)
+        model = keras_infnet.INFNet(data.schema)
         policy = keras_infnet.training.TaskPolicy(weights={"click": 1, "like": 2})
-        history = keras_infnet.fit_ranker(model, train, validation, policy=policy)
+        history = keras_infnet.fit_ranker(model, data, policy=policy)
         history.history["val_score"]  # one value each half epoch
         ```
     """
     _check_positive(epochs=epochs, evaluations_per_epoch=evaluations_per_epoch, patience=patience)
     _check_rate(learning_rate)
+    train, validation = _train_and_validation(data, validation)
     _check_dataset("train", train)
     if validation is not None:
         _check_dataset("validation", validation)
@@ -94,14 +96,14 @@ def fit_ranker(
         default = default_policy(getattr(model, "schema", None))
         before.append(PolicyScore(default if policy is None else policy))
         after.append(_best_weights(patience))
-    data, done = train.repeat(epochs), 0
+    batches_of_fit, done = train.repeat(epochs), 0
     if checkpoints is not None:
         checkpoints.adopt(after[-1:] if validation is not None else [])
-        data, done = checkpoints.batches(train), checkpoints.step
+        batches_of_fit, done = checkpoints.batches(train), checkpoints.step
     if total % steps:
         after.append(_StopAtLastBatch(total, done))
     return model.fit(
-        data,
+        batches_of_fit,
         epochs=math.ceil(total / steps),
         steps_per_epoch=steps,
         validation_data=validation,
@@ -124,6 +126,18 @@ class _StopAtLastBatch(keras.callbacks.Callback):
         self.seen += 1
         if self.seen == self.total:
             self.model.stop_training = True
+
+
+def _train_and_validation(data: Any, validation: Any) -> tuple[Any, Any]:
+    """The batches of a `RankingData`, or those given."""
+    if hasattr(data, "cardinality") or not hasattr(data, "train"):
+        return data, validation
+    if validation is not None:
+        raise ValueError(
+            "fit_ranker: the data have a validation of their own, and `validation` is given too. "
+            "Leave it out, or pass `data.train` and `validation`."
+        )
+    return data.train, data.validation
 
 
 def _count_batches(train: Any) -> int:
@@ -162,7 +176,7 @@ def _check_dataset(name: str, data: Any) -> None:
     if not hasattr(data, "cardinality"):
         raise ValueError(
             f"fit_ranker: `{name}` is a {type(data).__name__}; expected a batched "
-            "`tf.data.Dataset`, as `make_dataset` returns."
+            "`tf.data.Dataset`, such as `Batches`, or a `RankingData` for both."
         )
 
 

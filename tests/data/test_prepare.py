@@ -6,8 +6,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from keras_infnet.data import FeatureEncoder, Histories, make_dataset, prepare, stream_dataset
-from keras_infnet.data.shard_writer import ShardWriter
+from keras_infnet.data import Batches, FeatureEncoder, Histories, prepare
+from keras_infnet.data.shards import ShardWriter
 from tests.logs import log_schema, make_log
 from tests.prepared import (
     SMALL,
@@ -35,7 +35,7 @@ def check_rows(path, encoder, log, earlier=None, splits=tuple(SPLITS)):
     seen, wanted = [], expected(encoder, log, earlier)
     for split in splits:
         rows = row_numbers(path, split)
-        found = collect(stream_dataset(encoder, path, split, batch_size=64, mix_blocks=2))
+        found = collect(Batches.from_folder(encoder, path, split, batch_size=64, mix_blocks=2))
         assert set(found) == set(wanted)
         for name, array in found.items():
             np.testing.assert_array_equal(array, wanted[name][rows], err_msg=name)
@@ -97,8 +97,8 @@ def test_rows_may_hold_their_histories_as_lists(log, tmp_path):
     listed = Histories(FeatureEncoder(log_schema()).fit(log), log).attach(log)
     encoder = prepared(tmp_path / "out", listed, splits=None)
     assert encoder.schema == FeatureEncoder(log_schema()).fit(listed).schema
-    wanted = collect(make_dataset(encoder, listed))
-    found = collect(stream_dataset(encoder, tmp_path / "out"))
+    wanted = collect(Batches.from_rows(encoder, listed))
+    found = collect(Batches.from_folder(encoder, tmp_path / "out"))
     rows = row_numbers(tmp_path / "out", "train")
     for name, array in wanted.items():
         np.testing.assert_array_equal(found[name], array[rows], err_msg=name)
@@ -177,7 +177,7 @@ def test_a_stopped_run_goes_on_and_finished_shards_stay(log, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         written = stop_after(patch, 9, Stopped())
         # The files were read wholly and are the same, so they aren't read again.
-        patch.setattr("keras_infnet.data.prepare_local.read_chunks", None)
+        patch.setattr("keras_infnet.data.prepare.read_chunks", None)
         encoder = prepared(tmp_path / "out", folder)
     assert written == ["shard-00002"]
     check_rows(tmp_path / "out", encoder, log)

@@ -141,7 +141,7 @@ def test_a_full_disk_is_said_and_finished_shards_stay(
     lost = unfinished / "rows" / "train" / "shard-00001.parquet"
     lost.unlink()
     # The files were read wholly and are the same, so they aren't read again.
-    monkeypatch.setattr("keras_infnet.data.prepare_spark.write_spool", None)
+    monkeypatch.setattr("keras_infnet.data.spark.write_spool", None)
     # A worker can't write this file.
     (lost / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match="can't write .*shard-00001.parquet.*is kept: make room") as e:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from keras_infnet import FeatureSchema, INFNet
-from keras_infnet.data import FeatureEncoder, Histories, predict_frame
+from keras_infnet.data import Batches, FeatureEncoder, Histories
 from keras_infnet.explain import explain, task_attention
 from keras_infnet.metrics import task_metrics
 from keras_infnet.models import SharedBottom
@@ -53,7 +53,8 @@ def explanation(model, encoder, rows, histories):
 
 
 def test_baseline_is_that_of_the_predictions(explanation, model, encoder, rows, histories):
-    predictions = predict_frame(model, encoder, rows, histories)
+    batches = Batches.from_rows(encoder, rows, histories, labels=False)
+    predictions = model.predict(batches, verbose=0)
     labels = {"click": rows["is_click"], "like": rows["is_like"]}
     weights = {"click": np.ones(60), "like": rows["is_click"].to_numpy()}
     expected = task_metrics(labels, predictions, rows["user_id"], weights)

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "features": (),
     "calibration": (*SCHEMA, "metrics"),
     "datasets": ("features",),
-    "pipelines": ("features",),
+    "pipelines": ("features", "metrics", "serving"),
     "layers": (),
     "models": (*SCHEMA, "layers"),
     "metrics": (),

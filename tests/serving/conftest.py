@@ -9,8 +9,9 @@ import keras
 import pandas as pd
 import pytest
 
-from keras_infnet import INFNet, export
+from keras_infnet import INFNet
 from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.serving import export
 from tests.logs import log_schema, make_log
 
 

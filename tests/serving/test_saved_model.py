@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet, export, verify
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
-from keras_infnet.serving import answers, saved_model
+from keras_infnet.serving import answers, export, saved_model, verify
 from keras_infnet.serving.requests import rank_request
 from tests import tiny
 from tests.logs import log_schema, make_log

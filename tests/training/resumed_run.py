@@ -10,7 +10,7 @@ import keras
 
 from keras_infnet import fit_ranker
 from keras_infnet.callbacks import Checkpoints
-from keras_infnet.data import FeatureEncoder, make_dataset, stream_dataset
+from keras_infnet.data import Batches, FeatureEncoder
 from keras_infnet.models import SharedBottom
 from keras_infnet.optimizers import LazyAdam
 from keras_infnet.training import checkpoint_folder, set_seeds
@@ -34,7 +34,7 @@ def train(kind, prepared, folder, callbacks=()):
     """Two epochs of shuffled batches, with dropout and slots of rows: by `fit`, or by the recipe.
 
     Args:
-        kind: "stream": `fit` on a prepared folder; "memory": `fit_ranker` on `make_dataset`.
+        kind: "stream": `fit` on a prepared folder; "memory": `fit_ranker` on `Batches.from_rows`.
         prepared: A folder of `prepare`, of `large_log`.
         folder: Where checkpoints lie.
         callbacks: More callbacks.
@@ -47,9 +47,9 @@ def train(kind, prepared, folder, callbacks=()):
     encoder = FeatureEncoder.load(prepared / "encoder")
     options = {"batch_size": 64, "shuffle": True, "seed": 5}
     if kind == "stream":
-        data = stream_dataset(encoder, prepared, mix_blocks=2, **options)
+        data = Batches.from_folder(encoder, prepared, mix_blocks=2, **options)
     else:
-        data = make_dataset(encoder, train_rows(large_log()), **options)
+        data = Batches.from_rows(encoder, train_rows(large_log()), **options)
     batches = int(data.cardinality())
     model = SharedBottom(encoder.schema, dim=2, hidden_dims=(4,), head_dim=4, dropout=0.3)
     # TensorFlow compiles for longer than it trains here.

@@ -1,4 +1,4 @@
-"""What the files of a prepared folder hold: names, columns and the largest ids."""
+"""Shards of a prepared folder: names and columns of their files, and their writer."""
 
 from pathlib import Path
 
@@ -69,3 +69,10 @@ def event_columns(width: int) -> list[str]:
 def window_columns(history: str) -> list[str]:
     """Parquet columns of where a row's history starts and ends among the events of its block."""
     return [f"{history}/start", f"{history}/end"]
+
+
+def _blocks(users: np.ndarray, block_rows: int) -> np.ndarray:
+    """Block of each user code, increasing."""
+    rows = np.bincount(users)
+    blocks = (np.cumsum(rows) - rows) // block_rows
+    return np.unique(blocks, return_inverse=True)[1]

@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from keras_infnet.data import FeatureEncoder, stream_dataset
+from keras_infnet.data import Batches, FeatureEncoder
 from tests.prepared import large_log, prepared, row_numbers
 
 
@@ -26,9 +26,9 @@ def folder(tmp_path_factory):
 def test_batches_fit_a_model(folder):
     encoder, model = FeatureEncoder.load(folder / "encoder"), DenseAlone()
     model.compile(loss="binary_crossentropy")
-    data = stream_dataset(encoder, folder, batch_size=32, shuffle=True, seed=1, mix_blocks=2)
-    validation = stream_dataset(encoder, folder, split="test", batch_size=32)
+    data = Batches.from_folder(encoder, folder, batch_size=32, shuffle=True, seed=1, mix_blocks=2)
+    validation = Batches.from_folder(encoder, folder, split="test", batch_size=32)
     history = model.fit(data, epochs=2, verbose=0, validation_data=validation, shuffle=False)
     assert len(history.history["val_loss"]) == 2
-    x = stream_dataset(encoder, folder, split="test", batch_size=32, labels=False)
+    x = Batches.from_folder(encoder, folder, split="test", batch_size=32, labels=False)
     assert model.predict(x, verbose=0)["click"].shape == (len(row_numbers(folder, "test")), 1)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from keras_infnet import FeatureSchema
-from keras_infnet.data import FeatureEncoder, Histories, make_dataset, stream_dataset
+from keras_infnet.data import Batches, FeatureEncoder, Histories
 from keras_infnet.data.prepared_rows import PreparedRows
 from tests.logs import log_schema, make_log
 from tests.prepared import SPLITS, collect, large_log, prepared, row_numbers, train_rows
@@ -46,7 +46,7 @@ def batches(dataset, number=None):
 
 def stream(encoder, folder, **kwargs):
     arguments = {"batch_size": 32, "shuffle": True, "seed": 1, "mix_blocks": 2, "labels": False}
-    return stream_dataset(encoder, folder, **{**arguments, **kwargs})
+    return Batches.from_folder(encoder, folder, **{**arguments, **kwargs})
 
 
 @pytest.mark.parametrize("freeze_at", [None, FREEZE, "first_row"])
@@ -54,7 +54,7 @@ def test_shuffled_rows_are_what_make_dataset_gives(encoder, folder, log, freeze_
     rows = log[log.time_ms >= SPLITS["validation"]]
     found = collect(stream(encoder, folder, split="test", freeze_at=freeze_at, labels=True))
     histories = Histories(encoder, log)
-    wanted = collect(make_dataset(encoder, rows, histories, freeze_at=freeze_at))
+    wanted = collect(Batches.from_rows(encoder, rows, histories, freeze_at=freeze_at))
     assert sorted(found["dense"][:, 0]) == rows.index.tolist()
     index = rows.index.get_indexer(found["dense"][:, 0])
     for name, array in found.items():
@@ -147,7 +147,7 @@ def one_history(log, tmp_path_factory):
 def test_buckets_cut_batches_to_the_histories_that_they_hold(one_history, log):
     encoder, path = one_history
     data = stream(encoder, path, batch_size=8, length_buckets=(2, 6), drop_remainder=True)
-    whole = collect(make_dataset(encoder, log, Histories(encoder, log), labels=False))
+    whole = collect(Batches.from_rows(encoder, log, Histories(encoder, log), labels=False))
     lengths, rows = [], []
     for x in data.as_numpy_iterator():
         index = x["dense"][:, 0].astype(int)
@@ -194,7 +194,7 @@ def test_buckets_that_cannot_be_are_refused(one_history, encoder, folder):
 
 def test_of_several_histories_the_longest_chooses_the_bucket(encoder, folder, log):
     data = stream(encoder, folder, batch_size=8, length_buckets=(2, 4), drop_remainder=True)
-    whole = collect(make_dataset(encoder, log, Histories(encoder, log), labels=False))
+    whole = collect(Batches.from_rows(encoder, log, Histories(encoder, log), labels=False))
     lengths = set()
     for x in data.as_numpy_iterator():
         index = x["dense"][:, 0].astype(int)
@@ -255,7 +255,7 @@ def with_values(name, value):
 def test_a_shard_with_other_columns_types_or_rows_is_named(encoder, copy, change, message):
     rewrite(copy / "rows" / "train" / "shard-00001.parquet", change)
     with pytest.raises(ValueError, match=message):
-        stream_dataset(encoder, copy)
+        Batches.from_folder(encoder, copy)
 
 
 @pytest.mark.parametrize("history", [None, "seen"])
@@ -266,10 +266,10 @@ def test_a_damaged_shard_is_named(encoder, copy, history):
     for damaged in (b"", content[: len(content) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="shard-00002.parquet can't be read.*cut short"):
-            stream_dataset(encoder, copy)
+            Batches.from_folder(encoder, copy)
     path.unlink()
     with pytest.raises(ValueError, match="shard-00002.parquet is missing"):
-        stream_dataset(encoder, copy)
+        Batches.from_folder(encoder, copy)
 
 
 @pytest.mark.parametrize(
@@ -289,21 +289,21 @@ def test_ids_and_pointers_beyond_their_table_are_refused(
     for path in (copy / file).iterdir():
         rewrite(path, with_values(column, value))
     with pytest.raises((ValueError, tf.errors.OpError), match=message):
-        batches(stream_dataset(encoder, copy))
+        batches(Batches.from_folder(encoder, copy))
 
 
 def test_what_is_no_prepared_folder_of_this_encoder_is_refused(encoder, folder, copy, log):
     other = FeatureEncoder(log_schema()).fit(make_log(seed=8))
     with pytest.raises(ValueError, match="of another schema .fingerprint .*expected"):
-        stream_dataset(other, folder)
+        Batches.from_folder(other, folder)
     with pytest.raises(ValueError, match="no split `tests`. Did you mean `test`"):
-        stream_dataset(encoder, folder, "tests")
+        Batches.from_folder(encoder, folder, "tests")
     with pytest.raises(ValueError, match="there is no folder .*nowhere"):
-        stream_dataset(encoder, folder / "nowhere")
+        Batches.from_folder(encoder, folder / "nowhere")
     with pytest.raises(ValueError, match="rows has no manifest.json; expected a folder that"):
-        stream_dataset(encoder, folder / "rows")
-    with pytest.raises(ValueError, match="written by `prepare`; use `stream_dataset`"):
-        make_dataset(encoder, folder)
+        Batches.from_folder(encoder, folder / "rows")
+    with pytest.raises(ValueError, match="written by `prepare`; use `Batches.from_folder`"):
+        Batches.from_rows(encoder, folder)
     manifest = json.loads((copy / "manifest.json").read_text())
     for change, message in [
         ({"format": 0}, "has format 0; expected 1"),
@@ -311,10 +311,10 @@ def test_what_is_no_prepared_folder_of_this_encoder_is_refused(encoder, folder, 
     ]:
         (copy / "manifest.json").write_text(json.dumps(manifest | change))
         with pytest.raises(ValueError, match=message):
-            stream_dataset(encoder, copy)
+            Batches.from_folder(encoder, copy)
     (copy / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match="manifest.json can't be read"):
-        stream_dataset(encoder, copy)
+        Batches.from_folder(encoder, copy)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,463 @@
+"""RankingData: a log, its encoder, histories and splits; what models train and are measured on."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.calibration.fit import fit_calibration
+from keras_infnet.data.batches import Batches
+from keras_infnet.data.data_parts import (
+    FolderParts,
+    LogParts,
+    holds_histories,
+    load_parts,
+    save_parts,
+)
+from keras_infnet.data.histories import Histories
+from keras_infnet.data.row_source import Frame, as_frame
+from keras_infnet.data.splits import PARTS, Boundary, split_log, to_milliseconds
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.metrics.group_auc import Weighting
+from keras_infnet.metrics.task_metrics import calibration_measures
+from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.schema.schema import FeatureSchema
+
+# Predictions need less memory than training.
+_EVALUATION_BATCH = 2048
+
+Groups = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+FreezeAt = Boundary | Literal["part", "first_row", "never"]
+
+
+class RankingData:
+    """A log, the encoder and histories of it, and its training, validation and test rows.
+
+    The encoder learns from training rows (and `warm` events) alone; histories reach over the whole
+    log, each row's up to its own time. Rows are encoded when they are first asked for, and once.
+
+    Args:
+        schema: The schema, or a fitted encoder, which is used as it is.
+        log: Rows in any order: a pandas, Polars or Arrow frame.
+        validation: Where the validation begins: a time (a date such as `"2026-11-20"`, a datetime,
+            or Unix milliseconds; without a zone it is UTC), or with `split_key` a value of that
+            column. Or its rows as a frame: rows of the log itself (of the same index, user and
+            time) then don't train; others are added to the log. Defaults to none.
+        test: The same for the test, which ends the validation.
+        split_key: Column to split by, such as a date that differs from the time. Defaults to the
+            schema's `time_key`.
+        warm: Events from before the log, as a frame for all histories, or by history name. They
+            may lack a time, actions and ratio.
+        freeze_at: From when on no event enters a history of validation, test and other rows:
+            `"part"`: the first time of the rows that are asked for, `"first_row"`: each user's
+            first row among them, a time, or `"never"`: histories roll on. Those of training rows
+            always do, and those that rows hold as list columns stay. Defaults to `"never"`.
+        batch_size: Rows of a training batch; batches that are not trained on have 2048 or more.
+        seed: Seed of the order of training rows.
+        length_buckets: Lengths that training batches are cut to; see `Batches.from_folder`.
+
+    Attributes:
+        schema: The fitted schema: what models are built from.
+        encoder: The `FeatureEncoder`.
+        histories: The `Histories`; `None` where rows hold them as list columns, or there are none.
+        train: Shuffled training batches. Each time they begin with the same first epoch.
+        validation: Validation batches; `None` without a validation.
+        test: Test batches; `None` without a test.
+
+    Raises:
+        ValueError: A boundary is beyond the log or out of order, a part has no row, a column is
+            missing or holds what it must not, or an argument is out of range.
+
+    Example:
+        >>> import pandas as pd
+        >>> schema = keras_infnet.FeatureSchema(
+        ...     features=[keras_infnet.CategoricalFeature("video_id", "item", dtype="int")],
+        ...     histories=[keras_infnet.History("seen", ("video_id",), max_length=3)],
+        ...     tasks=[keras_infnet.BinaryTask("click")],
+        ... )
+        >>> log = pd.DataFrame(
+        ...     {"user_id": 1, "time_ms": [10, 20, 30], "video_id": [7, 8, 9], "click": [0, 1, 1]}
+        ... )
+        >>> data = keras_infnet.RankingData(schema, log, validation=30)
+        >>> data.rows
+        {'train': 2, 'validation': 1}
+        >>> [x["seen"][:, :, 0].tolist() for x, y, weight in data.validation.as_numpy_iterator()]
+        [[[0, 2, 3]]]
+    """
+
+    def __init__(
+        self,
+        schema: FeatureSchema | FeatureEncoder,
+        log: Frame,
+        *,
+        validation: Boundary | Frame | None = None,
+        test: Boundary | Frame | None = None,
+        split_key: str | None = None,
+        warm: Frame | Mapping[str, Frame] | None = None,
+        freeze_at: FreezeAt = "never",
+        batch_size: int = 512,
+        seed: int = 0,
+        length_buckets: Sequence[int] | None = None,
+    ) -> None:
+        encoder = schema if isinstance(schema, FeatureEncoder) else FeatureEncoder(schema)
+        log = as_frame(log, "RankingData")
+        require_rows(log, "RankingData")
+        log, codes = split_log(encoder.schema, log, validation, test, split_key)
+        events = _warm_events(encoder.schema, warm)
+        if not encoder.schema.fitted:
+            encoder.fit(log[codes == 0], events)
+        self._set(
+            LogParts(encoder, log, codes, events), freeze_at, batch_size, seed, length_buckets
+        )
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        freeze_at: FreezeAt = "never",
+        batch_size: int = 512,
+        seed: int = 0,
+        length_buckets: Sequence[int] | None = None,
+        shard: tuple[int, int] = (0, 1),
+        mix_blocks: int = 16,
+    ) -> "RankingData":
+        """The data of a folder that `prepare` wrote, read in bounded memory.
+
+        Parts are the splits of `prepare`. The folder has no raw events: other rows than its own
+        must hold their histories as list columns, and `attach` is refused.
+
+        Args:
+            folder: What `prepare` wrote.
+            freeze_at: As in `RankingData`.
+            batch_size: As in `RankingData`.
+            seed: As in `RankingData`.
+            length_buckets: As in `RankingData`.
+            shard: This worker's index, and the number of workers that share the training rows.
+            mix_blocks: As in `Batches.from_folder`.
+
+        Raises:
+            ValueError: There is no such folder, or a file is missing or damaged.
+        """
+        data = cls.__new__(cls)
+        parts = FolderParts(Path(folder), {"shard": shard, "mix_blocks": mix_blocks})
+        data._set(parts, freeze_at, batch_size, seed, length_buckets)
+        return data
+
+    @property
+    def schema(self) -> FeatureSchema:
+        return self.encoder.schema
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Number of rows by part."""
+        return dict(self._parts.rows)
+
+    @property
+    def train(self) -> Any:
+        if "train" not in self.rows:
+            return None
+        return self.batches("train", shuffle=True, length_buckets=self._length_buckets)
+
+    @property
+    def validation(self) -> Any:
+        return self.batches("validation") if "validation" in self.rows else None
+
+    @property
+    def test(self) -> Any:
+        return self.batches("test") if "test" in self.rows else None
+
+    def batches(
+        self,
+        rows: str | Frame,
+        *,
+        shuffle: bool = False,
+        labels: bool = True,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        freeze_at: FreezeAt | None = None,
+        drop_remainder: bool = False,
+        length_buckets: Sequence[int] | None = None,
+    ) -> Batches:
+        """Batches of a part, or of other rows.
+
+        Args:
+            rows: Name of a part, or a frame.
+            shuffle: Whether rows come in another order in each epoch.
+            labels: Whether batches have labels and weights, or are inputs alone.
+            batch_size: Rows of a batch. Defaults to that of the data where rows are shuffled, and
+                to 2048 or more where not.
+            seed: Seed of the order. Defaults to that of the data.
+            freeze_at: As in `RankingData`. Defaults to that of the data.
+            drop_remainder: Whether a last, smaller batch is left out.
+            length_buckets: As in `Batches.from_folder`. Defaults to none.
+
+        Raises:
+            ValueError: There is no such part, or rows lack a column or a history.
+        """
+        rows = self._part_or_frame(rows, "batches")
+        size = self._batch_size if shuffle else max(self._batch_size, _EVALUATION_BATCH)
+        return self._parts.batches(
+            rows,
+            labels=labels,
+            freeze_at=self._freeze_at_of(rows, freeze_at),
+            shuffle=shuffle,
+            batch_size=size if batch_size is None else batch_size,
+            seed=self._seed if seed is None else seed,
+            drop_remainder=drop_remainder,
+            length_buckets=length_buckets,
+        )
+
+    def predict(
+        self,
+        model: Any,
+        rows: str | Frame,
+        *,
+        freeze_at: FreezeAt | None = None,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+    ) -> pd.DataFrame:
+        """Predictions of a model, with the index of the rows.
+
+        Args:
+            model: A model of this library, built from `schema`.
+            rows: Name of a part, or a frame; labels are not needed.
+            freeze_at: As in `RankingData`. Defaults to that of the data.
+            batch_size: Rows of a batch.
+            verbose: As in `keras.Model.predict`.
+
+        Returns:
+            A frame with one column a task, of probabilities or values; a task of several classes
+            has one a class, `task/class`.
+
+        Raises:
+            ValueError: The model is of another schema, or as `batches`.
+        """
+        self.encoder.check_model(model, "RankingData.predict")
+        rows = self._part_or_frame(rows, "predict")
+        batches = self.batches(rows, labels=False, freeze_at=freeze_at, batch_size=batch_size)
+        predicted = model.predict(batches, verbose=verbose)
+        index = self._parts.index(rows) if isinstance(rows, str) else rows.index
+        columns = [column for task in self.schema.tasks for column in task.columns]
+        outputs = [np.asarray(predicted[task]) for task in self.schema.task_names]
+        return pd.DataFrame(np.concatenate(outputs, axis=1), index, columns)
+
+    def evaluate(
+        self,
+        model: Any,
+        rows: str | Frame,
+        groups: Groups | None = None,
+        *,
+        freeze_at: FreezeAt | None = None,
+        weighting: Weighting = "impressions",
+        calibration: bool = False,
+        verbose: int | str = 0,
+    ) -> pd.DataFrame:
+        """Exact measures of a model on a part or other labelled rows.
+
+        Args:
+            model: A model of this library, built from `schema`.
+            rows: Name of a part, or a frame with labels.
+            groups: Column, or columns together, inside whose values gAUC ranks: `gauc`; or a dict
+                name -> column(s), giving `gauc_{name}` each; `()`: none. Defaults to the user.
+            freeze_at: As in `RankingData`. Defaults to that of the data.
+            weighting: Weighting of gAUC; see `group_auc`.
+            calibration: Whether to measure calibration, too; see `task_metrics`.
+            verbose: As in `keras.Model.predict`.
+
+        Returns:
+            A frame with one row a task and the measures of its kind, such as `auc`, `gauc` and
+            `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count by the schema's weights, and
+            only where a task is observed.
+
+        Raises:
+            ValueError: As `predict`, a label or group column is missing, or a group has no value.
+        """
+        rows = self._part_or_frame(rows, "evaluate")
+        keys = self._group_keys(rows, groups)
+        labels, weights = self._parts.labels(rows)
+        predicted = self.predict(model, rows, freeze_at=freeze_at, verbose=verbose)
+        measured = {}
+        for task in self.schema.tasks:
+            outputs, observed = predicted[list(task.columns)].to_numpy(), weights[task.name]
+            measured[task.name] = task.measures(
+                labels[task.name], outputs, observed, keys, weighting
+            )
+            if calibration and task.calibrates:
+                measured[task.name] |= calibration_measures(labels[task.name], outputs, observed)
+        return pd.DataFrame.from_dict(measured, orient="index").rename_axis("task")
+
+    def calibrate(
+        self,
+        model: Any,
+        rows: str | Frame = "validation",
+        *,
+        method: Any = "platt",
+        negative_sampling_rate: float | Mapping[str, float] | None = None,
+        freeze_at: FreezeAt | None = None,
+    ) -> Any:
+        """Learns how to turn predictions into rates: `fit_calibration` on validation rows.
+
+        Args:
+            model: A model of this library, built from `schema`.
+            rows: Name of a part, or a frame with labels, that the model was not trained on.
+            method: As in `fit_calibration`.
+            negative_sampling_rate: As in `fit_calibration`.
+            freeze_at: As in `RankingData`. Defaults to that of the data.
+
+        Returns:
+            A `Calibration` of the binary tasks; others stay as they are.
+
+        Raises:
+            ValueError: As `predict` and `fit_calibration`, or there is no binary task.
+        """
+        rows = self._part_or_frame(rows, "calibrate")
+        labels, weights = self._parts.labels(rows)
+        tasks = [task.name for task in self.schema.tasks if task.calibrates]
+        if not tasks:
+            kinds = ", ".join(f"`{t.name}` ({type(t).__name__})" for t in self.schema.tasks)
+            raise ValueError(
+                f"RankingData.calibrate: no task has probabilities that can be calibrated: {kinds}."
+            )
+        predicted = self.predict(model, rows, freeze_at=freeze_at)[tasks]
+        weights = {task: weights[task] for task in tasks}
+        return fit_calibration(labels, predicted, method, weights, negative_sampling_rate)
+
+    def frame(self, part: str) -> pd.DataFrame:
+        """The rows of a part: as they came, or of a prepared folder the columns that it kept."""
+        return self._parts.frame(self._part_or_frame(part, "frame"))
+
+    def attach(self, rows: str | Frame, freeze_at: FreezeAt | None = None) -> pd.DataFrame:
+        """Rows with their raw histories as list columns, as requests and `export` have them.
+
+        Args:
+            rows: Name of a part, or a frame.
+            freeze_at: As in `RankingData`. Defaults to that of the data.
+
+        Raises:
+            ValueError: The data are a prepared folder, which has no raw events.
+        """
+        rows = self._part_or_frame(rows, "attach")
+        return self._parts.attach(rows, self._freeze_at_of(rows, freeze_at))
+
+    def verification_rows(self, number: int = 32) -> pd.DataFrame:
+        """Rows of the last part, evenly spread, with their histories: to verify an export on.
+
+        Args:
+            number: How many; fewer where the part has fewer.
+        """
+        rows = self.frame(list(self.rows)[-1])
+        places = np.linspace(0, len(rows) - 1, min(number, len(rows))).astype(int)
+        return self.attach(rows.iloc[places])
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Writes encoder, rows and warm events as a folder: JSON, arrays and Parquet.
+
+        The folder is there whole or not at all.
+
+        Args:
+            folder: Folder to make.
+            overwrite: Whether data that were saved there are replaced.
+
+        Raises:
+            FileExistsError: `folder` exists, and `overwrite` is not set or it holds no saved data.
+            ValueError: The data are a prepared folder, which needs no saving.
+        """
+        options = {
+            "freeze_at": self._freeze_at,
+            "batch_size": self._batch_size,
+            "seed": self._seed,
+            "length_buckets": self._length_buckets and list(self._length_buckets),
+        }
+        save_parts(self._parts, Path(folder), options, overwrite)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "RankingData":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: A file is missing or damaged.
+        """
+        parts, options = load_parts(Path(folder))
+        data = cls.__new__(cls)
+        data._set(parts, **options)
+        return data
+
+    def _set(
+        self,
+        parts: LogParts | FolderParts,
+        freeze_at: FreezeAt,
+        batch_size: int,
+        seed: int,
+        length_buckets: Sequence[int] | None,
+    ) -> None:
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+            if not isinstance(value, (int, np.integer)) or value < least or value is True:
+                raise ValueError(
+                    f"RankingData: {name} is {value!r}; expected a whole number, {least} or more."
+                )
+        self.encoder: FeatureEncoder = parts.encoder
+        self.histories: Histories | None = parts.histories
+        self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
+        self._length_buckets = length_buckets
+        self._freeze_at = _checked_freeze(freeze_at)
+
+    def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
+        if not isinstance(rows, str):
+            return as_frame(rows, f"RankingData.{who}", f"or a part ({', '.join(self.rows)})")
+        if rows in self.rows:
+            return rows
+        hint = f" Give RankingData `{rows}=`." if rows in PARTS else did_you_mean(rows, self.rows)
+        raise ValueError(
+            f"RankingData.{who}: the data have no part `{rows}`, but {', '.join(self.rows)}.{hint}"
+        )
+
+    def _freeze_at_of(self, rows: str | Frame, given: FreezeAt | None) -> int | str | None:
+        """What `Histories.windows` takes."""
+        if isinstance(rows, str):
+            rolls = rows == "train"
+        else:
+            rolls = holds_histories(self.schema, rows)
+        if given is None and rolls:
+            return None
+        freeze_at = self._freeze_at if given is None else _checked_freeze(given)
+        if freeze_at == "never":
+            return None
+        if freeze_at == "part":
+            return self._parts.start(rows)
+        return freeze_at
+
+    def _group_keys(self, rows: str | pd.DataFrame, groups: Groups | None) -> dict[str, Any]:
+        if groups is None:
+            groups = self.schema.user_key
+        if not isinstance(groups, (str, Mapping)) and not len(groups):
+            return {}
+        frame = self._parts.frame(rows) if isinstance(rows, str) else rows
+
+        def keys(names: str | Sequence[str]) -> list[Any]:
+            names = [names] if isinstance(names, str) else list(names)
+            return [column(frame, name, "RankingData.evaluate, groups") for name in names]
+
+        if isinstance(groups, Mapping):
+            return {f"gauc_{name}": keys(names) for name, names in groups.items()}
+        return {"gauc": keys(groups)}
+
+
+def _checked_freeze(freeze_at: Any) -> int | str:
+    if isinstance(freeze_at, str) and freeze_at in ("part", "first_row", "never"):
+        return freeze_at
+    return to_milliseconds(freeze_at, "freeze_at (also 'part', 'first_row' or 'never')")
+
+
+def _warm_events(schema: FeatureSchema, warm: Any) -> dict[str, pd.DataFrame]:
+    """Events from before the log, by history."""
+    if warm is None:
+        return {}
+    if not isinstance(warm, Mapping):
+        warm = {sequence.name: warm for sequence in schema.histories}
+    for name in warm:
+        schema.history(name)
+    return {name: as_frame(events, f"RankingData, warm `{name}`") for name, events in warm.items()}

@@ -1,0 +1,208 @@
+"""Splits of a log: by time, by the values of a column, or as frames given."""
+
+from datetime import date, datetime
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet.data.row_source import Frame, WantedColumns, as_frame
+from keras_infnet.schema.canonical import column
+from keras_infnet.schema.schema import FeatureSchema
+
+PARTS = ("train", "validation", "test")
+
+Boundary = int | str | date | datetime | np.datetime64
+
+
+def split_log(
+    schema: FeatureSchema,
+    log: pd.DataFrame,
+    validation: Boundary | Frame | None,
+    test: Boundary | Frame | None,
+    split_key: str | None,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """All rows, and the part of each.
+
+    Args:
+        schema: What the columns are.
+        log: The rows that are split; with frames given, what is in none of them trains.
+        validation: Where the validation begins, or its rows. `None`: there is none.
+        test: The same for the test.
+        split_key: Column that boundaries are values of. Defaults to the schema's `time_key`.
+
+    Returns:
+        The log, below it the given rows that it lacks, and an index of `PARTS` for each row.
+
+    Raises:
+        ValueError: A boundary is no value of the column, beyond the log, or out of order; a part
+            has no row; a column is missing; given rows are partly those of the log.
+    """
+    given = {n: v for n, v in (("validation", validation), ("test", test)) if v is not None}
+    frames = {name: value for name, value in given.items() if not _is_boundary(value)}
+    if frames and len(frames) < len(given):
+        raise ValueError(
+            f"RankingData: `{next(iter(frames))}` is a frame, and the other part a boundary; "
+            "expected two frames or two boundaries."
+        )
+    if frames and split_key is not None:
+        raise ValueError(
+            f"RankingData: split_key is {split_key!r}, and the parts are frames. Leave it out, or "
+            "give boundaries."
+        )
+    if frames:
+        return _by_frames(
+            schema, log, {n: as_frame(f, f"RankingData, {n}") for n, f in frames.items()}
+        )
+    if not given:
+        return log, np.zeros(len(log), "int8")
+    return log, _by_boundaries(schema, log, given, split_key)
+
+
+def to_milliseconds(value: Any, argument: str) -> int:
+    """Unix milliseconds of a time: a whole number of them, a date, or a datetime (UTC if naive).
+
+    Raises:
+        ValueError: It is no time.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    try:
+        if not isinstance(value, (str, date, np.datetime64)):
+            raise ValueError("not a time")
+        time = pd.Timestamp(value)
+        if time is pd.NaT:
+            raise ValueError("not a time")
+    except ValueError as error:
+        raise ValueError(
+            f"RankingData: {argument} is {value!r}; expected whole Unix milliseconds, a date such "
+            "as '2026-11-20', or a datetime."
+        ) from error
+    time = time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+    return int(time.as_unit("ms").asm8.astype("int64"))
+
+
+def _is_boundary(value: Any) -> bool:
+    return np.ndim(value) == 0 and not hasattr(value, "__arrow_c_stream__")
+
+
+def _by_boundaries(
+    schema: FeatureSchema, log: pd.DataFrame, given: dict[str, Any], split_key: str | None
+) -> np.ndarray:
+    key = schema.time_key if split_key is None else split_key
+    if key is None:
+        raise ValueError(
+            "RankingData: the schema has no time_key to split by. Pass `split_key`, a column "
+            "whose values the boundaries are, or the parts as frames."
+        )
+    values = column(log, key, "RankingData, split")
+    if values.isna().any():
+        raise ValueError(
+            f"RankingData: column `{key}` has {int(values.isna().sum())} missing values; to split "
+            "by it, every row must have one."
+        )
+    bounds = given
+    if split_key is None:
+        if not pd.api.types.is_integer_dtype(values.dtype):
+            raise ValueError(
+                f"RankingData: column `{key}` holds {values.dtype}; expected whole Unix "
+                "milliseconds."
+            )
+        bounds = {name: to_milliseconds(value, name) for name, value in given.items()}
+    try:
+        low, high = values.min(), values.max()
+        begun = {name: np.asarray(values >= bound) for name, bound in bounds.items()}
+        ordered = len(bounds) < 2 or bounds["validation"] < bounds["test"]
+    except TypeError as error:
+        raise ValueError(
+            f"RankingData: column `{key}` holds {values.dtype}, which does not compare with the "
+            f"boundaries {', '.join(map(repr, bounds.values()))}. Give values of the column."
+        ) from error
+    if not ordered:
+        raise ValueError(
+            f"RankingData: validation begins at {given['validation']!r} and test at "
+            f"{given['test']!r}; expected the validation first."
+        )
+    codes = np.zeros(len(log), "int8")
+    for name, of_part in begun.items():
+        if of_part.all() or not of_part.any():
+            raise ValueError(
+                f"RankingData: {name}={given[name]!r} is beyond the log, whose column `{key}` goes "
+                f"from {_shown(low, split_key)} to {_shown(high, split_key)}: no row would be "
+                f"{'before' if of_part.all() else 'after'} it."
+            )
+        codes[of_part] = PARTS.index(name)
+    if "validation" in begun and not (codes == PARTS.index("validation")).any():
+        raise ValueError(
+            f"RankingData: no row of column `{key}` lies between validation="
+            f"{given['validation']!r} and test={given['test']!r}; the validation has no row."
+        )
+    return codes
+
+
+def _shown(value: Any, split_key: str | None) -> str:
+    if split_key is not None:
+        return repr(value.item() if hasattr(value, "item") else value)
+    return f"{value} ({pd.Timestamp(value, unit='ms'):%Y-%m-%d %H:%M})"
+
+
+def _by_frames(
+    schema: FeatureSchema, log: pd.DataFrame, frames: dict[str, pd.DataFrame]
+) -> tuple[pd.DataFrame, np.ndarray]:
+    codes, more = np.zeros(len(log), "int8"), []
+    for name, frame in frames.items():
+        if not len(frame):
+            raise ValueError(f"RankingData: `{name}` has no row. Leave it out, or give its rows.")
+        needed = WantedColumns.of(schema).wanted & set(log.columns)
+        lacking = sorted(needed - set(frame.columns))
+        if lacking:
+            raise ValueError(
+                f"RankingData: `{name}` has no column {', '.join(f'`{c}`' for c in lacking)}, "
+                "which the log has. Give it the columns of the log."
+            )
+        places = _places(schema, log, name, frame)
+        if places is None:
+            more.append((PARTS.index(name), frame))
+        elif codes[places].any():
+            raise ValueError(
+                f"RankingData: {int((codes[places] > 0).sum())} rows are validation and test too. "
+                "Give each row to one part."
+            )
+        else:
+            codes[places] = PARTS.index(name)
+    if codes.all():
+        raise ValueError("RankingData: the parts take all rows of the log; none is left to train.")
+    if more:
+        log = pd.concat([log, *(frame for _, frame in more)])
+        codes = np.concatenate([codes, *(np.full(len(f), code, "int8") for code, f in more)])
+    return log, codes
+
+
+def _places(
+    schema: FeatureSchema, log: pd.DataFrame, name: str, frame: pd.DataFrame
+) -> np.ndarray | None:
+    """Where in the log the rows of a frame lie; `None` if it has none of them."""
+    known = frame.index.isin(log.index)
+    if not known.any():
+        return None
+    if not log.index.is_unique or not frame.index.is_unique:
+        raise ValueError(
+            f"RankingData: the log or `{name}` has repeated index labels, so that it can't be told "
+            "which rows are the same. Use `log.reset_index(drop=True)` before you split."
+        )
+    places = log.index.get_indexer(frame.index[known])
+    same = np.ones(len(places), bool)
+    for key in (schema.user_key, schema.time_key):
+        if key in log.columns and key in frame.columns:
+            there, here = log[key].iloc[places], frame[key][known]
+            same &= np.asarray(there) == np.asarray(here)
+    if same.all() and known.all():
+        return places
+    if not same.any() or (schema.time_key is None and not schema.histories):
+        return None
+    raise ValueError(
+        f"RankingData: {int(same.sum())} of {len(frame)} rows of `{name}` are rows of the log too "
+        "(the same index, user and time), the others not. Give rows of the log, or others, such "
+        "as those of a second file."
+    )
