@@ -12,21 +12,23 @@ except ModuleNotFoundError as error:
         "(`tensorflow` or `jax`) chooses between them."
     ) from error
 
-from keras_infnet.data.dataset import make_dataset
-from keras_infnet.data.histories import Histories
-from keras_infnet.data.predict import predict_frame
-from keras_infnet.data.prepare import prepare
-from keras_infnet.data.stream import stream_dataset
 from keras_infnet.datasets.kuairand import KuaiRand
 from keras_infnet.datasets.qb_video import QBVideo
 from keras_infnet.datasets.simulate import Simulation, simulate
 from keras_infnet.datasets.simulation_settings import SimulationSettings
 from keras_infnet.datasets.split import Split, split_by_date, split_by_order
-from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.explain.explain import explain
 from keras_infnet.explain.explanation import Explanation
 from keras_infnet.explain.task_attention import task_attention
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.history import HistoryGroup, History
+from keras_infnet.schema.numeric import NumericFeature
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.vocabulary import Vocabulary
 from keras_infnet.layers.augru import AUGRU
 from keras_infnet.layers.bi_interaction import BiInteraction
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
@@ -62,7 +64,7 @@ from keras_infnet.models.dien import DIEN
 from keras_infnet.models.din import DIN
 from keras_infnet.models.fm import FM
 from keras_infnet.models.hstu import HSTU
-from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.infnet import Form, INFNet
 from keras_infnet.models.mmoe import MMoE, OMoE
 from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
@@ -70,13 +72,11 @@ from keras_infnet.models.registry import MODELS
 from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.models.stem import STEM
 from keras_infnet.models.wukong import WuKong
-from keras_infnet.schema.binary_task import BinaryTask
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.dense import DenseFeature
-from keras_infnet.schema.history import History, HistoryGroup
-from keras_infnet.schema.numeric import NumericFeature
-from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.vocabulary import Vocabulary
+from keras_infnet.data.dataset import make_dataset
+from keras_infnet.data.histories import Histories
+from keras_infnet.data.predict import predict_frame
+from keras_infnet.data.prepare import prepare
+from keras_infnet.data.stream import stream_dataset
 from keras_infnet.search.infnet_hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff
 from keras_infnet.search.pareto import pareto_front
@@ -127,6 +127,7 @@ __all__ = [
     "FM",
     "FeatureEncoder",
     "FeatureSchema",
+    "Form",
     "FusedEmbedding",
     "GDCN",
     "GatedCrossLayer",

@@ -3,17 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_infnet import (
-    Age,
-    BinaryTask,
-    CategoricalFeature,
-    DenseFeature,
-    FeatureSchema,
-    History,
-    HistoryGroup,
-    NumericFeature,
-    Ratio,
-)
+from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, History, HistoryGroup, NumericFeature
 
 ACTIONS = ("is_click", "is_like")
 

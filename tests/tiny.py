@@ -10,7 +10,6 @@ from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.numeric import NumericFeature
 
-from keras_infnet import Age, Ratio
 from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.schema import FeatureSchema
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import BinaryTask, CategoricalFeature
+from keras_infnet import CategoricalFeature, BinaryTask
 
 # %% [markdown]
 # ## A log in which fields work together

@@ -12,7 +12,6 @@ from keras_infnet.datasets.kuairand_columns import (
 )
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.numeric import NumericFeature

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.explain.agreement import agreement
 from keras_infnet.explain.attention_plot import plot_attention, plot_gates, plot_proxies
 from keras_infnet.explain.event_plot import plot_events
@@ -18,6 +17,7 @@ from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.request_events import events_of_request, fields_of_request
 from keras_infnet.explain.summary import summary
 from keras_infnet.explain.task_attention import checked_block, rows_of_tasks, why_no_attention
+from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
 

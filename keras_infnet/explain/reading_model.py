@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.infnet import INFNet, tasks_apart
 
 
 def reading_model(model: INFNet, member: int) -> keras.Model:
@@ -30,8 +30,8 @@ def reading_model(model: INFNet, member: int) -> keras.Model:
     blocks = {}
     for i in range(model.config.num_blocks):
         attention = {
-            call.memory: call.by_group(_Weights(call.attention)(call.arguments))
-            for call in model.attention_calls(i, member)
+            memory: tasks_apart(_Weights(layer)(given), len(schema.tasks))
+            for memory, (layer, given) in model.attention_calls(i, member).items()
         }
         gates = {
             tokens: _MeanGate(layers[name])(**_arguments(layers[name]))
@@ -65,13 +65,15 @@ class _Weights(keras.layers.Layer):
     def build(self, arguments_shape: Any) -> None:
         pass
 
-    def call(self, arguments: dict[str, Any]) -> Any:
+    def call(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return self.attention.attention_weights(**arguments)
 
-    def compute_output_spec(self, arguments: dict[str, Any]) -> keras.KerasTensor:
-        queries, length = arguments["queries"], arguments["memory"].shape[1]
-        shape = (None, sum(group.shape[1] for group in queries), length)
-        return keras.KerasTensor(shape, dtype="float32")
+    def compute_output_spec(self, arguments: dict[str, Any]) -> dict[str, keras.KerasTensor]:
+        length = arguments["memory"].shape[1]
+        return {
+            group: keras.KerasTensor((None, queries.shape[1], length), dtype="float32")
+            for group, queries in arguments["queries"].items()
+        }
 
 
 class _MeanGate(keras.layers.Layer):

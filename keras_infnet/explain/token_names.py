@@ -1,8 +1,8 @@
 """Names of INFNet's tokens, and of what they read."""
 
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.tokens import HistoryLayout
-from keras_infnet.schema.schema import FeatureSchema
 
 # What heads read after the task token, in this order.
 HEAD_GROUPS = (

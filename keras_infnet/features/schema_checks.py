@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.feature import Feature

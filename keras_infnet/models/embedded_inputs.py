@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.layers.fused_embedding import FusedEmbedding
 
 # About the events of a batch of 512 with histories of 100: beyond, projecting the table costs more.
 _SMALL_TABLE = 65_536

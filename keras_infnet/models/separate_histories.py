@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.models.tokens import Tokens
 
 
 def require_history(model: str, schema: FeatureSchema) -> None:

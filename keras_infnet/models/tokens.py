@@ -7,14 +7,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_infnet.schema.UNKNOWN import NUM_AGE_BUCKETS, NUM_RATIO_BUCKETS
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.history import History
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, event_kinds, joined
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.history import History
-from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.schema.UNKNOWN import NUM_AGE_BUCKETS, NUM_RATIO_BUCKETS
 
 # A pattern of matches is an id of its own, and there are 2^fields of them.
 _MAX_MATCHED_FIELDS = 6

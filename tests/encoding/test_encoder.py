@@ -2,14 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import (
-    BinaryTask,
-    CategoricalFeature,
-    DenseFeature,
-    FeatureSchema,
-    History,
-    NumericFeature,
-)
+from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, History, NumericFeature
 from keras_infnet.data import FeatureEncoder
 from tests.logs import log_schema, make_log
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, RegressionTask
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema
 from keras_infnet.data import FeatureEncoder
 from keras_infnet.encoding.labels import learn_base_rates, read_labels
 

@@ -2,17 +2,7 @@ import json
 
 import pytest
 
-from keras_infnet import (
-    Age,
-    BinaryTask,
-    CategoricalFeature,
-    DenseFeature,
-    FeatureSchema,
-    History,
-    HistoryGroup,
-    NumericFeature,
-    Ratio,
-)
+from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, History, HistoryGroup, NumericFeature
 
 VIDEO = CategoricalFeature("video_id", "item", dtype="int", num_ids=10)
 TAG = CategoricalFeature("tag", "item", max_values=3, separator=",", num_ids=5)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from keras_infnet import INFNet
-from keras_infnet.explain import infnet_means, task_attention
+from keras_infnet.explain import task_attention
+from keras_infnet.models import SharedBottom
+from keras_infnet.explain import infnet_means
 from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.proxy_mixtures import field_norm_sums
-from keras_infnet.models import SharedBottom
 from keras_infnet.models.infnet import Form
 from tests import tiny
 
@@ -123,8 +124,8 @@ def test_gates_are_what_the_next_block_multiplies_by():
     table = InfnetReader(model).tables(x)["gates"]
     names = [(0, 0, "fields"), (0, 0, "history"), (0, 0, "tasks"), (0, 1, "tasks")]
     assert list(table.index) == names
-    calls = {call.memory: call.arguments for call in model.attention_calls(1, 0)}
-    reads = model.reading({name: calls[name]["memory_gate"] for name in ("fields", "history")})
+    calls = model.attention_calls(1, 0)
+    reads = model.reading({name: calls[name][1]["memory_gate"] for name in ("fields", "history")})
     for tokens, gates in reads(x).items():
         np.testing.assert_allclose(table.loc[0, 0, tokens], np.mean(gates, (0, 1)), atol=1e-6)
 

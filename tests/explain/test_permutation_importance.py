@@ -4,7 +4,6 @@ import pytest
 from keras_infnet.schema.binary_task import BinaryTask
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
-from keras_infnet import RegressionTask
 from keras_infnet.explain.permutation_importance import permutation_importance
 from tests import tiny
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_infnet import BinaryTask, RegressionTask
+from keras_infnet import BinaryTask
 from keras_infnet.models import SharedBottom
 from tests import tiny
 

@@ -7,7 +7,7 @@ import pytest
 from keras_infnet.calibration import Calibration, correct_negative_sampling
 from scipy.special import expit, logit
 
-from keras_infnet import BinaryTask, FeatureSchema, NumericFeature, RegressionTask
+from keras_infnet import BinaryTask, FeatureSchema, NumericFeature
 
 KNOTS, VALUES = [0.1, 0.2, 0.6], [0.05, 0.3, 0.3]
 MAPS = {

@@ -2,12 +2,12 @@
 
 import keras
 import numpy as np
-from keras_infnet.schema.binary_task import BinaryTask
 
+from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.binary_task import BinaryTask
+from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.schema import FeatureSchema
 
 USERS, VIDEOS, DIM, HISTORY = 20, 30, 3, 4
 ROWS = USERS + VIDEOS

@@ -1,0 +1,1 @@
+"""What every room stands on: whole files and folders, "did you mean", field checks."""
