@@ -39,7 +39,7 @@ INTERNALS = (
         _MODEL,
         "_maybe_symbolic_build",
         "overridden: several devices get the first one's batch",
-        rooms=("models",),
+        rooms=("_backend",),
         backend="tensorflow",
     ),
     Internal(_MODEL, "_distribute_strategy", "is_distributed", backend="tensorflow"),

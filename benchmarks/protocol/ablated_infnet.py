@@ -7,16 +7,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import at_least, declared
 from keras_infnet.layers.grouped_pooling import over_all_histories
-from keras_infnet.models.config import at_least, declared
 from keras_infnet.models.embedded_inputs import joined, mean_of_bag
 from keras_infnet.models.infnet import (
+    GATED_BY,
     INFNet,
     Memory,
+    asking,
     first_tokens,
     gated,
     gated_tasks,
-    groups_asking,
     head_inputs,
     heterogeneous_flow,
     proxies_of,
@@ -79,8 +80,7 @@ class AblatedINFNet(INFNet):
                 for task, x in own.items()
             ]
             queries["tasks"] += ops.stack(projected, axis=1)
-        groups = {"fields": "field_proxies", "history": "sequence_proxies"}
-        groups = {memory: queried for memory, queried in groups.items() if memory in memories}
+        groups = {memory: proxies for memory, proxies in GATED_BY.items() if memory in memories}
         if config.all_to_all:
             queries |= {queried: memories[memory].tokens for memory, queried in groups.items()}
         for i in range(config.num_blocks):
@@ -88,8 +88,8 @@ class AblatedINFNet(INFNet):
             if "tasks" in queries:
                 memories["tasks"] = Memory(queries["tasks"])
             if config.heterogeneous_flow:
-                asking = {name: queries[name] for name in groups_asking(queries, config, last)}
-                queries |= heterogeneous_flow(asking, memories, tokens, config, block)
+                those = asking(queries, config, last)
+                queries |= heterogeneous_flow(those, memories, tokens, config, block)
             for memory, queried in groups.items():
                 if config.all_to_all:
                     memories[memory] = Memory(queries[queried], memories[memory].mask)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from keras_infnet.models.infnet import DEFAULT
+import keras_infnet
 from protocol.config import RunConfig
 from protocol.space import (
     VARIANTS,
@@ -42,7 +42,7 @@ def _change(name: str, variant: str | None = None, **arguments: Any) -> list[Abl
 
 def _form(name: str, **changes: Any) -> list[Ablation]:
     """One ablation that changes INFNet's form."""
-    form = plain(replace(DEFAULT, **changes))
+    form = plain(keras_infnet.Form(**changes))
     return [Ablation(name, _setting(changes), {"form": form})]
 
 

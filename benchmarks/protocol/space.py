@@ -7,13 +7,12 @@ depth are relative to a model's own defaults, so that the first trial is the lib
 import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 import keras_infnet
-from keras_infnet.models.infnet import DEFAULT, Form
 from protocol.ablated_infnet import AblatedINFNet
 
 LEARNING_RATES = (1e-3, 2e-3, 4e-3)
@@ -50,7 +49,7 @@ class Variant:
 
 VARIANTS = {
     "INFNet-no-flow": Variant(fixed={"num_blocks": 0}, deepens=False),
-    "INFNet-post-norm": Variant(fixed={"form": replace(DEFAULT, layer_norm=True, qk_norm=False)}),
+    "INFNet-post-norm": Variant(fixed={"form": keras_infnet.Form(layer_norm=True, qk_norm=False)}),
     "INFNet-paper-v1": Variant(maker="paper_v1", fixed={"num_blocks": 2}),
     "INFNet-paper-v2": Variant(maker="paper_v2", fixed={"num_blocks": 4}),
     "INFNet-ablated": Variant(AblatedINFNet),
@@ -141,7 +140,7 @@ def build_model(name: str, schema: Any, arguments: Mapping[str, Any], members: i
 
 def plain(value: Any) -> Any:
     """Tuples as lists and a form as a dict: what JSON gives back."""
-    if isinstance(value, Form):
+    if isinstance(value, keras_infnet.Form):
         return asdict(value)
     return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 

@@ -1,9 +1,20 @@
 """Shards of a prepared folder: names and columns of their files, and their writer."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keras_infnet.data.histories import NO_TIME, Histories
+from keras_infnet.data.whole_files import whole_file, write_json
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.events import has_list_columns
+from keras_infnet.encoding.labels import read_labels
 
 FORMAT = 1
 MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
@@ -69,6 +80,127 @@ def event_columns(width: int) -> list[str]:
 def window_columns(history: str) -> list[str]:
     """Parquet columns of where a row's history starts and ends among the events of its block."""
     return [f"{history}/start", f"{history}/end"]
+
+
+@dataclass(frozen=True)
+class ShardWriter:
+    """Writes partitions.
+
+    A block is a run of whole users with about `block_rows` rows: row group `b` of every file of a
+    shard. A row's pointers count from the first event of its block, so that a block can be read
+    without any other.
+
+    Args:
+        folder: The folder that is being prepared.
+        encoder: A fitted encoder.
+        splits: Names of the splits.
+        keep: Raw columns that are carried along.
+        block_rows: Rows of a block.
+    """
+
+    folder: Path
+    encoder: FeatureEncoder
+    splits: Sequence[str]
+    keep: Sequence[str]
+    block_rows: int
+
+    def write(
+        self,
+        shard: str,
+        frame: pd.DataFrame,
+        split_codes: np.ndarray,
+        earlier: Mapping[str, pd.DataFrame],
+    ) -> dict[str, Any]:
+        """Writes the files of a shard and, last, what is known of it.
+
+        Args:
+            shard: Name of the shard.
+            frame: Raw rows, whose index is their number in the log.
+            split_codes: Index of each row's split; -1: in none.
+            earlier: Events from before the log by history.
+
+        Returns:
+            Rows of each block by split, and events of each block by history.
+        """
+        schema = self.encoder.schema
+        from_log = [s.name for s in schema.histories if not has_list_columns(s, frame)]
+        histories = Histories(self.encoder, frame, earlier) if from_log else None
+        users = (
+            histories.user_codes(frame) if histories else pd.factorize(frame[schema.user_key])[0]
+        )
+        block_of_user = _blocks(users, self.block_rows)
+        columns = self._rows(frame, users)
+        events = {}
+        for name in from_log:
+            starts, ends, times = histories.windows(name, frame)
+            columns[TIME] = pa.array(times)
+            of_block = np.searchsorted(
+                histories.events[name].users,
+                np.searchsorted(block_of_user, np.arange(block_of_user[-1] + 2)),
+            )
+            first = of_block[block_of_user[users]]
+            for column, values in zip(window_columns(name), (starts, ends), strict=True):
+                columns[column] = pa.array((values - first).astype("int32"))
+            events[name] = self._write_events(shard, name, histories, of_block)
+        order = np.argsort(users, kind="stable")
+        table = pa.table(columns).take(pa.array(order))
+        blocks, codes = block_of_user[users[order]], split_codes[order]
+        rows = {
+            split: self._write_rows(shard, split, table, blocks, codes == code)
+            for code, split in enumerate(self.splits)
+        }
+        known = {"name": shard, "log_rows": len(frame), "rows": rows, "events": events}
+        write_json(shard_file(self.folder, shard), known)
+        return known
+
+    def _rows(self, frame: pd.DataFrame, users: np.ndarray) -> dict[str, pa.Array]:
+        schema = self.encoder.schema
+        raw = [c for c in (schema.user_key, schema.time_key, *self.keep) if c is not None]
+        columns = {
+            ROW: pa.array(frame.index.to_numpy()),
+            USER: pa.array(users.astype("int32")),
+            TIME: pa.array(np.full(len(frame), NO_TIME)),
+        }
+        if schema.time_key is not None:
+            columns[TIME] = pa.array(frame[schema.time_key], pa.int64())
+        columns |= {f"raw/{c}": pa.array(frame[c], from_pandas=True) for c in dict.fromkeys(raw)}
+        for name, array in self.encoder.transform(frame).items():
+            columns |= to_columns(name, array)
+        for kind, values in zip(("label", "weight"), read_labels(schema, frame), strict=True):
+            columns |= {f"{kind}/{task}": pa.array(array) for task, array in values.items()}
+        return columns
+
+    def _write_rows(
+        self, shard: str, split: str, table: pa.Table, blocks: np.ndarray, inside: np.ndarray
+    ) -> list[int]:
+        table, blocks = table.filter(pa.array(inside)), blocks[inside]
+        last = int(blocks.max(initial=-1))
+        bounds = np.searchsorted(blocks, np.arange(last + 2))
+        return self._write_blocks(rows_file(self.folder, split, shard), table, bounds)
+
+    def _write_events(
+        self, shard: str, name: str, histories: Histories, bounds: np.ndarray
+    ) -> list[int]:
+        events = histories.events[name]
+        names = event_columns(events.columns.shape[1])
+        columns = {n: pa.array(events.columns[:, i]) for i, n in enumerate(names)}
+        columns |= {USER: pa.array(events.users.astype("int32")), TIME: pa.array(events.times)}
+        table = pa.table(columns)
+        return self._write_blocks(events_file(self.folder, name, shard), table, bounds)
+
+    def _write_blocks(self, path: Path, table: pa.Table, bounds: np.ndarray) -> list[int]:
+        schema = table.schema.with_metadata({"fingerprint": self.encoder.schema.fingerprint})
+        sizes = np.diff(bounds).tolist()
+        if not sizes:
+            return []
+        with (
+            whole_file(path) as temporary,
+            pq.ParquetWriter(str(temporary), schema, compression="zstd") as writer,
+        ):
+            for start, size in zip(bounds, sizes, strict=False):
+                part = table.slice(start, size).replace_schema_metadata(schema.metadata)
+                writer.write_table(part, row_group_size=max(1, size))
+        return sizes
 
 
 def _blocks(users: np.ndarray, block_rows: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.infnet import INFNet, tasks_apart
 from keras_infnet.models.tokens import HistoryLayout
 
 _BATCH = 512
@@ -193,8 +193,8 @@ def _reading(model: INFNet, member: int) -> keras.Model:
     blocks = {}
     for i in range(model.config.num_blocks):
         attention = {
-            call.memory: call.by_group(_Weights(call.attention)(call.arguments))
-            for call in model.attention_calls(i, member)
+            memory: tasks_apart(_Weights(layer)(given), len(schema.tasks))
+            for memory, (layer, given) in model.attention_calls(i, member).items()
         }
         gates = {
             tokens: _MeanGate(layers[name])(**_arguments(layers[name]))
@@ -228,13 +228,15 @@ class _Weights(keras.layers.Layer):
     def build(self, arguments_shape: Any) -> None:
         pass
 
-    def call(self, arguments: dict[str, Any]) -> Any:
+    def call(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return self.attention.attention_weights(**arguments)
 
-    def compute_output_spec(self, arguments: dict[str, Any]) -> keras.KerasTensor:
-        queries, length = arguments["queries"], arguments["memory"].shape[1]
-        shape = (None, sum(group.shape[1] for group in queries), length)
-        return keras.KerasTensor(shape, dtype="float32")
+    def compute_output_spec(self, arguments: dict[str, Any]) -> dict[str, keras.KerasTensor]:
+        length = arguments["memory"].shape[1]
+        return {
+            group: keras.KerasTensor((None, queries.shape[1], length), dtype="float32")
+            for group, queries in arguments["queries"].items()
+        }
 
 
 class _MeanGate(keras.layers.Layer):

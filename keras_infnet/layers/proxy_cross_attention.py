@@ -1,6 +1,6 @@
 """The heterogeneous flow: a few queries read a long memory, at the cost of reading it once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -40,7 +40,7 @@ class ProxyCrossAttention(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        queries: Float tensor `(batch, m, query width)`, or a list of `query_sets` of them.
+        queries: Float tensor `(batch, m, query width)`, or a list or dict of `query_sets` of them.
         memory: Float tensor `(batch, length, memory width)`.
         memory_mask: Bool tensor `(batch, length)`, True where valid; Keras fills it from `memory`.
             Defaults to `None`: all positions are valid.
@@ -53,7 +53,7 @@ class ProxyCrossAttention(keras.layers.Layer):
     the queries of all rows, in one product; query sets of one row then read it once.
 
     Returns:
-        Float tensor `(batch, m, dim)`, or a list of them, as `queries`.
+        Float tensor `(batch, m, dim)`, or a list or dict of them, as `queries`.
 
     Raises:
         ValueError: A size is below 1, `num_heads` does not divide `dim`, or `queries` holds another
@@ -95,7 +95,10 @@ class ProxyCrossAttention(keras.layers.Layer):
         self.qk_norm = qk_norm
 
     def build(self, queries_shape: Any, memory_shape: tuple) -> None:
-        shapes = queries_shape if isinstance(queries_shape[0], (list, tuple)) else [queries_shape]
+        self.set_names = list(queries_shape) if isinstance(queries_shape, Mapping) else None
+        shapes = _as_list(queries_shape, self.set_names)
+        if not isinstance(shapes[0], (list, tuple)):
+            shapes = [queries_shape]
         self._check_sets(len(shapes))
         kv_sets = 1 if self.share_kv else self.query_sets
         self.query_kernels = [self._kernel("query", i, s[-1]) for i, s in enumerate(shapes)]
@@ -122,6 +125,8 @@ class ProxyCrossAttention(keras.layers.Layer):
                 pooled = pooled * memory_gate
             outputs |= self._project_values(pooled, sets, chosen)
         ordered = [outputs[i] for i in range(len(sets))]
+        if self.set_names is not None:
+            return dict(zip(self.set_names, ordered, strict=True))
         return ordered if isinstance(queries, (list, tuple)) else ordered[0]
 
     def attention_weights(
@@ -142,8 +147,9 @@ class ProxyCrossAttention(keras.layers.Layer):
             score_bias: As in `call`. Defaults to `None`.
 
         Returns:
-            Float32 tensor `(batch, queries of all sets, length)`; rows sum to 1, or are 0 where all
-            of the memory is padding.
+            Float32 tensor `(batch, queries of all sets, length)`, or one `(batch, m, length)` for
+            each name where `queries` is a dict; rows sum to 1, or are 0 where all of the memory is
+            padding.
         """
         sets = self._as_sets(queries)
         absorbed = self._absorbed_queries(sets, memory, memory_gate, range(len(sets)))
@@ -152,9 +158,16 @@ class ProxyCrossAttention(keras.layers.Layer):
         mask = None if memory_mask is None else ops.cast(memory_mask, "bool")[:, None]
         weights = masked_softmax(scores, mask)
         shape = (-1, sum(q.shape[1] for q in sets), self.num_heads, *ops.shape(weights)[-1:])
-        return ops.mean(ops.reshape(weights, shape), axis=2)
+        weights = ops.mean(ops.reshape(weights, shape), axis=2)
+        if self.set_names is None:
+            return weights
+        ends = _ends([q.shape[1] for q in sets])
+        parts = zip(self.set_names, sets, ends, strict=True)
+        return {name: weights[:, end - q.shape[1] : end] for name, q, end in parts}
 
     def compute_output_shape(self, queries_shape: Any, memory_shape: tuple) -> Any:
+        if isinstance(queries_shape, Mapping):
+            return {name: (*shape[:-1], self.dim) for name, shape in queries_shape.items()}
         if isinstance(queries_shape[0], (list, tuple)):
             return [(*shape[:-1], self.dim) for shape in queries_shape]
         return (*queries_shape[:-1], self.dim)
@@ -173,7 +186,7 @@ class ProxyCrossAttention(keras.layers.Layer):
         return self.add_weight((width, self.dim), "glorot_uniform", name=f"{kind}_kernel_{i}")
 
     def _as_sets(self, queries: Any) -> list[Any]:
-        sets = list(queries) if isinstance(queries, (list, tuple)) else [queries]
+        sets = _as_list(queries, self.set_names)
         self._check_sets(len(sets))
         return sets
 
@@ -254,6 +267,13 @@ class ProxyCrossAttention(keras.layers.Layer):
             for h in range(self.num_heads)
         ]
         return ops.concatenate(heads, axis=-1)
+
+
+def _as_list(queries: Any, names: list[str] | None) -> list[Any]:
+    """Query sets, or their shapes, in the order of the weights."""
+    if names is not None:
+        return [queries[name] for name in names]
+    return list(queries) if isinstance(queries, (list, tuple)) else [queries]
 
 
 def _read_together(sets: list[Any], memory: Any, gate: Any) -> list[list[int]]:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import at_least, depth, one_of, widths
 from keras_infnet.layers.cross_layer import CrossLayer
 from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
-from keras_infnet.models.config import at_least, depth, one_of, widths
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.tokens import Tokens
@@ -38,11 +38,6 @@ class DCNv2(RankingModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_cross_layers: Number of cross layers. Defaults to `3`.
-        projection_dim: Rank of the matrices `W_l = U_l V_l^T`; a quarter of the width of `x_0` kept
-            the accuracy in the paper. Defaults to `None`: full matrices.
-        structure: `"parallel"` or `"stacked"`. Defaults to `"parallel"`.
-        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -52,6 +47,11 @@ class DCNv2(RankingModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_cross_layers: Number of cross layers. Defaults to `3`.
+        structure: `"parallel"` or `"stacked"`. Defaults to `"parallel"`.
+        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
+        projection_dim: Rank of the matrices `W_l = U_l V_l^T`; a quarter of the width of `x_0` kept
+            the accuracy in the paper. Defaults to `None`: full matrices.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
@@ -101,9 +101,6 @@ class GDCN(RankingModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_cross_layers: Number of gated cross layers. Defaults to `3`.
-        structure: `"parallel"` or `"stacked"`. Defaults to `"parallel"`.
-        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -113,6 +110,9 @@ class GDCN(RankingModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_cross_layers: Number of gated cross layers. Defaults to `3`.
+        structure: `"parallel"` or `"stacked"`. Defaults to `"parallel"`.
+        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from keras_infnet._backend.attention_pooling import masked_softmax
+from keras_infnet._base.fields import at_least, widths
 from keras_infnet.layers.augru import AUGRU
 from keras_infnet.layers.next_event_loss import NextEventLoss
-from keras_infnet.models.config import at_least, widths
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
@@ -32,9 +32,6 @@ class DIEN(RankingModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        auxiliary_loss_weight: Factor of the auxiliary loss, which is there in training only and
-            the same for any number of members; 0: none. Defaults to `1.0`.
-        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -44,6 +41,9 @@ class DIEN(RankingModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        auxiliary_loss_weight: Factor of the auxiliary loss, which is there in training only and
+            the same for any number of members; 0: none. Defaults to `1.0`.
+        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import declared, widths
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
-from keras_infnet.models.config import declared, widths
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
@@ -26,9 +26,6 @@ class DIN(RankingModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        activation_dims: Hidden widths of the unit's MLP. Defaults to `(80, 40)`.
-        normalize: Whether weights are a softmax over the events. Defaults to `False`.
-        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -38,6 +35,9 @@ class DIN(RankingModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the MLP and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        activation_dims: Hidden widths of the unit's MLP. Defaults to `(80, 40)`.
+        normalize: Whether weights are a softmax over the events. Defaults to `False`.
+        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

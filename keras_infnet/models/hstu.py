@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import at_least, depth, widths
 from keras_infnet.layers.hstu_layer import HSTULayer
-from keras_infnet.models.config import at_least, depth, widths
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.separate_histories import SeparateHistories, require_history
@@ -31,9 +31,6 @@ class HSTU(RankingModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_layers: Number of layers. Defaults to `1`.
-        num_heads: Heads of each layer, a divisor of `dim`. Defaults to `1`.
-        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -44,6 +41,9 @@ class HSTU(RankingModel):
         dropout: Rate in each layer, after each layer of the MLP and in the heads. Defaults to
             `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_layers: Number of layers. Defaults to `1`.
+        num_heads: Heads of each layer, a divisor of `dim`. Defaults to `1`.
+        hidden_dims: Widths of the MLP. Defaults to `(256, 128)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

@@ -1,19 +1,19 @@
 """INFNet on one page: configuration, three forms, and the graph from tokens to heads."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import at_least, declared
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
 from keras_infnet.layers.grouped_pooling import GroupedPooling
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
-from keras_infnet.models.config import at_least, declared
 from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.tokens import Tokens
@@ -27,11 +27,12 @@ OWN_MEMORY = {
     "tasks": "tasks",
     "candidate_proxy": "tasks",
 }
+GATED_BY = {"fields": "field_proxies", "history": "sequence_proxies"}
 _MEMORIES = ("fields", "history", "tasks")
 _HUBS = "tasks_and_task_proxies"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Form:
     """What differs between the library's network and the two versions of the paper.
 
@@ -65,6 +66,11 @@ class Form:
     gate_hidden: int | None = None
     pooling: Literal["mean_log_count", "sum", "mean"] = "mean_log_count"
     uses_candidate: bool = True
+
+    def __repr__(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
+        return f"Form({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
 
 DEFAULT = Form()
@@ -151,8 +157,7 @@ class INFNet(RankingModel):
         heterogeneous_flow: Whether blocks have it; if not, queries pass, and `C` and `S` are not
             gated. Defaults to `True`.
         homogeneous_flow: Whether blocks have it; if not, tokens pass. Defaults to `True`.
-        form: What differs between the library's network and the paper's two: a `Form`. Defaults to
-            `DEFAULT`.
+        form: What differs between the library's network and the paper's two. Defaults to `Form()`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
@@ -234,18 +239,14 @@ class INFNet(RankingModel):
             if "tasks" in queries:
                 memories["tasks"] = Memory(queries["tasks"])
             if config.heterogeneous_flow:
-                asking = {name: queries[name] for name in groups_asking(queries, config, last)}
-                queries |= heterogeneous_flow(asking, memories, tokens, config, block)
-            if config.homogeneous_flow and config.heterogeneous_flow and not last:
-                memories["fields"] = gated(
-                    memories["fields"], queries["field_proxies"], config, f"{block}_fields"
-                )
-                if "history" in memories:
-                    memories["history"] = gated(
-                        memories["history"], queries["sequence_proxies"], config, f"{block}_history"
-                    )
+                those = asking(queries, config, last)
+                queries |= heterogeneous_flow(those, memories, tokens, config, block)
             if config.homogeneous_flow:
                 queries |= gated_tasks(queries, config, block)
+            if config.homogeneous_flow and config.heterogeneous_flow and not last:
+                for name in (name for name in GATED_BY if name in memories):
+                    proxies = queries[GATED_BY[name]]
+                    memories[name] = gated(memories[name], proxies, config, f"{block}_{name}")
         return head_inputs(tokens, queries, config)
 
     @classmethod
@@ -301,57 +302,36 @@ class INFNet(RankingModel):
         Raises:
             ValueError: The model has no such block or member.
         """
-        number, found = self.config.num_blocks, {}
+        number = self.config.num_blocks
         if not -number <= block < number:
             raise ValueError(f"INFNet: no block {block}; it has {number}.")
-        for call in self.attention_calls(block % number, member):
-            given = self.reading(call.arguments, member)(inputs)
-            found[call.memory] = call.by_group(call.attention.attention_weights(**given))
-        return found
+        calls = self.attention_calls(block % number, member)
+        given = self.reading({name: x for name, (_, x) in calls.items()}, member)(inputs)
+        tasks = len(self.schema.tasks)
+        return {
+            memory: tasks_apart(attention.attention_weights(**given[memory]), tasks)
+            for memory, (attention, _) in calls.items()
+        }
 
-    def attention_calls(self, block: int, member: int) -> "Iterator[AttentionCall]":
-        """The attentions of a block and what they are called with, symbolic.
+    def attention_calls(
+        self, block: int, member: int
+    ) -> dict[str, tuple[ProxyCrossAttention, dict[str, Any]]]:
+        """By memory, the attentions of a block and what they are called with, symbolic.
 
         Args:
             block: Index of the block.
             member: Index of the network.
 
         Returns:
-            Iterator over those of the memories that the block reads.
+            Dict with the memories that are read.
         """
-        layers = {layer.name: layer for layer in self.member(member).layers}
-        last = block == self.config.num_blocks - 1
-        groups = groups_asking(query_groups(self.config, self.schema), self.config, last)
+        layers, calls = {layer.name: layer for layer in self.member(member).layers}, {}
         for memory in _MEMORIES:
             attention = layers.get(f"block_{block}_{memory}_attention")
             if attention is not None:
-                called = attention._inbound_nodes[0].arguments.kwargs
-                given = {name: x for name, x in called.items() if x is not None}
-                read_by = readers(memory, groups, self.config.form)
-                sizes = [queries.shape[1] for queries in given["queries"]]
-                numbers = dict(zip(read_by, sizes, strict=True))
-                if _HUBS in numbers:
-                    hubs, real = numbers.pop(_HUBS), len(self.schema.tasks)
-                    numbers |= {"tasks": real, "task_proxies": hubs - real}
-                yield AttentionCall(memory, attention, given, numbers)
-
-
-@dataclass(frozen=True)
-class AttentionCall:
-    """An attention to a memory, its arguments, and how many queries each group has."""
-
-    memory: str
-    attention: ProxyCrossAttention
-    arguments: dict[str, Any]
-    numbers: dict[str, int]
-
-    def by_group(self, weights: Any) -> dict[str, Any]:
-        """Weights `(batch, queries, length)` by group of queries."""
-        parts, start = {}, 0
-        for group, number in self.numbers.items():
-            parts[group] = weights[:, start : start + number]
-            start += number
-        return parts
+                given = attention._inbound_nodes[0].arguments.kwargs
+                calls[memory] = attention, {k: x for k, x in given.items() if x is not None}
+        return calls
 
 
 def first_tokens(tokens: Tokens, config: INFNet.Config) -> tuple[dict[str, Memory], dict[str, Any]]:
@@ -361,9 +341,8 @@ def first_tokens(tokens: Tokens, config: INFNet.Config) -> tuple[dict[str, Memor
         memories["history"] = Memory(encoded_history(tokens, config), tokens.history_mask)
     queries = proxies_of(memories, tokens, config)
     if config.num_task_proxies:
-        queries["task_proxies"] = _task_tokens(
-            config.num_task_proxies, tokens, config, "task_proxies"
-        )
+        number = config.num_task_proxies
+        queries["task_proxies"] = _task_tokens(number, tokens, config, "task_proxies")
     if config.task_tokens:
         queries["tasks"] = _task_tokens(len(tokens.task_names), tokens, config, "tasks")
     if config.form.uses_candidate:
@@ -375,18 +354,11 @@ def encoded_history(tokens: Tokens, config: INFNet.Config) -> Any:
     """`S`; through the encoder each history by itself: later in `S` is not later in time."""
     if not config.num_encoder_layers:
         return tokens.history
-    encoder = SequenceEncoder(
-        config.num_encoder_layers,
-        config.num_heads,
-        dropout=config.dropout,
-        name="sequence_encoder",
-    )
-    return joined(
-        [
-            encoder(tokens.history[:, position], tokens_mask=tokens.history_mask[:, position])
-            for position in tokens.layout.positions.values()
-        ]
-    )
+    layers, heads, dropout = config.num_encoder_layers, config.num_heads, config.dropout
+    encoder = SequenceEncoder(layers, heads, dropout=dropout, name="sequence_encoder")
+    parts = tokens.layout.positions.values()
+    s, mask = tokens.history, tokens.history_mask
+    return joined([encoder(s[:, part], tokens_mask=mask[:, part]) for part in parts])
 
 
 def proxies_of(
@@ -402,38 +374,14 @@ def proxies_of(
     return proxies
 
 
-def query_groups(config: INFNet.Config, schema: FeatureSchema) -> list[str]:
-    """Groups of queries that a network has, in the order of `OWN_MEMORY`."""
-    there = {
-        "field_proxies": True,
-        "sequence_proxies": bool(schema.histories),
-        "task_proxies": config.num_task_proxies > 0,
-        "tasks": config.task_tokens,
-        "candidate_proxy": config.form.uses_candidate,
-    }
-    return [group for group, is_there in there.items() if is_there]
-
-
-def groups_asking(queries: Any, config: INFNet.Config, last: bool) -> list[str]:
-    """Of these groups, those whose answer something reads afterwards."""
-    if config.form.uses_candidate:
-        return [group for group in OWN_MEMORY if group in queries]
-    # Heads read `T` alone, so that proxies have a use only while they gate something.
-    gating = {"tasks"}
-    if config.homogeneous_flow:
-        gating |= {"task_proxies"} if last else {*OWN_MEMORY}
-    return [group for group in OWN_MEMORY if group in queries and group in gating]
-
-
-def readers(memory: str, groups: Any, form: Form) -> list[str]:
-    """Of these groups of queries, those that read a memory."""
-    groups = list(groups)
-    if not form.own_group:
-        return [group for group in groups if OWN_MEMORY[group] != memory]
-    if {"tasks", "task_proxies"} <= set(groups):
-        groups[groups.index("task_proxies")] = _HUBS
-        groups.remove("tasks")
-    return groups
+def asking(queries: Mapping[str, Any], config: INFNet.Config, last: bool) -> dict[str, Any]:
+    """The groups of queries whose answers something reads afterwards."""
+    groups = {*OWN_MEMORY}
+    if not config.form.uses_candidate:
+        # Heads read `T` alone, so that proxies have a use only while they gate something.
+        gating = {"task_proxies"} if last else groups
+        groups = {"tasks"} | (gating if config.homogeneous_flow else set())
+    return {name: queries[name] for name in OWN_MEMORY if name in queries and name in groups}
 
 
 def heterogeneous_flow(
@@ -444,15 +392,15 @@ def heterogeneous_flow(
     block: str,
 ) -> dict[str, Any]:
     """`Q' = Q + sum_X CA(Q, X)`, or `LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)`, by group."""
-    form, found, asked = config.form, {}, dict(queries)
+    form, found, queries = config.form, {}, dict(queries)
     if form.own_group and {"tasks", "task_proxies"} <= set(queries):
-        asked[_HUBS] = ops.concatenate([queries["tasks"], queries["task_proxies"]], axis=1)
-    for memory in (name for name in _MEMORIES if name in memories):
-        read_by = readers(memory, queries, form)
-        if read_by:
-            asking = [asked[group] for group in read_by]
-            answers = _read(asking, memories[memory], tokens, config, f"{block}_{memory}")
-            for group, answer in zip(read_by, answers, strict=True):
+        hubs = ops.concatenate([queries["tasks"], queries.pop("task_proxies")], axis=1)
+        queries = {_HUBS if g == "tasks" else g: x for g, x in queries.items()} | {_HUBS: hubs}
+    for name, memory in memories.items():
+        readers = {g: x for g, x in queries.items() if form.own_group or OWN_MEMORY[g] != name}
+        if readers:
+            answers = _read(readers, memory, tokens, config, f"{block}_{name}")
+            for group, answer in answers.items():
                 found.setdefault(group, []).append(answer)
     for group, answers in found.items():
         if form.own_group:
@@ -461,24 +409,30 @@ def heterogeneous_flow(
         else:
             flow = sum(answers[1:], answers[0])
         if form.residual:
-            flow = asked[group] + flow
+            flow = queries[group] + flow
         if form.layer_norm:
             flow = keras.layers.LayerNormalization(name=f"{block}_{group}_norm")(flow)
         found[group] = flow
-    if _HUBS in found:
-        hubs, real = found.pop(_HUBS), queries["tasks"].shape[1]
-        found |= {"tasks": hubs[:, :real], "task_proxies": hubs[:, real:]}
-    return found
+    return tasks_apart(found, len(tokens.task_names))
+
+
+def tasks_apart(groups: Mapping[str, Any], tasks: int) -> dict[str, Any]:
+    """Tensors by group of queries, `T` and `T~` apart where they are one group."""
+    hubs = groups.get(_HUBS)
+    if hubs is None:
+        return dict(groups)
+    apart = {"tasks": hubs[:, :tasks], "task_proxies": hubs[:, tasks:]}
+    return {name: x for name, x in groups.items() if name != _HUBS} | apart
 
 
 def _read(
-    queries: list[Any], memory: Memory, tokens: Tokens, config: INFNet.Config, name: str
-) -> list[Any]:
+    queries: dict[str, Any], memory: Memory, tokens: Tokens, config: INFNet.Config, name: str
+) -> dict[str, Any]:
     """`CA(Q, X)` of all groups that read a memory, in one pass over it."""
     form, bias, layout = config.form, None, tokens.layout
     on_history = memory.mask is not None
     if on_history and form.score_biases and (layout.num_buckets or layout.position_lengths):
-        number = sum(group.shape[1] for group in queries)
+        number = sum(group.shape[1] for group in queries.values())
         scalars = BucketEmbedding(
             layout.num_buckets, number, layout.position_lengths, name=f"{name}_score_bias"
         )

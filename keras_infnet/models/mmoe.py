@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_infnet._base.fields import at_least, widths
 from keras_infnet.layers.expert_group import ExpertGroup
-from keras_infnet.models.config import at_least, widths
 from keras_infnet.models.expert_model import ExpertModel, mixture
 from keras_infnet.models.tokens import Tokens
 
@@ -30,8 +30,6 @@ class MMoE(ExpertModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_experts: Number of experts, 2 or more. Defaults to `8`.
-        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -41,6 +39,8 @@ class MMoE(ExpertModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the experts and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_experts: Number of experts, 2 or more. Defaults to `8`.
+        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.
@@ -88,8 +88,6 @@ class OMoE(ExpertModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_experts: Number of experts, 2 or more. Defaults to `8`.
-        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -99,6 +97,8 @@ class OMoE(ExpertModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the experts and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_experts: Number of experts, 2 or more. Defaults to `8`.
+        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

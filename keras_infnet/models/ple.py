@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import at_least, depth, widths
 from keras_infnet.layers.expert_group import ExpertGroup
-from keras_infnet.models.config import at_least, depth, widths
 from keras_infnet.models.expert_model import ExpertModel, check_task_names, mixture
 from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
@@ -31,10 +31,6 @@ class PLE(ExpertModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_levels: Number of levels. Defaults to `2`.
-        num_shared_experts: Number of shared experts of a level. Defaults to `2`.
-        num_task_experts: Number of a task's experts of a level. Defaults to `2`.
-        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -44,6 +40,10 @@ class PLE(ExpertModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the experts and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_levels: Number of levels. Defaults to `2`.
+        num_shared_experts: Number of shared experts of a level. Defaults to `2`.
+        num_task_experts: Number of a task's experts of a level. Defaults to `2`.
+        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

@@ -9,9 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
-from keras_infnet._backend.row_training import loss_scale_by_rows, train_step_by_rows
-from keras_infnet._keras_internals import is_distributed, make_training_variables
+from keras_infnet._backend.row_training import loss_scale_by_rows
+from keras_infnet._backend.training_steps import TrainingSteps
 from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
@@ -22,7 +21,7 @@ from keras_infnet.schema.task import Task
 _ROWS = "embedded_inputs"
 
 
-class RankingModel(keras.Model):
+class RankingModel(TrainingSteps):
     """A functional model from a schema's packed inputs to one output a task.
 
     A model is a `Config`, an equation and `network`, from tokens to what the head of each task
@@ -243,7 +242,7 @@ class RankingModel(keras.Model):
             jit_compile=jit_compile,
             **kwargs,
         )
-        self._trains_by_xla = jit_compile == "auto"
+        self.trains_by_xla = jit_compile == "auto"
         self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
 
     def compute_loss(
@@ -286,28 +285,6 @@ class RankingModel(keras.Model):
         if trained:
             self.optimizer.build(self.trainable_variables)
 
-    def train_step(self, *arguments: Any) -> Any:
-        """One step of training; Keras calls it."""
-        return logs_of_replica(train_step_by_rows(self, super().train_step, arguments))
-
-    def test_step(self, *arguments: Any) -> Any:
-        """One step of evaluation; Keras calls it."""
-        return logs_of_replica(super().test_step(*arguments))
-
-    def make_train_function(self, force: bool = False) -> Any:
-        """The function of a training step; Keras calls it."""
-        chosen = self.jit_compile
-        # XLA's programs reach the variables of one device alone.
-        distributed = is_distributed(self)
-        if not distributed and keras.backend.backend() == "tensorflow":
-            self.jit_compile = self._trains_by_xla or chosen
-            if not self.run_eagerly:
-                self._build_training_state()
-        try:
-            return super().make_train_function(force)
-        finally:
-            self.jit_compile = chosen
-
     def _loss_weights(self, given: Any) -> Any:
         if given is not None and not isinstance(given, Mapping):
             return given
@@ -315,16 +292,6 @@ class RankingModel(keras.Model):
         for name in given:
             self._schema.task(name)
         return {t.name: given.get(t.name, t.loss_weight) for t in self._schema.tasks}
-
-    def _build_training_state(self) -> None:
-        """Variables of optimizer and metrics: a step that makes some is traced twice."""
-        labels = {task: keras.KerasTensor((None, 1)) for task in self.schema.task_names}
-        make_training_variables(self, (dict(self.input), labels, None))
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        if iterator is not None and is_distributed(self):
-            iterator, data_batch = None, first_replica_batch(self, iterator)
-        super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_config(self) -> dict[str, Any]:
         """Schema, configuration, name and dtype."""

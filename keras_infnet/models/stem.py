@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import at_least, widths
 from keras_infnet.layers.expert_group import ExpertGroup
-from keras_infnet.models.config import at_least, widths
 from keras_infnet.models.expert_model import ExpertModel, check_task_names, mixture
 from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
@@ -35,11 +35,6 @@ class STEM(ExpertModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Width of the shared embeddings. Defaults to `16`: with three tasks, 64 numbers an id.
-        task_dim: Width of each task's own embeddings. Defaults to `16`.
-        num_shared_experts: Number of shared experts. Defaults to `2`.
-        num_task_experts: Number of experts of each task. Defaults to `2`.
-        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
-        gate_dims: Widths of the gates' MLP; it may be empty. Defaults to `(64,)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -49,6 +44,11 @@ class STEM(ExpertModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each layer of the experts and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        task_dim: Width of each task's own embeddings. Defaults to `16`.
+        num_shared_experts: Number of shared experts. Defaults to `2`.
+        num_task_experts: Number of experts of each task. Defaults to `2`.
+        expert_dims: Widths of an expert's layers. Defaults to `(128,)`.
+        gate_dims: Widths of the gates' MLP; it may be empty. Defaults to `(64,)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._base.fields import at_least, depth, widths
 from keras_infnet.layers.wukong_layer import WuKongLayer
-from keras_infnet.models.config import at_least, depth, widths
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.tokens import Tokens
@@ -24,12 +24,6 @@ class WuKong(RankingModel):
     Args:
         schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
         dim: Token width. Defaults to `32`.
-        num_layers: Number of layers. Defaults to `3`.
-        num_fmb_tokens: Tokens made of interactions, in each layer. Defaults to `8`.
-        num_lcb_tokens: Compressed tokens, in each layer. Defaults to `8`.
-        projection_dim: Columns of the compressed matrix of pairs. Defaults to `8`.
-        fmb_hidden_dims: Hidden widths of the MLP in each layer. Defaults to `(128,)`.
-        hidden_dims: Widths of the MLP on the last layer. Defaults to `(256, 128)`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:
@@ -39,6 +33,12 @@ class WuKong(RankingModel):
         own_tables: Whether each member has tables of its own. Defaults to `False`.
         dropout: Rate after each hidden layer of all MLPs and in the heads. Defaults to `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
+        num_layers: Number of layers. Defaults to `3`.
+        num_fmb_tokens: Tokens made of interactions, in each layer. Defaults to `8`.
+        num_lcb_tokens: Compressed tokens, in each layer. Defaults to `8`.
+        projection_dim: Columns of the compressed matrix of pairs. Defaults to `8`.
+        fmb_hidden_dims: Hidden widths of the MLP in each layer. Defaults to `(128,)`.
+        hidden_dims: Widths of the MLP on the last layer. Defaults to `(256, 128)`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
         dtype: Dtype policy of the layers. Defaults to `None`: the global policy.

@@ -122,8 +122,8 @@ def test_gates_are_what_the_next_block_multiplies_by():
     table = InfnetReader(model).tables(x)["gates"]
     names = [(0, 0, "fields"), (0, 0, "history"), (0, 0, "tasks"), (0, 1, "tasks")]
     assert list(table.index) == names
-    calls = {call.memory: call.arguments for call in model.attention_calls(1, 0)}
-    reads = model.reading({name: calls[name]["memory_gate"] for name in ("fields", "history")})
+    calls = model.attention_calls(1, 0)
+    reads = model.reading({name: calls[name][1]["memory_gate"] for name in ("fields", "history")})
     for tokens, gates in reads(x).items():
         np.testing.assert_allclose(table.loc[0, 0, tokens], np.mean(gates, (0, 1)), atol=1e-6)
 

@@ -14,7 +14,9 @@ def lines() -> list[str]:
     for name in sorted(keras_infnet.__all__):
         value = getattr(keras_infnet, name)
         if inspect.isclass(value):
-            found.append(f"{name}{signature(value.__init__, skip_first=True)}")
+            # Models say what they take; their `__init__` is the same for all.
+            says = hasattr(value, "__signature__")
+            found.append(name + (signature(value) if says else signature(value.__init__, True)))
             found += [f"{name}.{member}" for member in _members(value)]
         elif callable(value):
             found.append(f"{name}{signature(value)}")

@@ -8,28 +8,26 @@ import pytest
 
 from tests.house.source import PACKAGE, ROOT, Import, imports_of, python_files
 
-SCHEMA = ("features.schema", "features.feature")
 MAY_IMPORT = {
-    "features": (),
-    "calibration": (*SCHEMA, "metrics"),
-    "datasets": ("features",),
-    "pipelines": ("features", "metrics", "serving"),
-    "layers": (),
-    "models": (*SCHEMA, "layers"),
     "metrics": (),
-    "training": (*SCHEMA, "layers", "metrics"),
-    "serving": ("features", "models", "metrics", "calibration"),
-    "explain": ("features", "pipelines", "models", "metrics"),
-    "search": ("models", "training"),
+    "layers": (),
+    "schema": ("metrics",),
+    "calibration": ("schema", "metrics"),
+    "encoding": ("schema",),
+    "datasets": ("schema",),
+    "data": ("schema", "encoding", "metrics", "calibration"),
+    "models": ("schema", "layers", "metrics"),
+    "training": ("schema", "layers", "metrics"),
+    "serving": ("schema", "encoding", "data", "models", "metrics", "calibration"),
+    "explain": ("schema", "encoding", "data", "models", "metrics"),
+    "search": ("schema", "data", "models", "metrics", "training"),
     "_base": (),
     "_backend": (),
 }
 EVERY_ROOM_MAY_IMPORT = ("_base", "_backend", "_keras_internals")
 KERAS_AND_NUMPY_ONLY = ("layers", "models")
 CORE = {"keras", "numpy", "pandas", "pyarrow"} | set(sys.stdlib_module_names)
-TENSORFLOW_IN_FUNCTIONS = re.compile(
-    r"keras_infnet/(features/encoder\w*\.py|pipelines/|serving/|_backend/)"
-)
+TENSORFLOW_IN_FUNCTIONS = re.compile(r"keras_infnet/(encoding|data|serving|_backend)/")
 
 IMPORTS = [found for path in python_files("keras_infnet") for found in imports_of(path)]
 OURS = [found for found in IMPORTS if found.module.split(".")[0] == "keras_infnet"]

@@ -42,7 +42,8 @@ def documented_arguments(value: object) -> dict[str, str]:
 
 
 def parameters_of(value: object) -> dict[str, inspect.Parameter]:
-    function = value.__init__ if inspect.isclass(value) else value
+    says = not inspect.isclass(value) or hasattr(value, "__signature__")
+    function = value if says else value.__init__
     parameters = dict(inspect.signature(function).parameters)
     parameters.pop("self", None)
     return parameters
@@ -58,7 +59,8 @@ def test_documented_arguments_and_defaults_are_those_of_the_signature(name):
         default = parameters[argument].default
         for said in DEFAULT.findall(text):
             expected = literal(said)
-            assert expected == default, f"{name}: `{argument}` is {default!r}, not `{said}`"
+            same = expected == default or said == repr(default)
+            assert same, f"{name}: `{argument}` is {default!r}, not `{said}`"
 
 
 def literal(text: str) -> object:
@@ -87,6 +89,8 @@ def test_programs_use_public_names_only():
     private = [
         f"{path.name}:{node.lineno} uses {name}"
         for path in python_files("examples", "benchmarks", "tuning")
+        # A model that is no product is made of the parts of one that is.
+        if path.name != "ablated_infnet.py"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         for name in uses(node)
         if name not in public

@@ -44,11 +44,11 @@ def test_one_user_answers_as_the_pairs_do():
 
 # What only copies the rows of the user is the same on both backends.
 MODELS = {
-    "two blocks": lambda s: INFNet(s, dim=8, num_blocks=2, own_dim=2, num_recent_proxies=1),
-    "all to all": lambda s: INFNet(s, dim=8, all_to_all=True, num_encoder_layers=1),
+    "two blocks": lambda s: INFNet(s, dim=8, num_blocks=2, num_encoder_layers=1),
+    "version 2": lambda s: INFNet.paper_v2(s, dim=8, num_blocks=2),
+    "own tables": lambda s: INFNet(s, dim=8, members=2, own_tables=True),
     "matches": lambda s: INFNet(s, dim=8, event_context=("age", "match")),
-    "proxy memory": lambda s: INFNet(s, dim=8, proxy_memory=True),
-    "old gates": lambda s: INFNet.paper_v1(s, dim=8, gate_input="old"),
+    "version 1": lambda s: INFNet.paper_v1(s, dim=8),
     "DIN": lambda s: DIN(s, dim=8),
     "DIEN": lambda s: DIEN(s, dim=8),
     "HSTU": lambda s: HSTU(s, dim=8),

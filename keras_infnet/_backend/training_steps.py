@@ -1,0 +1,51 @@
+"""How a model's steps are run: by rows, by XLA where it is faster, on several devices."""
+
+from typing import Any
+
+import keras
+
+from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
+from keras_infnet._backend.row_training import train_step_by_rows
+from keras_infnet._keras_internals import is_distributed, make_training_variables
+
+
+class TrainingSteps(keras.Model):
+    """A functional model with a dict of outputs, whose steps are ours.
+
+    `trains_by_xla` says whether TensorFlow's training step is compiled by XLA where Keras would not
+    do so; `compile` of the subclass sets it.
+    """
+
+    trains_by_xla = False
+
+    def train_step(self, *arguments: Any) -> Any:
+        """One step of training; Keras calls it."""
+        return logs_of_replica(train_step_by_rows(self, super().train_step, arguments))
+
+    def test_step(self, *arguments: Any) -> Any:
+        """One step of evaluation; Keras calls it."""
+        return logs_of_replica(super().test_step(*arguments))
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """The function of a training step; Keras calls it."""
+        chosen = self.jit_compile
+        # XLA's programs reach the variables of one device alone.
+        distributed = is_distributed(self)
+        if not distributed and keras.backend.backend() == "tensorflow":
+            self.jit_compile = self.trains_by_xla or chosen
+            if not self.run_eagerly:
+                self._build_training_state()
+        try:
+            return super().make_train_function(force)
+        finally:
+            self.jit_compile = chosen
+
+    def _build_training_state(self) -> None:
+        """Variables of optimizer and metrics: a step that makes some is traced twice."""
+        labels = {output: keras.KerasTensor((None, 1)) for output in self.output}
+        make_training_variables(self, (dict(self.input), labels, None))
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None and is_distributed(self):
+            iterator, data_batch = None, first_replica_batch(self, iterator)
+        super()._maybe_symbolic_build(iterator, data_batch)

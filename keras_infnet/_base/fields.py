@@ -1,0 +1,98 @@
+"""Declared fields: fields of frozen dataclasses that say what they may be."""
+
+import math
+from collections.abc import Callable
+from dataclasses import Field, field
+from typing import Any
+
+
+def declared(
+    default: Any, kind: Any = None, problem: Callable[[Any], str | None] | None = None, **marks: Any
+) -> Any:
+    """A field of a configuration.
+
+    Args:
+        default: Its default.
+        kind: A value of the field's kind, where the default is None. Defaults to `None`: the
+            default is one.
+        problem: Says of a value of the right kind what is expected instead, or None.
+        **marks: `width` and `depth`: whether it is a hidden width, or the model's depth.
+    """
+    kind = default if kind is None else kind
+    return field(default=default, metadata={"kind": kind, "problem": problem, **marks})
+
+
+def at_least(lowest: float, default: Any, kind: Any = None, **marks: Any) -> Any:
+    """A number, or a tuple of numbers, of which each is `lowest` or more."""
+
+    def problem(value: Any) -> str | None:
+        sizes = value if isinstance(value, tuple) else (value,)
+        return None if all(size >= lowest for size in sizes) else f"{lowest} or more"
+
+    return declared(default, kind, problem, **marks)
+
+
+def widths(default: Any, kind: Any = None, depth: bool = False) -> Any:
+    """The width of a hidden layer, or those of several; they double and halve together."""
+    return at_least(1, default, kind, width=True, depth=depth)
+
+
+def depth(default: int) -> Any:
+    """The number of layers that a model is deep."""
+    return at_least(1, default, depth=True)
+
+
+def one_of(*choices: str) -> Any:
+    """One of a few names; the first is the default."""
+    expected = " or ".join(f'"{choice}"' for choice in choices)
+    return declared(choices[0], problem=lambda value: None if value in choices else expected)
+
+
+def rate(default: float) -> Any:
+    """A share of at least 0 and below 1."""
+    return declared(default, problem=lambda value: None if 0 <= value < 1 else "in [0, 1)")
+
+
+def above_zero(default: float) -> Any:
+    """A finite number above 0."""
+    return declared(default, problem=lambda v: None if 0 < v < math.inf else "above 0")
+
+
+def check_field(owner: str, declaration: Field, value: Any) -> None:
+    """Raises a ValueError for a value that is not what a declared field may be.
+
+    Args:
+        owner: Who was given it, for the message.
+        declaration: The field, of `declared` or one of the functions beside it.
+        value: The value.
+
+    Raises:
+        ValueError: It is of another kind than the field's, or out of range.
+    """
+    if value is None and declaration.default is None:
+        return
+    kind, problem = declaration.metadata["kind"], declaration.metadata["problem"]
+    expected = None if _is_like(value, kind) else _name_of(kind)
+    if expected is None and problem is not None:
+        expected = problem(value)
+    if expected is not None:
+        name = declaration.name
+        received = f"{name}={value!r}" if isinstance(value, str) else repr(value)
+        raise ValueError(f"{owner}: `{name}` must be {expected}. Received: {received}")
+
+
+def _is_like(value: Any, kind: Any) -> bool:
+    if isinstance(kind, tuple):
+        return isinstance(value, tuple) and all(_is_like(v, kind[0]) for v in value)
+    if isinstance(kind, bool) or not isinstance(kind, int | float):
+        return isinstance(value, type(kind))
+    # Layers take no whole number of numpy either.
+    numbers = (int,) if isinstance(kind, int) else (int, float)
+    return isinstance(value, numbers) and not isinstance(value, bool)
+
+
+def _name_of(kind: Any) -> str:
+    names = {bool: "True or False", int: "an int", float: "a number", str: "a string"}
+    if isinstance(kind, tuple):
+        return f"a tuple, each {names[type(kind[0])]}"
+    return names.get(type(kind)) or f"a {type(kind).__name__}"
