@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from keras_infnet.data.block_group import join_blocks, take_rows
+
+pytestmark = pytest.mark.one_backend
 
 
 def make_block(seed, rows, events):

@@ -3,6 +3,8 @@ import pytest
 
 from keras_infnet.data.epoch_order import EpochOrder
 
+pytestmark = pytest.mark.one_backend
+
 BLOCKS = np.array([5, 3, 8, 1, 4])
 
 

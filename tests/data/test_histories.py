@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History
+from keras_infnet import CategoricalFeature, FeatureSchema, History, BinaryTask
 from keras_infnet.data import FeatureEncoder, Histories
 from tests.logs import log_schema, make_log
+
+pytestmark = pytest.mark.one_backend
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from keras_infnet import INFNet
-from keras_infnet.explain import infnet_means, task_attention
+from keras_infnet.explain import task_attention
+from keras_infnet.models import SharedBottom
+from keras_infnet.explain import infnet_means
 from keras_infnet.explain.infnet_means import InfnetReader
 from keras_infnet.explain.proxy_mixtures import field_norm_sums
-from keras_infnet.models import SharedBottom
 from tests import tiny
+
+pytestmark = pytest.mark.one_backend
 
 RNG = np.random.default_rng(1)
 SIZES = {"dim": 4, "head_dim": 6}

@@ -1,11 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from keras_infnet.schema.binary_task import BinaryTask
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
+from keras_infnet import RegressionTask
 from keras_infnet.explain.permutation_importance import permutation_importance
+from keras_infnet.schema.binary_task import BinaryTask
 from tests import tiny
+
+pytestmark = pytest.mark.one_backend
 
 SCHEMA = tiny.schema("mixed", tasks=(BinaryTask("click"), RegressionTask("stars")))
 ROWS = 60

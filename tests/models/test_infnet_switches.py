@@ -6,6 +6,8 @@ from keras_infnet import INFNet
 from tests import tiny
 from tests.gradients import gradients
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.mark.parametrize(
     ("history", "switches"),

@@ -3,6 +3,8 @@ import pytest
 
 from keras_infnet.search import pareto_front
 
+pytestmark = pytest.mark.one_backend
+
 
 def brute_force(quality, cost):
     points = list(zip(quality, cost, strict=True))
