@@ -9,22 +9,10 @@ OUT ?= runs/demo
 # Whole files to a process: what a file trains or exports is made once.
 PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# These tests give the same result on any backend: they run once.
-ONE_BACKEND := tests/house tests/encoding tests/datasets tests/benchmarks tests/tuning \
-	tests/examples/test_notebooks.py tests/serving/test_client.py \
-	$(addprefix tests/search/test_,latency_tradeoff.py pareto.py search_clock.py search_config.py \
-	search_space.py) \
-	$(addprefix tests/metrics/test_,auc.py group_codes.py log_loss.py regression_error.py \
-	task_metrics.py) \
-	$(addprefix tests/models/test_,backends_agree.py infnet_switches.py unknown_lengths.py) \
-	$(addprefix tests/explain/test_,agreement.py infnet_means.py permutation_importance.py) \
-	$(addprefix tests/data/test_,epochs.py histories.py prepare.py prepare_spark.py \
-	progress.py folder_batches.py)
-
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: demo test test-tensorflow test-jax notebooks lint format docs names
+.PHONY: demo test test-tensorflow test-jax notebooks lint format hooks docs names
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)") --out "$(OUT)"
@@ -39,7 +27,7 @@ test-tensorflow: $(STAMP)
 	KERAS_BACKEND=tensorflow $(PYTEST)
 
 test-jax: $(STAMP)
-	KERAS_BACKEND=jax $(PYTEST) $(ONE_BACKEND:%=--ignore=%)
+	KERAS_BACKEND=jax $(PYTEST) -m "not one_backend"
 
 # Executed in fresh kernels; `make notebooks ACTION=--write` writes their outputs anew.
 notebooks: $(STAMP)
@@ -48,10 +36,15 @@ notebooks: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright --project pyproject.toml
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Git runs ruff before each commit.
+hooks: $(STAMP)
+	$(BIN)/pre-commit install
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

@@ -1,5 +1,6 @@
 """What Keras's trainer lacks where TensorFlow trains on several devices."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -24,7 +25,7 @@ def first_replica_batch(model: keras.Model, iterator: Any) -> Any:
     return None
 
 
-def sum_over_replicas(gradients: list[Any]) -> list[Any]:
+def sum_over_replicas(gradients: Sequence[Any]) -> list[Any]:
     """Gradients summed over all devices; those of rows are laid one below the other.
 
     Args:
@@ -34,12 +35,12 @@ def sum_over_replicas(gradients: list[Any]) -> list[Any]:
         A list like it.
     """
     if keras.backend.backend() != "tensorflow":
-        return gradients
+        return list(gradients)
     import tensorflow as tf
 
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
-        return gradients
+        return list(gradients)
     there = [i for i, gradient in enumerate(gradients) if gradient is not None]
     sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, [gradients[i] for i in there])
     summed = dict(zip(there, sums, strict=True))

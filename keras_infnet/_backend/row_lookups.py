@@ -2,11 +2,13 @@
 
 import contextvars
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 
-_ACTIVE = contextvars.ContextVar("row_lookups", default=None)
+_ACTIVE: contextvars.ContextVar["RowLookups | None"] = contextvars.ContextVar(
+    "row_lookups", default=None
+)
 
 
 def mark_as_table(variable: Any) -> None:
@@ -34,7 +36,7 @@ class RowLookups:
     def __init__(self, tables: Sequence[Any]) -> None:
         self.tables = list(tables)
 
-    def __enter__(self) -> "RowLookups":
+    def __enter__(self) -> Self:
         self._token = _ACTIVE.set(self)
         return self
 
@@ -61,9 +63,11 @@ class RecordedLookups(RowLookups):
     def __init__(self, tables: Sequence[Any], added: Sequence[Any] | None = None) -> None:
         super().__init__(tables)
         self.added = added
-        self.looked_up, self.ids, self.shapes = [], [], []
+        self.looked_up: list[Any] = []
+        self.ids: list[Any] = []
+        self.shapes: list[Any] = []
 
-    def __enter__(self) -> "RecordedLookups":
+    def __enter__(self) -> Self:
         self._trace = _trace()
         return super().__enter__()
 

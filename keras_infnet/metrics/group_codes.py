@@ -56,7 +56,7 @@ def _column_codes(keys: Any) -> np.ndarray:
     if missing is None and keys.dtype.kind in "fcmM":
         missing = np.isnan(keys)
     elif missing is None and keys.dtype == object:
-        missing = np.not_equal(keys, keys) | np.equal(keys, None)
+        missing = np.not_equal(keys, keys) | np.equal(keys, np.array(None))
     if missing is not None and np.any(missing):
         raise ValueError(
             f"The groups hold {int(np.sum(missing))} missing keys, the first at position "

@@ -66,7 +66,9 @@ def column(what: str, values: Any) -> np.ndarray:
 def _check_order(**columns: Any) -> None:
     """Rows are matched by position: the same index in another order is a mistake."""
     indexed = {what: c.index for what, c in columns.items() if hasattr(c, "reindex")}
-    (first, index), *others = indexed.items() if indexed else [(None, None)]
+    if not indexed:
+        return
+    (first, index), *others = indexed.items()
     for what, other in others:
         if len(other) != len(index) or other.equals(index):
             continue

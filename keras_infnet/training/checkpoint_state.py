@@ -107,7 +107,8 @@ def restore_callback(
     """Gives a callback its counters and best weights back."""
     vars(callback).update(saved["numbers"])
     if saved[_BEST]:
-        callback.best_weights = [arrays[f"callback_{number}/{i}"] for i in range(saved[_BEST])]
+        best = [arrays[f"callback_{number}/{i}"] for i in range(saved[_BEST])]
+        setattr(callback, _BEST, best)
 
 
 def _plain(path: str) -> str:

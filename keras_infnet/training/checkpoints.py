@@ -75,6 +75,10 @@ class Checkpoints(keras.callbacks.Callback):
         ```
     """
 
+    # Keras sets them before training begins.
+    model: Any
+    params: Any
+
     def __init__(
         self,
         folder: str | Path,

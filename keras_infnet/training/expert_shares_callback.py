@@ -32,6 +32,8 @@ class ExpertSharesCallback(keras.callbacks.Callback):
         ```
     """
 
+    model: Any  # Keras sets it before training begins.
+
     def __init__(self, dataset: Any, gates: Collection[str] | None = None) -> None:
         super().__init__()
         self.dataset = dataset

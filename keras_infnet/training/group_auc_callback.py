@@ -37,6 +37,8 @@ class GroupAUCCallback(keras.callbacks.Callback):
         ```
     """
 
+    model: Any  # Keras sets it before training begins.
+
     def __init__(
         self,
         dataset: Any,
@@ -51,7 +53,7 @@ class GroupAUCCallback(keras.callbacks.Callback):
         self.dataset = dataset
         self.groups = group_codes(groups)
         self.tasks = None if tasks is None else tuple(tasks)
-        self.weighting = weighting
+        self.weighting: Weighting = weighting
         self.name = name
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -14,12 +14,12 @@ from keras_infnet.training.row_updates import (
 )
 
 
-class _LazyMoments(RowUpdates):
+class _LazyMoments(RowUpdates, keras.optimizers.Adam):
     """The step of Adam on the rows that are looked up."""
 
     def row_step(self, ids: Any, gradient: Any, index: int, learning_rate: Any) -> Any:
         """Writes the moments' rows, and gives what is subtracted from the table's."""
-        step = ops.cast(self.iterations + 1, gradient.dtype)
+        step = ops.cast(ops.add(self.iterations, 1), gradient.dtype)
         powers = [ops.power(ops.cast(b, gradient.dtype), step) for b in (self.beta_1, self.beta_2)]
         rate = learning_rate * ops.sqrt(1 - powers[1]) / (1 - powers[0])
         m, v, largest = adam_moments(self, index)

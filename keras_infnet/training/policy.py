@@ -127,6 +127,8 @@ class PolicyScore(keras.callbacks.Callback):
         ... ]
     """
 
+    model: Any  # Keras sets it before training begins.
+
     def __init__(self, policy: TaskPolicy | None = None) -> None:
         super().__init__()
         self.policy = TaskPolicy() if policy is None else policy

@@ -116,6 +116,8 @@ def fit_ranker(
 class _StopAtLastBatch(keras.callbacks.Callback):
     """Ends the last, shorter part: Keras warns of lacking data otherwise."""
 
+    model: Any  # Keras sets it before training begins.
+
     def __init__(self, total: int, seen: int) -> None:
         super().__init__()
         self.total = total
@@ -200,9 +202,11 @@ def _partition(
     if isinstance(callbacks, keras.callbacks.Callback):
         callbacks = [callbacks]
     callbacks = list(callbacks)
-    before = [callback for callback in callbacks if isinstance(callback, GroupAUCCallback)]
+    before: list[keras.callbacks.Callback] = [
+        callback for callback in callbacks if isinstance(callback, GroupAUCCallback)
+    ]
     checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoints)]
     if len(checkpoints) > 1:
         raise ValueError(f"fit_ranker: one `Checkpoints` at most. Received: {len(checkpoints)}")
-    after = [callback for callback in callbacks if callback not in before + checkpoints]
+    after = [callback for callback in callbacks if callback not in [*before, *checkpoints]]
     return before, after, checkpoints[0] if checkpoints else None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_infnet._backend.devices import layout_of_rows
@@ -21,7 +22,7 @@ from keras_infnet._keras_internals import decays, update_variables, variable_ind
 ROW_UPDATES_FROM = 524_288
 
 
-class RowUpdates:
+class RowUpdates(keras.optimizers.Optimizer):
     """What stands before a Keras optimizer to make it update tables by rows.
 
     The optimizer gives `row_step`. A variable counts as a table if its layer marked it, as

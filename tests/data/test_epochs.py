@@ -44,6 +44,9 @@ def test_epochs_and_seeds_differ_and_repeat():
     assert epoch(1, 0) != epoch(2, 0)
 
 
+pytestmark = pytest.mark.one_backend
+
+
 def make_block(seed, rows, events):
     rng = np.random.default_rng(seed)
     ends = rng.integers(0, events + 1, rows)

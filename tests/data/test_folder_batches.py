@@ -13,6 +13,8 @@ from keras_infnet.data.prepared_rows import PreparedRows
 from tests.logs import log_schema, make_log
 from tests.prepared import SPLITS, collect, large_log, prepared, row_numbers, train_rows
 
+pytestmark = pytest.mark.one_backend
+
 FREEZE = 1_650_000_030_000
 
 

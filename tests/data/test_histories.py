@@ -6,6 +6,8 @@ from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History
 from keras_infnet.data import FeatureEncoder, Histories
 from tests.logs import log_schema, make_log
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture(scope="module")
 def log():

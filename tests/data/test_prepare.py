@@ -20,6 +20,8 @@ from tests.prepared import (
     train_rows,
 )
 
+pytestmark = pytest.mark.one_backend
+
 EARLIER = pd.DataFrame(
     {"user_id": [3, 3, 77], "video_id": [5, 6, 400], "tag": ["1", None, "2"]}
 ).assign(length=np.nan, page_id=4, is_like=[1, 0, 1])

@@ -15,6 +15,7 @@ from tests.prepared import large_log, prepared
 HAS_JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
 needs_java = pytest.mark.skipif(not HAS_JAVA, reason="Spark needs Java 17, and there is no `java`")
 pytestmark = [
+    pytest.mark.one_backend,
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*:ResourceWarning"),
 ]

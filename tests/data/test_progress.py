@@ -1,6 +1,10 @@
 import io
 
+import pytest
+
 from keras_infnet.data.progress import Progress
+
+pytestmark = pytest.mark.one_backend
 
 
 class Clock:

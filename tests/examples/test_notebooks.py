@@ -5,6 +5,8 @@ import pytest
 
 from tests.house.source import ROOT
 
+pytestmark = pytest.mark.one_backend
+
 FOLDER = ROOT / "examples" / "notebooks"
 
 

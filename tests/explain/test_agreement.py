@@ -7,6 +7,8 @@ from scipy.stats import spearmanr
 
 from keras_infnet.explain.importance import agreement, spearman
 
+pytestmark = pytest.mark.one_backend
+
 RNG = np.random.default_rng(0)
 FIELDS = [f"f{i}" for i in range(9)]
 HISTORIES = ["seen", "liked", "shared"]

@@ -8,6 +8,8 @@ from keras_infnet.explain.importance import permutation_importance
 from keras_infnet.schema.binary_task import BinaryTask
 from tests import tiny
 
+pytestmark = pytest.mark.one_backend
+
 SCHEMA = tiny.schema("mixed", tasks=(BinaryTask("click"), RegressionTask("stars")))
 ROWS = 60
 INPUTS = tiny.inputs(SCHEMA, ROWS)

@@ -10,6 +10,8 @@ from keras_infnet.models import SharedBottom
 from keras_infnet.models.infnet import Form
 from tests import tiny
 
+pytestmark = pytest.mark.one_backend
+
 RNG = np.random.default_rng(1)
 SIZES = {"dim": 4, "head_dim": 6}
 

@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras_infnet
@@ -9,21 +10,44 @@ import keras_infnet
 FILE = Path(__file__).with_name("public_names.txt")
 
 
+def public_values() -> dict[str, Any]:
+    """What is public by its path below `keras_infnet`: `INFNet`, `layers.TaskHead`."""
+    return {
+        f"{namespace}.{name}".lstrip("."): getattr(module, name)
+        for namespace, module in namespaces().items()
+        for name in module.__all__
+        if not inspect.ismodule(getattr(module, name))
+    }
+
+
+def namespaces(module: ModuleType = keras_infnet, path: str = "") -> dict[str, ModuleType]:
+    """The package as `""`, and the modules in its `__all__`, which are its namespaces, by path."""
+    found = {path: module}
+    for name in module.__all__:
+        if inspect.ismodule(getattr(module, name)):
+            found |= namespaces(getattr(module, name), f"{path}.{name}".lstrip("."))
+    return found
+
+
 def lines() -> list[str]:
+    values = public_values()
+    homes = {id(value): path for path, value in values.items() if "." in path}
     found: list[str] = []
-    for name in sorted(keras_infnet.__all__):
-        value = getattr(keras_infnet, name)
-        if inspect.isclass(value):
+    # Names on top first, then each namespace's.
+    for path, value in sorted(values.items(), key=lambda item: ("." in item[0], item[0])):
+        if homes.get(id(value), path) != path:
+            found.append(f"{path}: {homes[id(value)]}")
+        elif inspect.isclass(value):
             # Models say what they take; their `__init__` is the same for all.
             says = hasattr(value, "__signature__")
-            found.append(name + (signature(value) if says else signature(value.__init__, True)))
-            found += [f"{name}.{member}" for member in _members(value)]
+            found.append(path + (signature(value) if says else signature(value.__init__, True)))
+            found += [f"{path}.{member}" for member in _members(value)]
         elif callable(value):
-            found.append(f"{name}{signature(value)}")
+            found.append(f"{path}{signature(value)}")
         elif isinstance(value, dict):
-            found.append(f"{name}: dict of {', '.join(value)}")
+            found.append(f"{path}: dict of {', '.join(value)}")
         else:
-            found.append(f"{name}: {type(value).__name__}")
+            found.append(f"{path}: {type(value).__name__}")
     return found
 
 

@@ -1,10 +1,13 @@
 import importlib.util
 import re
+import types
 from xml.etree import ElementTree
 
 import pytest
 
 import keras_infnet
+from tests.house import public_names
+from tests.house.public_names import public_values
 from tests.house.source import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -33,12 +36,32 @@ def load(path):
 
 
 def test_each_public_name_has_a_page_and_a_link():
+    """Names on top that are also in a namespace have their page there."""
     pages = load(ROOT / "docs" / "hooks" / "api_pages.py").api_pages()
-    names = set(keras_infnet.__all__)
-    assert set(pages) == {f"api/{name}.md" for name in names} | {"api/index.md"}
-    pattern = r"::: keras_infnet\.(\w+\.\w+\.)?{}\n"
-    assert all(re.fullmatch(pattern.format(name), pages[f"api/{name}.md"]) for name in names)
-    assert all(f"[`{name}`]({name}.md)" in pages["api/index.md"] for name in names)
+    links = re.findall(r"\[`(\w+)`\]\(([\w/]+\.md)\)", pages["api/index.md"])
+    assert {f"api/{page}" for _, page in links} | {"api/index.md"} == set(pages)
+    values = public_values()
+    assert sorted(name for name, _ in links) == sorted(path.split(".")[-1] for path in values)
+    homes = {id(value): path for path, value in values.items()}
+    for path in homes.values():
+        assert re.fullmatch(
+            rf"::: keras_infnet\.([\w.]+\.)?{path.split('.')[-1]}\n",
+            pages[f"api/{path.replace('.', '/')}.md"],
+        )
+
+
+def test_the_api_pages_go_by_namespace(monkeypatch):
+    layers = types.ModuleType("layers", "One of our layers.")
+    layers.__all__, layers.TaskHead = ["TaskHead"], keras_infnet.layers.TaskHead
+    monkeypatch.setattr(keras_infnet, "layers", layers)
+    monkeypatch.setattr(keras_infnet, "__all__", ["INFNet", "TaskHead", "layers"])
+    pages = load(ROOT / "docs" / "hooks" / "api_pages.py").api_pages()
+    assert set(pages) == {"api/index.md", "api/INFNet.md", "api/layers/TaskHead.md"}
+    assert pages["api/layers/TaskHead.md"] == "::: keras_infnet.layers.task_head.TaskHead\n"
+    top, inner = pages["api/index.md"].split("## keras_infnet.layers")
+    assert "[`TaskHead`](layers/TaskHead.md)" in top and "One of our layers." in inner
+    names = [line.split("(")[0] for line in public_names.lines() if "." not in line.split("(")[0]]
+    assert names == ["INFNet"] and "TaskHead: layers.TaskHead" in public_names.lines()
 
 
 def test_the_readme_shows_the_commands_that_matter():

@@ -4,11 +4,12 @@ import re
 
 import pytest
 
-import keras_infnet
 from tests.house import public_names
 from tests.house.source import python_files
 
-CLASSES_AND_FUNCTIONS = [n for n in keras_infnet.__all__ if callable(getattr(keras_infnet, n))]
+PUBLIC = public_names.public_values()
+NAMESPACES = public_names.namespaces()
+CLASSES_AND_FUNCTIONS = [path for path, value in PUBLIC.items() if callable(value)]
 DEFAULT = re.compile(r"Defaults\s+to\s+`([^`]+)`")
 
 
@@ -23,13 +24,15 @@ def test_names_and_signatures_are_those_on_record():
     )
 
 
-def test_all_is_sorted_and_names_nothing_twice():
-    assert list(keras_infnet.__all__) == sorted(set(keras_infnet.__all__))
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_all_is_sorted_and_names_nothing_twice(namespace):
+    names = NAMESPACES[namespace].__all__
+    assert list(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize("name", CLASSES_AND_FUNCTIONS)
 def test_a_public_name_has_a_docstring_and_lives_in_the_library(name):
-    value = getattr(keras_infnet, name)
+    value = PUBLIC[name]
     assert value.__module__.startswith("keras_infnet.")
     assert len(inspect.getdoc(value).split()) >= 4
 
@@ -51,7 +54,7 @@ def parameters_of(value: object) -> dict[str, inspect.Parameter]:
 
 @pytest.mark.parametrize("name", CLASSES_AND_FUNCTIONS)
 def test_documented_arguments_and_defaults_are_those_of_the_signature(name):
-    value = getattr(keras_infnet, name)
+    value = PUBLIC[name]
     parameters = parameters_of(value)
     documented = documented_arguments(value)
     assert list(documented) == list(parameters)
@@ -72,20 +75,25 @@ def literal(text: str) -> object:
 
 
 def uses(node: ast.AST) -> list[str]:
-    """Names of keras_infnet, or whole module names of its insides, that a node uses."""
+    """What a node uses of keras_infnet, by its path: `INFNet`, `layers.TaskHead`."""
+    used: list[str] = []
     if isinstance(node, ast.Import):
-        return [a.name for a in node.names if a.name.startswith("keras_infnet.")]
-    if isinstance(node, ast.ImportFrom) and node.module == "keras_infnet":
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras_infnet."):
-        return [node.module]
-    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "keras_infnet":
-        return [node.attr]
-    return []
+        used = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        used = [f"{node.module}.{alias.name}" for alias in node.names]
+    elif isinstance(node, ast.Attribute):
+        used = [ast.unparse(node)]
+    found = [re.fullmatch(r"keras_infnet\.([\w.]+)", path) for path in used]
+    return [match[1] for match in found if match]
+
+
+def is_public(path: str) -> bool:
+    """A namespace, a public name, or what hangs on one: a method of a class."""
+    owners = [path, *(path[: dot.start()] for dot in re.finditer(r"\.", path))]
+    return path in {*NAMESPACES, "__version__"} or any(owner in PUBLIC for owner in owners)
 
 
 def test_programs_use_public_names_only():
-    public = {*keras_infnet.__all__, "__version__"}
     private = [
         f"{path.name}:{node.lineno} uses {name}"
         for path in python_files("examples", "benchmarks", "tuning")
@@ -93,6 +101,21 @@ def test_programs_use_public_names_only():
         if path.name != "ablated_infnet.py"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         for name in uses(node)
-        if name not in public
+        if not is_public(name)
     ]
     assert not private, "\n".join(private)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import keras_infnet", []),
+        ("import keras_infnet.layers.task_head", ["layers.task_head"]),
+        ("from keras_infnet import layers, INFNet", ["layers", "INFNet"]),
+        ("from keras_infnet.layers import TaskHead", ["layers.TaskHead"]),
+        ("keras_infnet.layers.TaskHead(3)", ["layers.TaskHead", "layers"]),
+        ("keras_infnet.INFNet(schema).fit(data)", ["INFNet"]),
+    ],
+)
+def test_uses_are_found_by_their_path(code, expected):
+    assert [name for node in ast.walk(ast.parse(code)) for name in uses(node)] == expected

@@ -7,6 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from keras_infnet.metrics.auc import auc
 
+pytestmark = pytest.mark.one_backend
+
 # Six scores only, so that most rows tie with another.
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(1, 3)), min_size=2)
 

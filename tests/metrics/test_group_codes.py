@@ -4,6 +4,8 @@ import pytest
 
 from keras_infnet.metrics.group_codes import group_codes
 
+pytestmark = pytest.mark.one_backend
+
 USER, DAY = ["b", "a", "b", "b"], [1, 1, 2, 1]
 BY_BOTH = [0, 1, 2, 0]
 

@@ -4,6 +4,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 
 from keras_infnet.metrics.log_loss import log_loss
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_equals_scikit_learn_with_weights():
     rng = np.random.default_rng(0)

@@ -4,6 +4,8 @@ from sklearn import metrics
 
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 
+pytestmark = pytest.mark.one_backend
+
 LABELS, PREDICTED, WEIGHTS = [1.0, 2.0, 5.0], [1.5, 0.0, 5.0], [1.0, 2.0, 0.5]
 
 

@@ -6,6 +6,8 @@ from sklearn import metrics
 from keras_infnet.metrics.task_metrics import task_metrics
 from tests.metrics.sklearn_loop import group_auc_loop
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture
 def rows():

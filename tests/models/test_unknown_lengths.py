@@ -8,6 +8,8 @@ from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.models.separate_histories import HistoryRows
 from keras_infnet.models.tokens import EventPositions
 
+pytestmark = pytest.mark.one_backend
+
 
 def side_by_side(lengths):
     """Two histories of two examples side by side, what they are made of, and their groups."""

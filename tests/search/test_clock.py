@@ -3,6 +3,8 @@ import pytest
 from keras_infnet.search.clock import Clock, clock_text, parse_budget
 from keras_infnet.search.folder import SearchFolder
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("20", 20), (7, 7)]

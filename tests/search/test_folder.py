@@ -4,6 +4,8 @@ import pytest
 
 from keras_infnet.search import load_config
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path):
     with pytest.raises(ValueError, match="no file .*best_config.json"):

@@ -5,6 +5,8 @@ from keras_infnet.search import LatencyTradeoff, pareto_front
 from keras_infnet.training import TaskPolicy
 from tests.search.small_search import small_search
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.mark.parametrize("milliseconds", [0.25, 1.0, 7.5])
 def test_halving_the_time_is_worth_the_price(milliseconds):

@@ -2,6 +2,8 @@ import pytest
 
 from keras_infnet.search import SearchSpace
 
+pytestmark = pytest.mark.one_backend
+
 
 def test_the_number_of_points_is_the_product():
     space = SearchSpace((1, 2), (1,), (1, 2), (8,), (1e-3,), (1.0, 4.0), (0, 0.1), ("paper_v1",))

@@ -14,6 +14,8 @@ from keras_infnet.serving import Client, export
 from tests.logs import log_schema, make_log
 from tests.tiny import predict
 
+pytestmark = pytest.mark.one_backend
+
 TASKS = ["click", "like"]
 ITEM = ["video_id", "page_id", "tag", "length", "image"]
 

@@ -1,0 +1,56 @@
+"""Limits of the house. A change that adds a room raises a number here and says why."""
+
+import ast
+
+from tests.house import measures
+from tests.house.source import PACKAGE, ROOT, python_files
+
+CODE = '''"""What."""
+
+# Why.
+x = """a
+
+b"""
+
+
+def f():
+    """Says."""
+    return (
+        1,  # One.
+    )
+'''
+
+
+def test_a_model_is_read_in_a_few_files():
+    infnet = measures.closure_sizes(PACKAGE / "models" / "infnet.py")
+    mmoe = measures.closure_sizes(PACKAGE / "models" / "mmoe.py")
+    assert infnet["files"] <= 16 and infnet["lines"] <= 1700, infnet
+    assert mmoe["files"] <= 14, mmoe
+
+
+def test_the_package_stays_small():
+    lines = sum(measures.code_lines(path) for path in python_files("keras_infnet"))
+    assert lines <= 13_500
+
+
+def test_few_names_stand_on_top():
+    assert measures.names_on_top() <= 30
+
+
+def test_arguments_do_not_travel_in_dicts_of_strings():
+    wrong = [
+        f"{path.relative_to(ROOT).as_posix()}:{node.lineno}: {ast.unparse(node)}"
+        for path in python_files("keras_infnet")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node) == "locals()"
+        or isinstance(node, ast.Subscript)
+        and ast.unparse(node).startswith("given['")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_line_of_code_is_neither_docstring_comment_nor_blank(tmp_path):
+    path = tmp_path / "file.py"
+    path.write_text(CODE)
+    assert measures.code_lines(path) == 7
