@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -53,11 +54,12 @@ def parquet_folder(log, path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["frame", "iterator", "folder", "files"])
+@pytest.mark.parametrize("kind", ["frame", "arrow", "iterator", "folder", "files"])
 def test_encoder_and_rows_are_those_of_the_way_through_memory(kind, log, tmp_path):
     folder = parquet_folder(log, tmp_path / "log")
     rows = {
         "frame": log,
+        "arrow": pa.Table.from_pandas(log),
         "iterator": (log.iloc[i : i + 100] for i in range(0, 900, 100)),
         "folder": folder,
         "files": [folder / "a.parquet", str(folder / "b.parquet")],
