@@ -35,9 +35,10 @@ def test_tables_get_a_learning_rate_of_their_own():
 
 
 def test_a_value_that_the_model_does_not_allow_is_an_error_before_any_trial():
-    space = SearchSpace(num_task_proxies=(0, 1))
-    with pytest.raises(ValueError, match="space has .* which the model does not allow.*all_to_all"):
-        INFNetHyperModel(small_schema(), space, {"all_to_all": True, "attend_own_group": True})
+    space = SearchSpace(dim=(16, 18))
+    message = "space has dim=18, which the model does not allow.*num_heads=4, dim=18"
+    with pytest.raises(ValueError, match=message):
+        INFNetHyperModel(small_schema(), space, {"num_heads": 4})
 
 
 def test_fixed_arguments_are_checked_by_name():
