@@ -56,10 +56,12 @@ def infer_dtype(series: pd.Series, label: str) -> str | None:
     Raises:
         ValueError: They are neither, such as times or numbers with a fraction.
     """
-    kind = _arrow(series, "integers or strings", label).type
-    while pa.types.is_dictionary(kind) or _is_list(kind):
-        kind = kind.value_type
-    if pa.types.is_null(kind):
+    values = _arrow(series, "integers or strings", label)
+    while _is_list(values.type):
+        values = values.flatten()
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    # A column without any value is floats in pandas.
+    if values.null_count == len(values):
         return None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "string"
@@ -136,8 +138,8 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
     missing = int(np.isnan(values).sum())
     if missing and not allow_missing:
         raise ValueError(
-            f"{label}: {missing} of {len(values)} values are NaN. Fill them, or declare the feature "
-            "with `allow_missing=True` to give missing values a bucket of their own."
+            f"{label}: {missing} of {len(values)} values are NaN. Fill them, or declare the "
+            "feature with `allow_missing=True` to give missing values a bucket of their own."
         )
     limit = np.finfo("float32").max
     return flush(np.clip(values, -limit, limit).astype("float32"))

@@ -1,4 +1,4 @@
-"""Event quantities: what is known of a past event besides its item, such as action, ratio and age."""
+"""Event quantities: what is known of a past event besides its item: action, ratio, age."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -99,6 +99,7 @@ class EventQuantity(ABC):
             rows: Index of the frame.
             label: The column, for errors.
         """
+        return
 
     @abstractmethod
     def missing(self) -> Any:

@@ -96,6 +96,7 @@ class Task(ABC):
 
     def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
         """A ValueError if a label (0 where it is not observed) is none that the task can have."""
+        return
 
     def averaged(self, labels: np.ndarray) -> np.ndarray:
         """Float `(rows, units)` whose weighted mean over training rows is the base rate."""

@@ -1,5 +1,6 @@
 import errno
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -181,7 +182,7 @@ def test_a_stopped_run_goes_on_and_finished_shards_stay(log, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         written = stop_after(patch, 9, Stopped())
         # The files were read wholly and are the same, so they aren't read again.
-        patch.setattr("keras_infnet.data.prepare.read_chunks", None)
+        patch.setattr(sys.modules["keras_infnet.data.prepare"], "read_chunks", None)
         encoder = prepared(tmp_path / "out", folder)
     assert written == ["shard-00002"]
     check_rows(tmp_path / "out", encoder, log)
