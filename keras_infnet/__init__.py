@@ -30,6 +30,7 @@ from keras_infnet.data.ranking_data import RankingData
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.count_task import CountTask
 from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.history import History, HistoryGroup
@@ -44,6 +45,7 @@ __all__ = [
     "Age",
     "BinaryTask",
     "CategoricalFeature",
+    "CountTask",
     "DenseFeature",
     "FeatureSchema",
     "History",
