@@ -34,6 +34,7 @@ from keras_infnet.schema.count_task import CountTask
 from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.history import History, HistoryGroup
+from keras_infnet.schema.multiclass_task import MulticlassTask
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.regression_task import RegressionTask
 from keras_infnet.schema.schema import FeatureSchema
@@ -51,6 +52,7 @@ __all__ = [
     "History",
     "HistoryGroup",
     "INFNet",
+    "MulticlassTask",
     "NumericFeature",
     "RankingData",
     "Ratio",
