@@ -38,6 +38,7 @@ from keras_infnet.schema.multiclass_task import MulticlassTask
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.regression_task import RegressionTask
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.since_previous import SincePrevious
 from keras_infnet.training.recipe import fit_ranker
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ __all__ = [
     "RankingData",
     "Ratio",
     "RegressionTask",
+    "SincePrevious",
     "calibration",
     "callbacks",
     "data",
