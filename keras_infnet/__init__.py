@@ -31,6 +31,7 @@ from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.count_task import CountTask
+from keras_infnet.schema.date_time import DateTimeFeature
 from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.history import History, HistoryGroup
@@ -48,6 +49,7 @@ __all__ = [
     "BinaryTask",
     "CategoricalFeature",
     "CountTask",
+    "DateTimeFeature",
     "DenseFeature",
     "FeatureSchema",
     "History",
