@@ -5,13 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet.metrics.group_auc import Weighting
-from keras_infnet.metrics.observed_rows import observed_rows
-from keras_infnet.metrics.regression_error import mean_absolute_error
 from keras_infnet.schema.task import Task
 
 
@@ -58,6 +54,8 @@ class CountTask(Task):
         return "poisson"
 
     def metrics(self) -> list[Any]:
+        import keras
+
         return [keras.metrics.Poisson(name="poisson_loss")]
 
     def measures(
@@ -66,8 +64,11 @@ class CountTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: Weighting = "impressions",
+        weighting: str = "impressions",
     ) -> dict[str, float]:
+        from keras_infnet.metrics.observed_rows import observed_rows
+        from keras_infnet.metrics.regression_error import mean_absolute_error
+
         y, p, w, _ = observed_rows(labels, predictions, weights)
         ratio = np.where(y > 0, y, 1) / np.where(y > 0, p, 1)
         deviance = 2 * (np.where(y > 0, y * np.log(ratio), 0) - y + p)

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 import pandas as pd
 
 from keras_infnet._base.checks import as_names, bad, check_different
-from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.schema.task import Task
 
 _CLIPPED = 1e-7
@@ -83,6 +81,8 @@ class MulticlassTask(Task):
         return "sparse_categorical_crossentropy"
 
     def metrics(self) -> list[Any]:
+        import keras
+
         return [
             keras.metrics.SparseCategoricalCrossentropy(name="log_loss"),
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
@@ -94,7 +94,7 @@ class MulticlassTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: Weighting = "impressions",
+        weighting: str = "impressions",
     ) -> dict[str, float]:
         observed = weights > 0
         if not observed.any():

@@ -75,6 +75,7 @@ class FeatureSchema:
             raise ValueError("FeatureSchema: expected at least one feature and one task.")
         _check_names(self)
         _check_references(self)
+        _check_layout(self)
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -418,6 +419,18 @@ def _check_references(schema: FeatureSchema) -> None:
             raise ValueError(
                 f"History `{h.name}`: its first field `{first.name}` identifies the event; "
                 "expected a categorical feature with one value."
+            )
+
+
+def _check_layout(schema: FeatureSchema) -> None:
+    """A ValueError if a layout is of another schema."""
+    layout = schema.layout
+    for owner in schema.table_owners() if layout is not None else ():
+        has_dtype = not owner.has_dtype or owner.name in layout.dtypes
+        if owner.name not in layout.sizes or not has_dtype:
+            raise ValueError(
+                f"FeatureSchema: the layout knows no table `{owner.name}`; it is of another "
+                "schema. Fit an encoder, or give `layout=None`."
             )
 
 
