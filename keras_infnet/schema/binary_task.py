@@ -67,7 +67,7 @@ class BinaryTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: str = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
         from keras_infnet.metrics.auc import auc
         from keras_infnet.metrics.group_auc import group_auc

@@ -36,13 +36,13 @@ def column(frame: pd.DataFrame, name: str, needed_by: str) -> pd.Series:
             f"{needed_by}: the frame has no column `{name}`."
             + did_you_mean(name, map(str, frame.columns))
         )
-    found = frame[name]
+    found: Any = frame[name]
     if isinstance(found, pd.DataFrame):
         raise ValueError(f"{needed_by}: the frame has {found.shape[1]} columns named `{name}`.")
     return found
 
 
-def require_rows(frame: pd.DataFrame, what: str) -> None:
+def require_rows(frame: Any, what: str) -> None:
     """A ValueError for something that is no frame or has no row."""
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"{what}: found {type(frame).__name__}; expected a pandas DataFrame.")

@@ -64,7 +64,7 @@ class CountTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: str = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
         from keras_infnet.metrics.observed_rows import observed_rows
         from keras_infnet.metrics.regression_error import mean_absolute_error

@@ -165,7 +165,7 @@ class Actions(EventQuantity):
         return self.names
 
     def of_log(self, frame: pd.DataFrame, may_lack: bool, label: str) -> dict[str, pa.Array]:
-        values = {}
+        values: dict[str, pa.Array] = {}
         for name in self.names:
             of_action = f"{label}, action `{name}`"
             if name in frame.columns or not may_lack:

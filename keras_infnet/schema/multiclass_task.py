@@ -94,7 +94,7 @@ class MulticlassTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: str = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
         observed = weights > 0
         if not observed.any():

@@ -51,7 +51,7 @@ class RegressionTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: str = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
         from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 

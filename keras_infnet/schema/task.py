@@ -128,7 +128,7 @@ class Task(ABC):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: str = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
         """What an evaluation reports.
 
