@@ -57,7 +57,7 @@ class BinaryTask(Task):
         return "binary_crossentropy"
 
     def metrics(self) -> list[Any]:
-        import keras
+        import keras  # pyright: ignore[reportMissingTypeStubs]
 
         return [keras.metrics.AUC(num_thresholds=_AUC_THRESHOLDS, name="auc")]
 

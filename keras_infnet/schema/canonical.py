@@ -88,7 +88,7 @@ def pad_lists(lists: pa.ListArray, width: int, fill: Any) -> np.ndarray:
     bounds = np.asarray(lists.offsets)
     index = bounds[:-1, None] + np.arange(width)
     inside = index < bounds[1:, None]
-    flat = lists.values.to_numpy(zero_copy_only=False)
+    flat: np.ndarray = lists.values.to_numpy(zero_copy_only=False)
     if not len(flat):
         return np.full(index.shape, fill, flat.dtype)
     return np.where(inside, flat[np.where(inside, index, 0)], fill)

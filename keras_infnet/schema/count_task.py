@@ -54,7 +54,7 @@ class CountTask(Task):
         return "poisson"
 
     def metrics(self) -> list[Any]:
-        import keras
+        import keras  # pyright: ignore[reportMissingTypeStubs]
 
         return [keras.metrics.Poisson(name="poisson_loss")]
 

@@ -83,10 +83,10 @@ class History:
             check_different(self, argument)
         for argument, kind in (("quantities", EventQuantity), ("groups", HistoryGroup)):
             found: Any = getattr(self, argument)
-            listed = isinstance(found, (list, tuple))
-            if not listed or not all(isinstance(part, kind) for part in found):
+            parts: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
+            if not all(isinstance(part, kind) for part in parts):
                 raise bad(self, argument, found, f"a tuple of {kind.__name__}")
-            object.__setattr__(self, argument, tuple(found))
+            object.__setattr__(self, argument, tuple(parts))
         check_at_least(self, max_length=1)
         if not self.fields:
             raise bad(self, "fields", self.fields, "at least one feature name")

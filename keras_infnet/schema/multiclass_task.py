@@ -81,7 +81,7 @@ class MulticlassTask(Task):
         return "sparse_categorical_crossentropy"
 
     def metrics(self) -> list[Any]:
-        import keras
+        import keras  # pyright: ignore[reportMissingTypeStubs]
 
         return [
             keras.metrics.SparseCategoricalCrossentropy(name="log_loss"),

@@ -41,7 +41,7 @@ class RegressionTask(Task):
         return "mean_squared_error"
 
     def metrics(self) -> list[Any]:
-        import keras
+        import keras  # pyright: ignore[reportMissingTypeStubs]
 
         return [keras.metrics.MeanSquaredError(name="mse")]
 
