@@ -270,8 +270,8 @@ class RankingData:
 
         Returns:
             A frame with one row a task and the measures of its kind, such as `auc`, `gauc` and
-            `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count by the schema's weights, and
-            only where a task is observed.
+            `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count
+            by the schema's weights, and only where a task is observed.
 
         Raises:
             ValueError: As `predict`, a label or group column is missing, or a group has no value.

@@ -136,8 +136,8 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
     missing = int(np.isnan(values).sum())
     if missing and not allow_missing:
         raise ValueError(
-            f"{label}: {missing} of {len(values)} values are NaN. Fill them, or declare the feature "
-            "with `allow_missing=True` to give missing values a bucket of their own."
+            f"{label}: {missing} of {len(values)} values are NaN. Fill them, or declare the "
+            "feature with `allow_missing=True` to give missing values a bucket of their own."
         )
     limit = np.finfo("float32").max
     return flush(np.clip(values, -limit, limit).astype("float32"))

@@ -1,4 +1,4 @@
-"""Event quantities: what is known of a past event besides its item, such as action, ratio and age."""
+"""Event quantities: action, ratio, age and more that is known of a past event besides its item."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -90,7 +90,9 @@ class EventQuantity(ABC):
     def of_list(self, series: pd.Series, label: str) -> pa.Array:
         """Canonical values of a list column, laid flat."""
 
-    def check_order(self, values: pa.Array, bounds: np.ndarray, rows: pd.Index, label: str) -> None:
+    def check_order(  # noqa: B027
+        self, values: pa.Array, bounds: np.ndarray, rows: pd.Index, label: str
+    ) -> None:
         """A ValueError if the events of a row are not in the order of time.
 
         Args:
