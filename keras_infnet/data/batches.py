@@ -179,8 +179,10 @@ class Batches:
             ... )
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     encoder = keras_infnet.data.prepare(schema, log, f"{folder}/log", verbose=False)
-            ...     data = keras_infnet.data.Batches.from_folder(encoder, f"{folder}/log", batch_size=2)
-            ...     [y["click"][:, 0].tolist() for x, y, weight in data.as_numpy_iterator()]
+            ...     batches = keras_infnet.data.Batches.from_folder(
+            ...         encoder, f"{folder}/log", batch_size=2
+            ...     )
+            ...     [y["click"][:, 0].tolist() for x, y, weight in batches.as_numpy_iterator()]
             [[0.0, 1.0], [1.0]]
         """
         import tensorflow as tf

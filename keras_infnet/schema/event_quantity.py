@@ -1,4 +1,4 @@
-"""Event quantities: what is known of a past event besides its item: action, ratio, age."""
+"""Event quantities: action, ratio, age and more that is known of a past event besides its item."""
 
 import dataclasses
 from abc import ABC, abstractmethod

@@ -271,8 +271,8 @@ class FeatureSchema:
         if self.layout is None:
             raise ValueError(
                 "FeatureSchema: the sizes of its tables are unknown. Fit an encoder on training "
-                "rows, and build from its schema: `encoder = FeatureEncoder(schema).fit(frame)`, "
-                "`INFNet(encoder.schema)`."
+                "rows, as RankingData does, and build from its schema: "
+                "`data = RankingData(schema, log)`, `INFNet(data.schema)`."
             )
         return self.layout
 

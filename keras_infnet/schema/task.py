@@ -96,7 +96,7 @@ class Task(ABC):
         self.check(values, series.index, label)
         return values
 
-    def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
+    def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:  # noqa: B027
         """A ValueError if a label (0 where it is not observed) is none that the task can have."""
         return
 

@@ -4,8 +4,8 @@ import pytest
 from keras import ops
 
 from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.models import MODELS
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.registry import MODELS
 from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
