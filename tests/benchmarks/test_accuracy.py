@@ -9,8 +9,8 @@ import time
 
 import pandas as pd
 import pytest
-from accuracy import main, only_command
 
+from benchmarks.accuracy import main, only_command
 from tests.benchmarks.protocol.cases import TASKS
 from tests.house.source import ROOT
 

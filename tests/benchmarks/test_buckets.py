@@ -1,11 +1,11 @@
 import json
 import sys
 
-import buckets
 import keras
 import pytest
 
 import keras_infnet
+from benchmarks import buckets
 
 SMALL = "--models FM --buckets 3 6 --steps 2".split()
 

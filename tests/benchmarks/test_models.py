@@ -1,14 +1,13 @@
 import json
 import sys
 
-import gpu
 import keras
-import models
 import numpy as np
 import pytest
-from model_speed import full_histories, make_batches, with_length
 
 import keras_infnet
+from benchmarks import gpu, models
+from benchmarks.model_speed import full_histories, make_batches, with_length
 
 KEYS = [
     "model",
@@ -81,9 +80,9 @@ def test_histories_are_full_and_come_from_the_log(data):
     lists = np.stack(frame["exposures_video_id"])
     assert lists.shape == (6, 7) and np.isin(lists, log.video_id).all()
     assert (np.diff(np.stack(frame["exposures_age_seconds"])) <= 0).all()
-    encoder, batches = make_batches(log, schema, length=7, batch=3)
+    fitted, batches = make_batches(log, schema, length=7, batch=3)
     assert [x["exposures"].shape[:2] for x, *_ in batches] == [(3, 7)] * 2
-    assert encoder.schema.history("exposures").max_length == 7
+    assert fitted.history("exposures").max_length == 7
     # Every event has at least one id: the history has no padding.
     ids = keras.ops.convert_to_numpy(batches[0][0]["exposures"])
     assert (ids[:, :, 0] > 0).all()
@@ -129,7 +128,7 @@ def test_on_a_gpu_records_say_card_and_policy(monkeypatch, tmp_path, records):
 
     out = tmp_path / "gpu.json"
     monkeypatch.setattr(gpu, "name_of_gpu", lambda backend: "A Card")
-    monkeypatch.setattr("model_speed.measure", measured)
+    monkeypatch.setattr("benchmarks.model_speed.measure", measured)
     monkeypatch.setattr(sys, "argv", ["gpu.py", *SMALL, "--out", str(out)])
     before = keras.config.dtype_policy()
     gpu.main()
