@@ -205,10 +205,9 @@ class Batches:
         def starting_at(start: int, repeat: bool) -> Any:
             groups = _group_dataset(epochs, start, repeat)
             data = groups.flat_map(lambda group: _of_group(group, encoder.schema, epochs, labels))
-            left = (
-                tf.data.INFINITE_CARDINALITY if repeat else epochs.batches - start % epochs.batches
-            )
-            asserted = data.apply(tf.data.experimental.assert_cardinality(left))
+            left = epochs.batches - start % epochs.batches
+            number = tf.data.INFINITE_CARDINALITY if repeat else left
+            asserted = data.apply(tf.data.experimental.assert_cardinality(number))
             return asserted.prefetch(tf.data.AUTOTUNE)
 
         return _batches(
@@ -230,9 +229,8 @@ class Batches:
 
     def map(self, *args: Any, **kwargs: Any) -> "Batches":
         """As in `tf.data.Dataset`."""
-        return self._each(
-            lambda dataset: dataset.map(*args, **kwargs), super().map(*args, **kwargs)
-        )
+        own = super().map(*args, **kwargs)
+        return self._each(lambda dataset: dataset.map(*args, **kwargs), own)
 
     def prefetch(self, buffer_size: int, **kwargs: Any) -> "Batches":
         """As in `tf.data.Dataset`."""

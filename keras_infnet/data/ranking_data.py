@@ -102,16 +102,16 @@ class RankingData:
         seed: int = 0,
         length_buckets: Sequence[int] | None = None,
     ) -> None:
-        encoder = schema if isinstance(schema, FeatureEncoder) else FeatureEncoder(schema)
+        given = isinstance(schema, FeatureEncoder)
+        encoder = schema if given else FeatureEncoder(schema)
         log = as_frame(log, "RankingData")
         require_rows(log, "RankingData")
         log, codes = split_log(encoder.schema, log, validation, test, split_key)
         events = _warm_events(encoder.schema, warm)
-        if not encoder.schema.fitted:
+        if not (given and encoder.schema.fitted):
             encoder.fit(log[codes == 0], events)
-        self._set(
-            LogParts(encoder, log, codes, events), freeze_at, batch_size, seed, length_buckets
-        )
+        parts = LogParts(encoder, log, codes, events)
+        self._set(parts, freeze_at, batch_size, seed, length_buckets)
 
     @classmethod
     def open(

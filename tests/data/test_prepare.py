@@ -317,7 +317,7 @@ def test_arguments_out_of_range_are_refused(log, tmp_path, arguments, message):
         (lambda f: f.assign(user_id=None), "frame 1, .*column `user_id` has 170 missing values"),
         (lambda f: f.assign(is_click=7), "frame 1, rows 300 to 469: Task `click`.* row 300"),
         (lambda f: f.assign(country=[{1: 2}, 3] * 300), "frame 1: .*country"),
-        (lambda f: [1, 2], "frame 1 is a list; expected a pandas DataFrame"),
+        (lambda f: [1, 2], "frame 1: found list; expected a pandas DataFrame"),
     ],
 )
 def test_bad_rows_are_named_by_where_they_come_from(log, tmp_path, change, message):
