@@ -234,8 +234,8 @@ def ablation_section(ablation: pd.DataFrame, tasks: Sequence[str]) -> str:
     )
     if set(groups) - set(listed):
         text += (
-            " INFNet no longer has the switch of a setting that names a commit; that commit "
-            "measured it."
+            " A setting that names a commit is of a switch that INFNet no longer has; that commit "
+            "is the last one that has it."
         )
     return f"{text}\n\n" + table(header, cells)
 
