@@ -105,16 +105,20 @@ def make_model(rows: int, optimizer):
 
     import keras_infnet
 
+    class OneTable(keras_infnet.models.RankingModel):
+        """`click = sigmoid(w mean(rows) + b)`."""
+
+        @classmethod
+        def graph(cls, schema, config):
+            ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
+            embedding = keras_infnet.layers.FusedEmbedding({"video_id": rows}, DIM)
+            mean = keras.ops.mean(embedding(ids, tables=("video_id",) * FIELDS), axis=1)
+            click = keras.layers.Dense(1, activation="sigmoid", name="click")(mean)
+            return {"categorical": ids}, {"click": click}
+
     video = keras_infnet.CategoricalFeature("video_id", "item")
     schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
-    schema = schema.with_sizes({"video_id": rows}, base_rates={"click": 0.5})
-    ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
-    embedded = keras_infnet.layers.FusedEmbedding({"video_id": rows}, DIM)(
-        ids, tables=("video_id",) * FIELDS
-    )
-    mean = keras.ops.mean(embedded, axis=1)
-    click = keras.layers.Dense(1, activation="sigmoid", name="click")(mean)
-    model = keras_infnet.models.RankingModel(schema, {"categorical": ids}, {"click": click}, {})
+    model = OneTable(schema.with_sizes({"video_id": rows}, base_rates={"click": 0.5}))
     model.compile(optimizer, weighted_metrics=[])
     return model
 

@@ -24,7 +24,7 @@ SMALL = "--models SharedBottom --candidates 1 3 --lengths 4 --table-dtypes int8 
 def run(tmp_path_factory):
     """A run in which requests of 3 candidates fail: its records, requests and closing message."""
     out, asked = tmp_path_factory.mktemp("serving") / "new" / "records.json", []
-    run_c_api = serving.keras_infnet.run_c_api
+    run_c_api = serving.keras_infnet.serving.run_c_api
 
     def run_or_fail(path, signatures, requests, **threads):
         asked.append((signatures, requests, threads))
@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 
     arguments = [*SMALL, "--repeat", "4", "--threads", "1", "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.keras_infnet, "run_c_api", run_or_fail)
+        patch.setattr(serving.keras_infnet.serving, "run_c_api", run_or_fail)
         patch.setattr(sys, "argv", ["serving.py", *arguments])
         with pytest.raises(SystemExit) as stopped:
             serving.main()
@@ -80,7 +80,7 @@ def test_slow_requests_are_sent_three_times_and_quick_ones_as_often_as_asked(mon
         asked.append(signatures)
         return [], np.array([[10.0 if name == "serving_default" else 0.2] for name in signatures])
 
-    monkeypatch.setattr(serving.keras_infnet, "run_c_api", clock)
+    monkeypatch.setattr(serving.keras_infnet.serving, "run_c_api", clock)
     settings = dict.fromkeys(("models", "candidates", "lengths", "table_dtypes"), ())
     measurement = serving.Measurement(
         **settings, repeat=50, seconds=2, threads=0, memory_gb=1, rows=1
