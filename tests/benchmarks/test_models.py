@@ -8,6 +8,7 @@ import pytest
 import keras_infnet
 from benchmarks import gpu, models
 from benchmarks.model_speed import full_histories, make_batches, with_length
+from tests.benchmarks.eager import compile_nothing
 
 KEYS = [
     "model",
@@ -27,15 +28,8 @@ SMALL = "--models FM --lengths 3 --batch 2 --rounds 1 --steps 2 --rows 300".spli
 def records(tmp_path_factory):
     """What a run for FM alone writes; nothing is compiled, which is what takes long."""
     out = tmp_path_factory.mktemp("models") / "new" / "records.json"
-    compile_model = keras.Model.compile
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            keras.Model,
-            "compile",
-            lambda self, *args, **kwargs: compile_model(
-                self, *args, **{**kwargs, "jit_compile": False, "run_eagerly": True}
-            ),
-        )
+        compile_nothing(patch)
         patch.setattr(sys, "argv", ["models.py", *SMALL, "--out", str(out)])
         models.main()
     return json.loads(out.read_text())
