@@ -113,11 +113,17 @@ def make_model(rows: int, optimizer):
     video = ki.CategoricalFeature("video_id", "item")
     schema = ki.FeatureSchema([video], [ki.BinaryTask("click")])
     schema = schema.with_sizes({"video_id": rows}, base_rates={"click": 0.5})
-    ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
-    embedded = ki.layers.FusedEmbedding({"video_id": rows}, DIM)(ids, tables=("video_id",) * FIELDS)
-    mean = keras.ops.mean(embedded, axis=1)
-    click = keras.layers.Dense(1, activation="sigmoid", name="click")(mean)
-    model = ki.models.RankingModel(schema, {"categorical": ids}, {"click": click}, {})
+
+    class OneTable(ki.models.RankingModel):
+        @classmethod
+        def graph(cls, schema, config):
+            ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
+            table = ki.layers.FusedEmbedding({"video_id": rows}, DIM)
+            mean = keras.ops.mean(table(ids, tables=("video_id",) * FIELDS), axis=1)
+            click = keras.layers.Dense(1, activation="sigmoid", name="click")(mean)
+            return {"categorical": ids}, {"click": click}
+
+    model = OneTable(schema)
     model.compile(optimizer, weighted_metrics=[])
     return model
 

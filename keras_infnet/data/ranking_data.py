@@ -157,17 +157,17 @@ class RankingData:
         return dict(self._parts.rows)
 
     @property
-    def train(self) -> Any:
+    def train(self) -> Batches | None:
         if "train" not in self.rows:
             return None
         return self.batches("train", shuffle=True, length_buckets=self._length_buckets)
 
     @property
-    def validation(self) -> Any:
+    def validation(self) -> Batches | None:
         return self.batches("validation") if "validation" in self.rows else None
 
     @property
-    def test(self) -> Any:
+    def test(self) -> Batches | None:
         return self.batches("test") if "test" in self.rows else None
 
     def batches(

@@ -52,7 +52,7 @@ class RankingModel(TrainingSteps):
         ```
     """
 
-    Config: type[ModelConfig] = ModelConfig
+    Config = ModelConfig
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -36,13 +36,13 @@ def column(frame: pd.DataFrame, name: str, needed_by: str) -> pd.Series:
             f"{needed_by}: the frame has no column `{name}`."
             + did_you_mean(name, map(str, frame.columns))
         )
-    found = frame[name]
+    found: Any = frame[name]
     if isinstance(found, pd.DataFrame):
         raise ValueError(f"{needed_by}: the frame has {found.shape[1]} columns named `{name}`.")
     return found
 
 
-def require_rows(frame: pd.DataFrame, what: str) -> None:
+def require_rows(frame: Any, what: str) -> None:
     """A ValueError for something that is no frame or has no row."""
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"{what}: found {type(frame).__name__}; expected a pandas DataFrame.")
@@ -56,10 +56,12 @@ def infer_dtype(series: pd.Series, label: str) -> str | None:
     Raises:
         ValueError: They are neither, such as times or numbers with a fraction.
     """
-    kind = _arrow(series, "integers or strings", label).type
-    while pa.types.is_dictionary(kind) or _is_list(kind):
-        kind = kind.value_type
-    if pa.types.is_null(kind):
+    values = _arrow(series, "integers or strings", label)
+    while _is_list(values.type):
+        values = values.flatten()
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    # A column without any value is floats in pandas.
+    if values.null_count == len(values):
         return None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "string"

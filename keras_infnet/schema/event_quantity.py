@@ -101,6 +101,7 @@ class EventQuantity(ABC):
             rows: Index of the frame.
             label: The column, for errors.
         """
+        return
 
     @abstractmethod
     def missing(self) -> Any:
@@ -166,7 +167,7 @@ class Actions(EventQuantity):
         return self.names
 
     def of_log(self, frame: pd.DataFrame, may_lack: bool, label: str) -> dict[str, pa.Array]:
-        values = {}
+        values: dict[str, pa.Array] = {}
         for name in self.names:
             of_action = f"{label}, action `{name}`"
             if name in frame.columns or not may_lack:

@@ -88,7 +88,7 @@ class Bucketize(Program):
 
     def numpy(self, values: Any, label: str = "") -> np.ndarray:
         values = np.asarray(values)
-        ids = 1 + np.searchsorted(self.edges, np.nan_to_num(values), side="right")
+        ids: Any = 1 + np.searchsorted(self.edges, np.nan_to_num(values), side="right")
         return np.where(self._known(values), ids, 0).astype("int32")
 
     def graph(self, tf: Any, resources: list[Any]) -> Graph:
@@ -208,6 +208,7 @@ def learn_edges(
         edges[k]`.
     """
     counts = np.ones(len(values), "int64") if counts is None else counts
+    edges: Any
     known = values > 0 if bucketing == "log" else ~np.isnan(values)
     values, counts = values[known].astype("float64"), counts[known]
     if not len(values):
