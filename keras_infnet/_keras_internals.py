@@ -1,6 +1,7 @@
 """Private names of Keras that we lean on: behind functions, and in one table.
 
-All are in Keras 3.15.1. `tests/house/test_keras_internals.py` fails with the name where the installed version lacks one.
+All are in Keras 3.15.1. `tests/house/test_keras_internals.py` fails with the name where the
+installed version lacks one.
 """
 
 from collections.abc import Iterator, Sequence
