@@ -1,7 +1,7 @@
 """Encoder programs: hashing, buckets, action patterns and group bits, in numpy and as a graph."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -239,11 +239,6 @@ def fit_width(tf: Any, values: Any, width: int) -> Any:
     padding = [[0, 0]] * (len(values.shape) - 1) + [[0, width - tf.shape(values)[-1]]]
     values = tf.pad(values, padding)
     return tf.ensure_shape(values, values.shape[:-1].concatenate(width))
-
-
-def restored_edges(arrays: Mapping[str, np.ndarray]) -> Bucketize:
-    """The program whose `arrays()` these are."""
-    return Bucketize(arrays["edges"])
 
 
 def _flush_in_graph(tf: Any, values: Any) -> Any:
