@@ -1,6 +1,6 @@
 """Trains every model by one protocol on the same rows, and compares them.
 
-    python benchmarks/accuracy.py --data DIR --models all --trials 4 --seeds 3 --out runs/accuracy
+    python -m benchmarks.accuracy --data DIR --models all --trials 4 --seeds 3 --out runs/accuracy
 
 A stopped command goes on where it stopped; more models, seeds or trials add to what is there.
 `--simulate ROWS` takes a simulated log instead of `--data`, whose best possible AUC is known.
@@ -18,19 +18,18 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from protocol.ablations import check_changes
-from protocol.cost import measure_costs
-from protocol.data import HISTORIES, simulated_log
-from protocol.description import begin, check_protocol, protocol_of
-from protocol.numbers import update_numbers
-from protocol.paired import update_paired
-from protocol.plan import ABLATED, Plan
-from protocol.plots import draw_plots
-from protocol.pool import Job, Pool
-from protocol.report import write_report
-from protocol.space import check_models, draw_trials
-from protocol.store import RunStore
-from protocol.tables import Tables
+from benchmarks.protocol.ablations import check_changes
+from benchmarks.protocol.cost import measure_costs
+from benchmarks.protocol.data import HISTORIES, simulated_log
+from benchmarks.protocol.description import begin, check_protocol, protocol_of
+from benchmarks.protocol.paired import update_paired
+from benchmarks.protocol.plan import ABLATED, Plan
+from benchmarks.protocol.plots import draw_plots
+from benchmarks.protocol.pool import Job, Pool
+from benchmarks.protocol.report import write_report
+from benchmarks.protocol.space import check_models, draw_trials
+from benchmarks.protocol.store import RunStore, update_numbers
+from benchmarks.protocol.tables import Tables
 
 FULL = {"models": ["all"], "trials": 4, "seeds": 3, "rows": None}
 QUICK = {"models": ["INFNet", "SharedBottom"], "trials": 1, "seeds": 2, "rows": 8_000}
@@ -72,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--limit-minutes", type=float, help="begin no run after this time")
     add("--alone", action="store_true", help="train each task alone too")
     add("--cost", action="store_true", help="measure time and size; nothing else must run")
-    add("--report", action="store_true", help="only rewrite report and plots")
+    add("--report", action="store_true", help="only rewrite report and plots, from the tables")
     add("--retry", action="store_true", help="try failed runs again")
     add("--again", nargs="+", default=[], help="models to repeat whose runs' folders are gone")
     add("--quick", action="store_true", help="two models on a small simulated log")
@@ -126,6 +125,9 @@ def run(args: argparse.Namespace, models: list[str]) -> None:
     folders = [args.out, *([args.results] if args.results else [])]
     tables = Tables(folders)
     path, protocol = open_protocol(args, folders, tables)
+    if args.report:
+        write_reports(folders, tables, protocol)
+        return
     store = RunStore(args.out, tables)
     if args.retry:
         store.retry_failed()
@@ -145,12 +147,12 @@ def run(args: argparse.Namespace, models: list[str]) -> None:
         ablations="ablation" in args.models,
         changes=tuple(args.ablations),
     )
-    left = 0
-    if not args.report:
-        left = train_all(plan, store, Pool(args.workers, path, store.runs), args.limit_minutes)
-    if args.cost and not args.report:
+    left = train_all(plan, store, Pool(args.workers, path, store.runs), args.limit_minutes)
+    if args.cost:
         measure_costs(tables, path, cost_settings(plan, store))
-    finish(folders, tables, plan, store, protocol)
+    update_numbers(store, plan)
+    update_paired(tables, plan, store.records, store.runs)
+    write_reports(folders, tables, protocol)
     if left:
         print(f"{left} runs are left; the same command goes on with them.")
 
@@ -222,12 +224,8 @@ def cost_settings(plan: Plan, store: RunStore) -> dict[tuple[str, str], Any]:
     return settings
 
 
-def finish(
-    folders: list[Path], tables: Tables, plan: Plan, store: RunStore, protocol: dict[str, Any]
-) -> None:
-    """Paired tests, report and plots."""
-    update_numbers(store, plan)
-    update_paired(tables, plan, store.records, store.runs)
+def write_reports(folders: list[Path], tables: Tables, protocol: dict[str, Any]) -> None:
+    """Report and plots, from the tables alone."""
     for folder in folders:
         plots = draw_plots(tables, folder)
         write_report(tables, protocol, plots, folder)

@@ -5,20 +5,18 @@ paper: every attention projects keys and values of all tokens, every gate writes
 sequence tokens are projected before they are pooled. Both are compiled by XLA, and their steps
 alternate.
 
-    python benchmarks/attention.py --lengths 64 256 1000 4000 --out attention.json
+    python -m benchmarks.attention --lengths 64 256 1000 4000 --out attention.json
 """
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from records import write_records
+from benchmarks.measuring import run_child, write_records
 
 FIELDS, BEHAVIOURS, DIM, BATCH, TABLE_ROWS = 89, 4, 64, 256, 40_000
 TASKS = ("click", "like", "long_view")
@@ -29,7 +27,7 @@ def main() -> None:
     if options.child:
         measure_backend(options)
         return
-    records = [r for backend in options.backends for r in run_child(backend, options)]
+    records = [r for backend in options.backends for r in records_of(backend, options)]
     print(markdown_table(records))
     if options.out:
         write_records(records, options.out)
@@ -52,24 +50,21 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def run_child(backend: str, options: argparse.Namespace) -> list[dict]:
+def records_of(backend: str, options: argparse.Namespace) -> list[dict]:
     """The records of one backend, from a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "records.json"
-        command = [sys.executable, __file__, "--child", "--out", str(out)]
-        command += ["--steps", str(options.steps), "--batch", str(options.batch)]
-        command += ["--backends", backend, "--lengths", *map(str, options.lengths)]
-        root = str(Path(__file__).resolve().parents[1])
-        path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path}
-        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        subprocess.run(command, env=environment, check=True)
+        given = ["--child", "--out", out]
+        given += ["--steps", options.steps, "--batch", options.batch]
+        given += ["--backends", backend, "--lengths", *options.lengths]
+        run_child("benchmarks.attention", given, backend)
         return json.loads(out.read_text())
 
 
 def measure_backend(options: argparse.Namespace) -> None:
     import keras
-    from attention_textbook import copy_weights, textbook_model
+
+    from benchmarks.attention_textbook import copy_weights, textbook_model
 
     (backend,) = options.backends
     records = []
@@ -97,24 +92,24 @@ def measure_backend(options: argparse.Namespace) -> None:
 
 
 def make_schema(length: int):
-    import keras_infnet as ki
+    from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History
 
     names = [f"field_{i}" for i in range(1, FIELDS)]
-    first = ki.CategoricalFeature("video_id", "item")
-    others = [ki.CategoricalFeature(name, "user") for name in names]
+    first = CategoricalFeature("video_id", "item")
+    others = [CategoricalFeature(name, "user") for name in names]
     histories = [
-        ki.History(f"behaviour_{i}", ("video_id",), length // BEHAVIOURS, quantities=())
+        History(f"behaviour_{i}", ("video_id",), length // BEHAVIOURS, quantities=())
         for i in range(BEHAVIOURS)
     ]
-    schema = ki.FeatureSchema([first, *others], [ki.BinaryTask(t) for t in TASKS], histories)
+    schema = FeatureSchema([first, *others], [BinaryTask(t) for t in TASKS], histories)
     sizes = {"video_id": TABLE_ROWS, **dict.fromkeys(names, 100)}
     return schema.with_sizes(sizes, base_rates=dict.fromkeys(TASKS, 0.3))
 
 
 def fast_model(schema):
-    import keras_infnet as ki
+    import keras_infnet
 
-    return ki.INFNet.paper_v1(schema, dim=DIM)
+    return keras_infnet.INFNet.paper_v1(schema, dim=DIM)
 
 
 def make_batch(schema, batch: int) -> tuple[dict, dict]:

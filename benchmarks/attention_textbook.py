@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-import keras_infnet as ki
+import keras_infnet
 
 BLOCKS, FIELD_PROXIES, TASK_PROXIES = 2, 4, 2
 
@@ -49,10 +49,10 @@ class Gate(keras.layers.Layer):
         return tokens * ops.expand_dims(self.control(self.hidden(flat)), 1)
 
 
-def textbook_model(schema: ki.FeatureSchema, dim: int) -> keras.Model:
+def textbook_model(schema: keras_infnet.FeatureSchema, dim: int) -> keras.Model:
     packed = schema.packed_inputs().items()
     inputs = {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in packed}
-    embedding = ki.layers.FusedEmbedding(schema.table_rows(), dim, name="fused_embedding")
+    embedding = keras_infnet.layers.FusedEmbedding(schema.table_rows(), dim, name="fused_embedding")
     c = embedding(inputs["categorical"])
     ids = ops.concatenate([inputs[s.name] for s in schema.histories], axis=1)
     s, mask = embedding(ids, tables=("video_id",))[:, :, 0], ops.not_equal(ids[:, :, 0], 0)
@@ -62,8 +62,8 @@ def textbook_model(schema: ki.FeatureSchema, dim: int) -> keras.Model:
         (-1, FIELD_PROXIES, dim),
     )
     sp = sequence_proxies(schema, s, mask, dim)
-    t = ki.layers.TaskTokenEmbedding(len(schema.tasks), dim, name="tasks")(c)
-    tp = ki.layers.TaskTokenEmbedding(TASK_PROXIES, dim, name="task_proxies")(c)
+    t = keras_infnet.layers.TaskTokenEmbedding(len(schema.tasks), dim, name="tasks")(c)
+    tp = keras_infnet.layers.TaskTokenEmbedding(TASK_PROXIES, dim, name="task_proxies")(c)
     for i in range(BLOCKS):
 
         def attend(query, memory, name, i=i):
@@ -84,7 +84,7 @@ def textbook_model(schema: ki.FeatureSchema, dim: int) -> keras.Model:
             s = Gate(dim, name=f"block_{i}_history_gate")(s, sp)
         t, tp = Gate(dim, name=f"block_{i}_tasks_gate")(t_new, tp_new), tp_new
     outputs = {
-        task.name: ki.layers.TaskHead(name=f"{task.name}_head")(t[:, k])
+        task.name: keras_infnet.layers.TaskHead(name=f"{task.name}_head")(t[:, k])
         for k, task in enumerate(schema.tasks)
     }
     return keras.Model(inputs, outputs)

@@ -1,6 +1,6 @@
 """Training steps with and without length buckets, on a log's histories as long as they are.
 
-    python benchmarks/buckets.py --data path/to/KuaiRand-Pure --out buckets.json
+    python -m benchmarks.buckets --data path/to/KuaiRand-Pure --out buckets.json
 
 Both ways train on the same number of rows of one prepared folder; what compiles is not timed.
 Without `--data` the log is simulated.
@@ -10,11 +10,13 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
-from records import write_records
 
-import keras_infnet as kn
+import keras_infnet
+from benchmarks.measuring import write_records
+from keras_infnet.models import MODELS
 
 BATCH = 512
 
@@ -23,10 +25,8 @@ def main() -> None:
     """Prepares a log, trains each model both ways and prints the table."""
     args = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
-        encoder, prepared = prepare_log(Path(folder), args)
-        records = [
-            record for name in args.models for record in compare(name, encoder, prepared, args)
-        ]
+        prepared = prepare_log(Path(folder), args)
+        records = [record for name in args.models for record in compare(name, prepared, args)]
     source = args.data.resolve().name if args.data else f"{args.rows:,} simulated rows"
     backend = keras.backend.backend()
     print(f"\n{source}, buckets {args.buckets}, batch {BATCH}, {backend}\n")
@@ -50,7 +50,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--buckets", type=int, nargs="+", default=[25, 50])
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each way")
     parser.add_argument(
-        "--models", nargs="+", choices=kn.MODELS, default=["INFNet", "DIEN", "HSTU"]
+        "--models",
+        nargs="+",
+        choices=MODELS,
+        default=["INFNet", "DIEN", "HSTU"],
     )
     parser.add_argument("--out", type=Path, help="write the records as JSON")
     args = parser.parse_args()
@@ -58,26 +61,28 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def prepare_log(folder: Path, args: argparse.Namespace) -> tuple[kn.FeatureEncoder, Path]:
-    """A log as a folder of shards with what came before it, if that is known; and its encoder."""
+def prepare_log(folder: Path, args: argparse.Namespace) -> Path:
+    """A log as a folder of shards with what came before it, if that is known."""
     if args.data is None:
-        kn.simulate(folder / "log", args.rows, args.users, args.items, args.seed)
-    data = kn.KuaiRand(args.data or folder / "log")
+        keras_infnet.datasets.simulate(folder / "log", args.rows, args.users, args.items, args.seed)
+    data = keras_infnet.datasets.KuaiRand(args.data or folder / "log")
     warm, prepared = data.warm(), folder / "prepared"
     earlier = None if warm is None else {"exposures": warm}
-    encoder = kn.prepare(data.schema(), data.frames(), prepared, earlier=earlier, verbose=False)
-    return encoder, prepared
+    keras_infnet.data.prepare(
+        data.schema(), data.frames(), prepared, earlier=earlier, verbose=False
+    )
+    return prepared
 
 
-def compare(
-    name: str, encoder: kn.FeatureEncoder, prepared: Path, args: argparse.Namespace
-) -> list[dict[str, object]]:
+def compare(name: str, prepared: Path, args: argparse.Namespace) -> list[dict[str, object]]:
     """Records of a model without and with buckets."""
     records = []
+    data = keras_infnet.RankingData.open(prepared, batch_size=BATCH, seed=args.seed)
     for buckets in (None, tuple(args.buckets)):
-        options = {"batch_size": BATCH, "shuffle": True, "seed": args.seed, "drop_remainder": True}
-        data = kn.stream_dataset(encoder, prepared, length_buckets=buckets, repeat=True, **options)
-        seconds, mean_length = time_steps(kn.MODELS[name](encoder.schema), data, args.steps)
+        cut = {"drop_remainder": True, "length_buckets": buckets}
+        batches = data.batches("train", shuffle=True, **cut).repeat()
+        model = MODELS[name](data.schema)
+        seconds, mean_length = time_steps(model, batches, args.steps)
         whole = records[0]["seconds"] if records else seconds
         records.append(
             {
@@ -92,7 +97,7 @@ def compare(
     return records
 
 
-def time_steps(model: keras.Model, data: object, steps: int) -> tuple[float, float]:
+def time_steps(model: keras.Model, data: Any, steps: int) -> tuple[float, float]:
     """Seconds a step, and the mean length of the history; every length is compiled before."""
     model.compile("adam", weighted_metrics=[])
     batches = list(data.take(steps))

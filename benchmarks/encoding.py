@@ -1,6 +1,6 @@
 """Encoding speed: one million rows of forty fields, by kind of field, as a Markdown table.
 
-Run `python benchmarks/encoding.py [--rows 1000000] [--out encoding.json]`.
+python -m benchmarks.encoding --rows 1000000 --out encoding.json
 """
 
 import argparse
@@ -10,17 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from records import write_records
 
-import keras_infnet as kn
+from benchmarks.measuring import write_records
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, NumericFeature
+from keras_infnet.data import FeatureEncoder
 
 KINDS = {
-    "integer ids": (12, lambda n: kn.CategoricalFeature(n, "item", dtype="int")),
-    "strings": (12, lambda n: kn.CategoricalFeature(n, "user")),
-    "hashed ids": (2, lambda n: kn.CategoricalFeature(n, "item", dtype="int", hash_buckets=10**6)),
-    "bags of up to 4": (2, lambda n: kn.CategoricalFeature(n, "item", max_values=4, separator=",")),
-    "quantile buckets": (6, lambda n: kn.NumericFeature(n, "item", buckets=32)),
-    "logarithmic buckets": (6, lambda n: kn.NumericFeature(n, "user", 32, "log")),
+    "integer ids": (12, lambda n: CategoricalFeature(n, "item", dtype="int")),
+    "strings": (12, lambda n: CategoricalFeature(n, "user")),
+    "hashed ids": (
+        2,
+        lambda n: CategoricalFeature(n, "item", dtype="int", hash_buckets=10**6),
+    ),
+    "bags of up to 4": (
+        2,
+        lambda n: CategoricalFeature(n, "item", max_values=4, separator=","),
+    ),
+    "quantile buckets": (6, lambda n: NumericFeature(n, "item", buckets=32)),
+    "logarithmic buckets": (6, lambda n: NumericFeature(n, "user", 32, "log")),
 }
 
 
@@ -73,7 +80,7 @@ def raw_values(kind: str, ids: np.ndarray, rng: np.random.Generator) -> object:
 def measure(kind: str, frame: pd.DataFrame, features: list) -> dict[str, object]:
     """Seconds that fit and transform take with these features."""
     print(f"{kind}: {len(features)} fields ...", flush=True)
-    encoder = kn.FeatureEncoder(kn.FeatureSchema(features, [kn.BinaryTask("click")]))
+    encoder = FeatureEncoder(FeatureSchema(features, [BinaryTask("click")]))
     start = time.perf_counter()
     encoder.fit(frame)
     fitted = time.perf_counter()

@@ -3,12 +3,12 @@
 The models, their inputs and the way of measuring are those of models.py; the policy is
 `mixed_bfloat16`, and batches lie on the GPU.
 
-    KERAS_BACKEND=jax python benchmarks/gpu.py --lengths 64 1000 --batch 1024 --out gpu.json
+    KERAS_BACKEND=jax python -m benchmarks.gpu --lengths 64 1000 --batch 1024 --out gpu.json
 """
 
 import sys
 
-from models import measurement_of, parse_arguments, report
+from benchmarks.models import measurement_of, parse_arguments, report
 
 POLICY = "mixed_bfloat16"
 
@@ -19,7 +19,7 @@ def main() -> None:
     import keras
 
     card = name_of_gpu(keras.backend.backend())
-    from model_speed import Measurement, measure
+    from benchmarks.model_speed import Measurement, measure
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(POLICY)

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from protocol.space import Trial, arguments_of, build_model, check_models
-from step_times import median_step_seconds
 
 import keras_infnet
+from benchmarks.measuring import median_step_seconds
+from benchmarks.protocol.space import Trial, arguments_of, build_model, check_models
 
 REFERENCE = "SharedBottom"
 HISTORY = "exposures"
@@ -52,18 +52,18 @@ def simulated_log(rows: int, users: int, items: int) -> tuple[pd.DataFrame, Any]
 
 def with_length(schema: Any, length: int) -> Any:
     """The schema with histories of another length."""
-    sequences = tuple(dataclasses.replace(s, max_length=length) for s in schema.histories)
-    return dataclasses.replace(schema, histories=sequences)
+    histories = tuple(dataclasses.replace(h, max_length=length) for h in schema.histories)
+    return dataclasses.replace(schema, histories=histories)
 
 
 def full_histories(log: pd.DataFrame, schema: Any, rows: int) -> pd.DataFrame:
     """Rows whose histories are drawn from the whole log and have no gap."""
     rng = np.random.default_rng(0)
-    sequence = schema.history(HISTORY)
+    history = schema.history(HISTORY)
     frame = log.iloc[rng.integers(0, len(log), rows)].reset_index(drop=True)
-    drawn = rng.integers(0, len(log), (rows, sequence.max_length))
+    drawn = rng.integers(0, len(log), (rows, history.max_length))
     lists = {}
-    for column in (*sequence.fields, *sequence.actions):
+    for column in (*history.fields, *history.actions):
         values = log[column].to_numpy()
         lists[f"{HISTORY}_{column}"] = list(values[drawn])
     ages = np.sort(rng.integers(60, 30 * 86_400, drawn.shape), axis=1)[:, ::-1]
@@ -73,21 +73,22 @@ def full_histories(log: pd.DataFrame, schema: Any, rows: int) -> pd.DataFrame:
 
 
 def make_batches(log: pd.DataFrame, schema: Any, length: int, batch: int) -> tuple[Any, list]:
-    """The encoder, and batches of full histories as tensors of the backend."""
-    encoder = keras_infnet.data.FeatureEncoder(with_length(schema, length)).fit(log)
-    frame = full_histories(log, encoder.schema, _BATCHES * batch)
-    batches = keras_infnet.data.make_dataset(encoder, frame, batch_size=batch).as_numpy_iterator()
-    return encoder, [keras.tree.map_structure(keras.ops.convert_to_tensor, b) for b in batches]
+    """The fitted schema, and batches of full histories as tensors of the backend."""
+    data = keras_infnet.RankingData(with_length(schema, length), log)
+    frame = full_histories(log, data.schema, _BATCHES * batch)
+    batches = data.batches(frame, batch_size=batch).as_numpy_iterator()
+    tensors = [keras.tree.map_structure(keras.ops.convert_to_tensor, b) for b in batches]
+    return data.schema, tensors
 
 
 def _measure(
     measurement: Measurement, names: Sequence[str], log: pd.DataFrame, schema: Any, length: int
 ) -> list[dict[str, Any]]:
-    encoder, batches = make_batches(log, schema, length, measurement.batch)
+    schema, batches = make_batches(log, schema, length, measurement.batch)
     models = {}
     for name in names:
         arguments = arguments_of(name, Trial(), len(TASKS))
-        models[name] = build_model(name, encoder.schema, arguments, members=1)
+        models[name] = build_model(name, schema, arguments, members=1)
         models[name].compile("adam", jit_compile=measurement.jit_compile, weighted_metrics=[])
         models[name].train_on_batch(*batches[0])
         models[name].predict_on_batch(batches[0][0])

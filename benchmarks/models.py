@@ -3,7 +3,7 @@
 All models have 32 numbers an id and the library's defaults for everything else; histories are full.
 The steps of all models alternate, so ratios are those of one run.
 
-    python benchmarks/models.py --lengths 64 1000 --backend jax --out models.json
+    python -m benchmarks.models --lengths 64 1000 --backend jax --out models.json
 """
 
 import argparse
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from records import write_records
+from benchmarks.measuring import write_records
 
 BATCH = 128
 
@@ -19,7 +19,7 @@ BATCH = 128
 def main() -> None:
     options = parse_arguments(__doc__)
     # Keras takes the backend when it is imported.
-    from model_speed import Measurement, measure
+    from benchmarks.model_speed import Measurement, measure
 
     report(measure(Measurement(**measurement_of(options)), options.lengths), options.out)
 

@@ -1,8 +1,10 @@
 """The input pipeline alone: preparation, streamed and in-memory rows a second, and peak memory.
 
-Run `python benchmarks/pipeline.py [--rows 1000000] [--out pipeline.json]`. Each stage runs in a
-process of its own, whose peak memory is its own. More than two million rows are simulated as
-several logs, each with users of its own, since the simulator keeps a log in memory.
+    python -m benchmarks.pipeline --rows 1000000 --out pipeline.json
+
+Each stage runs in a process of its own, whose peak memory is its own. More than two million rows
+are simulated as several logs, each with users of its own, since the simulator keeps a log in
+memory.
 """
 
 import argparse
@@ -10,15 +12,15 @@ import itertools
 import json
 import platform
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from records import write_records
+
+from benchmarks.measuring import run_child, write_records
 
 BATCH = 512
 LOG_ROWS = 2_000_000
@@ -63,11 +65,11 @@ def parse_arguments() -> argparse.Namespace:
 def run_stage(stage: str, args: argparse.Namespace) -> dict[str, object]:
     """The record of a stage, run in a process of its own."""
     print(f"{stage} ...", flush=True)
-    command = [sys.executable, __file__, "--stage", stage, "--folder", str(args.folder)]
+    arguments = ["--stage", stage, "--folder", args.folder]
     for name in ("rows", "users", "items", "seed", "train_rows"):
-        command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
-    child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return {"stage": stage, **json.loads(child.stdout.splitlines()[-1])}
+        arguments += [f"--{name.replace('_', '-')}", getattr(args, name)]
+    printed = run_child("benchmarks.pipeline", arguments)
+    return {"stage": stage, **json.loads(printed.splitlines()[-1])}
 
 
 def record(rows: int, start: float) -> dict[str, object]:
@@ -79,13 +81,15 @@ def record(rows: int, start: float) -> dict[str, object]:
 
 def simulate(args: argparse.Namespace) -> dict[str, object]:
     """Writes the logs, unless an earlier run did."""
-    import keras_infnet as kn
+    import keras_infnet
 
     start, number = time.perf_counter(), number_of_logs(args)
     for i in range(number):
         if not log_folder(args, i).exists():
             rows, users = first_row(args, i + 1) - first_row(args, i), args.users // number
-            kn.simulate(log_folder(args, i), rows, users, args.items, args.seed + i)
+            keras_infnet.datasets.simulate(
+                log_folder(args, i), rows, users, args.items, args.seed + i
+            )
     return record(args.rows, start)
 
 
@@ -104,66 +108,69 @@ def log_folder(args: argparse.Namespace, i: int) -> Path:
 
 def frames(args: argparse.Namespace) -> Iterator[pd.DataFrame]:
     """All logs in pieces; users of different logs have different ids."""
-    import keras_infnet as kn
+    import keras_infnet
 
     for i in range(number_of_logs(args)):
-        for frame in kn.KuaiRand(log_folder(args, i)).frames():
+        for frame in keras_infnet.datasets.KuaiRand(log_folder(args, i)).frames():
             frame["user_id"] += i * (args.users // number_of_logs(args))
             yield frame.set_index(frame.index + first_row(args, i))
 
 
 def prepare(args: argparse.Namespace) -> dict[str, object]:
     """Encodes the logs to shards."""
-    import keras_infnet as kn
+    import keras_infnet
 
-    schema, start = kn.KuaiRand(log_folder(args, 0)).schema(), time.perf_counter()
+    schema, start = schema_of(args), time.perf_counter()
     partitions = max(1, args.rows // 500_000)
     out = args.folder / "prepared"
-    kn.prepare(schema, frames(args), out, partitions=partitions, overwrite=True)
+    keras_infnet.data.prepare(schema, frames(args), out, partitions=partitions, overwrite=True)
     return record(args.rows, start)
 
 
 def stream(args: argparse.Namespace) -> dict[str, object]:
     """Reads one shuffled epoch of shards."""
-    return count_rows(streamed(args), args)
+    return count_rows(whole_batches(prepared(args)), args)
 
 
 def memory(args: argparse.Namespace) -> dict[str, object]:
     """Encodes all logs in memory; only the shuffled epoch is timed."""
-    import keras_infnet as kn
+    import keras_infnet
 
-    encoder, frame = load_encoder(args), pd.concat(frames(args))
-    histories = kn.Histories(encoder, frame)
-    options = {"batch_size": BATCH, "shuffle": True}
-    return count_rows(kn.make_dataset(encoder, frame, histories, **options), args)
+    data = keras_infnet.RankingData(prepared(args).encoder, pd.concat(frames(args)))
+    return count_rows(data.train, args)
 
 
 def train(args: argparse.Namespace) -> dict[str, object]:
     """Trains INFNet on streamed shards; the first steps, which compile, are not timed."""
-    import keras_infnet as kn
+    import keras_infnet
 
-    model = kn.INFNet(load_encoder(args).schema)
+    data = prepared(args)
+    model = keras_infnet.INFNet(data.schema)
     model.compile("adam", weighted_metrics=[])
-    data, steps = streamed(args).repeat(), max(1, args.train_rows // BATCH)
-    model.fit(data.take(3), verbose=0, shuffle=False)
+    batches, steps = whole_batches(data).repeat(), max(1, args.train_rows // BATCH)
+    model.fit(batches.take(3), verbose=0, shuffle=False)
     start = time.perf_counter()
-    model.fit(data.take(steps), verbose=2, shuffle=False)
+    model.fit(batches.take(steps), verbose=2, shuffle=False)
     return record(steps * BATCH, start)
 
 
-def load_encoder(args: argparse.Namespace) -> object:
-    """The encoder of the prepared folder."""
-    import keras_infnet as kn
+def schema_of(args: argparse.Namespace) -> Any:
+    """The schema of all logs."""
+    import keras_infnet
 
-    return kn.FeatureEncoder.load(args.folder / "prepared" / "encoder")
+    return keras_infnet.datasets.KuaiRand(log_folder(args, 0)).schema()
 
 
-def streamed(args: argparse.Namespace) -> object:
-    """The shards as a shuffled dataset of whole batches."""
-    import keras_infnet as kn
+def prepared(args: argparse.Namespace) -> Any:
+    """The shards as a `RankingData`."""
+    import keras_infnet
 
-    options = {"batch_size": BATCH, "shuffle": True, "drop_remainder": True}
-    return kn.stream_dataset(load_encoder(args), args.folder / "prepared", **options)
+    return keras_infnet.RankingData.open(args.folder / "prepared", batch_size=BATCH)
+
+
+def whole_batches(data: Any) -> Any:
+    """Shuffled training rows, without a last, smaller batch."""
+    return data.batches("train", shuffle=True, drop_remainder=True)
 
 
 def count_rows(dataset: object, args: argparse.Namespace) -> dict[str, object]:

@@ -3,8 +3,8 @@
 Trains models by the recipe on a simulated log, or with `--data` on KuaiRand, exports each with
 float32, float16 and int8 tables, and answers all test rows with the three SavedModels.
 
-    python benchmarks/table_dtypes.py --out table_dtypes.json
-    python benchmarks/table_dtypes.py --data path/to/KuaiRand-Pure --models INFNet STEM --out FILE
+    python -m benchmarks.table_dtypes --out table_dtypes.json
+    python -m benchmarks.table_dtypes --data path/to/KuaiRand-Pure --models INFNet STEM --out FILE
 """
 
 import argparse
@@ -19,9 +19,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 import pandas as pd
-from records import write_records
 
 import keras_infnet
+from benchmarks.measuring import write_records
 
 DTYPES = ("float32", "float16", "int8")
 BATCH_SIZE = 512
@@ -30,21 +30,22 @@ BATCH_SIZE = 512
 def main() -> None:
     options = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
-        data = options.data
-        if data is None:
-            data = Path(folder) / "log"
-            keras_infnet.datasets.simulate(data, options.rows, seed=options.seed)
-        log = Log(data, options.max_test_rows)
+        log = options.data
+        if log is None:
+            log = Path(folder) / "log"
+            keras_infnet.datasets.simulate(log, options.rows, seed=options.seed)
+        data = load_data(log, options.seed)
+        rows = data.attach(data.frame("test").head(options.max_test_rows))
         records = []
         for name in options.models:
-            model = log.train(keras_infnet.models.MODELS[name], options.seed)
+            model = train(name, data, options.seed)
             exported = {
                 dtype: keras_infnet.serving.export(
-                    model, log.encoder, Path(folder) / name, table_dtype=dtype
+                    model, data, Path(folder) / name, table_dtype=dtype
                 )
                 for dtype in DTYPES
             }
-            records += compare(name, log, exported)
+            records += compare(name, data.schema, rows, exported)
     print(markdown_table(records))
     if options.out:
         write_records(records, options.out)
@@ -63,54 +64,47 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Log:
-    """Rows of a log, their encoder and histories."""
-
-    def __init__(self, path: Path, max_test_rows: int) -> None:
-        data = keras_infnet.datasets.KuaiRand(path)
-        frame, warm = data.frame(), data.warm()
-        earlier = {} if warm is None else {"exposures": warm}
-        self.split = data.split(frame)
-        self.test = self.split.test.head(max_test_rows)
-        self.encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(
-            self.split.train, earlier
-        )
-        self.histories = keras_infnet.data.Histories(self.encoder, frame, earlier)
-
-    def train(self, model_class: Any, seed: int) -> Any:
-        """A model trained for one epoch."""
-        keras_infnet.training.set_seeds(seed)
-        model = model_class(self.encoder.schema)
-        train = keras_infnet.data.make_dataset(
-            self.encoder,
-            self.split.train,
-            self.histories,
-            batch_size=BATCH_SIZE,
-            shuffle=True,
-            seed=seed,
-        )
-        validation = keras_infnet.data.make_dataset(
-            self.encoder, self.split.validation, self.histories, batch_size=2048
-        )
-        keras_infnet.fit_ranker(model, train, validation, verbose=2)
-        return model
+def load_data(path: Path, seed: int) -> keras_infnet.RankingData:
+    """The log, its split and what came before it."""
+    log = keras_infnet.datasets.KuaiRand(path)
+    frame = log.frame()
+    split = log.split(frame)
+    return keras_infnet.RankingData(
+        log.schema(),
+        frame,
+        validation=split.validation,
+        test=split.test,
+        warm=log.warm(),
+        batch_size=BATCH_SIZE,
+        seed=seed,
+    )
 
 
-def compare(name: str, log: Log, exported: Mapping[str, Path]) -> list[dict[str, Any]]:
+def train(name: str, data: keras_infnet.RankingData, seed: int) -> Any:
+    """A model trained for one epoch."""
+    keras_infnet.training.set_seeds(seed)
+    model = keras_infnet.models.MODELS[name](data.schema)
+    keras_infnet.fit_ranker(model, data, verbose=2)
+    return model
+
+
+def compare(
+    name: str, schema: Any, rows: pd.DataFrame, exported: Mapping[str, Path]
+) -> list[dict[str, Any]]:
     """One record for each table dtype and task."""
-    answers = {dtype: answer(path, log) for dtype, path in exported.items()}
+    answers = {dtype: answer(path, schema, rows) for dtype, path in exported.items()}
     exact, records = answers["float32"], []
     for dtype, of_dtype in answers.items():
-        for task in log.encoder.schema.tasks:
-            auc = keras_infnet.metrics.auc(log.test[task.label], of_dtype[task.name])
-            lost = keras_infnet.metrics.auc(log.test[task.label], exact[task.name]) - auc
+        for task in schema.tasks:
+            auc = keras_infnet.metrics.auc(rows[task.label], of_dtype[task.name])
+            lost = keras_infnet.metrics.auc(rows[task.label], exact[task.name]) - auc
             change = np.abs(of_dtype[task.name] - exact[task.name]).max()
             records.append(
                 {
                     "model": name,
                     "table_dtype": dtype,
                     "task": task.name,
-                    "test_rows": len(log.test),
+                    "test_rows": len(rows),
                     "auc": float(auc),
                     "auc_lost": float(lost),
                     "largest_difference": float(change),
@@ -121,15 +115,14 @@ def compare(name: str, log: Log, exported: Mapping[str, Path]) -> list[dict[str,
     return records
 
 
-def answer(path: Path, log: Log) -> Mapping[str, np.ndarray]:
-    """Answers of a SavedModel to all test rows, by task."""
+def answer(path: Path, schema: Any, rows: pd.DataFrame) -> Mapping[str, np.ndarray]:
+    """Answers of a SavedModel to rows with their histories, by task."""
     import tensorflow as tf
 
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
     parts = []
-    for start in range(0, len(log.test), 1000):
-        rows = log.histories.attach(log.test.iloc[start : start + 1000])
-        request = keras_infnet.data.frame_to_request(log.encoder.schema, rows)
+    for start in range(0, len(rows), 1000):
+        request = keras_infnet.data.frame_to_request(schema, rows.iloc[start : start + 1000])
         answers = serve(**{name: tf.constant(values) for name, values in request.items()})
         parts.append(pd.DataFrame({t: v.numpy()[:, 0] for t, v in answers.items()}))
     return {task: values.to_numpy() for task, values in pd.concat(parts).items()}

@@ -5,7 +5,7 @@ is stock Keras; row-wise are `SparseAdagrad` and `LazyAdam` with their threshold
 come from the first ten thousand rows whatever the table's size, "uniform" ids from all of them.
 The steps of tables of all sizes alternate.
 
-    python benchmarks/vocabulary.py --rows 10000 1000000 16000000 --out vocabulary.json
+    python -m benchmarks.vocabulary --rows 10000 1000000 16000000 --out vocabulary.json
 
 With 16 million rows, dense Adam needs 9 GB of memory.
 """
@@ -13,15 +13,12 @@ With 16 million rows, dense Adam needs 9 GB of memory.
 import argparse
 import itertools
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from records import write_records
+from benchmarks.measuring import run_child, write_records
 
 DIM, BATCH, FIELDS, SAME_ROWS = 32, 1024, 100, 10_000
 OPTIMIZERS, UPDATES, IDS = ("adagrad", "adam"), ("dense", "row-wise"), ("same", "uniform")
@@ -35,7 +32,7 @@ def main() -> None:
     records = []
     for cell in itertools.product(options.backends, options.optimizers, options.updates):
         print(*cell, "...", flush=True)
-        records += run_child(*cell, options)
+        records += records_of(*cell, options)
     print(markdown_table(records))
     if options.out:
         write_records(records, options.out)
@@ -59,19 +56,17 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def run_child(backend: str, optimizer: str, update: str, options: argparse.Namespace) -> list[dict]:
+def records_of(
+    backend: str, optimizer: str, update: str, options: argparse.Namespace
+) -> list[dict]:
     """The records of one kind of step, from a process of its own: it gives all memory back."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "records.json"
-        command = [sys.executable, __file__, "--child", "--out", str(out), "--backends", backend]
-        command += ["--steps", str(options.steps), "--batch", str(options.batch)]
-        command += ["--optimizers", optimizer, "--updates", update]
-        command += ["--rows", *map(str, options.rows)]
-        root = str(Path(__file__).resolve().parents[1])
-        path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path}
-        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        subprocess.run(command, env=environment, check=True)
+        given = ["--child", "--out", out, "--backends", backend]
+        given += ["--steps", options.steps, "--batch", options.batch]
+        given += ["--optimizers", optimizer, "--updates", update]
+        given += ["--rows", *options.rows]
+        run_child("benchmarks.vocabulary", given, backend)
         return json.loads(out.read_text())
 
 
@@ -108,16 +103,22 @@ def measure(optimizer: str, update: str, options: argparse.Namespace) -> dict:
 def make_model(rows: int, optimizer):
     import keras
 
-    import keras_infnet as ki
+    import keras_infnet
 
-    video = ki.CategoricalFeature("video_id", "item")
-    schema = ki.FeatureSchema([video], [ki.BinaryTask("click")])
-    schema = schema.with_sizes({"video_id": rows}, base_rates={"click": 0.5})
-    ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
-    embedded = ki.layers.FusedEmbedding({"video_id": rows}, DIM)(ids, tables=("video_id",) * FIELDS)
-    mean = keras.ops.mean(embedded, axis=1)
-    click = keras.layers.Dense(1, activation="sigmoid", name="click")(mean)
-    model = ki.models.RankingModel(schema, {"categorical": ids}, {"click": click}, {})
+    class OneTable(keras_infnet.models.RankingModel):
+        """`click = sigmoid(w mean(rows) + b)`."""
+
+        @classmethod
+        def graph(cls, schema, config):
+            ids = keras.Input((FIELDS,), dtype="int32", name="categorical")
+            embedding = keras_infnet.layers.FusedEmbedding({"video_id": rows}, DIM)
+            mean = keras.ops.mean(embedding(ids, tables=("video_id",) * FIELDS), axis=1)
+            click = keras.layers.Dense(1, activation="sigmoid", name="click")(mean)
+            return {"categorical": ids}, {"click": click}
+
+    video = keras_infnet.CategoricalFeature("video_id", "item")
+    schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
+    model = OneTable(schema.with_sizes({"video_id": rows}, base_rates={"click": 0.5}))
     model.compile(optimizer, weighted_metrics=[])
     return model
 
@@ -125,12 +126,12 @@ def make_model(rows: int, optimizer):
 def make_optimizer(name: str, update: str):
     import keras
 
-    import keras_infnet as ki
+    from keras_infnet.optimizers import LazyAdam, SparseAdagrad
 
     if update == "dense":
         stock = {"adagrad": keras.optimizers.Adagrad, "adam": keras.optimizers.Adam}
         return stock[name](0.01)
-    row_wise = {"adagrad": ki.optimizers.SparseAdagrad, "adam": ki.optimizers.LazyAdam}
+    row_wise = {"adagrad": SparseAdagrad, "adam": LazyAdam}
     return row_wise[name](0.01, row_updates_from=0)
 
 

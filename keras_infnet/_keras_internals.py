@@ -1,7 +1,7 @@
-"""Private names of Keras and keras-tuner that we lean on: behind functions, and in one table.
+"""Private names of Keras that we lean on: behind functions, and in one table.
 
-All are in Keras 3.15.0 and 3.15.1 and in keras-tuner 1.4.8. `tests/house/test_keras_internals.py`
-fails with the name where the installed version lacks one.
+All are in Keras 3.15.1. `tests/house/test_keras_internals.py` fails with the name where the
+installed version lacks one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,6 @@ class Internal:
 
 
 _MODEL, _OPTIMIZER = "keras.Model", "keras.optimizers.Optimizer"
-_ORACLE, _TUNER = "keras_tuner.oracles.RandomSearchOracle", "keras_tuner.Tuner"
 INTERNALS = (
     Internal(_MODEL, "_symbolic_build", "make_training_variables"),
     Internal(
@@ -78,13 +77,6 @@ INTERNALS = (
         "overridden for gradients of rows",
         rooms=("_backend",),
     ),
-    Internal(_ORACLE, "_get_oracle_fname", "read: the state is written whole", ("search",)),
-    Internal(_ORACLE, "_get_trial_dir", "read: the state is written whole", ("search",)),
-    Internal(_ORACLE, "_save_trial", "overridden: the state is written whole", ("search",)),
-    Internal(_ORACLE, "_retry_queue", "read: a trial that ended is not run again", ("search",)),
-    Internal(_TUNER, "_get_tuner_fname", "overridden: one state for all workers", ("search",)),
-    Internal(_TUNER, "_is_worker", "read: workers save no oracle", ("search",)),
-    Internal(_TUNER, "_populate_initial_space", "overridden: no model is built", ("search",)),
 )
 
 

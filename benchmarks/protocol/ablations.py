@@ -1,15 +1,16 @@
 """Changes of INFNet, one at a time, that the ablations measure on the validation rows.
 
-Rows of docs/results with other changes were measured by commit 963174e, and are not run again.
+Tables have rows of other changes too, whose switches INFNet no longer has; they are not run again.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import keras_infnet
-from protocol.config import RunConfig
-from protocol.space import (
+from benchmarks.protocol.runs import RunConfig
+from benchmarks.protocol.space import (
+    EVENT_CONTEXT,
+    FORM,
     VARIANTS,
     Trial,
     arguments_of,
@@ -18,7 +19,8 @@ from protocol.space import (
     without_defaults,
 )
 
-EVENT_CONTEXT = ("action", "ratio", "age", "position")
+# The last commit that has the switches of all other rows.
+COMMIT_OF_OTHERS = "963174e"
 LENGTHS, ABLATED = "events of a history", "INFNet-ablated"
 FIELD_PROXIES, TASK_PROXIES = "categorical proxies", "shared task tokens"
 
@@ -40,10 +42,10 @@ def _change(name: str, variant: str | None = None, **arguments: Any) -> list[Abl
     return [Ablation(name, _setting(arguments), arguments, variant)]
 
 
-def _form(name: str, **changes: Any) -> list[Ablation]:
+def _form(name: str, setting: str | None = None, **changes: Any) -> list[Ablation]:
     """One ablation that changes INFNet's form."""
-    form = plain(keras_infnet.Form(**changes))
-    return [Ablation(name, _setting(changes), {"form": form})]
+    form = plain(replace(FORM, **changes))
+    return [Ablation(name, setting or _setting(changes), {"form": form})]
 
 
 def _setting(changes: Mapping[str, Any]) -> str:
@@ -108,7 +110,7 @@ ABLATIONS = [
     *_curve("blocks", "num_blocks", (1, 2, 3)),
     *_change("history encoder", num_encoder_layers=1),
     *_form("score biases", score_biases=False),
-    *(_form("pooling", pooling=pooling)[0] for pooling in ("sum", "mean")),
+    *(_form("pooling", pooling, pooling=pooling)[0] for pooling in ("sum", "mean")),
     *_curve("width", "dim", (16, 64)),
     *_curve("start of the embeddings", "embedding_stddev", (0.001, 0.05, 0.2)),
 ]

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from step_times import median_step_seconds
 
 import keras_infnet
-from protocol.config import BATCH_SIZE, RunConfig
-from protocol.data import load_data
-from protocol.space import build_model
-from protocol.tables import Tables
-from protocol.train import count_parameters
+from benchmarks.measuring import median_step_seconds
+from benchmarks.protocol.data import load_data
+from benchmarks.protocol.runs import BATCH_SIZE, RunConfig
+from benchmarks.protocol.space import build_model
+from benchmarks.protocol.tables import Tables
+from benchmarks.protocol.train import count_parameters
 
 INFERENCE_BATCH_SIZE = 2048
 REFERENCE = "PLE"
@@ -42,7 +42,7 @@ def measure_costs(
     train, inference = _batches(data, BATCH_SIZE), _batches(data, INFERENCE_BATCH_SIZE)
     models, compile_seconds = {}, {}
     for key, config in settings.items():
-        model = build_model(config.model, data.encoder.schema, config.arguments, config.members)
+        model = build_model(config.model, data.schema, config.arguments, config.members)
         model.compile(keras.optimizers.Adam(config.learning_rate))
         start = time.perf_counter()
         model.train_on_batch(*train[0])
@@ -66,11 +66,9 @@ def machine() -> str:
     return f"{platform.machine()}, {cores} cores, {keras.backend.backend()}"
 
 
-def _batches(data: Any, batch_size: int) -> list[Any]:
+def _batches(data: keras_infnet.RankingData, batch_size: int) -> list[Any]:
     """Some batches of training rows, in memory."""
-    batches = keras_infnet.data.make_dataset(
-        data.encoder, data.split.train, data.histories, batch_size=batch_size, shuffle=True
-    )
+    batches = data.batches("train", shuffle=True, batch_size=batch_size)
     return list(itertools.islice(batches.as_numpy_iterator(), _BATCHES))
 
 

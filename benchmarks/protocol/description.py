@@ -1,17 +1,20 @@
-"""What all numbers of a folder have in common: an OUT never holds two data sets or protocols."""
+"""What all numbers of a folder have in common, and what is measured of its rows without a model.
 
-from collections.abc import Iterable, Mapping
+A folder never holds two data sets or protocols.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import pandas as pd
 
 import keras_infnet
-from protocol.artefact import artefact_rows
-from protocol.config import BATCH_SIZE, EVALUATIONS_PER_EPOCH
-from protocol.data import SPLITS, best_possible, fingerprint, split_rows
-from protocol.folders import read_json, write_json
-from protocol.tables import Tables
+from benchmarks.protocol.data import SPLITS, fingerprint, split_rows
+from benchmarks.protocol.runs import BATCH_SIZE, EVALUATIONS_PER_EPOCH, read_json, write_json
+from benchmarks.protocol.tables import Tables
 
 _FILE = "protocol.json"
 
@@ -67,3 +70,78 @@ def begin(folders: Iterable[Path], protocol: dict[str, Any], path: Path, tables:
     # A folder that is new beside an older one gets what that one has.
     tables.write()
     return found
+
+
+def artefact_rows(
+    frame: pd.DataFrame, split: object, label: str, warm: pd.DataFrame | None
+) -> pd.DataFrame:
+    """AUC of a score without any model, and its gAUC in three ways, for each split.
+
+    The user's own past rate of the task rises just after a positive, so inside one user it is
+    lowest before one: a good AUC, and a gAUC far below a half.
+    """
+    rates, counts = past_rates(frame, label, warm)
+    rows = []
+    for part in SPLITS:
+        of_part = getattr(split, part)
+        rolling, users = rates.loc[of_part.index], of_part["user_id"]
+        # The rate at the user's first row of the split, for all rows of the user.
+        first = of_part.sort_values("time_ms", kind="stable").drop_duplicates("user_id")
+        frozen = users.map(pd.Series(rates.loc[first.index].to_numpy(), first["user_id"]))
+        labels, days = of_part[label], of_part["date"]
+        measured = {
+            "auc": keras_infnet.metrics.auc(labels, rolling),
+            "gauc": keras_infnet.metrics.group_auc(labels, rolling, users),
+            "gauc_frozen": keras_infnet.metrics.group_auc(labels, frozen, users),
+            "gauc_user_day": keras_infnet.metrics.group_auc(labels, rolling, [users, days]),
+            "mean_past_rows": float(counts.loc[of_part.index].mean()),
+        }
+        score = f"the user's past rate of {label}"
+        rows += [
+            {"split": part, "score": score, "metric": m, "value": v} for m, v in measured.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+def past_rates(
+    frame: pd.DataFrame, label: str, warm: pd.DataFrame | None
+) -> tuple[pd.Series, pd.Series]:
+    """The share of positives among the user's strictly earlier rows, and how many these are.
+
+    One row at the overall rate is added, so that a user without a past has that rate.
+    """
+    events = frame[["user_id", "time_ms", label]]
+    if warm is not None and label in warm:
+        known = warm.loc[warm[label] >= 0, ["user_id", label]]
+        events = pd.concat([known.assign(time_ms=np.iinfo("int64").min), events])
+    in_log = np.arange(len(events)) >= len(events) - len(frame)
+    order = np.lexsort((events["time_ms"], events["user_id"]))
+    events = events.iloc[order].reset_index(drop=True)
+    by_user = events.groupby("user_id", sort=False)
+    events["rows"] = by_user.cumcount()
+    events["positives"] = by_user[label].cumsum() - events[label]
+    # Rows of one millisecond don't see each other.
+    before = events.groupby(["user_id", "time_ms"], sort=False)[["rows", "positives"]]
+    before = before.transform("first")
+    restored = before.set_axis(order).sort_index()[in_log].set_axis(frame.index)
+    overall = frame[label].mean()
+    rates = (restored["positives"] + overall) / (restored["rows"] + 1)
+    return rates, restored["rows"]
+
+
+def best_possible(data: Any, frame: pd.DataFrame, split: Any, tasks: Sequence[str]) -> Any:
+    """AUC by split and task of the best and of the true probabilities; None for a real log."""
+    truth = data.truth()
+    if truth is None:
+        return None
+    truth, schema = truth.set_index(frame.index), data.schema()
+    found = []
+    for part in SPLITS:
+        rows = getattr(split, part)
+        known = truth.loc[rows.index]
+        for task in tasks:
+            labels = rows[schema.task(task).label]
+            best = keras_infnet.metrics.auc(labels, known[f"{task}_best"])
+            true = keras_infnet.metrics.auc(labels, known[f"{task}_true"])
+            found.append({"task": task, "split": part, "best_auc": best, "true_auc": true})
+    return pd.DataFrame(found)

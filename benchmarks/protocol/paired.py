@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from protocol.data import SPLITS
-from protocol.plan import ABLATED, Plan, Records
-from protocol.scores import METRICS
-from protocol.tables import Tables
+from benchmarks.protocol.data import SPLITS
+from benchmarks.protocol.plan import ABLATED, Plan, Records
+from benchmarks.protocol.tables import Tables
+from benchmarks.protocol.train import METRICS
 
 RESAMPLES = 500
 MEAN = "mean"

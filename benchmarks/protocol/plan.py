@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from protocol.ablations import ABLATIONS, ablation_run
-from protocol.config import RunConfig
-from protocol.pool import Job
-from protocol.space import arguments_of, draw_trials, table_widths, without_defaults
+from benchmarks.protocol.ablations import ABLATIONS, ablation_run
+from benchmarks.protocol.pool import Job
+from benchmarks.protocol.runs import RunConfig
+from benchmarks.protocol.space import arguments_of, draw_trials, table_widths, without_defaults
 
 Records = Mapping[str, Mapping[str, Any]]
 ABLATED = "INFNet"

@@ -8,9 +8,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from protocol.ablations import FIELD_PROXIES, TASK_PROXIES
-from protocol.markdown import with_mean
-from protocol.tables import Tables
+from benchmarks.protocol.ablations import FIELD_PROXIES, TASK_PROXIES
+from benchmarks.protocol.report import with_mean
+from benchmarks.protocol.tables import Tables
 
 # Points of area of a model with a million parameters.
 _AREA = 120.0

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from protocol.config import RunConfig
+from benchmarks.protocol.runs import RunConfig
 
-_SCRIPT = Path(__file__).parents[1] / "accuracy_worker.py"
+_WORKER = ("-m", "benchmarks.protocol.worker")
 # Compiled steps of past runs stay in a process, some 150 MB a run.
 _JOBS_A_WORKER = 10
 
@@ -84,11 +84,13 @@ class Pool:
         workers: Number of processes.
         data: Folder of the log.
         runs: Folder of the runs' folders.
-        script: The workers' program.
+        program: The workers' program, as Python's arguments.
     """
 
-    def __init__(self, workers: int, data: Path, runs: Path, script: Path = _SCRIPT) -> None:
-        self.data, self.runs, self.script = data, runs, script
+    def __init__(
+        self, workers: int, data: Path, runs: Path, program: Sequence[str] = _WORKER
+    ) -> None:
+        self.data, self.runs, self.program = data, runs, program
         self.answers: queue.Queue = queue.Queue()
         cores = available_cores()
         share = max(1, len(cores) // workers)
@@ -146,7 +148,7 @@ class Pool:
 
     def _new(self, place: int) -> Worker:
         share = self.shares[place]
-        command = [sys.executable, str(self.script), str(self.data), str(self.runs)]
+        command = [sys.executable, *self.program, str(self.data), str(self.runs)]
         log = self.runs.parent / f"worker-{place}.log"
         return Worker(
             [*command, *map(str, share)],
@@ -176,14 +178,12 @@ def available_cores() -> list[int]:
 
 
 def environment(threads: int, cache: Path) -> dict[str, str]:
-    """This process's environment, with the library's folder and the number of threads.
+    """This process's environment with the number of threads.
 
     `cache` keeps compiled steps: the seeds of a configuration have the same, and compiling takes as
     long as training.
     """
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    paths: Iterable[str] = (str(_SCRIPT.parents[1]), os.environ.get("PYTHONPATH", ""))
-    path = os.pathsep.join(filter(None, paths))
     flags = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_persistent_cache_directory={cache}"
     limits = dict.fromkeys(names, str(threads))
-    return {**os.environ, "PYTHONPATH": path, "TF_XLA_FLAGS": flags.strip(), **limits}
+    return {**os.environ, "TF_XLA_FLAGS": flags.strip(), **limits}

@@ -7,13 +7,13 @@ depth are relative to a model's own defaults, so that the first trial is the lib
 import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 import keras_infnet
-from protocol.ablated_infnet import AblatedINFNet
+from benchmarks.protocol.ablated_infnet import AblatedINFNet
 
 LEARNING_RATES = (1e-3, 2e-3, 4e-3)
 DROPOUTS = (0.0, 0.1, 0.2)
@@ -21,6 +21,10 @@ WIDTHS = {"half": 0.5, "default": 1.0, "double": 2.0}
 BLOCKS = (1, 2, 3)
 # Numbers that an id may have in all tables of a model together.
 EMBEDDING_BUDGET = 32
+# What `event_context=None` means where histories have all of it, as in KuaiRand's layout.
+EVENT_CONTEXT = ("action", "ratio", "age", "position")
+# The default form, of which others are made.
+FORM = keras_infnet.INFNet.Config().form
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Variant:
 
 VARIANTS = {
     "INFNet-no-flow": Variant(fixed={"num_blocks": 0}, deepens=False),
-    "INFNet-post-norm": Variant(fixed={"form": keras_infnet.Form(layer_norm=True, qk_norm=False)}),
+    "INFNet-post-norm": Variant(fixed={"form": replace(FORM, layer_norm=True, qk_norm=False)}),
     "INFNet-paper-v1": Variant(maker="paper_v1", fixed={"num_blocks": 2}),
     "INFNet-paper-v2": Variant(maker="paper_v2", fixed={"num_blocks": 4}),
     "INFNet-ablated": Variant(AblatedINFNet),
@@ -96,7 +100,8 @@ def arguments_with(name: str, mark: str) -> list[str]:
 
 def defaults_of(name: str) -> dict[str, Any]:
     """The configuration's defaults, as JSON has them."""
-    return {f.name: plain(f.default) for f in fields(model_class(name).Config) if f.init}
+    found = {f.name: plain(f.default) for f in fields(model_class(name).Config) if f.init}
+    return {**found, "event_context": plain(EVENT_CONTEXT)}
 
 
 def arguments_of(name: str, trial: Trial, num_tasks: int) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def build_model(name: str, schema: Any, arguments: Mapping[str, Any], members: i
 
 def plain(value: Any) -> Any:
     """Tuples as lists and a form as a dict: what JSON gives back."""
-    if isinstance(value, keras_infnet.Form):
+    if isinstance(value, type(FORM)):
         return asdict(value)
     return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 

@@ -5,19 +5,18 @@ import gc
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 import keras_infnet
-from protocol.config import RunConfig
-from protocol.data import RankingData
-from protocol.folders import new_folder, read_json, write_json
-from protocol.scores import count_nan, mean_auc, predicted_rows, split_metrics
-from protocol.space import build_model
+from benchmarks.protocol.data import ROW_KEY, train_batches
+from benchmarks.protocol.runs import RunConfig, new_folder, read_json, write_json
+from benchmarks.protocol.space import build_model
 
 WEIGHTS = "model.weights.h5"
 
@@ -44,7 +43,7 @@ class StopAtNaN(keras.callbacks.Callback):
             raise NaNFound(f"the loss is {loss} at step {self.step}", self.step)
 
 
-def train_run(config: RunConfig, data: RankingData, root: Path) -> None:
+def train_run(config: RunConfig, data: keras_infnet.RankingData, root: Path) -> None:
     """Makes the run's folder, with the predictions and metrics of the validation rows."""
     start = time.perf_counter()
     with new_folder(root, config) as folder, output_to(folder / "log.txt"):
@@ -52,8 +51,8 @@ def train_run(config: RunConfig, data: RankingData, root: Path) -> None:
         stop = StopAtNaN()
         history = keras_infnet.fit_ranker(
             model,
-            data.train_batches(config.batch_size, config.seed),
-            data.validation_batches,
+            train_batches(data, config.batch_size, config.seed),
+            data.validation,
             epochs=config.epochs,
             learning_rate=config.learning_rate,
             evaluations_per_epoch=config.evaluations_per_epoch,
@@ -76,7 +75,7 @@ def train_run(config: RunConfig, data: RankingData, root: Path) -> None:
     release()
 
 
-def predict_test(config: RunConfig, data: RankingData, root: Path) -> None:
+def predict_test(config: RunConfig, data: keras_infnet.RankingData, root: Path) -> None:
     """Adds predictions and metrics of the test rows to a run's folder."""
     folder = root / config.name
     if not folder.exists():
@@ -88,15 +87,19 @@ def predict_test(config: RunConfig, data: RankingData, root: Path) -> None:
     release()
 
 
-def fresh_model(config: RunConfig, data: RankingData) -> Any:
+def fresh_model(config: RunConfig, data: keras_infnet.RankingData) -> Any:
     """The configuration's model, its weights drawn with the run's seed."""
     keras_infnet.training.set_seeds(config.seed)
-    schema = data.encoder.schema
-    return build_model(config.model, schema, config.arguments, config.members)
+    return build_model(config.model, data.schema, config.arguments, config.members)
 
 
 def measure(
-    model: Any, config: RunConfig, data: RankingData, part: str, folder: Path, step: int
+    model: Any,
+    config: RunConfig,
+    data: keras_infnet.RankingData,
+    part: str,
+    folder: Path,
+    step: int,
 ) -> dict[str, dict[str, float]]:
     """Writes a split's predictions, and returns their metrics by task."""
     predictions = predicted_rows(model, data, part)
@@ -140,3 +143,55 @@ def output_to(path: Path) -> Iterator[None]:
             for stream, saved in zip((1, 2), kept, strict=True):
                 os.dup2(saved, stream)
                 os.close(saved)
+
+
+METRICS = ("auc", "gauc", "gauc_frozen", "gauc_user_day", "log_loss")
+
+
+def predicted_rows(model: Any, data: keras_infnet.RankingData, part: str) -> pd.DataFrame:
+    """Row key, labels, and probabilities with rolling and with frozen histories.
+
+    Columns `{task}_label`, `{task}` and `{task}_frozen`; frozen histories end at the user's first
+    row of the split.
+    """
+    rows = data.frame(part)
+    rolling = data.predict(model, part)
+    frozen = data.predict(model, part, freeze_at="first_row")
+    labels = {f"{t.name}_label": rows[t.label].astype("int8") for t in data.schema.tasks}
+    found = rows[list(ROW_KEY)].assign(**labels)
+    found[list(rolling.columns)] = rolling.astype("float32")
+    found[[f"{task}_frozen" for task in frozen.columns]] = frozen.astype("float32")
+    return found.reset_index(drop=True)
+
+
+def count_nan(predictions: pd.DataFrame, tasks: Sequence[str]) -> int:
+    """Rows with a prediction that is NaN."""
+    columns = [*tasks, *(f"{task}_frozen" for task in tasks)]
+    return int(predictions[columns].isna().any(axis=1).sum())
+
+
+def split_metrics(predictions: pd.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Metrics by task; a gAUC says in its name which histories and groups it is of."""
+    users, days = predictions["user_id"], predictions["date"]
+    labels = {task: predictions[f"{task}_label"] for task in tasks}
+    rolling = keras_infnet.metrics.task_metrics(
+        labels, predictions[list(tasks)], {"user": users, "user_day": [users, days]}
+    )
+    frozen = keras_infnet.metrics.task_metrics(
+        labels, {task: predictions[f"{task}_frozen"] for task in tasks}, users
+    )
+    return {
+        task: {
+            "auc": numbers["auc"],
+            "gauc": numbers["gauc_user"],
+            "gauc_frozen": frozen[task]["gauc"],
+            "gauc_user_day": numbers["gauc_user_day"],
+            "log_loss": numbers["log_loss"],
+        }
+        for task, numbers in rolling.items()
+    }
+
+
+def mean_auc(metrics: dict[str, dict[str, float]]) -> float:
+    """Mean AUC of the tasks: what trials are chosen by."""
+    return float(np.mean([numbers["auc"] for numbers in metrics.values()]))

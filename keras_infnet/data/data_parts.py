@@ -58,7 +58,13 @@ class LogParts:
 
     def frame(self, rows: str | pd.DataFrame) -> pd.DataFrame:
         """The rows of a part; a frame is itself."""
-        return self.log[self.codes == PARTS.index(rows)] if isinstance(rows, str) else rows
+        if not isinstance(rows, str):
+            return rows
+        places = np.flatnonzero(self.codes == PARTS.index(rows))
+        if places[-1] - places[0] + 1 == len(places):
+            # Rows that follow one another are not copied.
+            return self.log.iloc[places[0] : places[-1] + 1]
+        return self.log.iloc[places]
 
     def index(self, part: str) -> pd.Index:
         """Index of the rows of a part."""

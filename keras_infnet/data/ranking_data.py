@@ -102,16 +102,16 @@ class RankingData:
         seed: int = 0,
         length_buckets: Sequence[int] | None = None,
     ) -> None:
-        encoder = schema if isinstance(schema, FeatureEncoder) else FeatureEncoder(schema)
+        given = isinstance(schema, FeatureEncoder)
+        encoder = schema if given else FeatureEncoder(schema)
         log = as_frame(log, "RankingData")
         require_rows(log, "RankingData")
         log, codes = split_log(encoder.schema, log, validation, test, split_key)
         events = _warm_events(encoder.schema, warm)
-        if not encoder.schema.fitted:
+        if not (given and encoder.schema.fitted):
             encoder.fit(log[codes == 0], events)
-        self._set(
-            LogParts(encoder, log, codes, events), freeze_at, batch_size, seed, length_buckets
-        )
+        parts = LogParts(encoder, log, codes, events)
+        self._set(parts, freeze_at, batch_size, seed, length_buckets)
 
     @classmethod
     def open(
@@ -157,17 +157,17 @@ class RankingData:
         return dict(self._parts.rows)
 
     @property
-    def train(self) -> Any:
+    def train(self) -> Batches | None:
         if "train" not in self.rows:
             return None
         return self.batches("train", shuffle=True, length_buckets=self._length_buckets)
 
     @property
-    def validation(self) -> Any:
+    def validation(self) -> Batches | None:
         return self.batches("validation") if "validation" in self.rows else None
 
     @property
-    def test(self) -> Any:
+    def test(self) -> Batches | None:
         return self.batches("test") if "test" in self.rows else None
 
     def batches(
@@ -270,8 +270,8 @@ class RankingData:
 
         Returns:
             A frame with one row a task and the measures of its kind, such as `auc`, `gauc` and
-            `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count by the schema's weights, and
-            only where a task is observed.
+            `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count
+            by the schema's weights, and only where a task is observed.
 
         Raises:
             ValueError: As `predict`, a label or group column is missing, or a group has no value.

@@ -9,7 +9,6 @@ import pandas as pd
 from keras_infnet.explain.reading import ordered_index
 from keras_infnet.metrics.direction import lower_is_better
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.schema import FeatureSchema
 
 # Memories whose tokens are no input that could be permuted.
@@ -161,19 +160,13 @@ def spearman(first: pd.Series, second: pd.Series) -> float:
 def permuted_parts(schema: FeatureSchema) -> dict[tuple[str, str], dict[str, slice]]:
     """Columns of the packed inputs that belong together, by ("field" or "history", name)."""
     parts: dict[tuple[str, str], dict[str, slice]] = {}
-    for names, features in (
-        (("categorical",), schema.one_valued),
-        (("bags", "bag_weights"), schema.bags),
-        (("dense",), schema.dense),
-    ):
-        start = 0
-        for feature in features:
-            columns = slice(start, start + _width(feature))
-            parts["field", feature.name] = dict.fromkeys(names, columns)
-            start = columns.stop
-    for s in schema.histories:
-        names = (s.name, f"{s.name}_age") if s.ages else (s.name,)
-        parts["history", s.name] = dict.fromkeys(names, slice(None))
+    for name in ("categorical", "bags", "dense"):
+        inputs = ("bags", "bag_weights") if name == "bags" else (name,)
+        for field, columns in schema.packed_columns(name).items():
+            parts["field", field] = dict.fromkeys(inputs, columns)
+    for h in schema.histories:
+        names = (h.name, *(f"{h.name}_{quantity.key}" for quantity in h.of_row))
+        parts["history", h.name] = dict.fromkeys(names, slice(None))
     return parts
 
 
@@ -197,7 +190,3 @@ def _predictions(
         for start in range(0, len(next(iter(inputs.values()))), batch_size)
     ]
     return {t: np.concatenate([b[t] for b in batches]) for t in model.schema.task_names}
-
-
-def _width(feature: Feature) -> int:
-    return getattr(feature, "dim", None) or getattr(feature, "max_values", 1)

@@ -1,4 +1,4 @@
-"""The training recipe of the demo and the benchmarks, in one call."""
+"""`fit_ranker`: the training recipe of the demo and the benchmarks, in one call."""
 
 import math
 from collections.abc import Iterable
@@ -79,7 +79,7 @@ def fit_ranker(
     _check_positive(epochs=epochs, evaluations_per_epoch=evaluations_per_epoch, patience=patience)
     _check_rate(learning_rate)
     train, validation = _train_and_validation(data, validation)
-    _check_dataset("train", train)
+    _check_dataset("data", train)
     if validation is not None:
         _check_dataset("validation", validation)
     if validation is None and policy is not None:
@@ -178,7 +178,7 @@ def _check_dataset(name: str, data: Any) -> None:
     if not hasattr(data, "cardinality"):
         raise ValueError(
             f"fit_ranker: `{name}` is a {type(data).__name__}; expected a batched "
-            "`tf.data.Dataset`, such as `Batches`, or a `RankingData` for both."
+            "`tf.data.Dataset`, such as `Batches`, or a `RankingData`."
         )
 
 

@@ -9,12 +9,12 @@ import time
 
 import pandas as pd
 import pytest
-from accuracy import main, only_command
 
+from benchmarks.accuracy import main, only_command
 from tests.benchmarks.protocol.cases import TASKS
 from tests.house.source import ROOT
 
-COMMAND = [sys.executable, str(ROOT / "benchmarks" / "accuracy.py")]
+COMMAND = [sys.executable, "-m", "benchmarks.accuracy"]
 QUICK = ["--quick", "--simulate", "2000", "--tasks", *TASKS, "--seeds", "1"]
 # The command compiles much and runs little here: XLA need not optimise.
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

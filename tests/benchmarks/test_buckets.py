@@ -1,25 +1,18 @@
 import json
 import sys
 
-import buckets
 import keras
 import pytest
 
 import keras_infnet
+from benchmarks import buckets
+from tests.benchmarks.eager import compile_nothing
 
 SMALL = "--models FM --buckets 3 6 --steps 2".split()
 
 
 def test_cut_batches_are_compared_with_whole_ones(monkeypatch, tmp_path):
-    compile_model = keras.Model.compile
-    # Compiling is what takes long.
-    monkeypatch.setattr(
-        keras.Model,
-        "compile",
-        lambda self, *args, **kwargs: compile_model(
-            self, *args, **{**kwargs, "jit_compile": False, "run_eagerly": True}
-        ),
-    )
+    compile_nothing(monkeypatch)
     monkeypatch.setattr(buckets, "BATCH", 16)
     out, log = tmp_path / "buckets.json", tmp_path / "log"
     keras_infnet.datasets.simulate(log, rows=600, users=60, items=30)

@@ -1,14 +1,14 @@
 import json
 import sys
 
-import gpu
 import keras
-import models
 import numpy as np
 import pytest
-from model_speed import full_histories, make_batches, with_length
 
 import keras_infnet
+from benchmarks import gpu, models
+from benchmarks.model_speed import full_histories, make_batches, with_length
+from tests.benchmarks.eager import compile_nothing
 
 KEYS = [
     "model",
@@ -28,15 +28,8 @@ SMALL = "--models FM --lengths 3 --batch 2 --rounds 1 --steps 2 --rows 300".spli
 def records(tmp_path_factory):
     """What a run for FM alone writes; nothing is compiled, which is what takes long."""
     out = tmp_path_factory.mktemp("models") / "new" / "records.json"
-    compile_model = keras.Model.compile
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            keras.Model,
-            "compile",
-            lambda self, *args, **kwargs: compile_model(
-                self, *args, **{**kwargs, "jit_compile": False, "run_eagerly": True}
-            ),
-        )
+        compile_nothing(patch)
         patch.setattr(sys, "argv", ["models.py", *SMALL, "--out", str(out)])
         models.main()
     return json.loads(out.read_text())
@@ -81,9 +74,9 @@ def test_histories_are_full_and_come_from_the_log(data):
     lists = np.stack(frame["exposures_video_id"])
     assert lists.shape == (6, 7) and np.isin(lists, log.video_id).all()
     assert (np.diff(np.stack(frame["exposures_age_seconds"])) <= 0).all()
-    encoder, batches = make_batches(log, schema, length=7, batch=3)
+    fitted, batches = make_batches(log, schema, length=7, batch=3)
     assert [x["exposures"].shape[:2] for x, *_ in batches] == [(3, 7)] * 2
-    assert encoder.schema.history("exposures").max_length == 7
+    assert fitted.history("exposures").max_length == 7
     # Every event has at least one id: the history has no padding.
     ids = keras.ops.convert_to_numpy(batches[0][0]["exposures"])
     assert (ids[:, :, 0] > 0).all()
@@ -129,7 +122,7 @@ def test_on_a_gpu_records_say_card_and_policy(monkeypatch, tmp_path, records):
 
     out = tmp_path / "gpu.json"
     monkeypatch.setattr(gpu, "name_of_gpu", lambda backend: "A Card")
-    monkeypatch.setattr("model_speed.measure", measured)
+    monkeypatch.setattr("benchmarks.model_speed.measure", measured)
     monkeypatch.setattr(sys, "argv", ["gpu.py", *SMALL, "--out", str(out)])
     before = keras.config.dtype_policy()
     gpu.main()

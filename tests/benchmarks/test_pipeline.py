@@ -1,7 +1,7 @@
 import json
 import sys
 
-import pipeline
+from benchmarks import pipeline
 
 SMALL = "--rows 2000 --users 20 --items 30 --train-rows 512".split()
 

@@ -3,8 +3,8 @@ import sys
 
 import numpy as np
 import pytest
-import serving
-import serving_latency
+
+from benchmarks import serving
 
 KEYS = [
     "model",
@@ -24,7 +24,7 @@ SMALL = "--models SharedBottom --candidates 1 3 --lengths 4 --table-dtypes int8 
 def run(tmp_path_factory):
     """A run in which requests of 3 candidates fail: its records, requests and closing message."""
     out, asked = tmp_path_factory.mktemp("serving") / "new" / "records.json", []
-    run_c_api = serving_latency.keras_infnet.run_c_api
+    run_c_api = serving.keras_infnet.serving.run_c_api
 
     def run_or_fail(path, signatures, requests, **threads):
         asked.append((signatures, requests, threads))
@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 
     arguments = [*SMALL, "--repeat", "4", "--threads", "1", "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving_latency.keras_infnet, "run_c_api", run_or_fail)
+        patch.setattr(serving.keras_infnet.serving, "run_c_api", run_or_fail)
         patch.setattr(sys, "argv", ["serving.py", *arguments])
         with pytest.raises(SystemExit) as stopped:
             serving.main()
@@ -69,8 +69,8 @@ def test_the_signatures_are_asked_for_the_same_pairs_in_turn(run):
 
 
 def test_requests_alternate_by_their_numbers():
-    assert serving_latency.alternate({"a": 1, "b": 3}) == ["b", "a", "b", "b"]
-    assert serving_latency.alternate({"a": 2, "b": 2}) == ["a", "b", "a", "b"]
+    assert serving.alternate({"a": 1, "b": 3}) == ["b", "a", "b", "b"]
+    assert serving.alternate({"a": 2, "b": 2}) == ["a", "b", "a", "b"]
 
 
 def test_slow_requests_are_sent_three_times_and_quick_ones_as_often_as_asked(monkeypatch):
@@ -80,12 +80,12 @@ def test_slow_requests_are_sent_three_times_and_quick_ones_as_often_as_asked(mon
         asked.append(signatures)
         return [], np.array([[10.0 if name == "serving_default" else 0.2] for name in signatures])
 
-    monkeypatch.setattr(serving_latency.keras_infnet, "run_c_api", clock)
+    monkeypatch.setattr(serving.keras_infnet.serving, "run_c_api", clock)
     settings = dict.fromkeys(("models", "candidates", "lengths", "table_dtypes"), ())
-    measurement = serving_latency.Measurement(
+    measurement = serving.Measurement(
         **settings, repeat=50, seconds=2, threads=0, memory_gb=1, rows=1
     )
-    seconds = serving_latency._seconds(measurement, None, {"pairwise": {}, "rank": {}})
+    seconds = serving._seconds(measurement, None, {"pairwise": {}, "rank": {}})
     assert {name: len(taken) for name, taken in seconds.items()} == {"pairwise": 3, "rank": 10}
     assert (seconds["pairwise"] == 10).all() and (seconds["rank"] == 0.2).all()
 

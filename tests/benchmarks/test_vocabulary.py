@@ -3,7 +3,8 @@ import sys
 
 import keras
 import pytest
-import vocabulary
+
+from benchmarks import vocabulary
 
 KEYS = {"backend", "optimizer", "rows", "update", "ids", "seconds"}
 

@@ -52,7 +52,7 @@ def stream(encoder, folder, **kwargs):
 
 
 @pytest.mark.parametrize("freeze_at", [None, FREEZE, "first_row"])
-def test_shuffled_rows_are_what_make_dataset_gives(encoder, folder, log, freeze_at):
+def test_shuffled_rows_are_what_rows_in_memory_give(encoder, folder, log, freeze_at):
     rows = log[log.time_ms >= SPLITS["validation"]]
     found = collect(stream(encoder, folder, split="test", freeze_at=freeze_at, labels=True))
     histories = Histories(encoder, log)

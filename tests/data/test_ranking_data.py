@@ -169,9 +169,10 @@ def test_warm_events_come_before_the_log_in_one_or_in_all_histories(log):
         pd.testing.assert_frame_equal(data.attach("validation"), expected)
 
 
-def test_a_fitted_encoder_is_used_as_it_is(log):
+def test_a_fitted_encoder_is_used_as_it_is_and_a_schema_learned_anew(log, data):
     encoder = FeatureEncoder(log_schema()).fit(log)
-    assert RankingData(encoder, log, test="2026-11-22").schema == encoder.schema
+    assert RankingData(encoder, log, validation="2026-11-20").schema == encoder.schema
+    assert RankingData(encoder.schema, log, validation="2026-11-20").schema == data.schema
 
 
 def test_frames_of_polars_and_arrow_give_what_pandas_gives(log, data):

@@ -1,5 +1,6 @@
 import pytest
 
+from keras_infnet import Age, Ratio
 from keras_infnet.datasets.kuairand import KuaiRand
 from tests.datasets.tiny_kuairand import FEEDBACKS, write_kuairand, write_statistics
 
@@ -14,7 +15,7 @@ def test_every_column_of_the_schema_is_in_the_frame(tmp_path, history, statistic
     wanted = [f.name for f in schema.features] + [t.label for t in schema.tasks]
     wanted += [schema.user_key, schema.time_key]
     for sequence in schema.histories:
-        wanted += [*sequence.fields, *sequence.actions, *(sequence.ratio or ())]
+        wanted += [*sequence.fields, *sequence.actions, *sequence.log_columns]
         wanted += [sequence.where] if sequence.where else []
     assert set(wanted) <= set(frame.columns)
 
@@ -26,7 +27,8 @@ def test_exposures_carry_actions_ratio_and_groups(tmp_path):
     (history,) = schema.histories
     assert history.fields == ("video_id", "author_id", "music_id", "tag", "video_duration")
     assert sorted(history.actions) == sorted(FEEDBACKS)
-    assert (history.max_length, history.ratio) == (100, ("play_time_ms", "duration_ms"))
+    assert history.max_length == 100
+    assert history.quantities == (Ratio("play_time_ms", "duration_ms"), Age())
     groups = {g.name: (g.any_of, g.none_of) for g in history.groups}
     assert groups == {
         "all": ((), ()),
@@ -47,7 +49,7 @@ def test_positives_are_one_history_a_behaviour(tmp_path):
         "long_viewed": "long_view",
         "followed": "is_follow",
     }
-    assert all(s.actions == () and s.ratio is None for s in schema.histories)
+    assert all(s.actions == () and s.quantities == (Age(),) for s in schema.histories)
 
 
 def test_all_feedbacks_on_request(tmp_path):

@@ -37,7 +37,7 @@ def test_missing_values_are_minus_one(path, rows):
 
 def test_schema_has_no_time_and_no_watching_times(path):
     schema = QBVideo(path).schema()
-    assert schema.time_key is None and not schema.histories[0].ages
+    assert schema.time_key is None and not schema.histories[0].quantities
     assert schema.task_names == ("click", "follow", "like", "share")
     assert set(schema.field_names) == {"user_id", "gender", "age", "item_id", "video_category"}
     assert schema.histories[0].actions == ("click", "follow", "like", "share")

@@ -20,11 +20,6 @@ def shown(internal: Internal) -> str:
 
 def made(owner: str):
     """An object of a class: some names are there only once one is made."""
-    if owner.startswith("keras_tuner"):
-        keras_tuner = pytest.importorskip("keras_tuner")
-        if owner == "keras_tuner.Tuner":
-            return keras_tuner.Tuner
-        return keras_tuner.oracles.RandomSearchOracle(keras_tuner.Objective("score", "max"))
     if owner == "keras.Variable":
         return keras.Variable([0.0])
     if owner == "keras.Model":

@@ -154,4 +154,4 @@ def head(w, task, i, state, cand, own, options):
         parts.append(product.reshape(len(own), -1))
     at = w / f"{task.name}_head"
     logits = dense(relu(dense(np.concatenate([*parts, own], -1), at / "hidden")), at / "output")
-    return sigmoid(logits) if task.kind == "binary" else logits
+    return sigmoid(logits) if task.activation == "sigmoid" else logits

@@ -207,9 +207,9 @@ def test_without_validation_it_trains_whole_epochs():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: {"train": data.repeat()}, "training data never end. Leave `repeat` out"),
-        (lambda data: {"train": data.filter(lambda *_: True)}, "unknown.*assert_cardinality"),
-        (lambda data: {"train": data.take(0)}, "no batch. Check the split's dates"),
+        (lambda data: {"data": data.repeat()}, "training data never end. Leave `repeat` out"),
+        (lambda data: {"data": data.filter(lambda *_: True)}, "unknown.*assert_cardinality"),
+        (lambda data: {"data": data.take(0)}, "no batch. Check the split's dates"),
         (lambda data: {"validation": data.repeat()}, "validation data never end"),
         (lambda data: {"validation": None, "policy": TaskPolicy()}, "policy needs validation"),
         (lambda data: {"epochs": 0}, "`epochs` must be a whole number, 1 or more. Received: 0"),
@@ -220,13 +220,13 @@ def test_without_validation_it_trains_whole_epochs():
         (lambda data: {"patience": 1.5}, "`patience` must be a whole number"),
         (lambda data: {"learning_rate": -1.0}, "`learning_rate` must be a number above 0"),
         (lambda data: {"learning_rate": "0.1"}, "`learning_rate` must be a number above 0"),
-        (lambda data: {"train": [1, 2]}, "`train` is a list; expected a batched `tf.data.Dataset`"),
+        (lambda data: {"data": [1, 2]}, "`data` is a list; expected a batched `tf.data.Dataset`"),
         (lambda data: {"validation": {}}, "`validation` is a dict; expected a batched"),
         (lambda data: {"policy": TaskPolicy(floors={"clck": 0.5})}, "`clck`.*mean `click`"),
     ],
 )
 def test_what_can_not_be_trained_is_an_error_that_says_what_to_do(change, message):
     data = batches_of(tiny_rows())
-    arguments = {"train": data, "validation": data, **change(data)}
+    arguments = {"data": data, "validation": data, **change(data)}
     with pytest.raises(ValueError, match=message):
         fit_ranker(tiny_ranker(), **arguments, verbose=0)

@@ -7,7 +7,7 @@ TASKS = ("click", "like")
 
 
 def make_plan(**changes):
-    from protocol.plan import Plan
+    from benchmarks.protocol.plan import Plan
 
     given = {
         "models": ("INFNet", "SharedBottom"),

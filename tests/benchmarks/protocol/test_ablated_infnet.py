@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from protocol.ablated_infnet import AblatedINFNet
 
+from benchmarks.protocol.ablated_infnet import AblatedINFNet
 from keras_infnet.models.infnet import PAPER_V1, Form
 from tests import tiny
 from tests.gradients import gradients

@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from protocol.artefact import artefact_rows, past_rates
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.protocol.description import artefact_rows, past_rates
 from keras_infnet.datasets import Split
 
 

@@ -1,9 +1,9 @@
 import pytest
-from protocol.config import RunConfig
-from protocol.cost import measure_costs
-from protocol.tables import Tables
 
 import keras_infnet
+from benchmarks.protocol.cost import measure_costs
+from benchmarks.protocol.runs import RunConfig
+from benchmarks.protocol.tables import Tables
 
 
 def run_of(model, **arguments):

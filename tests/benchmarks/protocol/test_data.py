@@ -1,10 +1,16 @@
 import pytest
-from protocol.data import best_possible, fingerprint, load_data, simulated_log, split_rows
-from protocol.description import begin, check_protocol, protocol_of
-from protocol.tables import Tables
 from sklearn.metrics import roc_auc_score
 
 import keras_infnet
+from benchmarks.protocol.data import (
+    fingerprint,
+    load_data,
+    simulated_log,
+    split_rows,
+    train_batches,
+)
+from benchmarks.protocol.description import begin, best_possible, check_protocol, protocol_of
+from benchmarks.protocol.tables import Tables
 
 TASKS = ("click", "like")
 
@@ -33,11 +39,11 @@ def test_the_fingerprint_is_of_the_files_content(path, tmp_path):
 )
 def test_histories_are_those_asked_for(path, histories, names, length):
     data = load_data(path, TASKS, histories)
-    assert [s.name for s in data.encoder.schema.histories] == names
-    x, y, _ = next(data.train_batches(32, seed=0).as_numpy_iterator())
+    assert [s.name for s in data.schema.histories] == names
+    x, y, _ = next(train_batches(data, 32, seed=0).as_numpy_iterator())
     assert set(names) <= set(x) and set(y) == set(TASKS)
     assert {x[name].shape[1] for name in names} == {length}
-    sizes = [len(x["categorical"]) for x, *_ in data.train_batches(200, 0).as_numpy_iterator()]
+    sizes = [len(x["categorical"]) for x, *_ in train_batches(data, 200, 0).as_numpy_iterator()]
     assert set(sizes) == {200}
 
 

@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from protocol.folders import (
+
+from benchmarks.protocol.runs import (
     check_folder,
     described,
     fail_unfinished,
@@ -9,8 +10,7 @@ from protocol.folders import (
     read_json,
     remove_unfinished,
 )
-from protocol.train import NaNFound
-
+from benchmarks.protocol.train import NaNFound
 from tests.benchmarks.protocol.cases import make_plan
 
 RUN = make_plan().trial_runs("SharedBottom", "exposures")[0]

@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
-from protocol.paired import MEAN, resampled_metrics, summary, update_paired, user_counts
-from protocol.tables import Tables
 
 import keras_infnet
+from benchmarks.protocol.paired import MEAN, resampled_metrics, summary, update_paired, user_counts
+from benchmarks.protocol.tables import Tables
 from tests.benchmarks.protocol.cases import TASKS, make_plan, make_predictions
 
 RESAMPLES = 12

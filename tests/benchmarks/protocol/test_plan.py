@@ -1,6 +1,6 @@
 import pytest
-from protocol.config import RunConfig
 
+from benchmarks.protocol.runs import RunConfig
 from tests.benchmarks.protocol.cases import make_plan
 
 

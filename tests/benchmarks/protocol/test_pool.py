@@ -1,8 +1,9 @@
 import time
+from pathlib import Path
 
 import pytest
-from protocol.pool import Job, Pool
 
+from benchmarks.protocol.pool import Job, Pool
 from tests.benchmarks.protocol.cases import make_plan
 
 # Does as the job's model says, and answers as the true worker does.
@@ -31,7 +32,7 @@ def pool(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     (tmp_path / "runs").mkdir()
-    return Pool(2, tmp_path / "data", tmp_path / "runs", script)
+    return Pool(2, tmp_path / "data", tmp_path / "runs", [str(script)])
 
 
 def work(pool, rates):
@@ -75,21 +76,21 @@ def test_nothing_is_begun_after_the_deadline(pool):
 
 
 def test_a_worker_that_does_not_begin_is_an_error_that_names_its_log(pool):
-    pool.script.write_text("import sys; sys.exit('no module')")
+    Path(pool.program[0]).write_text("import sys; sys.exit('no module')")
     with pytest.raises(ValueError, match="ended with code 1 before its first run: .*worker-"):
         work(pool, [1])
     assert "no module" in (pool.runs.parent / "worker-0.log").read_text()
 
 
 def test_the_cores_are_shared_evenly(tmp_path, monkeypatch):
-    monkeypatch.setattr("protocol.pool.available_cores", lambda: [0, 1, 4, 5])
+    monkeypatch.setattr("benchmarks.protocol.pool.available_cores", lambda: [0, 1, 4, 5])
     assert Pool(2, tmp_path, tmp_path).shares == [[0, 1], [4, 5]]
     assert Pool(3, tmp_path, tmp_path).shares == [[0], [1], [4]]
     assert len(Pool(6, tmp_path, tmp_path).shares) == 6
 
 
 def test_a_worker_is_replaced_after_some_jobs(pool, monkeypatch):
-    monkeypatch.setattr("protocol.pool._JOBS_A_WORKER", 2)
+    monkeypatch.setattr("benchmarks.protocol.pool._JOBS_A_WORKER", 2)
     begun = []
     new = pool._new
     monkeypatch.setattr(pool, "_new", lambda place: begun.append(place) or new(place))

@@ -1,13 +1,19 @@
 import pandas as pd
 import pytest
-from protocol.ablations import ABLATIONS
-from protocol.cost import REFERENCE
-from protocol.markdown import signed, spread, table, with_mean
-from protocol.plots import draw_plots
-from protocol.report import write_report
-from protocol.scores import METRICS
-from protocol.sections import transfer_section
-from protocol.tables import Tables
+
+from benchmarks.protocol.ablations import ABLATIONS
+from benchmarks.protocol.cost import REFERENCE
+from benchmarks.protocol.plots import draw_plots
+from benchmarks.protocol.report import (
+    signed,
+    spread,
+    table,
+    transfer_section,
+    with_mean,
+    write_report,
+)
+from benchmarks.protocol.tables import Tables
+from benchmarks.protocol.train import METRICS
 
 TASKS = ["click", "like"]
 PROTOCOL = {

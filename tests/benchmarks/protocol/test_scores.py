@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from protocol.scores import count_nan, mean_auc, split_metrics
 from sklearn.metrics import log_loss, roc_auc_score
 
+from benchmarks.protocol.train import count_nan, mean_auc, split_metrics
 from tests.benchmarks.protocol.cases import TASKS, make_predictions
 
 

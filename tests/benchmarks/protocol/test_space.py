@@ -1,7 +1,9 @@
 import keras
 import pytest
-from protocol.ablations import ABLATIONS, ablation_run
-from protocol.space import (
+
+import keras_infnet
+from benchmarks.protocol.ablations import ABLATIONS, ablation_run
+from benchmarks.protocol.space import (
     EMBEDDING_BUDGET,
     VARIANTS,
     Trial,
@@ -12,8 +14,6 @@ from protocol.space import (
     defaults_of,
     draw_trials,
 )
-
-import keras_infnet
 from tests import tiny
 from tests.benchmarks.protocol.cases import make_plan
 

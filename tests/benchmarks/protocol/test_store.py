@@ -2,12 +2,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from protocol.folders import new_folder, read_json, write_json
-from protocol.numbers import update_numbers
-from protocol.pool import Job
-from protocol.store import RunStore
-from protocol.tables import Tables
 
+from benchmarks.protocol.pool import Job
+from benchmarks.protocol.runs import new_folder, read_json, write_json
+from benchmarks.protocol.store import RunStore, update_numbers
+from benchmarks.protocol.tables import Tables
 from tests.benchmarks.protocol.cases import TASKS, make_plan
 
 PLAN = make_plan(models=("INFNet",))
@@ -215,7 +214,9 @@ def test_a_known_run_of_other_defaults_is_an_error_though_its_folder_is_gone(tmp
     store = make_store(tmp_path)
     finish(store, FIRST, 0.6)
     table = store.tables["defaults.csv"].set_index("argument")
-    assert table.loc["head_dim", "default"] == "64" and table.loc["qk_norm", "default"] == "true"
+    assert (
+        table.loc["head_dim", "default"] == "64" and table.loc["task_tokens", "default"] == "true"
+    )
     shutil.rmtree(store.runs)
     make_store(tmp_path)
     path = tmp_path / "results" / "defaults.csv"

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
-from protocol.tables import KEYS, Tables, number_rows, read_table
+
+from benchmarks.protocol.tables import KEYS, Tables, number_rows, read_table
 
 COLUMNS = [*KEYS["results.csv"], "value"]
 

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from protocol.config import RunConfig
-from protocol.data import load_data
-from protocol.folders import read_json
-from protocol.train import (
+
+import keras_infnet
+from benchmarks.protocol.data import load_data, train_batches
+from benchmarks.protocol.runs import RunConfig, read_json
+from benchmarks.protocol.train import (
     NaNFound,
     StopAtNaN,
     fresh_model,
@@ -18,8 +19,6 @@ from protocol.train import (
     predict_test,
     train_run,
 )
-
-import keras_infnet
 
 RUN = RunConfig("FM", {"dim": 4}, 2e-3, 1, "exposures", ("click", "like"), "0123456789ab")
 
@@ -60,7 +59,7 @@ def test_a_run_s_folder_holds_all_that_it_was_made_from_and_gave(trained):
 def test_test_rows_are_predicted_from_the_kept_weights(trained, data):
     predict_test(RUN, data, trained)
     rows = pd.read_parquet(trained / RUN.name / "test.parquet")
-    test = data.split.test
+    test = data.frame("test")
     assert rows["video_id"].tolist() == test["video_id"].tolist()
     assert rows["click_label"].tolist() == test["is_click"].tolist()
     assert {str(rows[c].dtype) for c in ("click", "click_frozen", "like")} == {"float32"}
@@ -79,7 +78,7 @@ def test_the_same_seed_gives_the_same_numbers(trained, data, tmp_path):
 def test_another_seed_draws_other_weights_and_rows(data):
     first, other = (fresh_model(RUN.with_seed(seed), data).get_weights() for seed in (0, 1))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
-    orders = [next(iter(data.train_batches(64, seed).as_numpy_iterator()))[0] for seed in (0, 1)]
+    orders = [next(iter(train_batches(data, 64, seed).as_numpy_iterator()))[0] for seed in (0, 1)]
     assert (orders[0]["categorical"] != orders[1]["categorical"]).any()
 
 
@@ -105,10 +104,10 @@ def test_the_first_bad_step_is_named(loss):
 
 def test_predictions_that_are_nan_fail_the_run(data, tmp_path):
     keras_infnet.training.set_seeds(0)
-    model = keras_infnet.models.FM(data.encoder.schema, dim=4)
+    model = keras_infnet.models.FM(data.schema, dim=4)
     bad = [np.full(weight.shape, np.nan) for weight in model.get_weights()]
     model.set_weights(bad)
-    rows = len(data.split.test)
+    rows = len(data.frame("test"))
     with pytest.raises(NaNFound, match=f"{rows} predictions of the test rows are NaN after step 5"):
         measure(model, RUN, data, "test", tmp_path, step=5)
     assert not list(tmp_path.iterdir())

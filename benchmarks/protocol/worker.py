@@ -1,4 +1,4 @@
-"""A process that takes jobs as lines of JSON and answers each with a line; see protocol/pool.py."""
+"""A process that takes jobs as lines of JSON and answers each with a line; see pool.py."""
 
 import gc
 import json
@@ -22,7 +22,7 @@ def main() -> None:
         # XLA's own threads don't read TensorFlow's limits; they do ask how many cores there are.
         os.sched_setaffinity(0, [int(core) for core in cores])
     # Late: TensorFlow counts the cores when it is imported.
-    import protocol.train  # noqa: F401
+    import benchmarks.protocol.train  # noqa: F401
 
     answer(answers, {"ready": True})
     for line in sys.stdin:
@@ -31,10 +31,9 @@ def main() -> None:
 
 def work(job: dict[str, Any], path: Path, runs: Path) -> dict[str, Any]:
     """Does one job; an error of the run is in its folder, one of the data ends the command."""
-    from protocol.config import RunConfig
-    from protocol.data import load_data
-    from protocol.folders import described
-    from protocol.train import predict_test, release, train_run
+    from benchmarks.protocol.data import load_data
+    from benchmarks.protocol.runs import RunConfig, described
+    from benchmarks.protocol.train import predict_test, release, train_run
 
     config = RunConfig.from_dict(job["config"])
     start = time.perf_counter()

@@ -1,9 +1,37 @@
-"""Seconds of a step of several models, whose steps alternate."""
+"""Measuring: medians of alternating steps, processes of their own, records as JSON."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+
+def write_records(records: list[dict[str, Any]], out: Path) -> None:
+    """Writes the whole file under a temporary name and renames it; makes its folder if need be."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(out.suffix + ".part")
+    partial.write_text(json.dumps(records, indent=1) + "\n")
+    partial.replace(out)
+
+
+def run_child(benchmark: str, arguments: Sequence[object], backend: str | None = None) -> str:
+    """What a benchmark prints in a process of its own, which gives all memory back.
+
+    Args:
+        benchmark: Its module, such as `benchmarks.vocabulary`.
+        arguments: Of its command line.
+        backend: Keras's backend in the process. Defaults to that of this one.
+    """
+    command = [sys.executable, "-m", benchmark, *map(str, arguments)]
+    environment = {**os.environ, **({"KERAS_BACKEND": backend} if backend else {})}
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    child = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return child.stdout
 
 
 def median_step_seconds(

@@ -1,5 +1,6 @@
-"""Folders of runs: there whole or not at all, and never of another configuration."""
+"""One training run: everything that its numbers depend on, and its name."""
 
+import hashlib
 import json
 import os
 import platform
@@ -7,12 +8,60 @@ import shutil
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from protocol.config import RunConfig
-from protocol.space import defaults_of
+from benchmarks.protocol.space import defaults_of
+
+BATCH_SIZE = 512
+EVALUATIONS_PER_EPOCH = 2
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run is made from; `data` is the fingerprint of the log's files.
+
+    `arguments` are those of the model's constructor that differ from its defaults.
+    """
+
+    model: str
+    arguments: Mapping[str, Any]
+    learning_rate: float
+    members: int
+    histories: str
+    tasks: tuple[str, ...]
+    data: str
+    epochs: int = 1
+    batch_size: int = BATCH_SIZE
+    evaluations_per_epoch: int = EVALUATIONS_PER_EPOCH
+    seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits, the same for all seeds."""
+        known = {key: value for key, value in self.to_dict().items() if key != "seed"}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.model}-m{self.members}-{self.histories}-{self.hash}-s{self.seed}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` reads them."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "RunConfig":
+        """The configuration that `to_dict` wrote."""
+        return cls(**{**plain, "tasks": tuple(plain["tasks"])})
+
+    def with_seed(self, seed: int) -> "RunConfig":
+        """The same with another seed."""
+        return replace(self, seed=seed)
+
 
 FAILED = ".failed"
 _UNFINISHED = ".unfinished"

@@ -1,0 +1,1 @@
+"""Benchmarks: programs that measure. From the root of a clone: `python -m benchmarks.NAME`."""
