@@ -123,7 +123,9 @@ except ImportError:
 # %%
 test = data.frame("test")
 truth = kuairand.truth().loc[test.index]
-table = pd.DataFrame({name: data.evaluate(model, "test")["auc"] for name, model in models.items()})
+table = pd.DataFrame(
+    {name: data.evaluate(model, "test", batch_size=4096)["auc"] for name, model in models.items()}
+)
 table["best"] = [
     keras_infnet.metrics.auc(test[task.label], truth[f"{task.name}_best"])
     for task in data.schema.tasks
@@ -139,5 +141,7 @@ table.round(4)
 # A loaded model predicts the same; the largest difference is:
 
 # %%
-difference = data.predict(again, "test") - data.predict(models["INFNet"], "test")
-print(np.abs(difference).max().max())
+restored, predicted = (
+    data.predict(model, "test", batch_size=4096) for model in (again, models["INFNet"])
+)
+print(np.abs(restored - predicted).max().max())

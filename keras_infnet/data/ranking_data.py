@@ -226,7 +226,8 @@ class RankingData:
             model: A model of this library, built from `schema`.
             rows: Name of a part, or a frame; labels are not needed.
             freeze_at: As in `RankingData`. Defaults to that of the data.
-            batch_size: Rows of a batch.
+            batch_size: Rows of a batch. Defaults to 2048, or the data's batch size where that is
+                larger. A last, smaller batch is compiled for itself.
             verbose: As in `keras.Model.predict`.
 
         Returns:
@@ -254,6 +255,7 @@ class RankingData:
         freeze_at: FreezeAt | None = None,
         weighting: Weighting = "impressions",
         calibration: bool = False,
+        batch_size: int | None = None,
         verbose: int | str = 0,
     ) -> pd.DataFrame:
         """Exact measures of a model on a part or other labelled rows.
@@ -266,6 +268,7 @@ class RankingData:
             freeze_at: As in `RankingData`. Defaults to that of the data.
             weighting: Weighting of gAUC; see `group_auc`.
             calibration: Whether to measure calibration, too; see `task_metrics`.
+            batch_size: As in `predict`.
             verbose: As in `keras.Model.predict`.
 
         Returns:
@@ -279,7 +282,9 @@ class RankingData:
         rows = self._part_or_frame(rows, "evaluate")
         keys = self._group_keys(rows, groups)
         labels, weights = self._parts.labels(rows)
-        predicted = self.predict(model, rows, freeze_at=freeze_at, verbose=verbose)
+        predicted = self.predict(
+            model, rows, freeze_at=freeze_at, batch_size=batch_size, verbose=verbose
+        )
         measured = {}
         for task in self.schema.tasks:
             outputs, observed = predicted[list(task.columns)].to_numpy(), weights[task.name]

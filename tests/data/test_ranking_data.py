@@ -221,7 +221,7 @@ def test_measures_count_observed_rows_and_rank_within_groups(log, data):
             "log_loss": log_loss(label, scores, weight),
         }
         assert found.loc[task].to_dict() == pytest.approx(expected, nan_ok=True)
-    by_user = data.evaluate(model, rows)
+    by_user = data.evaluate(model, rows, batch_size=20)
     assert by_user["gauc"].tolist() == pytest.approx(found["gauc_user"].tolist(), nan_ok=True)
     assert "gauc" not in data.evaluate(model, "test", ())
     assert "ece" in data.evaluate(model, "test", calibration=True)
