@@ -52,57 +52,48 @@ def main() -> None:
 
 def demo(args: argparse.Namespace, out: Path) -> None:
     """The main job, stage by stage."""
-    data, frame, warm = load(args, out)
-    with stage("encoder"):
-        split = data.split(frame)
-        encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(split.train, warm)
-        histories = keras_infnet.data.Histories(encoder, frame, warm)
-    best = best_possible(data, frame, split, encoder.schema)
+    kuairand, data = load(args, out)
+    best = best_possible(kuairand, data)
     report: dict[str, Any] = {"models": {}, "parameters": {}}
     curves, models = {}, {}
     for name, model_class in MODELS.items():
         keras_infnet.training.set_seeds(args.seed)
-        models[name] = model = model_class(encoder.schema)
+        models[name] = model = model_class(data.schema)
         with stage(f"fit {name}"):
-            curves[name] = fit(model, encoder, histories, split, args.seed)
+            curves[name] = fit(model, data)
         with stage(f"evaluate {name}"):
-            measured = evaluate(model, encoder, histories, split)
-        for part, tasks in measured.items():
-            for task, numbers in tasks.items():
-                numbers.update(best.get(part, {}).get(task, {}))
-        report["models"][name] = measured
+            report["models"][name] = evaluate(model, data, best)
         report["parameters"][name] = model.count_params()
     infnet = models["INFNet"]
     with stage("export"):
-        checked = histories.attach(split.test.head(VERIFIED_ROWS))
-        saved_model = keras_infnet.serving.export(infnet, encoder, out / "saved_model")
-        report["served_max_abs_diff"] = keras_infnet.serving.verify(
-            saved_model, infnet, encoder, checked
-        )
+        checked = data.attach(data.frame("test").head(VERIFIED_ROWS))
+        saved_model = keras_infnet.serving.export(infnet, data, out / "saved_model", checked)
+        card = json.loads((saved_model / "assets.extra" / "model_card.json").read_text("utf-8"))
         infnet.save(out / "infnet.keras")
-        encoder.save(out / "encoder")
+        data.encoder.save(out / "encoder")
     with stage("serve"):
-        report["served"] = serve(encoder, histories, frame, split.test, out)
+        report["served"] = serve(data, saved_model, out)
     report |= {
+        "served_max_abs_diff": card["verified_on"]["largest_difference"],
         "verified_rows": len(checked),
-        "data": {"name": f"KuaiRand's layout, {data.found.variant}", "source": source(args)},
-        "rows": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
+        "data": {"name": f"KuaiRand's layout, {kuairand.found.variant}", "source": source(args)},
+        "rows": data.rows,
         "seeds": [args.seed],
         "batch_size": BATCH_SIZE,
         "versions": versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "seconds": SECONDS,
     }
-    attention = keras_infnet.explain.task_attention(infnet, encoder.transform(checked))
+    attention = keras_infnet.explain.task_attention(infnet, data.encoder.transform(checked))
     plot_training(curves, out / "training.png")
     plot_attention(attention, out / "attention.png")
     write_report(report, out)
-    print(f"\nTest rows ({len(split.test):,})\n\n{metric_table(report, 'test')}\n")
+    print(f"\nTest rows ({data.rows['test']:,})\n\n{metric_table(report, 'test')}\n")
     print(comparison(report))
 
 
-def load(args: argparse.Namespace, out: Path) -> tuple[Any, pd.DataFrame, dict[str, pd.DataFrame]]:
-    """The data set, its rows, and the events from before its first row by history."""
+def load(args: argparse.Namespace, out: Path) -> tuple[Any, keras_infnet.RankingData]:
+    """The log as it lies on disk, and what models are trained and measured on."""
     path = args.data
     if path is None:
         path = out / "log"
@@ -111,28 +102,32 @@ def load(args: argparse.Namespace, out: Path) -> tuple[Any, pd.DataFrame, dict[s
                 path, args.rows, seed=args.seed, same_tasks=args.same_tasks
             )
     with stage("read"):
-        data = keras_infnet.datasets.KuaiRand(path)
-        print(data.describe())
-        frame, warm = data.frame(), data.warm()
-    return data, frame, {} if warm is None else {"exposures": warm}
+        kuairand = keras_infnet.datasets.KuaiRand(path)
+        print(kuairand.describe())
+        log = kuairand.frame()
+    with stage("encoder"):
+        split = kuairand.split(log)
+        data = keras_infnet.RankingData(
+            kuairand.schema(),
+            log,
+            validation=split.validation,
+            test=split.test,
+            warm=kuairand.warm(),
+            batch_size=BATCH_SIZE,
+            seed=args.seed,
+        )
+    return kuairand, data
 
 
-def fit(model: Any, encoder: Any, histories: Any, split: Any, seed: int) -> dict[str, Any]:
+def fit(model: Any, data: keras_infnet.RankingData) -> dict[str, Any]:
     """Trains by the recipe: one epoch, evaluated every half; returns the curves."""
-    train = keras_infnet.data.make_dataset(
-        encoder, split.train, histories, batch_size=BATCH_SIZE, shuffle=True, seed=seed
-    )
-    validation = keras_infnet.data.make_dataset(
-        encoder, split.validation, histories, batch_size=2048
-    )
     steps = StepLosses()
-    history = keras_infnet.fit_ranker(model, train, validation, callbacks=[steps]).history
-    tasks = encoder.schema.task_names
+    history = keras_infnet.fit_ranker(model, data, callbacks=[steps]).history
     return {
         "step": steps.steps,
         "loss": steps.losses,
         "evaluated": steps.evaluated,
-        "auc": {task: history[f"val_{task}_auc"] for task in tasks},
+        "auc": {task: history[f"val_{task}_auc"] for task in data.schema.task_names},
     }
 
 
@@ -153,61 +148,53 @@ class StepLosses(keras.callbacks.Callback):
         self.evaluated.append(self.count)
 
 
-def evaluate(model: Any, encoder: Any, histories: Any, split: Any) -> dict[str, Any]:
+def evaluate(
+    model: Any, data: keras_infnet.RankingData, best: dict[str, pd.DataFrame]
+) -> dict[str, Any]:
     """Metrics by split and task; gAUC by user with rolling and with frozen histories."""
     measured = {}
-    starts = {"validation": split.validation_start, "test": split.test_start}
-    for part, start in starts.items():
-        rows = getattr(split, part)
-        labels = {task.name: rows[task.label] for task in encoder.schema.tasks}
-        users = rows[encoder.schema.user_key]
-        rolling = keras_infnet.data.predict_frame(model, encoder, rows, histories)
-        frozen = keras_infnet.data.predict_frame(model, encoder, rows, histories, freeze_at=start)
-        measured[part] = keras_infnet.metrics.task_metrics(labels, rolling, users)
-        for task, numbers in keras_infnet.metrics.task_metrics(labels, frozen, users).items():
-            measured[part][task]["gauc_frozen"] = numbers["gauc"]
+    for part in ("validation", "test"):
+        frozen = data.evaluate(model, part, freeze_at="part")
+        table = data.evaluate(model, part).assign(gauc_frozen=frozen["gauc"])
+        measured[part] = table.join(best[part]).to_dict("index")
     return measured
 
 
-def best_possible(data: Any, frame: pd.DataFrame, split: Any, schema: Any) -> dict[str, Any]:
+def best_possible(kuairand: Any, data: keras_infnet.RankingData) -> dict[str, pd.DataFrame]:
     """AUC of the true probabilities, and of the best that inputs allow, where they are known."""
-    truth = data.truth()
-    if truth is None:
-        return {}
-    best: dict[str, Any] = {}
+    truth, best = kuairand.truth(), {}
     for part in ("validation", "test"):
-        rows = getattr(split, part)
-        known = truth.set_index(frame.index).loc[rows.index]
-        best[part] = {
-            task.name: {
-                "best_auc": keras_infnet.metrics.auc(rows[task.label], known[f"{task.name}_best"]),
-                "true_auc": keras_infnet.metrics.auc(rows[task.label], known[f"{task.name}_true"]),
-            }
-            for task in schema.tasks
-        }
+        best[part] = pd.DataFrame(index=data.schema.task_names)
+        if truth is None:
+            continue
+        rows = data.frame(part)
+        for kind in ("best", "true"):
+            best[part][f"{kind}_auc"] = [
+                keras_infnet.metrics.auc(
+                    rows[task.label], truth.loc[rows.index, f"{task.name}_{kind}"]
+                )
+                for task in data.schema.tasks
+            ]
     return best
 
 
-def serve(
-    encoder: Any, histories: Any, frame: pd.DataFrame, test: pd.DataFrame, out: Path
-) -> dict[str, Any]:
+def serve(data: keras_infnet.RankingData, saved_model: Path, out: Path) -> dict[str, Any]:
     """Scores candidates of one user in a new process that has no keras_infnet."""
-    request_row = histories.attach(test.tail(1))
-    items = frame.drop_duplicates("video_id").head(CANDIDATES)
-    owned = [f.name for f in encoder.schema.features if f.owner == "item"]
-    rows = pd.concat([request_row] * len(items)).assign(**{c: items[c].to_numpy() for c in owned})
-    request = keras_infnet.data.frame_to_request(encoder.schema, rows)
+    user = data.attach(data.frame("test").tail(1))
+    items = pd.concat(map(data.frame, data.rows)).sort_index()
+    items = items.drop_duplicates("video_id").head(CANDIDATES)
+    request = keras_infnet.serving.Client(saved_model).rank_inputs(user, items)
     lists = {name: values.tolist() for name, values in request.items()}
     (out / "request.json").write_text(json.dumps(lists), encoding="utf-8")
     script = Path(__file__).with_name("serve_request.py")
-    files = [str(out / name) for name in ("saved_model/1", "request.json", "scores.json")]
+    files = [str(path) for path in (saved_model, out / "request.json", out / "scores.json")]
     done = subprocess.run([sys.executable, str(script), *files], capture_output=True, text=True)
     if done.returncode != 0:
         raise OSError(f"the serving process failed:\n{done.stderr[-2000:]}")
     served = json.loads((out / "scores.json").read_text(encoding="utf-8"))
-    scores = {task: served[task] for task in encoder.schema.task_names}
-    user = int(request_row[encoder.schema.user_key].iloc[0])
-    return {"user": user, "candidates": items["video_id"].tolist(), "scores": scores}
+    scores = {task: served[task] for task in data.schema.task_names}
+    user_id = int(user[data.schema.user_key].iloc[0])
+    return {"user": user_id, "candidates": items["video_id"].tolist(), "scores": scores}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Scores candidates with an exported model; needs TensorFlow and no keras_infnet.
+"""Scores candidates of one user with an exported model; needs TensorFlow and no keras_infnet.
 
 Run `python examples/serve_request.py SAVED_MODEL REQUEST.json SCORES.json`.
 """
@@ -11,8 +11,8 @@ import tensorflow as tf
 
 
 def main(saved_model: str, request_file: str, scores_file: str) -> None:
-    """Reads a request (`{input name: one value a candidate}`) and writes `{task: scores}`."""
-    serve = tf.saved_model.load(saved_model).signatures["serving_default"]
+    """Reads a request of the signature `rank` (`{input name: values}`), writes `{task: scores}`."""
+    serve = tf.saved_model.load(saved_model).signatures["rank"]
     specs = serve.structured_input_signature[1]
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     scores = serve(**{n: tf.constant(v, specs[n].dtype) for n, v in request.items()})

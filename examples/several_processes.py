@@ -58,9 +58,10 @@ def run(args: argparse.Namespace, folder: Path) -> tuple[list[float], list[float
     import keras_infnet
 
     keras_infnet.datasets.simulate(folder / "log", args.rows)
-    data = keras_infnet.datasets.KuaiRand(folder / "log", tasks=("click", "like"))
-    frames, shards = data.frames(), folder / "prepared"
-    keras_infnet.data.prepare(data.schema(), frames, shards, partitions=8, verbose=False)
+    log = keras_infnet.datasets.KuaiRand(folder / "log", tasks=("click", "like"))
+    keras_infnet.data.prepare(
+        log.schema(), log.frames(), folder / "prepared", partitions=8, verbose=False
+    )
     one, several = (train(args, folder, n) for n in (1, args.processes))
     if any(losses != several[0] for losses in several):
         raise ValueError(f"the processes report different losses: {several}")

@@ -19,11 +19,12 @@ def main(settings: dict[str, Any], output: Path) -> None:
     processes, index = len(settings["addresses"]), settings["index"]
     strategy = join(settings["addresses"], index) if processes > 1 else None
     keras_infnet.training.set_seeds(0)
-    encoder = keras_infnet.data.FeatureEncoder.load(Path(settings["folder"]) / "encoder")
     parts = range(settings["parts"]) if processes == 1 else [index]
-    batches = read(encoder, settings, parts)
+    shards = [open_shard(settings, part) for part in parts]
+    batches = endless_batches(shards)
+    schema = shards[0].schema
     with contextlib.nullcontext() if strategy is None else strategy.scope():
-        model = keras_infnet.models.MODELS[settings["model"]](encoder.schema, dim=8, dropout=0.0)
+        model = keras_infnet.models.MODELS[settings["model"]](schema, dim=8, dropout=0.0)
         # XLA can't compile the steps of a strategy; the single process takes the same steps.
         jit_compile = "auto" if keras.backend.backend() == "jax" else False
         optimizer = keras_infnet.optimizers.LazyAdam(0.01, row_updates_from=0)
@@ -52,21 +53,19 @@ def join(addresses: list[str], index: int) -> Any:
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def read(encoder: Any, settings: dict[str, Any], parts: Any) -> Any:
-    """Batches of some parts; a single process reads all of them side by side."""
+def open_shard(settings: dict[str, Any], part: int) -> keras_infnet.RankingData:
+    """One part of the prepared rows."""
+    return keras_infnet.RankingData.open(
+        settings["folder"], batch_size=settings["rows"], shard=(part, settings["parts"])
+    )
+
+
+def endless_batches(shards: list[keras_infnet.RankingData]) -> Any:
+    """Training batches without end; a single process reads all parts side by side."""
     import tensorflow as tf
 
     streams = [
-        keras_infnet.data.stream_dataset(
-            encoder,
-            settings["folder"],
-            batch_size=settings["rows"],
-            shuffle=True,
-            drop_remainder=True,
-            repeat=True,
-            shard=(part, settings["parts"]),
-        )
-        for part in parts
+        shard.batches("train", shuffle=True, drop_remainder=True).starting_at(0) for shard in shards
     ]
 
     def below(*batches: Any) -> Any:

@@ -3,7 +3,7 @@
     python examples/two_stage.py --retrieval both --out two_stage.json
 
 TensorFlow Recommenders (`pip install "keras-infnet[tfrs]"`) needs Keras 2 and so a process of its
-own; keras-rs retrieves in this one. Both read the batches of `make_dataset`. The ranker is asked
+own; keras-rs retrieves in this one. Both read the batches of one `RankingData`. The ranker is asked
 through the signature `rank` of its SavedModel: one user, his history and 500 candidates a request.
 """
 
@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
-from two_stage_log import CLICK, Log
+from two_stage_log import CLICK, Log, ranking_data
 from two_stage_retrieval import retrieve_with_keras_rs
 
 import keras_infnet
@@ -37,8 +37,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         keras_infnet.datasets.simulate(work / "log", args.rows, args.users, args.items, args.seed)
-        log = Log(work / "log", args.requests, args.seed)
-        log.encoder.save(work / "encoder")
+        log = Log(ranking_data(work / "log", args.seed), args.requests, args.seed)
+        log.data.save(work / "data")
         start = time.perf_counter()
         saved_model = train_ranker(log, work / "ranker", args)
         report = {**describe(args, log), "ranker_seconds": time.perf_counter() - start}
@@ -84,10 +84,8 @@ def train_ranker(log: Log, folder: Path, args: argparse.Namespace) -> Path:
     """Trains a ranker by the recipe and exports it; the folder of its version."""
     keras_infnet.training.set_seeds(args.seed)
     model = keras_infnet.models.MODELS[args.model](log.schema)
-    train = log.dataset(log.split.train, shuffle=True, seed=args.seed)
-    validation = log.dataset(log.split.validation, batch_size=2048)
-    keras_infnet.fit_ranker(model, train, validation, verbose=2)
-    return keras_infnet.serving.export(model, log.encoder, folder)
+    keras_infnet.fit_ranker(model, log.data, verbose=2)
+    return keras_infnet.serving.export(model, log.data, folder)
 
 
 def retrieve(library: str, log: Log, work: Path, args: argparse.Namespace) -> np.ndarray:
@@ -96,7 +94,7 @@ def retrieve(library: str, log: Log, work: Path, args: argparse.Namespace) -> np
     if library == "keras-rs":
         return retrieve_with_keras_rs(log, top_k, args.epochs)
     script, out = Path(__file__).with_name("two_stage_retrieval.py"), work / "found.npy"
-    command = [sys.executable, str(script), str(log.path), str(work / "encoder"), str(out)]
+    command = [sys.executable, str(script), str(work / "data"), str(out)]
     options = {"requests": args.requests, "top_k": top_k, "epochs": args.epochs, "seed": args.seed}
     command += [f"--{name}={value}" for name, value in options.items()]
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "KERAS_BACKEND": "tensorflow"}
@@ -110,14 +108,14 @@ def rank(log: Log, found: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     serve = tf.saved_model.load(str(path)).signatures["rank"]
-    of_item = [feature for feature in log.schema.features if feature.owner == "item"]
-    names = {n for f in of_item for n in (f.name, getattr(f, "weights", None))}
-    asked = keras_infnet.data.frame_to_request(log.schema, log.histories.attach(log.requests))
-    stock = keras_infnet.data.frame_to_request(log.schema, log.histories.attach(log.items))
+    items = log.schema.raw_inputs(("item",))
+    users = log.data.attach(log.requests)
+    asked = keras_infnet.data.frame_to_request(log.schema, users)
+    stock = keras_infnet.serving.Client(path).rank_inputs(users.head(1), log.items)
     candidates = np.column_stack([log.exposed, found])
     answers = []
     for i, places in enumerate(candidates):
-        request = {n: (stock[n][places] if n in names else v[i : i + 1]) for n, v in asked.items()}
+        request = {n: (stock[n][places] if n in items else v[i : i + 1]) for n, v in asked.items()}
         answers.append(serve(**{name: tf.constant(value) for name, value in request.items()}))
     tasks = log.schema.task_names
     return {task: np.stack([answer[task].numpy()[:, 0] for answer in answers]) for task in tasks}

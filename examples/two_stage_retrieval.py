@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from two_stage_log import HISTORY, ITEM, Log
 
+import keras_infnet
+
 DIM, HIDDEN, LEARNING_RATE = 32, 64, 2e-3
 
 
 def main() -> None:
     """The process of TensorFlow Recommenders: writes the items that it retrieves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("log", type=Path)
-    parser.add_argument("encoder", type=Path)
+    parser.add_argument("data", type=Path, help="folder that `RankingData.save` wrote")
     parser.add_argument("out", type=Path, help="array of items (.npy)")
     for name in ("requests", "top_k", "epochs", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)
@@ -30,7 +31,7 @@ def main() -> None:
             "two_stage_retrieval.py: set TF_USE_LEGACY_KERAS=1, without which TensorFlow "
             "Recommenders can't be imported."
         )
-    log = Log(args.log, args.requests, args.seed, args.encoder)
+    log = Log(keras_infnet.RankingData.load(args.data), args.requests, args.seed)
     np.save(args.out, retrieve_with_tfrs(log, args.top_k, args.epochs))
 
 
@@ -98,7 +99,9 @@ def retrieve_with_keras_rs(log: Log, top_k: int, epochs: int) -> np.ndarray:
 
 def towers(keras: Any, log: Log) -> tuple[Any, Any]:
     """Query and item tower; `keras` is Keras 2 or 3."""
-    layers, length = keras.layers, log.schema.history(HISTORY).max_length
+    layers, schema = keras.layers, log.schema
+    length = schema.history(HISTORY).max_length
+    num_ids, columns = schema.packed_sizes()[HISTORY], schema.history_columns(HISTORY)
 
     def fields(*owners: str) -> tuple[Any, Any]:
         sizes = log.sizes(*owners)
@@ -113,10 +116,9 @@ def towers(keras: Any, log: Log) -> tuple[Any, Any]:
     actions = keras.Input((length,), dtype="int32", name="actions")
     shares = keras.Input((length, 1), name="shares")
     # What the user did with an item says how much of it enters the mean.
-    weights = layers.Embedding(log.schema.history(HISTORY).num_actions, 1)(actions)
+    weights = layers.Embedding(int(num_ids[columns["#action"].start]), 1)(actions)
     weights = layers.Multiply()([shares, weights])
-    num_items = log.schema.table_rows()[log.schema.table_of(ITEM)]
-    mean = layers.Dot(axes=1)([weights, layers.Embedding(num_items, DIM)(events)])
+    mean = layers.Dot(axes=1)([weights, layers.Embedding(schema.num_ids(ITEM), DIM)(events)])
     inputs = {"fields": ids, "events": events, "actions": actions, "shares": shares}
     query = perceptron(layers.Concatenate()([of_fields, layers.Flatten()(mean)]))
     item_ids, of_item = fields("item")
@@ -125,12 +127,12 @@ def towers(keras: Any, log: Log) -> tuple[Any, Any]:
 
 def queries(log: Log) -> Any:
     """Batches of the requests for the query tower."""
-    return log.dataset(log.requests, labels=False).map(log.query)
+    return log.data.batches(log.requests, labels=False).map(log.query)
 
 
 def items(log: Log) -> Any:
     """Batches of all items for the item tower."""
-    return log.dataset(log.items, labels=False).map(log.item)
+    return log.data.batches(log.items, labels=False).map(log.item)
 
 
 if __name__ == "__main__":

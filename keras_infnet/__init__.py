@@ -30,12 +30,16 @@ from keras_infnet.data.ranking_data import RankingData
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.count_task import CountTask
+from keras_infnet.schema.date_time import DateTimeFeature
 from keras_infnet.schema.dense import DenseFeature
 from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.history import History, HistoryGroup
+from keras_infnet.schema.multiclass_task import MulticlassTask
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.regression_task import RegressionTask
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.since_previous import SincePrevious
 from keras_infnet.training.recipe import fit_ranker
 
 __version__ = "0.1.0"
@@ -44,15 +48,19 @@ __all__ = [
     "Age",
     "BinaryTask",
     "CategoricalFeature",
+    "CountTask",
+    "DateTimeFeature",
     "DenseFeature",
     "FeatureSchema",
     "History",
     "HistoryGroup",
     "INFNet",
+    "MulticlassTask",
     "NumericFeature",
     "RankingData",
     "Ratio",
     "RegressionTask",
+    "SincePrevious",
     "calibration",
     "callbacks",
     "data",

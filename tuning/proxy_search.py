@@ -62,34 +62,21 @@ def search(args: argparse.Namespace) -> None:
     from report import write_report
 
     is_gauc = args.objective == "gauc"
-    data = keras_infnet.datasets.KuaiRand(args.data)
-    frame, warm = data.frame(), data.warm()
-    past = {} if warm is None else {"exposures": warm}
-    split = data.split(frame)
-    encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(split.train, past)
-    schema, histories = encoder.schema, keras_infnet.data.Histories(encoder, frame, past)
+    data = ranking_data(args)
     found = keras_infnet.search.ProxySearch(
-        schema,
-        keras_infnet.data.make_dataset(
-            encoder, split.train, histories, batch_size=args.batch_size, shuffle=True
-        ),
-        keras_infnet.data.make_dataset(
-            encoder,
-            split.validation,
-            histories,
-            batch_size=2048,
-            freeze_at=split.validation_start if is_gauc else None,
-        ),
+        data.schema,
+        data.train,
+        data.validation,
         args.dir,
         space=space(args),
         objective=objective(args),
-        groups=split.validation[schema.user_key] if is_gauc else None,
+        groups=data.frame("validation")[data.schema.user_key] if is_gauc else None,
         oracle=args.oracle,
         seeds=args.seeds,
         fixed={"head_dim": 16} if args.quick else None,
         latency_batch=args.latency_batch,
     )
-    rows = f"{len(split.train):,} training and {len(split.validation):,} validation rows"
+    rows = "{train:,} training and {validation:,} validation rows".format(**data.rows)
     about = {
         "data": f"{args.data.name}: {rows}, whose histories are "
         + ("frozen at their start" if is_gauc else "rolling on"),
@@ -105,12 +92,28 @@ def search(args: argparse.Namespace) -> None:
             running.folder,
             running.trials(),
             about,
-            schema.task_names,
+            data.schema.task_names,
             "gauc" if is_gauc else "auc",
         ),
     )
     if not IS_CHILD:
         print(f"The report is {args.dir / 'report.html'}.")
+
+
+def ranking_data(args: argparse.Namespace) -> keras_infnet.RankingData:
+    """The data of the log, whose validation is frozen at its start where gAUC is measured."""
+    kuairand = keras_infnet.datasets.KuaiRand(args.data)
+    log = kuairand.frame()
+    split = kuairand.split(log)
+    return keras_infnet.RankingData(
+        kuairand.schema(),
+        log,
+        validation=split.validation,
+        test=split.test,
+        warm=kuairand.warm(),
+        freeze_at="part" if args.objective == "gauc" else "never",
+        batch_size=args.batch_size,
+    )
 
 
 def simulated_log(args: argparse.Namespace) -> Path:

@@ -29,14 +29,9 @@ import keras_infnet
 
 # %%
 keras_infnet.datasets.simulate("log", rows=20_000, users=300, items=250, overwrite=True)
-data = keras_infnet.datasets.KuaiRand("log")
-log = data.frame()
-split = data.split(log)
-print(
-    ", ".join(
-        f"{part}: {len(getattr(split, part)):,} rows" for part in ("train", "validation", "test")
-    )
-)
+kuairand = keras_infnet.datasets.KuaiRand("log")
+log = kuairand.frame()
+print(f"{len(log):,} rows")
 log[
     [
         "user_id",
@@ -51,21 +46,19 @@ log[
 ].head(3)
 
 # %% [markdown]
-# The split goes by date: what is tested happened after what was learned.
+# ## The data
 #
-# ## Encoder, histories, batches
-#
-# The schema says what each column is. The encoder learns vocabularies and bucket edges from the
-# training rows. Histories hold each event once; a row only knows where its own past ends.
+# The schema says what each column is. `RankingData` splits the log by date, so that what is tested
+# happened after what was learned. It learns vocabularies and bucket edges from the training rows
+# alone. Histories hold each event once; a row only knows where its own past ends.
 
 # %%
-encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(split.train)
-histories = keras_infnet.data.Histories(encoder, log)
-train = keras_infnet.data.make_dataset(
-    encoder, split.train, histories, batch_size=256, shuffle=True
+split = kuairand.split(log)
+data = keras_infnet.RankingData(
+    kuairand.schema(), log, validation=split.validation, test=split.test, batch_size=256
 )
-validation = keras_infnet.data.make_dataset(encoder, split.validation, histories, batch_size=2048)
-for name, (shape, dtype) in encoder.schema.packed_inputs().items():
+print(", ".join(f"{part}: {rows:,} rows" for part, rows in data.rows.items()))
+for name, (shape, dtype) in data.schema.packed_inputs().items():
     print(f"{name:16} {shape!s:10} {dtype}")
 
 # %% [markdown]
@@ -81,16 +74,16 @@ for name, (shape, dtype) in encoder.schema.packed_inputs().items():
 models, curves = {}, {}
 for name in ("SharedBottom", "INFNet"):
     keras_infnet.training.set_seeds(0)
-    models[name] = keras_infnet.models.MODELS[name](encoder.schema, dim=16)
+    models[name] = keras_infnet.models.MODELS[name](data.schema, dim=16)
     curves[name] = keras_infnet.fit_ranker(
-        models[name], train, validation, evaluations_per_epoch=2, verbose=2
+        models[name], data, evaluations_per_epoch=2, verbose=2
     ).history
 
 # %% [markdown]
 # Each printed epoch is half a pass over the rows. The AUC of the validations:
 
 # %%
-tasks = encoder.schema.task_names
+tasks = data.schema.task_names
 figure, axes = plt.subplots(1, len(tasks), figsize=(10, 2.8), layout="constrained")
 for axis, task in zip(axes, tasks, strict=True):
     for name, curve in curves.items():
@@ -128,18 +121,13 @@ except ImportError:
 # with unlimited data.
 
 # %%
-truth = data.truth().loc[split.test.index]
-labels = {task.name: split.test[task.label] for task in encoder.schema.tasks}
-table = {
-    "best": {task: keras_infnet.metrics.auc(labels[task], truth[f"{task}_best"]) for task in tasks}
-}
-for name, model in models.items():
-    predicted = keras_infnet.data.predict_frame(
-        model, encoder, split.test, histories, batch_size=4096
-    )
-    measured = keras_infnet.metrics.task_metrics(labels, predicted, groups=split.test["user_id"])
-    table[name] = {task: measured[task]["auc"] for task in tasks}
-table = pd.DataFrame(table)[["SharedBottom", "INFNet", "best"]]
+test = data.frame("test")
+truth = kuairand.truth().loc[test.index]
+table = pd.DataFrame({name: data.evaluate(model, "test")["auc"] for name, model in models.items()})
+table["best"] = [
+    keras_infnet.metrics.auc(test[task.label], truth[f"{task.name}_best"])
+    for task in data.schema.tasks
+]
 table["INFNet - SharedBottom"] = table["INFNet"] - table["SharedBottom"]
 table.round(4)
 
@@ -151,5 +139,5 @@ table.round(4)
 # A loaded model predicts the same; the largest difference is:
 
 # %%
-restored = keras_infnet.data.predict_frame(again, encoder, split.test, histories, batch_size=4096)
-print(np.abs(restored - predicted).max().max())
+difference = data.predict(again, "test") - data.predict(models["INFNet"], "test")
+print(np.abs(difference).max().max())

@@ -32,6 +32,7 @@ from keras_infnet import BinaryTask, CategoricalFeature, History, NumericFeature
 
 # %%
 random = np.random.default_rng(0)
+start = pd.Timestamp("2026-11-01").value // 10**6
 rows, users, products, brands = 20_000, 100, 240, 6
 brand_of, price_of = random.integers(brands, size=products), random.lognormal(3, 0.8, products)
 loved_brand, usual_price = random.integers(brands, size=users), random.lognormal(3, 0.6, users)
@@ -47,7 +48,7 @@ log = pd.DataFrame(
         "brand": [f"brand {i}" for i in brand_of[product]],
         "price": price_of[product].round(2),
         "device": random.choice(["phone", "desktop"], size=rows),
-        "time_ms": np.sort(random.integers(14 * 86_400_000, size=rows)),
+        "time_ms": start + np.sort(random.integers(14 * 86_400_000, size=rows)),
         "clicked": click.astype(int),
         "bought": buy.astype(int),
     }
@@ -63,7 +64,7 @@ log.head(4)
 # %%
 schema = keras_infnet.FeatureSchema(
     features=[
-        CategoricalFeature("user_id", "user", dtype="int"),
+        CategoricalFeature("user_id", "user"),
         CategoricalFeature("product", "item"),
         CategoricalFeature("brand", "item"),
         NumericFeature("price", "item", buckets=16),
@@ -77,26 +78,19 @@ schema = keras_infnet.FeatureSchema(
         BinaryTask("buy", "bought", observed_when="clicked"),
     ],
 )
-train, validation, test = log[:14_000], log[14_000:17_000], log[17_000:]
-encoder = keras_infnet.data.FeatureEncoder(schema).fit(train)
-histories = keras_infnet.data.Histories(encoder, log)
+data = keras_infnet.RankingData(
+    schema, log, validation="2026-11-11", test="2026-11-13", batch_size=128
+)
 
 keras_infnet.training.set_seeds(0)
-model = keras_infnet.INFNet(encoder.schema, dim=16)
+model = keras_infnet.INFNet(data.schema, dim=16)
 trained = keras_infnet.fit_ranker(
-    model,
-    keras_infnet.data.make_dataset(encoder, train, histories, batch_size=128, shuffle=True),
-    keras_infnet.data.make_dataset(encoder, validation, histories, batch_size=2048),
-    epochs=5,
-    learning_rate=5e-3,
-    evaluations_per_epoch=1,
-    verbose=0,
+    model, data, epochs=5, learning_rate=5e-3, evaluations_per_epoch=1, verbose=0
 )
-predicted = keras_infnet.data.predict_frame(model, encoder, test, histories)
+measured = data.evaluate(model, "test")
 shutil.rmtree("shop", ignore_errors=True)  # Of an earlier run.
-rows = histories.attach(test.head(50))
-path = keras_infnet.serving.export(model, encoder, "shop", verify=rows)  # shop/1
-keras_infnet.serving.verify(path, model, encoder, rows)
+path = keras_infnet.serving.export(model, data, "shop")  # shop/1
+keras_infnet.serving.verify(path, model, data)
 
 # %% [markdown]
 # The returned number is the largest difference between the exported graph, fed with raw columns,
@@ -108,20 +102,18 @@ keras_infnet.serving.verify(path, model, encoder, rows)
 # probabilities that the labels were drawn with, hence the best AUC there is.
 
 # %%
+test = data.frame("test")
 clicked = test["clicked"] == 1
-labels = {"click": test["clicked"], "buy": test["bought"]}
-observed = {"click": np.ones(len(test)), "buy": clicked}
-measured = keras_infnet.metrics.task_metrics(labels, predicted, sample_weight=observed)
 best_click = keras_infnet.metrics.auc(test["clicked"], loved[test.index])
 best_buy = keras_infnet.metrics.auc(test["bought"][clicked], -dear[test.index][clicked])
-table = pd.DataFrame(measured).T.assign(best_auc=[best_click, best_buy])
-table.round(4)
+measured.assign(best_auc=[best_click, best_buy]).round(4)
 
 # %% [markdown]
 # The model was told neither the loved brand nor the usual price of a user: whatever it knows is
 # from the user's id and history. Its predictions by what is true of a row:
 
 # %%
+predicted = data.predict(model, "test")
 shown = pd.DataFrame(
     {
         "loved brand": np.where(loved[test.index], "loved brand", "other brand"),

@@ -27,9 +27,9 @@ folder = os.environ.get("KUAIRAND_DIR")
 if not folder:
     folder = "log"
     keras_infnet.datasets.simulate(folder, rows=16_000, users=250, items=300, overwrite=True)
-data = keras_infnet.datasets.KuaiRand(folder)
-log = data.frame()
-print("a simulated log" if data.truth() is not None else "the real log")
+kuairand = keras_infnet.datasets.KuaiRand(folder)
+log = kuairand.frame()
+print("a simulated log" if kuairand.truth() is not None else "the real log")
 print(
     f"{len(log):,} rows, {log['user_id'].nunique():,} users, {log['video_id'].nunique():,} videos"
 )
@@ -62,7 +62,7 @@ plt.show()
 # it takes up the events of the test days as they pass; frozen, it stays what it was before them.
 
 # %%
-split = data.split(log)
+split = kuairand.split(log)
 start = log.loc[split.test.index, "time_ms"].min()
 by_time = log.sort_values("time_ms", kind="stable")
 past = by_time.groupby("user_id")["is_click"]
@@ -97,37 +97,30 @@ pd.DataFrame(
 # %%
 share = max(1, round(len(log) / 40_000))
 kept = log["user_id"] % share == 0
-train, validation, test = (
-    rows[kept.loc[rows.index]] for rows in (split.train, split.validation, split.test)
+warm = kuairand.warm()
+data = keras_infnet.RankingData(
+    kuairand.schema(),
+    log[kept],
+    validation=split.validation["date"].min(),
+    test=split.test["date"].min(),
+    split_key="date",
+    warm=None if warm is None else warm[warm["user_id"] % share == 0],
+    batch_size=256,
 )
-warm = data.warm()
-earlier = {} if warm is None else {"exposures": warm[warm["user_id"] % share == 0]}
-encoder = keras_infnet.data.FeatureEncoder(data.schema()).fit(train, earlier)
-histories = keras_infnet.data.Histories(encoder, log[kept], earlier)
-print(f"{len(train):,} rows train, {len(test):,} test")
+print(f"{data.rows['train']:,} rows train, {data.rows['test']:,} test")
 
 keras_infnet.training.set_seeds(0)
-model = keras_infnet.INFNet(encoder.schema, dim=16)
-trained = keras_infnet.fit_ranker(
-    model,
-    keras_infnet.data.make_dataset(encoder, train, histories, batch_size=256, shuffle=True),
-    keras_infnet.data.make_dataset(encoder, validation, histories, batch_size=2048),
-    verbose=0,
-)
+model = keras_infnet.INFNet(data.schema, dim=16)
+trained = keras_infnet.fit_ranker(model, data, verbose=0)
 
 # %% [markdown]
 # ## Evaluate, by both kinds of histories
 
 # %%
-labels = {task.name: test[task.label] for task in encoder.schema.tasks}
-measured = {}
-for name, freeze_at in {"rolling": None, "frozen": int(start)}.items():
-    predicted = keras_infnet.data.predict_frame(
-        model, encoder, test, histories, freeze_at=freeze_at, batch_size=4096
-    )
-    measured[name] = pd.DataFrame(
-        keras_infnet.metrics.task_metrics(labels, predicted, test["user_id"])
-    ).T
+measured = {
+    name: data.evaluate(model, "test", freeze_at=freeze_at)
+    for name, freeze_at in {"rolling": "never", "frozen": start}.items()
+}
 table = pd.concat(measured, axis=1)
 table.round(4)
 

@@ -55,15 +55,13 @@ log = pd.DataFrame(
 owners = {"user_id": "user", "video_id": "item", "topic": "item", "length": "item"}
 schema = keras_infnet.FeatureSchema(
     features=[
-        CategoricalFeature(name, owners.get(name, "context"), dtype="int")
+        CategoricalFeature(name, owners.get(name, "context"))
         for name in ("user_id", "video_id", "topic", "length", "hour", "device")
     ],
     tasks=[BinaryTask("click", "is_click"), BinaryTask("like", "is_like")],
     time_key=None,
 )
-encoder = keras_infnet.data.FeatureEncoder(schema).fit(log[:11_000])
-train = keras_infnet.data.make_dataset(encoder, log[:11_000], batch_size=128, shuffle=True, seed=0)
-validation = keras_infnet.data.make_dataset(encoder, log[11_000:], batch_size=3000)
+data = keras_infnet.RankingData(schema, log, validation=log[11_000:], batch_size=128)
 
 # %% [markdown]
 # ## The search
@@ -74,9 +72,9 @@ validation = keras_infnet.data.make_dataset(encoder, log[11_000:], batch_size=30
 
 # %%
 search = keras_infnet.search.ProxySearch(
-    encoder.schema,
-    train,
-    validation,
+    data.schema,
+    data.train,
+    data.validation,
     "search",
     space=keras_infnet.search.SearchSpace(
         num_field_proxies=(1, 2, 6),
@@ -140,10 +138,6 @@ print("More than noise." if gain > 2 * noise else "Within noise: take the fewest
 # %%
 model = search.best_model()
 print({name: getattr(model.config, name) for name in ("num_field_proxies", "dim", "num_blocks")})
-predicted = keras_infnet.data.predict_frame(model, encoder, log[11_000:])
-print(
-    "AUC of click:",
-    round(keras_infnet.metrics.auc(log["is_click"][11_000:], predicted["click"]), 4),
-)
+print(data.evaluate(model, "validation").round(4))
 preset = json.loads(Path("search/best_config.json").read_text())
 print(sorted(preset))

@@ -51,25 +51,25 @@ log = pd.DataFrame(
         "is_like": (click & like).astype(int),
     }
 )
-train, validation, test = log[:28_000], log[28_000:34_000], log[34_000:]
+train = log[:28_000]
 kept = train[(train["is_click"] == 1) | (random.random(len(train)) < 0.1)]
 
 schema = keras_infnet.FeatureSchema(
     features=[
-        CategoricalFeature("user_id", "user", dtype="int"),
-        CategoricalFeature("video_id", "item", dtype="int"),
+        CategoricalFeature("user_id", "user"),
+        CategoricalFeature("video_id", "item"),
         CategoricalFeature("topic", "item"),
         NumericFeature("seconds", "item", buckets=8),
     ],
     histories=[History("seen", ("video_id", "topic"), max_length=30, actions=("is_click",))],
     tasks=[BinaryTask("click", "is_click"), BinaryTask("like", "is_like")],
 )
-encoder = keras_infnet.data.FeatureEncoder(schema).fit(train)
-histories = keras_infnet.data.Histories(encoder, log)
+data = keras_infnet.RankingData(
+    schema, log, validation=log[28_000:34_000], test=log[34_000:], batch_size=128
+)
 keras_infnet.training.set_seeds(0)
-model = keras_infnet.INFNet(encoder.schema, dim=16)
-batches = keras_infnet.data.make_dataset(encoder, kept, histories, batch_size=128, shuffle=True)
-keras_infnet.fit_ranker(model, batches, epochs=3, verbose=0)
+model = keras_infnet.INFNet(data.schema, dim=16)
+keras_infnet.fit_ranker(model, data.batches(kept, shuffle=True), epochs=3, verbose=0)
 print(f"{len(train):,} rows, {len(kept):,} trained on")
 
 # %% [markdown]
@@ -78,14 +78,11 @@ print(f"{len(train):,} rows, {len(kept):,} trained on")
 # Platt's two numbers a task are fitted on validation rows, which come as they will in serving.
 
 # %%
-tasks = {"click": "is_click", "like": "is_like"}
-fitted_on = keras_infnet.data.predict_frame(model, encoder, validation, histories, batch_size=6000)
-calibration = keras_infnet.calibration.fit_calibration(
-    {task: validation[label] for task, label in tasks.items()}, fitted_on, method="platt"
-)
+calibration = data.calibrate(model, "validation", method="platt")
 
-labels = {task: test[label] for task, label in tasks.items()}
-predicted = keras_infnet.data.predict_frame(model, encoder, test, histories, batch_size=6000)
+test = data.frame("test")
+labels = {task.name: test[task.label] for task in data.schema.tasks}
+predicted = data.predict(model, "test")
 calibrated = calibration.transform(predicted)
 measured = {
     name: pd.DataFrame(keras_infnet.metrics.task_metrics(labels, values, calibration=True)).T
@@ -110,9 +107,8 @@ keras_infnet.metrics.plot_reliability(labels, predicted, calibrated)
 # %%
 path = keras_infnet.serving.export(
     model,
-    encoder,
+    data,
     "models/ranker",
-    verify=histories.attach(test.head(100)),
     calibration=calibration,
     score={"click": 1.0, "like": 0.5},
     top_k=10,
@@ -131,7 +127,7 @@ for file in sorted(p for p in path.rglob("*") if p.is_file()):
 # %%
 client = keras_infnet.serving.Client(path)
 candidates = log.drop_duplicates("video_id").head(200)[["video_id", "topic", "seconds"]]
-someone = histories.attach(test.tail(1))
+someone = data.attach(test.tail(1))
 request = client.rank_inputs(someone, candidates)
 {name: (values.dtype.name, values.shape) for name, values in request.items()}
 
@@ -144,7 +140,9 @@ if shutil.which("gcc"):
     (answer,), seconds = keras_infnet.serving.run_c_api(
         path, "rank", [request], repeat=50, warm_up=5
     )
-    scores = pd.DataFrame({task: answer[task][:, 0] for task in tasks}, index=candidates.index)
+    scores = pd.DataFrame(
+        {task: values[:, 0] for task, values in answer.items()}, index=candidates.index
+    )
     best = scores.assign(score=scores["click"] * scores["like"] ** 0.5).nlargest(5, "score")
     print(best.round(4).join(candidates[["video_id", "topic"]]).to_string(index=False))
 else:
@@ -159,11 +157,11 @@ if shutil.which("gcc"):
     pairs = pd.concat([someone] * len(candidates), ignore_index=True)
     pairs[candidates.columns] = candidates.to_numpy()
     pairs = pairs.astype({"video_id": "int64", "seconds": "float64"})
-    by_keras = calibration.transform(keras_infnet.data.predict_frame(model, encoder, pairs))
+    by_keras = calibration.transform(data.predict(model, pairs))
     print("equal to 1e-5:", np.allclose(by_keras, scores, atol=1e-5))
 
     (_,), by_pairs = keras_infnet.serving.run_c_api(
-        path, "serving_default", [keras_infnet.data.frame_to_request(schema, pairs)], 50, 5
+        path, "serving_default", [client.inputs(pairs)], 50, 5
     )
     medians = 1000 * pd.Series({"serving_default": np.median(by_pairs), "rank": np.median(seconds)})
     medians.plot.barh(figsize=(6, 1.5), xlabel="median milliseconds for 200 candidates")

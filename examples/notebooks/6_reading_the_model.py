@@ -29,34 +29,30 @@ import keras_infnet
 
 # %%
 keras_infnet.datasets.simulate("log", rows=24_000, users=240, items=300, seed=1, overwrite=True)
-data = keras_infnet.datasets.KuaiRand("log")
-log = data.frame()
-split = data.split(log)
+kuairand = keras_infnet.datasets.KuaiRand("log")
+log = kuairand.frame()
+split = kuairand.split(log)
 kept = (
     "user_id video_id author_id music_id tag video_duration upload_type music_type tab hour".split()
 )
-full = data.schema()
+full = kuairand.schema()
 schema = keras_infnet.FeatureSchema(
     features=[feature for feature in full.features if feature.name in kept],
     histories=full.histories,
     tasks=full.tasks,
 )
-encoder = keras_infnet.data.FeatureEncoder(schema).fit(split.train)
-histories = keras_infnet.data.Histories(encoder, log)
+data = keras_infnet.RankingData(
+    schema, log, validation=split.validation, test=split.test, batch_size=128
+)
 
 keras_infnet.training.set_seeds(0)
-model = keras_infnet.INFNet(encoder.schema, dim=16)
+model = keras_infnet.INFNet(data.schema, dim=16)
 keras_infnet.fit_ranker(
-    model,
-    keras_infnet.data.make_dataset(encoder, split.train, histories, batch_size=128, shuffle=True),
-    keras_infnet.data.make_dataset(encoder, split.validation, histories, batch_size=2048),
-    epochs=2,
-    evaluations_per_epoch=1,
-    learning_rate=5e-3,
-    verbose=0,
+    model, data, epochs=2, evaluations_per_epoch=1, learning_rate=5e-3, verbose=0
 )
+rows = data.frame("test").head(1000)
 explanation = keras_infnet.explain.explain(
-    model, encoder, split.test.head(1000), histories, repeats=2, batch_size=1000
+    model, data.encoder, rows, data.histories, repeats=2, batch_size=1000
 )
 print(explanation)
 

@@ -36,8 +36,8 @@ print("TensorFlow loaded by the import:", "tensorflow" in sys.modules)
 # %% [markdown]
 # ## The same start for both
 #
-# The rows, the fitted encoder and an untrained model lie in files. A `.keras` file is of no
-# backend.
+# The rows with their fitted encoder, and an untrained model, lie in files. A `.keras` file is of
+# no backend.
 
 # %%
 random = np.random.default_rng(0)
@@ -58,19 +58,18 @@ log = pd.DataFrame(
 )
 schema = keras_infnet.FeatureSchema(
     features=[
-        CategoricalFeature("user_id", "user", dtype="int"),
-        CategoricalFeature("video_id", "item", dtype="int"),
-        CategoricalFeature("author_id", "item", dtype="int"),
+        CategoricalFeature("user_id", "user"),
+        CategoricalFeature("video_id", "item"),
+        CategoricalFeature("author_id", "item"),
     ],
     histories=[History("seen", ("video_id", "author_id"), max_length=50, actions=("is_click",))],
     tasks=[BinaryTask("click", "is_click"), BinaryTask("like", "is_like")],
 )
 keras_infnet.training.set_seeds(0)
-encoder = keras_infnet.data.FeatureEncoder(schema).fit(log[:16_000])
-model = keras_infnet.INFNet(encoder.schema, dim=16)
-encoder.save("encoder")
+data = keras_infnet.RankingData(schema, log, test=log[16_000:])
+model = keras_infnet.INFNet(data.schema, dim=16)
+data.save("data", overwrite=True)
 model.save("start.keras")
-log.to_parquet("log.parquet")
 
 # %% [markdown]
 # ## The same program for both
@@ -83,8 +82,6 @@ PROGRAM = '''
 import time
 
 import keras
-import numpy as np
-import pandas as pd
 
 import keras_infnet
 
@@ -101,24 +98,21 @@ class Steps(keras.callbacks.Callback):
 
 
 def run():
-    log = pd.read_parquet("log.parquet")
-    train, test = log[:16_000], log[16_000:]
-    encoder = keras_infnet.data.FeatureEncoder.load("encoder")
-    histories = keras_infnet.data.Histories(encoder, log)
-    batches = keras_infnet.data.make_dataset(encoder, train, histories, batch_size=160)
+    data = keras_infnet.RankingData.load("data")
+    batches = data.batches("train", batch_size=160)
     model = keras.saving.load_model("start.keras")
     steps = Steps()
     start = time.perf_counter()
     keras_infnet.fit_ranker(model, batches, callbacks=[steps], verbose=0)
-    predicted = keras_infnet.data.predict_frame(model, encoder, test, histories, batch_size=4000)
+    measured = data.evaluate(model, "test")
     model.save(f"{keras.backend.backend()}.keras")
     return {
         "losses": steps.losses,
         "first step, seconds": steps.times[0] - start,
         "examples a second": 160 * 80 / (steps.times[-1] - steps.times[-81]),
-        "predicted": predicted["click"].tolist(),
-        "AUC of click": keras_infnet.metrics.auc(test["is_click"], predicted["click"]),
-        "AUC of like": keras_infnet.metrics.auc(test["is_like"], predicted["like"]),
+        "predicted": data.predict(model, "test")["click"].tolist(),
+        "AUC of click": measured.loc["click", "auc"],
+        "AUC of like": measured.loc["like", "auc"],
     }
 '''
 Path("side_by_side.py").write_text(PROGRAM)
@@ -172,17 +166,12 @@ table.round(4)
 EXPORT = """
 import keras
 import numpy as np
-import pandas as pd
 import keras_infnet
 
-log = pd.read_parquet("log.parquet")
-encoder = keras_infnet.data.FeatureEncoder.load("encoder")
-histories = keras_infnet.data.Histories(encoder, log)
+data = keras_infnet.RankingData.load("data")
 model = keras.saving.load_model("jax.keras")
-predicted = keras_infnet.data.predict_frame(model, encoder, log[16_000:], histories, batch_size=4000)
-np.save("predicted.npy", predicted["click"])
-rows = histories.attach(log.tail(100))
-keras_infnet.serving.export(model, encoder, "ranker", verify=rows)
+np.save("predicted.npy", data.predict(model, "test")["click"])
+keras_infnet.serving.export(model, data, "ranker")
 """
 shutil.rmtree("ranker", ignore_errors=True)  # Of an earlier run.
 subprocess.run(

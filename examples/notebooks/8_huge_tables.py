@@ -60,17 +60,17 @@ def milliseconds(table_rows, optimizer):
     """Median milliseconds of a training step."""
     schema = keras_infnet.FeatureSchema(
         [
-            CategoricalFeature("user_id", "user", dtype="int", hash_buckets=table_rows),
+            CategoricalFeature("user_id", "user", hash_buckets=table_rows),
             NumericFeature("hour", "context", buckets=24),
         ],
         [BinaryTask("click")],
         time_key=None,
     )
-    encoder = keras_infnet.data.FeatureEncoder(schema).fit(log)
-    model = keras_infnet.models.SharedBottom(encoder.schema, dim=16, hidden_dims=(32,), head_dim=16)
+    data = keras_infnet.RankingData(schema, log)
+    model = keras_infnet.models.SharedBottom(data.schema, dim=16, hidden_dims=(32,), head_dim=16)
     model.compile(optimizer)
     times = StepTimes()
-    batches = keras_infnet.data.make_dataset(encoder, log, batch_size=batch)
+    batches = data.batches("train", batch_size=batch)
     model.fit(batches, shuffle=False, verbose=0, callbacks=[times])
     return 1000 * np.median(np.diff(times.ends[2:]))
 
@@ -109,16 +109,15 @@ truth = 1 / (1 + np.exp(-1.5 * (taste[user] * theme[video]).sum(1) - theme[video
 log = pd.DataFrame(
     {"user_id": user, "video_id": video, "click": random.binomial(1, truth), "truth": truth}
 )
-train, test = log[:13_000], log[13_000:]
 schema = keras_infnet.FeatureSchema(
     [
-        CategoricalFeature("user_id", "user", dtype="int", hash_buckets=600_000),
-        CategoricalFeature("video_id", "item", dtype="int"),
+        CategoricalFeature("user_id", "user", hash_buckets=600_000),
+        CategoricalFeature("video_id", "item"),
     ],
     [BinaryTask("click")],
     time_key=None,
 )
-encoder = keras_infnet.data.FeatureEncoder(schema).fit(train)
+data = keras_infnet.RankingData(schema, log, test=log[13_000:], batch_size=256)
 optimizers = {
     "Adam": keras.optimizers.Adam(0.005),
     "LazyAdam": keras_infnet.optimizers.LazyAdam(0.005),
@@ -129,18 +128,15 @@ optimizers = {
 learned, models = {}, {}
 for name, optimizer in optimizers.items():
     keras_infnet.training.set_seeds(0)
-    model = models[name] = keras_infnet.models.SharedBottom(
-        encoder.schema, dim=8, hidden_dims=(32,)
-    )
-    batches = keras_infnet.data.make_dataset(encoder, train, batch_size=256, shuffle=True)
+    model = models[name] = keras_infnet.models.SharedBottom(data.schema, dim=8, hidden_dims=(32,))
     start = time.perf_counter()
-    keras_infnet.fit_ranker(model, batches, epochs=3, optimizer=optimizer, verbose=0)
+    keras_infnet.fit_ranker(model, data, epochs=3, optimizer=optimizer, verbose=0)
     seconds = time.perf_counter() - start
-    predicted = keras_infnet.data.predict_frame(model, encoder, test, batch_size=3000)
     learned[name] = {
-        "test AUC": keras_infnet.metrics.auc(test["click"], predicted["click"]),
+        "test AUC": data.evaluate(model, "test").loc["click", "auc"],
         "seconds": round(seconds, 1),
     }
+test = data.frame("test")
 learned["the true probabilities"] = {
     "test AUC": keras_infnet.metrics.auc(test["click"], test["truth"])
 }
@@ -161,8 +157,8 @@ pd.DataFrame(learned).T.round(4)
 model, served = models["LazyAdam"], {}
 for table_dtype in ("float32", "float16", "int8"):
     shutil.rmtree(table_dtype, ignore_errors=True)  # Of an earlier run.
-    path = keras_infnet.serving.export(model, encoder, table_dtype, table_dtype=table_dtype)
-    difference = keras_infnet.serving.verify(path, model, encoder, test.head(500))
+    path = keras_infnet.serving.export(model, data, table_dtype, table_dtype=table_dtype)
+    difference = keras_infnet.serving.verify(path, model, data, test.head(500))
     size = sum(p.stat().st_size for p in Path(path, "variables").iterdir())
     served[table_dtype] = {"MB": size / 1e6, "largest difference": difference}
 served = pd.DataFrame(served).T

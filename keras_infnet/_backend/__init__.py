@@ -1,1 +1,1 @@
-"""The one place with code for one backend, each piece behind one function."""
+"""Backends: code for TensorFlow or JAX alone, each piece behind one function."""

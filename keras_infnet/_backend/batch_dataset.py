@@ -1,4 +1,4 @@
-"""A `tf.data.Dataset` with methods of our own."""
+"""Dataset class: a `tf.data.Dataset` with methods of our own."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""The backend's switch for operations that give the same bits in each run."""
+"""Deterministic operations: the backend's switch for the same bits in each run."""
 
 import os
 

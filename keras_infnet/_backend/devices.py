@@ -1,4 +1,4 @@
-"""The devices that there are, and how values are laid out over them."""
+"""Devices: which there are, and how values are laid out over them."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What Keras's trainer lacks where TensorFlow trains on several devices."""
+"""Replicas: batches, gradients and logs where TensorFlow trains on several devices."""
 
 from collections.abc import Sequence
 from typing import Any

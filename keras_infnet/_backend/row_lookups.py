@@ -1,4 +1,4 @@
-"""Which tables a training step updates by rows, and their look-ups in that step."""
+"""Row look-ups: which tables a training step updates by rows, and how it reads them."""
 
 import contextvars
 from collections.abc import Sequence

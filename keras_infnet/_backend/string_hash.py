@@ -1,4 +1,4 @@
-"""Hashes of values that no vocabulary holds."""
+"""Hashes of strings and integers that no vocabulary holds."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""How a model's steps are run: by rows, by XLA where it is faster, on several devices."""
+"""Steps of a model: by rows, by XLA where it is faster, on several devices."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""What every room stands on: whole files and folders, "did you mean", field checks."""
+"""Helpers of every folder: whole files and folders, "did you mean", checks of fields."""

@@ -1,4 +1,4 @@
-"""Calibration: probabilities that keep their word, fitted and applied."""
+"""Calibration of probabilities: fitted on validation rows, applied in numpy and as a graph."""
 
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.calibration.fit import fit_calibration

@@ -52,7 +52,8 @@ class Calibration:
         ValueError: A map's argument is unknown or out of range, or a task is not among the outputs.
 
     Example:
-        >>> calibration = keras_infnet.calibration.Calibration({"click": {"method": "platt", "intercept": -1}})
+        >>> click = {"method": "platt", "intercept": -1}
+        >>> calibration = keras_infnet.calibration.Calibration({"click": click})
         >>> calibration.transform({"click": [0.5]})["click"].round(3).tolist()
         [0.269]
 

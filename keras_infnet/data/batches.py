@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -179,8 +179,10 @@ class Batches:
             ... )
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     encoder = keras_infnet.data.prepare(schema, log, f"{folder}/log", verbose=False)
-            ...     data = keras_infnet.data.Batches.from_folder(encoder, f"{folder}/log", batch_size=2)
-            ...     [y["click"][:, 0].tolist() for x, y, weight in data.as_numpy_iterator()]
+            ...     batches = keras_infnet.data.Batches.from_folder(
+            ...         encoder, f"{folder}/log", batch_size=2
+            ...     )
+            ...     [y["click"][:, 0].tolist() for x, y, weight in batches.as_numpy_iterator()]
             [[0.0, 1.0], [1.0]]
         """
         import tensorflow as tf
@@ -229,36 +231,36 @@ class Batches:
 
     def map(self, *args: Any, **kwargs: Any) -> "Batches":
         """As in `tf.data.Dataset`."""
-        own = super().map(*args, **kwargs)
+        own = cast(Any, super()).map(*args, **kwargs)
         return self._each(lambda dataset: dataset.map(*args, **kwargs), own)
 
     def prefetch(self, buffer_size: int, **kwargs: Any) -> "Batches":
         """As in `tf.data.Dataset`."""
-        own = super().prefetch(buffer_size, **kwargs)
+        own = cast(Any, super()).prefetch(buffer_size, **kwargs)
         return self._each(lambda dataset: dataset.prefetch(buffer_size, **kwargs), own)
 
     def take(self, count: int, **kwargs: Any) -> Any:
         """As in `tf.data.Dataset`: of each epoch the first batches."""
-        own = super().take(count, **kwargs)
-        if self._epoch is None:
+        own, whole = cast(Any, super()).take(count, **kwargs), self._epoch
+        if whole is None:
             return own
-        return self._part(own, 0, self._epoch if count < 0 else min(count, self._epoch))
+        return self._part(own, 0, whole if count < 0 else min(count, whole), whole)
 
     def skip(self, count: int, **kwargs: Any) -> Any:
         """As in `tf.data.Dataset`: of each epoch all batches but the first."""
-        own = super().skip(count, **kwargs)
-        if self._epoch is None:
+        own, whole = cast(Any, super()).skip(count, **kwargs), self._epoch
+        if whole is None:
             return own
-        return self._part(own, self._epoch if count < 0 else count, self._epoch)
+        return self._part(own, whole if count < 0 else count, whole, whole)
 
     def _each(self, change: Callable[[Any], Any], own: Any) -> "Batches":
         return _batches(own, lambda batch: change(self._later(batch)), self._epoch)
 
-    def _part(self, own: Any, first: int, end: int) -> Any:
-        """Some batches of each epoch; those between are read and thrown away."""
+    def _part(self, own: Any, first: int, end: int, whole: int) -> Any:
+        """Batches `first .. end - 1` of each epoch; those between are read and thrown away."""
         if first >= end:
             return own
-        whole, later = self._epoch, self._later
+        later = self._later
 
         def starting_at(batch: int) -> Any:
             epoch, place = divmod(batch, end - first)
@@ -379,7 +381,9 @@ class EncodedRows:
     ) -> None:
         require_rows(frame, who)
         self._encoder, self._schema, self._who = encoder, encoder.schema, who
-        self._frame, self._histories, self.rows = frame, histories, len(frame)
+        self._frame, self.rows = frame, len(frame)
+        # `check_histories` says when they lack.
+        self._histories: Any = histories
         self._parts: dict[str, dict[str, Any]] = {}
         self._windows: dict[int | str | None, dict[str, np.ndarray]] = {}
 
@@ -478,7 +482,7 @@ def _on_cpu(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {name: tf.constant(array) for name, array in arrays.items()}
 
 
-def _events(histories: Histories | None, name: str) -> tuple[Any, Any]:
+def _events(histories: Histories, name: str) -> tuple[Any, Any]:
     """Columns and times of a history's events, and one more: a history may have none."""
     events = histories.events[name]
     columns = np.pad(events.columns, ((0, 1), (0, 0)))

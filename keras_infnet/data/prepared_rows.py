@@ -1,4 +1,4 @@
-"""A prepared folder: what is in it, checked, and its blocks."""
+"""Prepared folders: their manifest, the checks of their files, and their blocks of rows."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

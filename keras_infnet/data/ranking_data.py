@@ -157,17 +157,17 @@ class RankingData:
         return dict(self._parts.rows)
 
     @property
-    def train(self) -> Any:
+    def train(self) -> Batches | None:
         if "train" not in self.rows:
             return None
         return self.batches("train", shuffle=True, length_buckets=self._length_buckets)
 
     @property
-    def validation(self) -> Any:
+    def validation(self) -> Batches | None:
         return self.batches("validation") if "validation" in self.rows else None
 
     @property
-    def test(self) -> Any:
+    def test(self) -> Batches | None:
         return self.batches("test") if "test" in self.rows else None
 
     def batches(
@@ -270,8 +270,8 @@ class RankingData:
 
         Returns:
             A frame with one row a task and the measures of its kind, such as `auc`, `gauc` and
-            `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count by the schema's weights, and
-            only where a task is observed.
+            `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count
+            by the schema's weights, and only where a task is observed.
 
         Raises:
             ValueError: As `predict`, a label or group column is missing, or a group has no value.

@@ -70,9 +70,10 @@ class KuaiRand:
 
     Example:
         >>> import tempfile
+        >>> datasets = keras_infnet.datasets
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     simulation = keras_infnet.datasets.simulate(f"{folder}/log", rows=500, users=20, items=50)
-        ...     frame = keras_infnet.datasets.KuaiRand(f"{folder}/log", tasks=("click", "like")).frame()
+        ...     simulation = datasets.simulate(f"{folder}/log", rows=500, users=20, items=50)
+        ...     frame = datasets.KuaiRand(f"{folder}/log", tasks=("click", "like")).frame()
         >>> len(frame)
         500
 

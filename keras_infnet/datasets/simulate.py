@@ -75,8 +75,9 @@ class Simulation:
 
     Example:
         >>> import tempfile
+        >>> simulate = keras_infnet.datasets.simulate
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     simulation = keras_infnet.datasets.simulate(f"{folder}/log", rows=500, users=20, items=50)
+        ...     simulation = simulate(f"{folder}/log", rows=500, users=20, items=50)
         >>> simulation.best["long_view"].between(0, 1).all()
         np.True_
     """
@@ -134,8 +135,9 @@ def simulate(
 
     Example:
         >>> import tempfile
+        >>> simulate = keras_infnet.datasets.simulate
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     simulation = keras_infnet.datasets.simulate(f"{folder}/log", rows=500, users=20, items=50)
+        ...     simulation = simulate(f"{folder}/log", rows=500, users=20, items=50)
         >>> len(simulation.truth)
         500
     """

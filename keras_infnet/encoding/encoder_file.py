@@ -29,7 +29,7 @@ def save_encoder(encoder: Any, path: Path) -> None:
             name: _utf8(a) if a.dtype == object else {"": a} for name, a in encoder.arrays().items()
         }
         flat = {name + suffix: a for name, parts in arrays.items() for suffix, a in parts.items()}
-        np.savez(folder / ARRAYS_FILE, **flat)
+        np.savez(folder / ARRAYS_FILE, allow_pickle=False, **flat)
 
 
 def load_encoder(cls: type, path: Path, schema: FeatureSchema | None) -> Any:
@@ -68,7 +68,7 @@ def load_encoder(cls: type, path: Path, schema: FeatureSchema | None) -> Any:
 
 def _restore(encoder: Any, arrays: dict[str, np.ndarray]) -> None:
     """Gives the encoder its programs, each from its arrays."""
-    schema, found = encoder.schema, {}
+    schema, found = encoder.schema, dict[str, dict[str, Any]]()
     for key in {key.removesuffix("#bytes").removesuffix("#ends") for key in arrays}:
         name, array = key.rsplit("|", 1)
         is_text = key not in arrays
@@ -92,8 +92,8 @@ def _utf8(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _strings(data: np.ndarray, ends: np.ndarray) -> list[str]:
-    whole, starts = data.tobytes(), np.concatenate([[0], ends[:-1]]) if len(ends) else []
-    return [whole[start:end].decode() for start, end in zip(starts, ends, strict=True)]
+    whole, bounds = data.tobytes(), [0, *ends.tolist()]
+    return [whole[a:b].decode() for a, b in zip(bounds, bounds[1:], strict=False)]
 
 
 def _check_is_encoder(path: Path) -> None:

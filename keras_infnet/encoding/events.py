@@ -36,10 +36,11 @@ def log_events(
         events or from the row's time are not among them.
     """
     events: dict[str, pa.Array] = {}
-    for field in history.fields if schema is not None else ():
-        label = f"{history.label}, field `{field}`"
-        values = column(frame, field, label)
-        events[field] = schema.feature(field).values(values, schema.dtype_of(field), label)
+    if schema is not None:
+        for field in history.fields:
+            label = f"{history.label}, field `{field}`"
+            values = column(frame, field, label)
+            events[field] = schema.feature(field).values(values, schema.dtype_of(field), label)
     for quantity in history.of_event:
         events |= quantity.of_log(frame, may_lack, history.label)
     return events
@@ -86,7 +87,7 @@ def encode_events(
     schema: FeatureSchema, programs: Mapping[str, Program], history: History, events: Events
 ) -> np.ndarray:
     """The columns of `schema.history_columns`, int32 `(events, columns)`."""
-    packed = []
+    packed: list[np.ndarray] = []
     for field in history.fields:
         program, label = programs[schema.table_of(field)], f"{history.label}, field `{field}`"
         packed.append(schema.feature(field).pack(events[field], program, label))

@@ -21,7 +21,7 @@ def make_graph_encoder(encoder: Any) -> Any:
         """The encoder's programs as functions, and the look-up tables that they need."""
 
         def __init__(self) -> None:
-            super().__init__(name="feature_encoder")
+            tf.Module.__init__(self, name="feature_encoder")
             self.schema = encoder.schema
             self.resources: list[Any] = []
             # Functions, which TensorFlow need not track: what they hold is in `resources`.
@@ -78,7 +78,7 @@ def _history(
 ) -> dict[str, Any]:
     """Packed history, and the quantities that depend on the row."""
     raw = {suffix: request[f"{history.name}_{suffix}"] for suffix in history.suffixes}
-    columns = []
+    columns: list[Any] = []
     for field in history.fields:
         lookup = lookups[schema.table_of(field)]
         columns.append(schema.feature(field).pack_graph(tf, lookup, raw[field]))

@@ -29,7 +29,8 @@ def read_labels(
             a weight is negative.
     """
     row_weight = _row_weights(schema, frame)
-    labels, weights = {}, {}
+    labels: dict[str, np.ndarray] = {}
+    weights: dict[str, np.ndarray] = {}
     for task in schema.tasks:
         observed = _observed(task, frame)
         label = f"Task `{task.name}`, label `{task.label}`"

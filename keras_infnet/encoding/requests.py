@@ -46,7 +46,7 @@ def owned_request(
 
 def example_request(encoder: FeatureEncoder) -> dict[str, np.ndarray]:
     """Two rows of known values with two events in each history, for an export without rows."""
-    schema, request = encoder.schema, {}
+    schema, request = encoder.schema, dict[str, np.ndarray]()
     for feature in schema.features:
         program = encoder.programs.get(schema.table_of(feature.name))
         request |= feature.examples(program, schema.dtype_of(feature.name))
@@ -69,7 +69,7 @@ def _history(schema: FeatureSchema, history: History, frame: pd.DataFrame) -> di
         out[inside] = values
         return out
 
-    request = {}
+    request: dict[str, np.ndarray] = {}
     for field in history.fields:
         feature, dtype = schema.feature(field), schema.dtype_of(field)
         values = feature.request_values(events[field], dtype)

@@ -1,4 +1,4 @@
-"""What a model reads, and what it loses without it."""
+"""Explanations: attention and gates of INFNet, permutation importance of every model."""
 
 from keras_infnet.explain.explain import Explanation, explain
 from keras_infnet.explain.task_attention import task_attention

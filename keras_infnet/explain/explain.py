@@ -1,4 +1,4 @@
-"""`explain`: what a model reads on given rows, what it loses without it, and whether they agree."""
+"""`explain` and `Explanation`: what a model reads on given rows, and what it loses without it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def explain(
     Example:
         ```python
         explanation = keras_infnet.explain.explain(
-            model, encoder, test.head(2000), histories, groups="user_id"
+            model, data.encoder, data.frame("test"), data.histories, groups="user_id"
         )
         print(explanation)
         explanation.importance.loc["like", "auc"]
@@ -223,7 +223,7 @@ class Explanation:
         return agreement(self.attention, self.importance)
 
     def task_attention(self, block: int = -1) -> pd.DataFrame:
-        """Attention of the tasks and shared task tokens; see `keras_infnet.explain.task_attention`."""
+        """Attention of the tasks and shared task tokens; see `explain.task_attention`."""
         self._check_attention("task_attention")
         return rows_of_tasks(self.attention, block)
 

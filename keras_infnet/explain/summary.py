@@ -1,4 +1,4 @@
-"""An explanation in words."""
+"""Summary: an explanation in words."""
 
 from typing import Any
 

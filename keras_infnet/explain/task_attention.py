@@ -36,8 +36,8 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
 
     Example:
         ```python
-        rows = histories.attach(test.head(1000))
-        attention = keras_infnet.explain.task_attention(model, encoder.transform(rows))
+        inputs = data.encoder.transform(data.attach("test"))
+        attention = keras_infnet.explain.task_attention(model, inputs)
         attention["fields"].loc["like"].nlargest(5)
         ```
 

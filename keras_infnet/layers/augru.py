@@ -1,4 +1,4 @@
-"""A GRU whose update gate is scaled by attention."""
+"""AUGRU: a GRU whose update gate is scaled by attention."""
 
 from typing import Any
 

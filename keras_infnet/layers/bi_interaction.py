@@ -1,4 +1,4 @@
-"""The pairwise interactions of a factorization machine, as a vector."""
+"""Bi-interaction: the pairwise products of a factorization machine, as a vector."""
 
 from typing import Any
 

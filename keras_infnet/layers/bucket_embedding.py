@@ -1,4 +1,4 @@
-"""What is known of an event besides its item: action, ratio, age and position, as one vector."""
+"""Bucket embedding: action, ratio, age and position of an event, as one vector."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

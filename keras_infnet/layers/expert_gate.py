@@ -1,4 +1,4 @@
-"""A gate: which experts an example listens to, and by how much."""
+"""Expert gate: which experts an example listens to, and by how much."""
 
 from collections.abc import Sequence
 from typing import Any

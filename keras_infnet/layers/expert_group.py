@@ -1,4 +1,4 @@
-"""Experts: several MLPs of one shape on the same input."""
+"""Expert group: several MLPs of one shape on the same input."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One embedding weight for many fields: one gather instead of one for each field."""
+"""Fused embedding: one weight for many fields, and one gather instead of one for each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""One layer of HSTU: pointwise attention over a history, gated."""
+"""HSTU layer: gated pointwise attention over a history."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""DIN's pooling of a history: each event is weighted by its relation to the candidate."""
+"""Local activation unit, DIN's pooling: each event is weighted by its relation to the candidate."""
 
 from collections.abc import Sequence
 from typing import Any

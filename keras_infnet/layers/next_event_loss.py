@@ -1,4 +1,4 @@
-"""DIEN's auxiliary loss: each state of a history must know the next event from another."""
+"""Next event loss, DIEN's auxiliary loss: states must know the next event from another."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The heterogeneous flow: a few queries read a long memory, at the cost of reading it once."""
+"""Proxy cross attention, the heterogeneous flow: a few queries read a long memory once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

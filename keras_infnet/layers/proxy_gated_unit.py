@@ -1,4 +1,4 @@
-"""The homogeneous flow: proxies gate the tokens that they stand for."""
+"""Proxy gated unit, the homogeneous flow: proxies gate the tokens that they stand for."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Optional self-attention over a history, before it becomes the model's memory."""
+"""Sequence encoder: optional self-attention over a history before models read it."""
 
 from typing import Any
 

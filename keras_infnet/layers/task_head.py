@@ -1,4 +1,4 @@
-"""The output of one task."""
+"""Task head: the hidden layer and the output of one task."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""One layer of WuKong's interaction stack."""
+"""WuKong layer: a factorization machine and a linear part on tokens."""
 
 from collections.abc import Sequence
 from typing import Any

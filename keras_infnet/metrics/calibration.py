@@ -46,7 +46,9 @@ def expected_calibration_error(
             differ, `num_bins` is below 1, or `binning` is unknown.
 
     Example:
-        >>> round(keras_infnet.metrics.expected_calibration_error([0, 0, 1, 1], [0.1, 0.1, 0.7, 0.7]), 2)
+        >>> labels, probabilities = [0, 0, 1, 1], [0.1, 0.1, 0.7, 0.7]
+        >>> error = keras_infnet.metrics.expected_calibration_error(labels, probabilities)
+        >>> round(error, 2)
         0.2
 
     Reference:

@@ -1,4 +1,4 @@
-"""Whether a metric is better when it is lower, told by its name."""
+"""Direction of a metric: whether lower is better, told by its name."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Any group key, such as user or (user, day), as one integer code a row."""
+"""Group codes: any group key, such as user or (user, day), as one integer a row."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Checked label, prediction and weight columns: what every metric of this folder starts from."""
+"""Observed rows: checked label, prediction and weight columns, from which metrics start."""
 
 from typing import Any
 

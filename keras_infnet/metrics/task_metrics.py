@@ -1,4 +1,4 @@
-"""All numbers of all tasks in one call: what reports and benchmarks print."""
+"""Task metrics: the measures of all tasks in one call."""
 
 import difflib
 from collections.abc import Collection, Mapping

@@ -9,10 +9,29 @@ from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.mmoe import MMoE, OMoE
 from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.registry import MODELS
 from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.models.stem import STEM
 from keras_infnet.models.wukong import WuKong
+
+# By name, in the order of tables and figures.
+MODELS: dict[str, type[RankingModel]] = {
+    model.__name__: model
+    for model in (
+        INFNet,
+        FM,
+        DIN,
+        DIEN,
+        DCNv2,
+        GDCN,
+        WuKong,
+        HSTU,
+        SharedBottom,
+        MMoE,
+        OMoE,
+        PLE,
+        STEM,
+    )
+}
 
 __all__ = [
     "DCNv2",

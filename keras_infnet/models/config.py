@@ -1,4 +1,4 @@
-"""What all models are configured by."""
+"""Model configuration: the arguments that all models have, and their checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

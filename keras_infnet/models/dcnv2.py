@@ -36,7 +36,7 @@ class DCNv2(RankingModel):
     - `"stacked"`: `y_i = head_i(MLP(x_L))`.
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
@@ -99,7 +99,7 @@ class GDCN(RankingModel):
     - `"stacked"` (GDCN-S): `y_i = head_i(MLP(c_L))`.
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it

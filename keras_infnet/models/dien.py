@@ -30,7 +30,7 @@ class DIEN(RankingModel):
     Several histories have a state each, from one GRU and one AUGRU. An empty one has `h' = 0`.
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
@@ -57,7 +57,8 @@ class DIEN(RankingModel):
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> liked = keras_infnet.History("liked", ("video_id",), max_length=4, quantities=())
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")], [liked])
+        >>> click = keras_infnet.BinaryTask("click")
+        >>> schema = keras_infnet.FeatureSchema([video], [click], [liked])
         >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.DIEN(schema)
         >>> inputs = {"categorical": [[1], [2]], "liked": [[[0], [0], [3], [1]]] * 2}

@@ -1,4 +1,4 @@
-"""Models whose tasks read mixtures of experts: how shares are read, and what all are made of."""
+"""Models with experts: how the shares of their gates are read, and what they have in common."""
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The factorization machine, with a linear term and interactions for each task."""
+"""FM: a factorization machine with a linear term and interactions for each task."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class FM(RankingModel):
     hidden layer: `c_i` starts at the log odds of the task's base rate.
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
         event_context: What an event's token knows besides its item, where the schema has it; it
             may have `"match"` too: which of its fields equal the candidate's. Defaults to `None`:

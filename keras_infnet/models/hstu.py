@@ -29,7 +29,7 @@ class HSTU(RankingModel):
     `event_context` there is no bias by time.
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it
@@ -57,7 +57,8 @@ class HSTU(RankingModel):
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item")
         >>> liked = keras_infnet.History("liked", ("video_id",), max_length=4, quantities=())
-        >>> schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")], [liked])
+        >>> click = keras_infnet.BinaryTask("click")
+        >>> schema = keras_infnet.FeatureSchema([video], [click], [liked])
         >>> schema = schema.with_sizes({"video_id": 10})
         >>> model = keras_infnet.models.HSTU(schema)
         >>> inputs = {"categorical": [[1], [2]], "liked": [[[0], [0], [3], [1]]] * 2}

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron of models that have one."""
+"""MLP: the hidden layers of models that have some."""
 
 from collections.abc import Sequence
 from typing import Any

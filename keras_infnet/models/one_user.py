@@ -1,4 +1,4 @@
-"""A model on one user and many candidates: what no candidate changes is computed once."""
+"""One user and many candidates: what no candidate changes is computed once."""
 
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping

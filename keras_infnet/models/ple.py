@@ -1,4 +1,4 @@
-"""Shared and task experts, extracted level by level."""
+"""PLE: shared and task experts, extracted level by level."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class PLE(ExpertModel):
     `level_0_shared`, ... over `{task}_0`, ... and `shared_0`, ...
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it

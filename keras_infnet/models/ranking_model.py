@@ -1,4 +1,4 @@
-"""What all models have in common: inputs, members, heads, losses, metrics, steps and config."""
+"""RankingModel: inputs, members, heads, losses, metrics, steps and config of all models."""
 
 import contextlib
 import inspect
@@ -52,7 +52,7 @@ class RankingModel(TrainingSteps):
         ```
     """
 
-    Config: type[ModelConfig] = ModelConfig
+    Config = ModelConfig
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -354,7 +354,7 @@ def _check_schema(model: str, schema: Any) -> None:
     if not isinstance(schema, FeatureSchema):
         raise ValueError(
             f"{model}: the schema is a {type(schema).__name__}; expected a fitted FeatureSchema, "
-            "the `schema` of a fitted FeatureEncoder."
+            "such as the `schema` of a RankingData."
         )
     schema.require_fitted()
 

@@ -1,4 +1,4 @@
-"""Histories by themselves: what reads events in order must not run from one into the next."""
+"""Separate histories: models that read events in order read each history by itself."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def require_history(model: str, schema: FeatureSchema) -> None:
     if not schema.histories:
         raise ValueError(
             f"{model}: the schema has no history, and {model} compares the candidate with past "
-            "events. Add a History to the schema's sequences, or use a model that does "
+            "events. Add a History to the schema's histories, or use a model that does "
             "without: INFNet, FM, DCNv2, GDCN, WuKong, SharedBottom, MMoE, OMoE, PLE or STEM."
         )
 

@@ -1,4 +1,4 @@
-"""The plainest multi-task model: one shared MLP, one head a task."""
+"""Shared bottom: the plainest multi-task model, one shared MLP and one head a task."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class SharedBottom(RankingModel):
     alone.
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it

@@ -1,4 +1,4 @@
-"""Shared and task-specific embeddings: each task learns its own tables alone."""
+"""STEM: shared and task-specific embeddings; each task learns its own tables alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +33,7 @@ class STEM(ExpertModel):
     one as the default; here it is one.
 
     Args:
-        schema: A fitted schema: `FeatureEncoder(schema).fit(frame).schema`.
+        schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Width of the shared embeddings. Defaults to `16`: with three tasks, 64 numbers an id.
         head_dim: Hidden width of the heads. Defaults to `64`.
         event_context: What an event's token knows besides its item, where the schema has it; it

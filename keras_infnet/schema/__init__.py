@@ -1,1 +1,1 @@
-"""What is declared of a ranking problem: columns, histories, tasks and the schema they make."""
+"""Schema: columns, histories and tasks of a ranking problem, and what was learned of them."""

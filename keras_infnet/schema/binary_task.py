@@ -5,13 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet.metrics.auc import auc
-from keras_infnet.metrics.group_auc import Weighting, group_auc
-from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.schema.task import Task
 
 # Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
@@ -61,6 +57,8 @@ class BinaryTask(Task):
         return "binary_crossentropy"
 
     def metrics(self) -> list[Any]:
+        import keras  # pyright: ignore[reportMissingTypeStubs]
+
         return [keras.metrics.AUC(num_thresholds=_AUC_THRESHOLDS, name="auc")]
 
     def measures(
@@ -69,8 +67,12 @@ class BinaryTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: Weighting = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
+        from keras_infnet.metrics.auc import auc
+        from keras_infnet.metrics.group_auc import group_auc
+        from keras_infnet.metrics.log_loss import log_loss
+
         within = {
             name: group_auc(labels, predictions, keys, weighting, weights)
             for name, keys in groups.items()

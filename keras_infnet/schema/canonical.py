@@ -36,13 +36,13 @@ def column(frame: pd.DataFrame, name: str, needed_by: str) -> pd.Series:
             f"{needed_by}: the frame has no column `{name}`."
             + did_you_mean(name, map(str, frame.columns))
         )
-    found = frame[name]
+    found: Any = frame[name]
     if isinstance(found, pd.DataFrame):
         raise ValueError(f"{needed_by}: the frame has {found.shape[1]} columns named `{name}`.")
     return found
 
 
-def require_rows(frame: pd.DataFrame, what: str) -> None:
+def require_rows(frame: Any, what: str) -> None:
     """A ValueError for something that is no frame or has no row."""
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"{what}: found {type(frame).__name__}; expected a pandas DataFrame.")
@@ -56,10 +56,12 @@ def infer_dtype(series: pd.Series, label: str) -> str | None:
     Raises:
         ValueError: They are neither, such as times or numbers with a fraction.
     """
-    kind = _arrow(series, "integers or strings", label).type
-    while pa.types.is_dictionary(kind) or _is_list(kind):
-        kind = kind.value_type
-    if pa.types.is_null(kind):
+    values = _arrow(series, "integers or strings", label)
+    while _is_list(values.type):
+        values = values.flatten()
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    # A column without any value is floats in pandas.
+    if values.null_count == len(values):
         return None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "string"
@@ -86,7 +88,7 @@ def pad_lists(lists: pa.ListArray, width: int, fill: Any) -> np.ndarray:
     bounds = np.asarray(lists.offsets)
     index = bounds[:-1, None] + np.arange(width)
     inside = index < bounds[1:, None]
-    flat = lists.values.to_numpy(zero_copy_only=False)
+    flat: np.ndarray = lists.values.to_numpy(zero_copy_only=False)
     if not len(flat):
         return np.full(index.shape, fill, flat.dtype)
     return np.where(inside, flat[np.where(inside, index, 0)], fill)
@@ -136,8 +138,8 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
     missing = int(np.isnan(values).sum())
     if missing and not allow_missing:
         raise ValueError(
-            f"{label}: {missing} of {len(values)} values are NaN. Fill them, or declare the feature "
-            "with `allow_missing=True` to give missing values a bucket of their own."
+            f"{label}: {missing} of {len(values)} values are NaN. Fill them, or declare the "
+            "feature with `allow_missing=True` to give missing values a bucket of their own."
         )
     limit = np.finfo("float32").max
     return flush(np.clip(values, -limit, limit).astype("float32"))

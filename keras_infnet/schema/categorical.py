@@ -146,8 +146,8 @@ class CategoricalFeature(Feature):
         assert dtype is not None
         if self.hash_buckets is not None:
             return Hash(self.hash_buckets, dtype)
-        columns = [] if counts is None else counts
-        return Vocabulary.learn(columns, dtype, self.min_frequency, self.oov_buckets)
+        found: Any = [] if counts is None else counts
+        return Vocabulary.learn(found, dtype, self.min_frequency, self.oov_buckets)
 
     def restore(self, arrays: Mapping[str, Any], dtype: str | None) -> Program | None:
         assert dtype is not None

@@ -1,4 +1,4 @@
-"""Event quantities: what is known of a past event besides its item, such as action, ratio and age."""
+"""Event quantities: action, ratio, age and more that is known of a past event besides its item."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -99,6 +99,7 @@ class EventQuantity(ABC):
             rows: Index of the frame.
             label: The column, for errors.
         """
+        return
 
     @abstractmethod
     def missing(self) -> Any:
@@ -164,7 +165,7 @@ class Actions(EventQuantity):
         return self.names
 
     def of_log(self, frame: pd.DataFrame, may_lack: bool, label: str) -> dict[str, pa.Array]:
-        values = {}
+        values: dict[str, pa.Array] = {}
         for name in self.names:
             of_action = f"{label}, action `{name}`"
             if name in frame.columns or not may_lack:

@@ -117,7 +117,7 @@ class Feature(ABC):
 
     @abstractmethod
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
-        """Shape without batch (`None`: any length) and dtype of the inputs of a request, by name."""
+        """Shape without batch (`None`: any length) and dtype of a request's inputs, by name."""
 
     @property
     def finite_inputs(self) -> tuple[str, ...]:

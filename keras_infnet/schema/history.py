@@ -82,10 +82,11 @@ class History:
         for argument in ("fields", "actions"):
             check_different(self, argument)
         for argument, kind in (("quantities", EventQuantity), ("groups", HistoryGroup)):
-            found = getattr(self, argument)
-            if not isinstance(found, (list, tuple)) or not all(isinstance(p, kind) for p in found):
+            found: Any = getattr(self, argument)
+            parts: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
+            if not all(isinstance(part, kind) for part in parts):
                 raise bad(self, argument, found, f"a tuple of {kind.__name__}")
-            object.__setattr__(self, argument, tuple(found))
+            object.__setattr__(self, argument, tuple(parts))
         check_at_least(self, max_length=1)
         if not self.fields:
             raise bad(self, "fields", self.fields, "at least one feature name")
@@ -166,7 +167,7 @@ class History:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "History":
         """The history that `to_dict` wrote."""
-        parts = {
+        parts: dict[str, Any] = {
             "quantities": [EventQuantity.from_dict(q) for q in plain["quantities"]],
             "groups": [HistoryGroup(**g) for g in plain["groups"]],
         }

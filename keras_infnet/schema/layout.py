@@ -25,8 +25,8 @@ class Layout:
     """
 
     sizes: Mapping[str, int]
-    dtypes: Mapping[str, str] = field(default_factory=dict)
-    base_rates: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict[str, str])
+    base_rates: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     vocabulary: str = ""
 
     def __hash__(self) -> int:

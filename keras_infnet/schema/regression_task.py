@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 
-from keras_infnet.metrics.group_auc import Weighting
-from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 from keras_infnet.schema.task import Task
 
 
@@ -44,6 +41,8 @@ class RegressionTask(Task):
         return "mean_squared_error"
 
     def metrics(self) -> list[Any]:
+        import keras  # pyright: ignore[reportMissingTypeStubs]
+
         return [keras.metrics.MeanSquaredError(name="mse")]
 
     def measures(
@@ -52,8 +51,10 @@ class RegressionTask(Task):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: Weighting = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
+        from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+
         return {
             "mse": mean_squared_error(labels, predictions, weights),
             "mae": mean_absolute_error(labels, predictions, weights),

@@ -75,6 +75,7 @@ class FeatureSchema:
             raise ValueError("FeatureSchema: expected at least one feature and one task.")
         _check_names(self)
         _check_references(self)
+        _check_layout(self)
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -203,7 +204,7 @@ class FeatureSchema:
 
     def packed_sizes(self) -> dict[str, np.ndarray]:
         """For each packed input of ids, how many ids each of its columns has."""
-        sizes = {}
+        sizes: dict[str, np.ndarray] = {}
         for name in ("categorical", "bags"):
             features = self._packed_as(name)
             if features:
@@ -270,8 +271,8 @@ class FeatureSchema:
         if self.layout is None:
             raise ValueError(
                 "FeatureSchema: the sizes of its tables are unknown. Fit an encoder on training "
-                "rows, and build from its schema: `encoder = FeatureEncoder(schema).fit(frame)`, "
-                "`INFNet(encoder.schema)`."
+                "rows, as RankingData does, and build from its schema: "
+                "`data = RankingData(schema, log)`, `INFNet(data.schema)`."
             )
         return self.layout
 
@@ -335,7 +336,8 @@ class FeatureSchema:
             name: [kind.from_dict(part) for part in plain[name]] for name, kind in _PARTS.items()
         }
         layout = plain["layout"]
-        return cls(**{**plain, **parts, "layout": None if layout is None else Layout(**layout)})
+        parts["layout"] = None if layout is None else Layout(**layout)
+        return cls(**{**plain, **parts})
 
     @functools.cached_property
     def _history_columns(self) -> dict[str, dict[str, slice]]:
@@ -367,10 +369,11 @@ def _width(columns: Mapping[str, slice]) -> int:
     return max(column.stop for column in columns.values())
 
 
-def _checked_parts(name: str, found: Any, kind: type) -> tuple:
+def _checked_parts(name: str, found: Any, kind: type) -> tuple[Any, ...]:
     """An argument as a tuple; an error if one of its parts is of no such kind."""
-    is_list = isinstance(found, Iterable) and not isinstance(found, (str, Mapping))
-    parts = tuple(found) if is_list else (found,)
+    is_list = hasattr(found, "__iter__") and not isinstance(found, (str, Mapping))
+    listed: Any = found if is_list else [found]
+    parts: tuple[Any, ...] = tuple(listed)
     wrong = [part for part in parts if not isinstance(part, kind)]
     if wrong or not is_list:
         shown = type(wrong[0] if wrong else found).__name__
@@ -418,6 +421,20 @@ def _check_references(schema: FeatureSchema) -> None:
             raise ValueError(
                 f"History `{h.name}`: its first field `{first.name}` identifies the event; "
                 "expected a categorical feature with one value."
+            )
+
+
+def _check_layout(schema: FeatureSchema) -> None:
+    """A ValueError if a layout is of another schema."""
+    layout = schema.layout
+    if layout is None:
+        return
+    for owner in schema.table_owners():
+        has_dtype = not owner.has_dtype or owner.name in layout.dtypes
+        if owner.name not in layout.sizes or not has_dtype:
+            raise ValueError(
+                f"FeatureSchema: the layout knows no table `{owner.name}`; it is of another "
+                "schema. Fit an encoder, or give `layout=None`."
             )
 
 

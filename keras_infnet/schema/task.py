@@ -1,4 +1,7 @@
-"""Task: the base of all that a model predicts, from labels to losses, metrics and calibration."""
+"""Task: the base of all that a model predicts, from labels to losses, metrics and calibration.
+
+Keras and metrics are imported where they are used: a client reads a schema without them.
+"""
 
 import dataclasses
 import math
@@ -12,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._base.checks import bad, check_name
-from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.schema.canonical import number_values
 
 
@@ -94,8 +96,9 @@ class Task(ABC):
         self.check(values, series.index, label)
         return values
 
-    def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
+    def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:  # noqa: B027
         """A ValueError if a label (0 where it is not observed) is none that the task can have."""
+        return
 
     def averaged(self, labels: np.ndarray) -> np.ndarray:
         """Float `(rows, units)` whose weighted mean over training rows is the base rate."""
@@ -125,7 +128,7 @@ class Task(ABC):
         predictions: np.ndarray,
         weights: np.ndarray,
         groups: Mapping[str, Any],
-        weighting: Weighting = "impressions",
+        weighting: Any = "impressions",
     ) -> dict[str, float]:
         """What an evaluation reports.
 

@@ -33,7 +33,7 @@ class Vocabulary(Program):
 
     def __init__(self, values: Iterable[Any], oov_buckets: int = 1, dtype: str = "string") -> None:
         kind = arrow_type(dtype)
-        self.values = values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
+        self.values: Any = _as_array(values, kind)
         self.oov_buckets = oov_buckets
         self.dtype = dtype
         distinct = len(pc.unique(self.values))
@@ -45,18 +45,19 @@ class Vocabulary(Program):
     @classmethod
     def learn(
         cls,
-        columns: Iterable[pa.Array] | ValueCounts,
+        columns: Iterable[Any] | ValueCounts,
         dtype: str,
         min_frequency: int = 1,
         oov_buckets: int = 1,
     ) -> "Vocabulary":
         """The values of `columns` seen at least `min_frequency` times, most frequent first."""
-        counts = columns
-        if not isinstance(columns, ValueCounts):
+        if isinstance(columns, ValueCounts):
+            counts = columns
+        else:
             counts = ValueCounts(arrow_type(dtype))
             for values in columns:
                 counts.add(values)
-        table = counts.table()
+        table: Any = counts.table()
         table = table.filter(
             pc.and_(
                 pc.greater_equal(table["count"], min_frequency),
@@ -140,3 +141,7 @@ class Vocabulary(Program):
         if self.oov_buckets == 1:
             return np.ones(len(values), "int32")
         return 1 + hash_buckets(values, self.oov_buckets)
+
+
+def _as_array(values: Any, kind: pa.DataType) -> Any:
+    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)

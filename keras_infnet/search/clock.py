@@ -1,4 +1,4 @@
-"""The time that a search may take, over all commands that worked on it."""
+"""Time budget of a search, over all commands that worked on it."""
 
 import re
 import statistics

@@ -1,4 +1,4 @@
-"""The folder of a search: whose it is, a record of each trial, and the best configuration."""
+"""Folder of a search: whose it is, a record of each trial, and the best configuration."""
 
 import contextlib
 import json
@@ -193,7 +193,7 @@ def load_config(path: Path | str) -> dict[str, Any]:
     Example:
         ```python
         config = keras_infnet.search.load_config("runs/search/best_config.json")
-        model = keras_infnet.INFNet(encoder.schema, **config["arguments"])
+        model = keras_infnet.INFNet(data.schema, **config["arguments"])
         keras_infnet.fit_ranker(model, train, validation, learning_rate=config["learning_rate"])
         ```
     """

@@ -1,4 +1,4 @@
-"""INFNet as a function of keras-tuner's hyperparameters."""
+"""Hypermodel: INFNet as a function of keras-tuner's hyperparameters."""
 
 import inspect
 import math
@@ -40,10 +40,10 @@ class INFNetHyperModel:
     Example:
         ```python
         tuner = keras_tuner.RandomSearch(
-            keras_infnet.search.INFNetHyperModel(encoder.schema),
+            keras_infnet.search.INFNetHyperModel(data.schema),
             objective=keras_tuner.Objective("val_click_auc", "max"),
         )
-        tuner.search(train, validation_data=validation, shuffle=False)
+        tuner.search(data.train, validation_data=data.validation, shuffle=False)
         ```
     """
 

@@ -1,4 +1,4 @@
-"""Quality against inference time: measured, as one number, and as the front that nothing beats."""
+"""Quality against inference time: measured, as one score, and as the Pareto front."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""A search for the number of proxies and INFNet's other hyperparameters."""
+"""Proxy search: the number of proxies and INFNet's other hyperparameters."""
 
 import contextlib
 import dataclasses
@@ -59,7 +59,7 @@ class ProxySearch:
 
     Example:
         ```python
-        search = keras_infnet.search.ProxySearch(encoder.schema, train, validation)
+        search = keras_infnet.search.ProxySearch(data.schema, data.train, data.validation)
         search.run(budget="30m")
         model = search.best_model()
         ```
@@ -243,7 +243,7 @@ def _check_choices(training: TrialTraining, oracle: str) -> None:
     if training.policy.metric == "gauc" and training.groups is None:
         raise ValueError(
             "ProxySearch: the objective is gAUC, and `groups` is None. Pass one key a row of the "
-            'validation data, such as `groups=split.validation["user_id"]`.'
+            'validation data, such as `groups=data.frame("validation")["user_id"]`.'
         )
 
 

@@ -1,4 +1,4 @@
-"""Which values of INFNet's hyperparameters a search tries."""
+"""Search space: the values of INFNet's hyperparameters that are tried."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`python -m keras_infnet.serving check DIR --rows FILE`: does it serve what was trained?"""
+"""Command `python -m keras_infnet.serving check`: does an export serve what was trained?"""
 
 import argparse
 import sys

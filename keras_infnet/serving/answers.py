@@ -47,15 +47,15 @@ def verify(path: str | Path, model: Any, data: Any, rows: pd.DataFrame | None = 
 
     Example:
         ```python
-        rows = histories.attach(test.head(1000))
-        keras_infnet.serving.verify("models/ranker/1", model, encoder, rows)
+        rows = data.attach(log.tail(1000))
+        keras_infnet.serving.verify("models/ranker/1", model, data, rows)
         ```
     """
     encoder, rows = encoder_of(data, "verify"), verification_rows(data, rows)
     if rows is None:
         raise ValueError(
             "verify: there are no rows to ask for. Give `rows`, with feature columns and with "
-            "histories as list columns (`Histories.attach`)."
+            "histories as list columns (`RankingData.attach`)."
         )
     path = Path(path)
     return compare(path, model, encoder, rows, read_options(path, "verify"))

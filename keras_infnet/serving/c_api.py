@@ -65,7 +65,7 @@ def run_c_api(
 
     Example:
         ```python
-        request = keras_infnet.data.frame_to_request(encoder.schema, rows)
+        request = keras_infnet.data.frame_to_request(data.schema, data.attach(rows))
         (outputs,), seconds = keras_infnet.serving.run_c_api(
             "models/ranker/1", "serving_default", [request], repeat=100, warm_up=5
         )

@@ -1,4 +1,4 @@
-"""Compares a saved model behind TensorFlow's C API with Python's runtime and with Keras."""
+"""Check: a saved model behind TensorFlow's C API against Python's runtime and Keras."""
 
 import json
 from collections.abc import Iterator, Mapping

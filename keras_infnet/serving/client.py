@@ -50,7 +50,7 @@ class Client:
         ```python
         client = keras_infnet.serving.Client("models/ranker/1", "grpc://localhost:8500")
         client.check()
-        probabilities = client.predict(histories.attach(rows))
+        probabilities = client.predict(data.attach(rows))
         scores = client.rank(user_row, candidates)
         ```
     """

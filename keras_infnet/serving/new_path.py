@@ -1,4 +1,4 @@
-"""Files and version folders that appear under their name only when they are whole."""
+"""New paths: files and version folders that appear under their name when they are whole."""
 
 import errno
 from collections.abc import Callable, Iterator

@@ -48,11 +48,10 @@ def export_onnx(
 
     Example:
         ```python
-        rows = histories.attach(test.head(1000))
-        keras_infnet.serving.export_onnx(model, encoder, "models/ranker.onnx", verify=rows)
+        keras_infnet.serving.export_onnx(model, data, "models/ranker.onnx")
 
         session = onnxruntime.InferenceSession("models/ranker.onnx")
-        packed = encoder.transform(rows)
+        packed = data.encoder.transform(data.attach("test"))
         inputs = {i.name: packed[i.name] for i in session.get_inputs()}
         (click,) = session.run(["click"], inputs)
         ```

@@ -1,4 +1,4 @@
-"""One user's candidates: scored in chunks of bounded memory, and the best of them."""
+"""Ranking one user's candidates: in chunks of bounded memory, and the best of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -101,8 +101,7 @@ def export(
 
     Example:
         ```python
-        rows = histories.attach(test.head(1000))
-        path = keras_infnet.serving.export(model, encoder, "models/ranker", rows)
+        path = keras_infnet.serving.export(model, data, "models/ranker")
         print(path)  # models/ranker/1
         ```
     """

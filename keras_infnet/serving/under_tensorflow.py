@@ -1,4 +1,4 @@
-"""A child process under TensorFlow: where models that JAX has trained are exported."""
+"""Child process under TensorFlow, where models that JAX has trained are exported."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What training consists of at a step: variables, and the numbers of callbacks."""
+"""State of a training at a step: variables, and the numbers of callbacks."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Checkpoints from which a killed training goes on as if nothing had happened."""
+"""Checkpoints: a killed training goes on as if nothing had happened."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,14 +61,14 @@ class Checkpoints(keras.callbacks.Callback):
     Example:
         ```python
         keras_infnet.training.set_seeds(1)  # on a GPU with deterministic=True
-        train = keras_infnet.data.Batches.from_folder(encoder, "prepared", shuffle=True)
-        model = keras_infnet.INFNet(encoder.schema)
+        data = keras_infnet.RankingData.open("prepared")
+        model = keras_infnet.INFNet(data.schema)
         model.compile("adam")
         checkpoints = keras_infnet.callbacks.Checkpoints("run/checkpoints", every=500)
         model.fit(
-            checkpoints.batches(train),
+            checkpoints.batches(data.train),
             epochs=3,
-            steps_per_epoch=int(train.cardinality()),
+            steps_per_epoch=int(data.train.cardinality()),
             callbacks=[checkpoints],  # the last of them
             shuffle=False,
         )

@@ -1,4 +1,4 @@
-"""Training on several devices, each of which has all weights."""
+"""Data parallel training: several devices, each with all weights."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the gates of a model with experts listen to, epoch by epoch."""
+"""Expert shares in training: what the gates of a model listen to, epoch by epoch."""
 
 from collections.abc import Collection
 from typing import Any

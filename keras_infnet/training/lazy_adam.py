@@ -1,4 +1,4 @@
-"""Adam and AdamW that update large embedding tables by rows."""
+"""LazyAdam and LazyAdamW: Adam that updates large embedding tables by rows."""
 
 from typing import Any
 

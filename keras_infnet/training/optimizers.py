@@ -1,4 +1,4 @@
-"""Embedding tables and dense weights under optimizers of their own."""
+"""Split optimizer: embedding tables and dense weights under optimizers of their own."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which of two models is better, when there are several tasks: one number a validation."""
+"""Task policy: which of two models is better, as one number a validation."""
 
 import math
 import re
@@ -34,7 +34,9 @@ class TaskPolicy:
         ValueError: A weight is negative or not finite, all are 0, or a floor is not finite.
 
     Example:
-        >>> policy = keras_infnet.training.TaskPolicy(weights={"click": 3, "like": 1}, floors={"like": 0.7})
+        >>> policy = keras_infnet.training.TaskPolicy(
+        ...     weights={"click": 3, "like": 1}, floors={"like": 0.7}
+        ... )
         >>> policy.score({"val_click_auc": 0.5, "val_like_auc": 0.75})
         0.5625
     """
@@ -121,8 +123,9 @@ class PolicyScore(keras.callbacks.Callback):
         ValueError: When training begins, the policy has a task that the model lacks.
 
     Example:
+        >>> policy = keras_infnet.training.TaskPolicy(floors={"like": 0.8})
         >>> callbacks = [
-        ...     keras_infnet.callbacks.PolicyScore(keras_infnet.training.TaskPolicy(floors={"like": 0.8})),
+        ...     keras_infnet.callbacks.PolicyScore(policy),
         ...     keras.callbacks.EarlyStopping("val_score", mode="max", restore_best_weights=True),
         ... ]
     """

@@ -1,4 +1,4 @@
-"""The training recipe of the demo and the benchmarks, in one call."""
+"""`fit_ranker`: the training recipe of the demo and the benchmarks, in one call."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Optimizers that read and write only the rows of a table that a step looks up."""
+"""Row updates: optimizers that touch only the rows of a table that a step looks up."""
 
 from collections.abc import Sequence
 from typing import Any

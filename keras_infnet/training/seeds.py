@@ -1,4 +1,4 @@
-"""All seeds in one call."""
+"""Seeds of Python, NumPy, Keras, the backend and tf.data, in one call."""
 
 import keras
 

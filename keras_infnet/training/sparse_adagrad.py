@@ -1,4 +1,4 @@
-"""Adagrad that updates large embedding tables by rows."""
+"""SparseAdagrad: Adagrad that updates large embedding tables by rows."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Training on several devices, each of which has a part of the embedding tables."""
+"""Sharded tables: training on several devices, each with a part of the embedding tables."""
 
 from typing import Any
 
@@ -50,9 +50,9 @@ def shard_tables(
     Example:
         ```python
         with keras_infnet.training.shard_tables(num_shards=8).scope():
-            model = keras_infnet.INFNet(encoder.schema)
+            model = keras_infnet.INFNet(data.schema)
             model.compile(keras_infnet.optimizers.split_optimizer())
-            model.fit(train)
+            model.fit(data.train, shuffle=False)
         ```
 
     Reference:

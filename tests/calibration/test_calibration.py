@@ -115,5 +115,5 @@ def test_a_task_that_is_unknown_or_a_regression_is_an_error():
     schema = FeatureSchema([NumericFeature("length", "item")], tasks)
     with pytest.raises(ValueError, match="no task `clik`. Did you mean `click`"):
         Calibration({"clik": MAPS["platt"]}).check_schema(schema)
-    with pytest.raises(ValueError, match="task `seconds` is a regression"):
+    with pytest.raises(ValueError, match="task `seconds` is a RegressionTask"):
         Calibration({"seconds": MAPS["platt"]}).check_schema(schema)

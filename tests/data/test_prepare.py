@@ -1,8 +1,10 @@
 import errno
 import json
+import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -53,11 +55,12 @@ def parquet_folder(log, path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["frame", "iterator", "folder", "files"])
+@pytest.mark.parametrize("kind", ["frame", "arrow", "iterator", "folder", "files"])
 def test_encoder_and_rows_are_those_of_the_way_through_memory(kind, log, tmp_path):
     folder = parquet_folder(log, tmp_path / "log")
     rows = {
         "frame": log,
+        "arrow": pa.Table.from_pandas(log),
         "iterator": (log.iloc[i : i + 100] for i in range(0, 900, 100)),
         "folder": folder,
         "files": [folder / "a.parquet", str(folder / "b.parquet")],
@@ -179,7 +182,7 @@ def test_a_stopped_run_goes_on_and_finished_shards_stay(log, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         written = stop_after(patch, 9, Stopped())
         # The files were read wholly and are the same, so they aren't read again.
-        patch.setattr("keras_infnet.data.prepare.read_chunks", None)
+        patch.setattr(sys.modules["keras_infnet.data.prepare"], "read_chunks", None)
         encoder = prepared(tmp_path / "out", folder)
     assert written == ["shard-00002"]
     check_rows(tmp_path / "out", encoder, log)

@@ -92,7 +92,7 @@ def unfinished(session, files, tmp_path_factory):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_infnet.data.prepare.publish", full)
+        patch.setattr(sys.modules["keras_infnet.data.prepare"], "publish", full)
         with pytest.raises(OSError, match="No space left"):
             on_spark(path / "out", files, session, earlier={"seen": str(path / "earlier.parquet")})
     return path / ".out.unfinished"

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_infnet import INFNet
-from keras_infnet.models import SharedBottom
+from keras_infnet.models import SharedBottom, ranking_model
 from keras_infnet.models.ranking_model import MemberMean
 from tests import tiny
 from tests.gradients import gradients
@@ -106,6 +106,33 @@ def test_outputs_of_several_units_are_averaged_member_by_member():
     mean = MemberMean()
     np.testing.assert_allclose(mean(outputs), outputs.mean(1), atol=1e-6)
     np.testing.assert_array_equal(mean(outputs, training=True), outputs)
+
+
+def test_members_of_several_units_have_a_loss_each(monkeypatch):
+    softmax = ranking_model._Trained(
+        "softmax",
+        [0.0, 0.5, -0.5],
+        "sparse_categorical_crossentropy",
+        lambda: [keras.metrics.SparseCategoricalCrossentropy(name="entropy")],
+        units=3,
+    )
+    monkeypatch.setattr(ranking_model, "_trained", lambda task: softmax)
+    model = two_members(SharedBottom)
+    x = tiny.inputs(model.schema)
+    y = {task: np.arange(6)[:, None] % 3 for task in model.schema.task_names}
+    w = {task: np.ones((6, 1), "float32") for task in y}
+    model.compile(keras.optimizers.SGD(0.0), **tiny.quick())
+    logs = model.fit(x, y, sample_weight=w, batch_size=6, verbose=0).history
+    members, means = tiny.train_outputs(model, x), tiny.predict(model, x)
+    total = 0
+    for task in model.schema.tasks:
+        p, mean = np.array(members[task.name]), np.array(means[task.name])
+        assert p.shape == (6, 2, 3) and mean.shape == (6, 3)
+        of_label = np.log(p[np.arange(6), :, np.arange(6) % 3])
+        total -= task.loss_weight * of_label.mean()
+        entropy = -np.log(mean[np.arange(6), np.arange(6) % 3]).mean()
+        np.testing.assert_allclose(logs[f"{task.name}_entropy"], entropy, rtol=1e-4)
+    np.testing.assert_allclose(logs["loss"], total, rtol=1e-4)
 
 
 def test_a_member_that_is_not_there_is_an_error():

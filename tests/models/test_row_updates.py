@@ -4,8 +4,8 @@ import pytest
 from keras import ops
 
 from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.models import MODELS
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.registry import MODELS
 from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
@@ -130,11 +130,17 @@ class Table(FusedEmbedding):
 def one_table(dtype=None, **kwargs):
     """`click = sigmoid(sum of the row)`, from a table of 6 rows of 2 halves."""
     schema = tiny.schema("none", tasks=tiny.TASKS[:1], features=tiny.FEATURES[:1])
-    ids = keras.Input((1,), dtype="int32", name="categorical")
-    half = keras.initializers.Constant(0.5)
-    rows = Table({"user_id": 6}, 2, half, dtype=dtype, name="fused_embedding", **kwargs)(ids)
-    click = keras.layers.Activation("sigmoid", dtype="float32")(ops.sum(rows, axis=-1))
-    return RankingModel(schema, {"categorical": ids}, {"click": click}, {}, dtype=dtype)
+
+    class OneTable(RankingModel):
+        @classmethod
+        def graph(cls, schema, config):
+            ids = keras.Input((1,), dtype="int32", name="categorical")
+            half = keras.initializers.Constant(0.5)
+            rows = Table({"user_id": 6}, 2, half, name="fused_embedding", **kwargs)(ids)
+            click = keras.layers.Activation("sigmoid", dtype="float32")(ops.sum(rows, axis=-1))
+            return {"categorical": ids}, {"click": click}
+
+    return OneTable(schema, dtype=dtype)
 
 
 def batch():

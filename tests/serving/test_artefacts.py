@@ -139,7 +139,7 @@ def test_the_card_is_also_text(extra, card):
     text = (extra / "model_card.md").read_text("utf-8")
     assert text == markdown(card)
     assert text.startswith("# INFNet for click, like\n")
-    assert "| like | is_like | binary | is_click |" in text
+    assert "| like | is_like | BinaryTask | is_click |" in text
     assert "| gauc | click: 0.66 |" in text
     assert "## Signature `serving_default`" in text
 

@@ -156,7 +156,8 @@ def test_the_served_model_is_checked(client, encoder, urls):
     renamed = [
         dataclasses.replace(f, name="city") if f.name == "country" else f for f in schema.features
     ]
-    other = dataclasses.replace(schema, features=renamed)
+    tables = {"city" if n == "country" else n: size for n, size in schema.layout.sizes.items()}
+    other = dataclasses.replace(schema, features=renamed, layout=None).with_sizes(tables)
     with pytest.raises(ValueError, match="lacks the inputs `city`; .*schema.json of the model"):
         Client(other, client.url).check()
 

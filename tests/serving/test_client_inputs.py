@@ -167,6 +167,8 @@ for name in ("keras_infnet", "keras_infnet.serving"):
     # Packages without their `__init__`, which offers all the rest too.
     package = sys.modules[name] = types.ModuleType(name)
     package.__path__ = [sys.argv[1] + "/" + name.replace(".", "/")]
+# The kinds of columns and tasks, which the package's `__init__` would import.
+from keras_infnet.schema import binary_task, categorical, dense, numeric
 from keras_infnet.serving.client import Client
 client = Client(sys.argv[2])
 print(client.rest_request({}), len(client.schema.tasks))

@@ -6,8 +6,7 @@ import pytest
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
-from keras_infnet.models import SharedBottom
-from keras_infnet.models.registry import MODELS
+from keras_infnet.models import MODELS, SharedBottom
 from keras_infnet.serving import export, rank, signatures
 from keras_infnet.serving.rank import best_candidates
 from keras_infnet.serving.signatures import ExportOptions

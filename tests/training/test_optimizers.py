@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet.models.registry import MODELS
+from keras_infnet.models import MODELS
 from keras_infnet.training.optimizers import split_optimizer
 from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.sparse_adagrad import SparseAdagrad

@@ -1,0 +1,114 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_infnet import BinaryTask, CategoricalFeature, DateTimeFeature, FeatureSchema, History
+from keras_infnet.data import FeatureEncoder, Histories, frame_to_request
+from keras_infnet.schema.date_time import DateParts
+from tests.schema.whole_way import check_served, make_log, trained
+
+ZONES = ["UTC", "Europe/Lisbon", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York"]
+
+
+def schema(zone="UTC", fields=("video_id",)):
+    features = [
+        CategoricalFeature("video_id", "item"),
+        DateTimeFeature("time_ms", "context", zone=zone),
+    ]
+    seen = History("seen", fields, max_length=4)
+    return FeatureSchema(features, [BinaryTask("click", "is_click")], [seen])
+
+
+def parts_by_pandas(instants, zone):
+    clock = pd.to_datetime(np.asarray(instants), unit="ms", utc=True).tz_convert(zone)
+    return np.stack([1 + clock.hour, 25 + clock.day_of_week, 31 + clock.day], axis=1)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_parts_are_those_of_pandas_in_numpy_and_as_a_graph(zone):
+    import tensorflow as tf
+
+    instants = np.random.default_rng(0).integers(0, 4_000_000_000_000, 20_000)
+    program = DateParts(zone)
+    ids = program.numpy(instants)
+    np.testing.assert_array_equal(ids, parts_by_pandas(instants, zone))
+    np.testing.assert_array_equal(program.graph(tf, [])(tf.constant(instants)).numpy(), ids)
+    assert ids.max() < program.num_ids
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(-(2**55), 2**55))
+def test_strange_instants_agree(instant):
+    import tensorflow as tf
+
+    program = DateParts("Europe/Lisbon")
+    ids = program.numpy(np.array([instant]))
+    found = program.graph(tf, [])(tf.constant([instant], "int64")).numpy()
+    np.testing.assert_array_equal(found, ids)
+    assert (ids >= 0).all() and (ids < program.num_ids).all()
+
+
+def test_columns_of_any_unit_and_zone_are_the_same_instants():
+    instants = np.array([1_767_225_600_000, 1_782_820_800_000])
+    feature = DateTimeFeature("t", "context", zone="Asia/Shanghai")
+    naive = pd.Series(pd.to_datetime(instants, unit="ms"))
+    columns = [
+        pd.Series(instants),
+        naive,
+        naive.astype("datetime64[ns]"),
+        naive.dt.tz_localize("UTC").dt.tz_convert("America/New_York"),
+        naive.astype("timestamp[us][pyarrow]"),
+    ]
+    for column in columns:
+        assert feature.values(column, None, "t").to_pylist() == instants.tolist()
+    gap = pd.Series([naive[0], pd.NaT])
+    assert feature.values(gap, None, "t").to_pylist() == [instants[0], -1]
+
+
+def test_rows_requests_and_histories_agree():
+    import tensorflow as tf
+
+    log = make_log()
+    fitted = FeatureEncoder(schema("Asia/Shanghai", ("video_id", "time_ms"))).fit(log)
+    rows = Histories(fitted, log).attach(log)
+    packed = fitted.transform(rows)
+    np.testing.assert_array_equal(packed["bags"], parts_by_pandas(log.time_ms, "Asia/Shanghai"))
+    assert (packed["bag_weights"] == 1).all()
+    request = {k: tf.constant(v) for k, v in frame_to_request(fitted.schema, rows).items()}
+    assert request["time_ms"].dtype == tf.int64
+    served = fitted.to_tensorflow()(request)
+    for name, array in packed.items():
+        np.testing.assert_array_equal(served[name].numpy(), array, err_msg=name)
+
+
+def test_an_instant_goes_the_whole_way(tmp_path):
+    data, model = trained(schema("America/New_York"), make_log())
+    assert data.schema.table_rows()["time_ms"] == 63
+    check_served(data, model, tmp_path)
+
+
+def test_a_missing_instant_has_no_part():
+    log = make_log().assign(time=pd.Timestamp("2026-01-01"))
+    log.loc[0, "time"] = pd.NaT
+    declared = FeatureSchema([DateTimeFeature("time", "context")], [BinaryTask("c", "is_click")])
+    packed = FeatureEncoder(declared).fit(log).transform(log)
+    assert packed["bags"][0].tolist() == [0, 0, 0]
+    assert packed["bag_weights"][0].tolist() == [0, 0, 0]
+    # Midnight of the first of January 2026, a Thursday.
+    assert packed["bags"][1].tolist() == [1, 28, 32]
+
+
+@pytest.mark.parametrize("column", [["2026-01-01"] * 300, [1.5] * 300])
+def test_texts_and_fractions_are_refused(column):
+    declared = FeatureSchema([DateTimeFeature("time", "context")], [BinaryTask("c", "is_click")])
+    with pytest.raises(ValueError, match="`time`: found values of type .* expected datetimes"):
+        FeatureEncoder(declared).fit(make_log().assign(time=column)).transform(
+            make_log().assign(time=column)
+        )
+
+
+def test_an_unknown_zone_is_refused():
+    with pytest.raises(ValueError, match='zone is .Mars/Base.; expected a zone .*"Europe/Lisbon"'):
+        DateTimeFeature("time", "context", zone="Mars/Base")

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
+
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History, MulticlassTask
+from keras_infnet.data import FeatureEncoder
+from tests.schema.whole_way import check_served, make_log, trained
+
+CLASSES = ["none", "like", "share"]
+TASKS = [BinaryTask("click", "is_click"), MulticlassTask("reaction", classes=CLASSES)]
+
+
+def schema(tasks=TASKS):
+    video = CategoricalFeature("video_id", "item")
+    return FeatureSchema([video], tasks, [History("seen", ["video_id"], max_length=4)])
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_classes_go_the_whole_way(members, tmp_path):
+    data, model = trained(schema(), make_log(), members=members)
+    predicted = data.predict(model, "validation")
+    columns = ["reaction/none", "reaction/like", "reaction/share"]
+    assert list(predicted.columns) == ["click", *columns]
+    np.testing.assert_allclose(predicted[columns].sum(axis=1), 1, rtol=1e-5)
+    rows = data.frame("validation")
+    measured = data.evaluate(model, "validation").loc["reaction"]
+    codes = rows.reaction.map(CLASSES.index)
+    found = predicted[columns].to_numpy("float64")
+    expected = log_loss(codes, found / found.sum(1, keepdims=True), labels=[0, 1, 2])
+    assert measured["log_loss"] == pytest.approx(expected, rel=1e-5)
+    assert measured["accuracy"] == accuracy_score(codes, found.argmax(axis=1))
+    # Two epochs find that a reaction follows from the video.
+    assert measured["accuracy"] > (rows.reaction.value_counts(normalize=True).max() + 0.1)
+    assert list(data.calibrate(model).to_dict()) == ["click"]
+    check_served(data, model, tmp_path)
+
+
+def test_a_head_starts_at_the_frequencies_of_the_classes():
+    log = make_log()
+    encoder = FeatureEncoder(schema([TASKS[1]])).fit(log)
+    start = np.exp(encoder.schema.first_bias("reaction"))
+    expected = log.reaction.value_counts(normalize=True)[CLASSES]
+    np.testing.assert_allclose(start / start.sum(), expected, rtol=1e-5)
+
+
+def test_labels_count_only_where_they_are_observed():
+    log = make_log()
+    log.loc[log.is_click == 0, "reaction"] = None
+    task = MulticlassTask("reaction", classes=CLASSES, observed_when="is_click")
+    encoder = FeatureEncoder(schema([task])).fit(log)
+    clicked = log.reaction[log.is_click == 1].value_counts(normalize=True)[CLASSES]
+    np.testing.assert_allclose(encoder.schema.base_rate("reaction"), clicked, rtol=1e-5)
+
+
+def test_integer_classes_are_labels_too():
+    task = MulticlassTask("orders", classes=tuple(range(20)))
+    assert FeatureEncoder(schema([task])).fit(make_log()).schema.task("orders").units == 20
+
+
+@pytest.mark.parametrize("wrong", ["laugh", None])
+def test_a_class_that_is_not_declared_is_refused(wrong):
+    log = make_log()
+    log.loc[3, "reaction"] = wrong
+    with pytest.raises(ValueError, match="1 of 300 observed labels are none of.*row 3"):
+        FeatureEncoder(schema([TASKS[1]])).fit(log)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ((), "two or more strings, or two or more integers"),
+        (("a",), "two or more strings"),
+        (("a", 1), "two or more strings"),
+        ((0.5, 1.5), "two or more strings"),
+        (("a", "b", "a"), "each name once, not a twice"),
+        (("a/b", "c"), "names without `/`"),
+        ("ab", "not one string"),
+    ],
+)
+def test_classes_that_can_not_be_are_refused(classes, message):
+    with pytest.raises(ValueError, match=message):
+        MulticlassTask("reaction", classes=classes)
+
+
+def test_a_schema_with_classes_is_json():
+    declared = schema()
+    assert FeatureSchema.from_dict(declared.to_dict()) == declared
