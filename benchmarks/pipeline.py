@@ -136,7 +136,8 @@ def memory(args: argparse.Namespace) -> dict[str, object]:
     """Encodes all logs in memory; only the shuffled epoch is timed."""
     import keras_infnet
 
-    data = keras_infnet.RankingData(prepared(args).encoder, pd.concat(frames(args)))
+    log = pd.concat(frames(args))
+    data = keras_infnet.RankingData(prepared(args).encoder, log, batch_size=BATCH)
     return count_rows(data.train, args)
 
 

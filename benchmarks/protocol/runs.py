@@ -1,4 +1,7 @@
-"""One training run: everything that its numbers depend on, and its name."""
+"""Training runs: what their numbers depend on, their names, and their folders.
+
+A folder is there whole or not at all, and never of another configuration.
+"""
 
 import hashlib
 import json

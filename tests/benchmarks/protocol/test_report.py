@@ -1,10 +1,11 @@
 import pandas as pd
 import pytest
 
-from benchmarks.protocol.ablations import ABLATIONS
+from benchmarks.protocol.ablations import ABLATIONS, COMMIT_OF_OTHERS
 from benchmarks.protocol.cost import REFERENCE
 from benchmarks.protocol.plots import draw_plots
 from benchmarks.protocol.report import (
+    ablation_section,
     signed,
     spread,
     table,
@@ -12,8 +13,10 @@ from benchmarks.protocol.report import (
     with_mean,
     write_report,
 )
+from benchmarks.protocol.runs import read_json
 from benchmarks.protocol.tables import Tables
 from benchmarks.protocol.train import METRICS
+from tests.house.source import ROOT
 
 TASKS = ["click", "like"]
 PROTOCOL = {
@@ -196,3 +199,28 @@ def test_a_task_gains_or_loses_beyond_the_noise_of_its_seeds(gains, verdict):
     known |= {"split": "test", "metric": "auc", "alone": 0.7}
     frame = pd.DataFrame([{**known, "together": 0.7 + gain} for gain in gains])
     assert transfer_section(frame, ["like"]).strip().endswith(f"| {verdict} |")
+
+
+COMMITTED = sorted(path.parent for path in (ROOT / "docs" / "results").glob("*/protocol.json"))
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_a_committed_report_is_that_of_its_committed_tables(folder, tmp_path):
+    plots = [
+        name
+        for name in ("auc_and_inference_time.png", "number_of_proxies.png")
+        if (folder / name).exists()
+    ]
+    write_report(Tables([folder]), read_json(folder / "protocol.json"), plots, tmp_path)
+    assert (tmp_path / "results.md").read_text() == (folder / "results.md").read_text()
+
+
+def test_a_change_whose_switch_is_gone_names_the_last_commit_with_it(tmp_path):
+    tables = Tables([tmp_path])
+    fill(tables)
+    assert COMMIT_OF_OTHERS not in ablation_section(tables["ablation.csv"], TASKS)
+    gone = numbers(0.69, ablation="proxies as memory", setting="proxy_memory=True")
+    tables.put("ablation.csv", [row for row in gone if row["split"] == "validation"])
+    text = ablation_section(tables["ablation.csv"], TASKS)
+    assert f"| proxies as memory | proxy_memory=True ({COMMIT_OF_OTHERS}) |" in text
+    assert "of a switch that INFNet no longer has" in text
