@@ -85,7 +85,7 @@ def compare(
     """`verify` of a model that was exported with these options."""
     import tensorflow as tf
 
-    against = (model, encoder, TOLERANCES[options.table_dtype], options.calibration)
+    against = (model, encoder, options)
     signatures = tf.saved_model.load(str(path)).signatures
     served = ask(signatures["serving_default"], frame_to_request(encoder.schema, frame))
     largest = largest_difference(served, frame, *against)
@@ -111,8 +111,7 @@ def largest_difference(
     frame: pd.DataFrame,
     model: Any,
     encoder: FeatureEncoder,
-    tolerance: float,
-    calibration: Calibration | None = None,
+    options: ExportOptions,
     signature: str = "",
     who: str = "verify",
 ) -> float:
@@ -123,8 +122,7 @@ def largest_difference(
         frame: Rows with feature columns, and histories as list columns.
         model: The Keras model.
         encoder: Its encoder.
-        tolerance: What a difference may be, relative to an output above 1.
-        calibration: What the model was exported with.
+        options: What the model was exported with: they say what a difference may be.
         signature: Whose answers they are, for the message.
         who: Function that compares, for the message.
 
@@ -135,7 +133,8 @@ def largest_difference(
         ValueError: A difference is above the tolerance, or an answer is not a number.
     """
     predicted = model.predict(encoder.transform(frame), verbose=0)
-    ranges, largest = answer_range(predicted, tolerance, calibration), 0.0
+    tolerance, largest = TOLERANCES[options.table_dtype], 0.0
+    ranges = answer_range(predicted, tolerance, options.calibration)
     for task in encoder.schema.tasks:
         answer, (low, right, high) = served[task.name], ranges[task.name]
         difference = np.abs(answer - right)

@@ -80,7 +80,6 @@ class Client:
         self.url = url
         self.model = model
         self.version = version
-        self.timeout = timeout
         self.fixed_width = fixed_width
         self._server: RestServer | GrpcServer = RestServer(url, model, version, timeout)
         if scheme == "grpc":

@@ -11,9 +11,8 @@ import pandas as pd
 from keras_infnet._base.whole_files import whole_file
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.answers import encoder_and_rows, largest_difference
+from keras_infnet.serving.signatures import ExportOptions
 from keras_infnet.serving.under_tensorflow import write_under_tensorflow
-
-TOLERANCE = 1e-5
 
 
 def export_onnx(
@@ -93,7 +92,7 @@ def _compare(path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFram
     tasks = list(encoder.schema.task_names)
     answers = session.run(tasks, {i.name: packed[i.name] for i in session.get_inputs()})
     served = dict(zip(tasks, answers, strict=True))
-    return largest_difference(served, frame, model, encoder, TOLERANCE, who="export_onnx")
+    return largest_difference(served, frame, model, encoder, ExportOptions(), who="export_onnx")
 
 
 def _register_log1p() -> None:
