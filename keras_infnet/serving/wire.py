@@ -113,8 +113,12 @@ def parse_rest_json(text: str, signatures: Mapping[str, Signature]) -> tuple[str
     Raises:
         ValueError: It is no such request, or an input is unknown, ragged or of another dtype.
     """
+
+    def binary(plain: dict[str, Any]) -> Any:
+        return base64.b64decode(plain["b64"]) if list(plain) == ["b64"] else plain
+
     try:
-        plain = json.loads(text)
+        plain = json.loads(text, object_hook=binary)
         name, inputs = plain.get("signature_name", "serving_default"), dict(plain["inputs"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -290,7 +294,7 @@ def _array(name: str, values: Any, dtype: str) -> np.ndarray:
         if dtype != "string":
             return np.array(values, dtype)
         # Of objects: numpy's own strings lose zero bytes at their ends.
-        array = np.array(_decoded(values), object)
+        array = np.array(values, object)
         strange = {type(v).__name__ for v in array.ravel() if not isinstance(v, str | bytes)}
         if strange:
             raise ValueError(f"found {', '.join(sorted(strange))}")
@@ -299,12 +303,6 @@ def _array(name: str, values: Any, dtype: str) -> np.ndarray:
         raise ValueError(
             f"check: input `{name}`: expected {dtype} values in lists of one length. ({error})"
         ) from error
-
-
-def _decoded(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_decoded(value) for value in values]
-    return base64.b64decode(values["b64"]) if isinstance(values, dict) else values
 
 
 def _field(number: int, value: bytes) -> bytes:
