@@ -1,8 +1,9 @@
 """Calibration of probabilities: one monotone map a task, in numpy and as a graph."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,12 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.calibration.negative_sampling import (
     check_array,
     check_rate,
-    correct_negative_sampling,
+    without_sampling,
 )
 from keras_infnet.schema.schema import FeatureSchema
 
 Method = Literal["platt", "isotonic", "temperature", "none"]
-METHODS = ("platt", "isotonic", "temperature", "none")
+METHODS = get_args(Method)
 
 # Probabilities this near to 0 or 1 have no logit of their own in float32.
 EPSILON = 1e-7
@@ -67,10 +68,8 @@ class Calibration:
 
     def __call__(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         self._check_known(outputs)
-        calibrated = dict(outputs)
-        for name, task in self.tasks.items():
-            calibrated[name] = task.graph(ops.cast(outputs[name], "float32"))
-        return calibrated
+        tasks = self.tasks.items()
+        return {**outputs, **{n: task.graph(ops.cast(outputs[n], "float32")) for n, task in tasks}}
 
     def transform(self, predictions: Any) -> Any:
         """Calibrates a dict of arrays, or the columns of a DataFrame, in float64.
@@ -90,11 +89,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """The maps as JSON values; `from_dict` reads them."""
-        plain = {name: asdict(task) for name, task in self.tasks.items()}
-        return {
-            name: {k: list(v) if isinstance(v, tuple) else v for k, v in task.items()}
-            for name, task in plain.items()
-        }
+        return json.loads(json.dumps({name: asdict(task) for name, task in self.tasks.items()}))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Mapping[str, Any]]) -> "Calibration":
@@ -144,8 +139,7 @@ class TaskCalibration:
     negative_sampling_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method={self.method!r}; expected one of {', '.join(METHODS)}.")
+        check_method(self.method)
         check_rate(self.negative_sampling_rate)
         if not (np.isfinite([self.slope, self.intercept]).all() and self.slope > 0):
             raise ValueError(
@@ -154,15 +148,11 @@ class TaskCalibration:
             )
         for name in ("inputs", "outputs"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
-        if self.method == "isotonic":
-            self._check_points()
-
-    def _check_points(self) -> None:
         # In float32, as the graph has them.
-        steps = np.diff(np.asarray(self.inputs, "float32"))
-        rises = np.diff(self.outputs)
+        steps, rises = np.diff(np.float32(self.inputs)), np.diff(self.outputs)
         same = len(self.inputs) == len(self.outputs) > 0
-        if not same or not (steps > 0).all() or not (rises >= 0).all():
+        points = same and (steps > 0).all() and (rises >= 0).all()
+        if self.method == "isotonic" and not points:
             raise ValueError(
                 f"isotonic: {len(self.inputs)} inputs and {len(self.outputs)} outputs; expected "
                 "equally many, ascending inputs, and outputs that don't fall."
@@ -170,8 +160,7 @@ class TaskCalibration:
 
     def numpy(self, p: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, in float64."""
-        if self.negative_sampling_rate is not None:
-            p = correct_negative_sampling(p, self.negative_sampling_rate)
+        p = without_sampling(p, self.negative_sampling_rate)
         if self.method == "none":
             return p
         if self.method == "isotonic":
@@ -180,14 +169,19 @@ class TaskCalibration:
 
     def graph(self, p: Any) -> Any:
         """Calibrated probabilities of a float32 tensor, by Keras ops."""
-        if self.negative_sampling_rate is not None:
-            p = p / (p + (1 - p) / self.negative_sampling_rate)
+        p = without_sampling(p, self.negative_sampling_rate)
         if self.method == "none":
             return p
         if self.method == "isotonic":
             return _interpolate(p, np.float32(self.inputs), np.float32(self.outputs))
         p = ops.clip(p, EPSILON, 1 - EPSILON)
         return ops.sigmoid(self.slope * (ops.log(p) - ops.log1p(-p)) + self.intercept)
+
+
+def check_method(method: Any) -> None:
+    """A ValueError for a method that there is not."""
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}; expected one of {', '.join(METHODS)}.")
 
 
 def logits_of(p: np.ndarray) -> np.ndarray:

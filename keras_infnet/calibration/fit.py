@@ -7,14 +7,14 @@ import numpy as np
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.calibration.calibration import (
-    METHODS,
     Calibration,
     Method,
     TaskCalibration,
+    check_method,
     logits_of,
     sigmoid,
 )
-from keras_infnet.calibration.negative_sampling import check_array, correct_negative_sampling
+from keras_infnet.calibration.negative_sampling import check_array, check_rate, without_sampling
 from keras_infnet.metrics.observed_rows import column, observed_binary_rows
 
 _MAX_STEPS = 100
@@ -71,13 +71,13 @@ def fit_calibration(
     predictions = dict(predictions.items())
     for given in (method, negative_sampling_rate):
         _check_tasks(given, predictions, "predictions")
+    _check_tasks(predictions, labels, "labels")
     fitted = {}
     for name, predicted in predictions.items():
-        _check_tasks([name], labels, "labels")
-        rate, weights = _of(negative_sampling_rate, name), _of(sample_weight, name)
+        chosen, rate = _of(method, name), _of(negative_sampling_rate, name)
         try:
-            chosen = _of(method, name)
-            fitted[name] = _fit_task(chosen, labels[name], predicted, weights, rate)
+            rows = labels[name], predicted, _of(sample_weight, name)
+            fitted[name] = _fit_task(chosen, *rows, rate)
         except ValueError as error:
             raise ValueError(f"Task `{name}`: {error}") from error
     return Calibration(fitted)
@@ -86,28 +86,23 @@ def fit_calibration(
 def _fit_task(
     method: Method | None, labels: Any, predicted: Any, weights: Any, rate: float | None
 ) -> TaskCalibration:
-    if method not in METHODS:
-        raise ValueError(f"method={method!r}; expected one of {', '.join(METHODS)}.")
-    labels, predicted = column("labels", labels), column("predictions", predicted)
+    check_method(method)
+    check_rate(rate)
+    labels = column("labels", labels)
     weights = np.ones(len(labels)) if weights is None else column("weights", weights)
     if len(weights) == len(labels):
         weights = np.where(np.isnan(labels), 0, weights)
     y, p, w, _ = observed_binary_rows(labels, predicted, weights)
-    p = check_array("predictions", p)
-    if rate is not None:
-        p = correct_negative_sampling(p, rate)
+    p = without_sampling(check_array("predictions", p), rate)
     if method == "none":
         return TaskCalibration("none", negative_sampling_rate=rate)
     if not len(y) or y.min() == y.max():
         found = f"all {len(y)} observed labels are {y[0]:g}" if len(y) else "no label is observed"
         raise ValueError(f"{found}; expected rows of both classes to calibrate on.")
     if method == "isotonic":
-        inputs, outputs = _isotonic(y, p, w)
-        return TaskCalibration(
-            "isotonic", inputs=inputs, outputs=outputs, negative_sampling_rate=rate
-        )
-    slope, intercept = _sigmoid(y, logits_of(p), w, method == "platt")
-    return TaskCalibration(method, slope, intercept, negative_sampling_rate=rate)
+        return TaskCalibration(method, 1.0, 0.0, *_isotonic(y, p, w), negative_sampling_rate=rate)
+    line = _sigmoid(y, logits_of(p), w, method == "platt")
+    return TaskCalibration(method, *line, negative_sampling_rate=rate)
 
 
 def _sigmoid(y: np.ndarray, x: np.ndarray, w: np.ndarray, shifted: bool) -> tuple[float, float]:
@@ -120,8 +115,8 @@ def _sigmoid(y: np.ndarray, x: np.ndarray, w: np.ndarray, shifted: bool) -> tupl
             "predictions order the classes the wrong way round, or not at all; a calibrated "
             "model would lose its order. Check labels and predictions."
         )
-    lowest, highest = (x[y == 1].min(), x[y == 0].max()) if shifted else (x[y == 1].min(), 0.0)
-    if lowest >= highest and (shifted or x[y == 0].max() <= 0):
+    lowest, highest = x[y == 1].min(), x[y == 0].max()
+    if lowest >= highest if shifted else lowest >= 0 >= highest:
         raise ValueError(
             "predictions tell the classes fully apart, so that no slope is best. Calibrate on more "
             'rows, or with method="isotonic".'
@@ -166,7 +161,7 @@ def _of(given: Any, task: str) -> Any:
 
 
 def _check_tasks(given: Any, known: Any, where: str) -> None:
-    for name in given if isinstance(given, Mapping | list) else ():
+    for name in given if isinstance(given, Mapping) else ():
         if name not in known:
             raise ValueError(
                 f"fit_calibration: task `{name}` is not in the {where}."

@@ -28,8 +28,12 @@ def correct_negative_sampling(predictions: Any, negative_sampling_rate: float) -
         He et al., Practical Lessons from Predicting Clicks on Ads at Facebook, ADKDD 2014.
     """
     check_rate(negative_sampling_rate)
-    p = check_array("predictions", predictions)
-    return p / (p + (1 - p) / negative_sampling_rate)
+    return without_sampling(check_array("predictions", predictions), negative_sampling_rate)
+
+
+def without_sampling(p: Any, rate: float | None) -> Any:
+    """`p / (p + (1 - p) / rate)` of an array or a tensor; `None`: nothing was left out."""
+    return p if rate is None else p / (p + (1 - p) / rate)
 
 
 def check_array(name: str, values: Any) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Time budget of a search, over all commands that worked on it."""
 
+import math
 import re
 import statistics
 import time
+from datetime import timedelta
 
 from keras_infnet.search.folder import SearchFolder
 
@@ -22,7 +24,7 @@ class Clock:
 
     def __init__(self, folder: SearchFolder, budget: str | float | None = None) -> None:
         self.folder = folder
-        self.budget = parse_budget(budget)
+        self.budget = math.inf if budget is None else parse_budget(budget)
         ended = [record["elapsed_seconds"] for record in folder.ended()]
         self._before, self._start = max(ended, default=0.0), time.monotonic()
 
@@ -30,34 +32,29 @@ class Clock:
         """Seconds since the search began, without the pauses between its commands."""
         return self._before + time.monotonic() - self._start
 
-    def left(self) -> float | None:
+    def left(self) -> float:
         """Seconds left of the budget."""
-        return None if self.budget is None else max(0.0, self.budget - self.elapsed())
+        return max(0.0, self.budget - self.elapsed())
 
-    def trial_seconds(self) -> float | None:
-        """Median duration of the trials that have ended."""
+    def trial_seconds(self, unknown: float) -> float:
+        """Median duration of the trials that have ended; `unknown` where there is none."""
         durations = [record["seconds"] for record in self.folder.ended()]
-        return statistics.median(durations) if durations else None
+        return statistics.median(durations or [unknown])
 
     def has_room(self) -> bool:
         """Whether a trial of median duration would end within the budget."""
-        left = self.left()
-        return left is None or left > (self.trial_seconds() or 0.0)
+        return self.left() > self.trial_seconds(0.0)
 
     def time_left(self, trials: int) -> str:
         """How long so many trials still take, in words."""
-        each, left = self.trial_seconds(), self.left()
-        if each is None:
-            return "unknown" if left is None else clock_text(left)
-        if left is not None and left < trials * each:
-            return f"{clock_text(left)} (budget)"
-        return clock_text(trials * each)
+        left, needed = self.left(), trials * self.trial_seconds(math.inf) if trials else 0.0
+        if min(left, needed) == math.inf:
+            return "unknown"
+        return f"{clock_text(left)} (budget)" if left < needed else clock_text(needed)
 
 
-def parse_budget(budget: str | float | None) -> float | None:
+def parse_budget(budget: str | float) -> float:
     """Seconds of a budget."""
-    if budget is None:
-        return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([smh]?)\s*", str(budget))
     seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
     if seconds <= 0:
@@ -70,6 +67,4 @@ def parse_budget(budget: str | float | None) -> float | None:
 
 def clock_text(seconds: float) -> str:
     """`12:05`, or `1:02:05`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return re.sub("^0:0?", "", str(timedelta(seconds=round(seconds))))

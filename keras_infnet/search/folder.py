@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from keras_infnet._base.whole_files import whole_file, write_json
+from keras_infnet._base.whole_files import read_json, remove_partial, whole_file, write_json
 from keras_infnet.search.latency_tradeoff import pareto_front
 
 WEIGHTS = "model.weights.h5"
@@ -16,8 +16,8 @@ _ABOUT, _LOCK, _TRIALS, _RECORD = "search.json", ".search.lock", "trials", "reco
 _HOPELESS = 3
 _BEST = "best_config.json"
 _BEST_KEYS = ("model", "arguments", "learning_rate", "table_rate_factor", "schema", "trial")
-_COLUMNS = ("trial", "status", "score", "quality", "quality_std", "milliseconds", "parameters")
-_LAST = ("training_share", "seconds", "elapsed_seconds", "attempts", "error")
+_COLUMNS = ["trial", "status", "score", "quality", "quality_std", "milliseconds", "parameters"]
+_LAST = ["training_share", "seconds", "elapsed_seconds", "attempts", "error"]
 
 
 class SearchFolder:
@@ -45,8 +45,7 @@ class SearchFolder:
                 f"ProxySearch: `{self.path}` holds files, and none is a search's. Choose another "
                 "folder."
             )
-        found = json.loads((self.path / _ABOUT).read_text("utf-8"))
-        differences = _differences("", found, json.loads(json.dumps(about)))
+        differences = _differences("", read_json(self.path / _ABOUT), json.loads(json.dumps(about)))
         if differences:
             raise ValueError(
                 f"ProxySearch: `{self.path}` holds another search ({'; '.join(differences)}). "
@@ -85,6 +84,7 @@ class SearchFolder:
         attempts = self.read(trial).get("attempts", 0) + 1
         begun = {"trial": trial, "status": "unfinished", "attempts": attempts}
         self.of_trial(trial).mkdir(parents=True, exist_ok=True)
+        remove_partial(self.of_trial(trial))
         write_json(self.of_trial(trial) / _RECORD, {**begun, "values": dict(values)})
 
     def end(self, trial: str, found: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ class SearchFolder:
     def read(self, trial: str) -> dict[str, Any]:
         """The record of a trial; empty if there is none."""
         path = self.of_trial(trial) / _RECORD
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
 
     def ended(self) -> list[dict[str, Any]]:
         """Records of finished and failed trials, in the order of the trials."""
@@ -112,16 +112,11 @@ class SearchFolder:
 
     def frame(self) -> pd.DataFrame:
         """One row a trial; `on_front` marks the Pareto front of quality and milliseconds."""
-        rows = [
-            {
-                **{name: record.get(name) for name in _COLUMNS},
-                **record["values"],
-                **record.get("metrics", {}),
-                **{name: record.get(name) for name in _LAST},
-            }
-            for record in self._records()
-        ]
-        frame = pd.DataFrame(rows, columns=None if rows else [*_COLUMNS, *_LAST])
+        records = self._records()
+        values = pd.DataFrame([record["values"] for record in records])
+        metrics = pd.DataFrame([record.get("metrics", {}) for record in records])
+        first, last = (pd.DataFrame(records, columns=names) for names in (_COLUMNS, _LAST))
+        frame = pd.concat([first, values, metrics, last], axis=1)
         numbers = frame[["quality", "milliseconds"]].astype("float64")
         frame["on_front"] = pareto_front(numbers["quality"], numbers["milliseconds"])
         return frame
@@ -146,8 +141,7 @@ class SearchFolder:
             (self.of_trial(trial) / WEIGHTS).unlink(missing_ok=True)
 
     def _records(self) -> list[dict[str, Any]]:
-        paths = self.trials.glob(f"trial_*/{_RECORD}")
-        records = [json.loads(path.read_text("utf-8")) for path in paths]
+        records = map(read_json, self.trials.glob(f"trial_*/{_RECORD}"))
         return sorted(records, key=lambda record: int(record["trial"]))
 
 
@@ -203,10 +197,7 @@ def load_config(path: Path | str) -> dict[str, Any]:
         raise ValueError(
             f"load_config: no file `{path}`. A search writes it after its first trial."
         )
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"load_config: `{path}` is not JSON: {error}") from error
+    config = read_json(path, "load_config: `{path}` is not JSON: {error}")
     missing = [key for key in _BEST_KEYS if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(

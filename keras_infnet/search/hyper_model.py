@@ -1,7 +1,6 @@
 """Hypermodel: INFNet as a function of keras-tuner's hyperparameters."""
 
-import inspect
-import math
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +13,8 @@ from keras_infnet.training.optimizers import split_optimizer
 
 # Of the space, and no arguments of the model: `form` is the name of one that makes it.
 _TRAINING = ("learning_rate", "table_rate_factor", "form")
-# INFNet's arguments besides the schema -> their defaults.
-ARGUMENTS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(INFNet).parameters.items()
-    if parameter.default is not inspect.Parameter.empty
-    and name not in ("dtype", "name", "trainable")
-}
+# INFNet's arguments besides the schema.
+ARGUMENTS = [field.name for field in dataclasses.fields(INFNet.Config)]
 
 
 class INFNetHyperModel:
@@ -110,11 +104,13 @@ class INFNetHyperModel:
             The optimizer; one for tables and dense weights each where `table_rate_factor` is
             not 1.
         """
+
+        def adam(rate: float) -> keras.optimizers.Optimizer:
+            falling = keras.optimizers.schedules.PolynomialDecay
+            return LazyAdam(rate if steps is None else falling(rate, steps, 0.0))
+
         rate, factor = values["learning_rate"], values["table_rate_factor"]
-        dense = LazyAdam(_falling(rate, steps))
-        if factor == 1:
-            return dense
-        return split_optimizer(LazyAdam(_falling(rate * factor, steps)), dense)
+        return adam(rate) if factor == 1 else split_optimizer(adam(rate * factor), adam(rate))
 
     def _check(self) -> None:
         """Asks the model for each value, with the first values of the others."""
@@ -141,9 +137,3 @@ class INFNetHyperModel:
                     f"INFNetHyperModel: the space has {shown}, which the model does not allow. "
                     f"{error}"
                 ) from error
-
-
-def _falling(rate: float, steps: int | None) -> Any:
-    if steps is None:
-        return rate
-    return keras.optimizers.schedules.PolynomialDecay(rate, math.ceil(steps), 0.0)

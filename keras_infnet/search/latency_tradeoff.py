@@ -2,7 +2,7 @@
 
 import math
 import statistics
-import time
+import timeit
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,14 +69,9 @@ def inference_milliseconds(
     """
     arrays = {name: np.asarray(values) for name, values in inputs.items()}
     batch = {name: np.resize(a, (batch_size, *a.shape[1:])) for name, a in arrays.items()}
-    for _ in range(2):
-        model.predict_on_batch(batch)
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        model.predict_on_batch(batch)
-        seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds)
+    # The first two compile.
+    seconds = timeit.repeat(lambda: model.predict_on_batch(batch), number=1, repeat=2 + repeats)
+    return 1000 * statistics.median(seconds[2:])
 
 
 def pareto_front(quality: Any, cost: Any) -> np.ndarray:

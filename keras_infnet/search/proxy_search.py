@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.util
 import os
 import warnings
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pandas as pd
 
+from keras_infnet._base.checks import bad, check_integer
+from keras_infnet._base.digest import digest
+from keras_infnet.metrics.group_codes import group_codes
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.search.clock import Clock, clock_text
 from keras_infnet.search.folder import WEIGHTS, SearchFolder
@@ -21,7 +22,6 @@ from keras_infnet.search.hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff
 from keras_infnet.search.space import SearchSpace
 from keras_infnet.search.trials import ORACLES, OracleName, TrialTraining, make_tuner
-from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.policy import TaskPolicy, default_policy
 
 
@@ -87,20 +87,17 @@ class ProxySearch:
                 '`pip install "keras-infnet[tuning]"`.'
             )
         _check_data(train, validation)
+        hyper_model = INFNetHyperModel(schema, space, fixed)
         objective = default_policy(schema) if objective is None else objective
+        is_tradeoff = isinstance(objective, LatencyTradeoff)
+        tradeoff = objective if is_tradeoff else LatencyTradeoff(objective, price=0.0)
         self._training = TrialTraining(
-            INFNetHyperModel(schema, space, fixed),
-            train,
-            validation,
-            objective,
-            groups,
-            tuple(seeds),
-            latency_batch,
+            hyper_model, train, validation, tradeoff, groups, tuple(seeds), latency_batch
         )
         _check_choices(self._training, oracle)
         self.folder = Path(folder)
         self._oracle, self._seed = oracle, seed
-        self._about = _description(self._training, oracle, seed)
+        self._about = _description(self._training, objective, oracle, seed)
         self._on_disk = SearchFolder(folder)
         self._on_disk.check(self._about)
 
@@ -128,8 +125,7 @@ class ProxySearch:
                 searches in the folder.
             RuntimeError: The first three trials all failed; the text has the last error.
         """
-        if max_trials < 1:
-            raise ValueError(f"ProxySearch: max_trials is {max_trials}; expected 1 or more.")
+        check_integer("ProxySearch", "max_trials", max_trials, 1)
         clock, folder = Clock(self._on_disk, budget), self._on_disk
         folder.open(self._about)
         # By keras-tuner's environment variables: a chief holds the oracle, workers run the trials.
@@ -232,13 +228,12 @@ def _check_choices(training: TrialTraining, oracle: str) -> None:
     """Raises a ValueError for an unknown oracle or task, no seed, or gAUC without groups."""
     seeds, rows = training.seeds, training.latency_batch
     if oracle not in ORACLES:
-        raise ValueError(f"ProxySearch: oracle is {oracle!r}; expected any of {ORACLES}.")
+        raise bad("ProxySearch", "oracle", oracle, f"any of {ORACLES}")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(
             f"ProxySearch: seeds are {list(seeds)}; expected one or more, all different."
         )
-    if rows < 1:
-        raise ValueError(f"ProxySearch: latency_batch is {rows}; expected 1 or more rows.")
+    check_integer("ProxySearch", "latency_batch", rows, 1, "1 or more rows")
     training.policy.check_tasks(training.hyper_model.schema.task_names)
     if training.policy.metric == "gauc" and training.groups is None:
         raise ValueError(
@@ -247,42 +242,28 @@ def _check_choices(training: TrialTraining, oracle: str) -> None:
         )
 
 
-def _description(training: TrialTraining, oracle: str, seed: int) -> dict[str, Any]:
+def _description(training: TrialTraining, objective: Any, oracle: str, seed: int) -> dict[str, Any]:
     """What two searches must have in common for one to go on where the other was."""
     hyper_model, groups = training.hyper_model, training.groups
     first = next(iter(training.validation.take(1).as_numpy_iterator()))
-    if groups is not None:
-        groups = _fingerprint(GroupAUCCallback(training.validation, groups).groups)
+    named = [part for pair in keras.tree.flatten_with_path(first) for part in pair]
     return {
         "schema": hyper_model.schema.fingerprint,
         "data": {
             "train_batches": int(training.train.cardinality()),
             "validation_batches": int(training.validation.cardinality()),
-            "validation": _fingerprint(first),
-            "groups": groups,
+            "validation": digest(*named),
+            "groups": None if groups is None else digest(group_codes(groups)),
         },
-        "space": hyper_model.space.to_dict(),
+        "space": dataclasses.asdict(hyper_model.space),
         "fixed": hyper_model.fixed,
-        "objective": {
-            "kind": type(training.objective).__name__,
-            **dataclasses.asdict(training.objective),
-        },
+        "objective": {"kind": type(objective).__name__, **dataclasses.asdict(objective)},
         "oracle": oracle,
         "seeds": list(training.seeds),
         "latency_batch": training.latency_batch,
         "seed": seed,
         "backend": keras.backend.backend(),
     }
-
-
-def _fingerprint(batch: Any) -> str:
-    """Twelve hexadecimal digits of the names and values of a batch, or of any nested arrays."""
-    digest = hashlib.sha256()
-    for path, value in keras.tree.flatten_with_path(batch):
-        array = np.asarray(value)
-        digest.update(f"{path}{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:12]
 
 
 def _progress(folder: SearchFolder, clock: Clock, max_trials: int) -> str:

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 FORMS = ("default", "paper_v1", "paper_v2")
-_WHOLE = ("num_field_proxies", "num_task_proxies", "num_blocks", "dim")
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ class SearchSpace:
             wrong = [value for value in values if not is_right(value)]
             if wrong:
                 raise ValueError(f"SearchSpace: `{name}` has {wrong}; expected {expected}.")
-            plain = float if name in _RATES else lambda value: value
-            object.__setattr__(self, name, tuple(plain(value) for value in values))
+            plain = tuple(map(float, values)) if name in _RATES else tuple(values)
+            object.__setattr__(self, name, plain)
 
     @property
     def num_points(self) -> int:
@@ -74,28 +73,27 @@ class SearchSpace:
         """Names of the hyperparameters and their values."""
         return ((field.name, getattr(self, field.name)) for field in fields(self))
 
-    def to_dict(self) -> dict[str, list[Any]]:
-        """The values as lists: what JSON gives back."""
-        return {name: list(values) for name, values in asdict(self).items()}
-
 
 _RATES = ("learning_rate", "table_rate_factor", "dropout")
 
 
-def _is_number(value: Any) -> bool:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return known and math.isfinite(value)
+def _whole(lowest: int) -> tuple[str, Any]:
+    """What is expected of whole numbers, and whether a value is one."""
+    return f"whole numbers of {lowest} or more", lambda v: _is(v, int) and v >= lowest
 
 
-def _is_whole(lowest: int) -> Any:
-    return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= lowest
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
+_ABOVE_0 = "finite numbers above 0", lambda v: _is(v, int | float) and 0 < v < math.inf
 _RULES: dict[str, tuple[str, Any]] = {
-    **{name: ("whole numbers of 1 or more", _is_whole(1)) for name in _WHOLE},
-    "num_task_proxies": ("whole numbers of 0 or more", _is_whole(0)),
-    "learning_rate": ("finite numbers above 0", lambda v: _is_number(v) and v > 0),
-    "table_rate_factor": ("finite numbers above 0", lambda v: _is_number(v) and v > 0),
-    "dropout": ("numbers in [0, 1)", lambda v: _is_number(v) and 0 <= v < 1),
+    "num_field_proxies": _whole(1),
+    "num_task_proxies": _whole(0),
+    "num_blocks": _whole(1),
+    "dim": _whole(1),
+    "learning_rate": _ABOVE_0,
+    "table_rate_factor": _ABOVE_0,
+    "dropout": ("numbers in [0, 1)", lambda v: _is(v, int | float) and 0 <= v < 1),
     "form": (f"any of {', '.join(FORMS)}", lambda v: v in FORMS),
 }

@@ -1,6 +1,5 @@
 """Trials: what one trains and measures, and keras-tuner's loop over them."""
 
-import json
 import math
 import sys
 import time
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet._base.whole_files import write_json
+from keras_infnet._base.whole_files import read_json, whole_file, write_json
 from keras_infnet.search.clock import Clock
 from keras_infnet.search.folder import WEIGHTS, SearchFolder
 from keras_infnet.search.hyper_model import ARGUMENTS, INFNetHyperModel
@@ -37,7 +36,7 @@ class TrialTraining:
     hyper_model: INFNetHyperModel
     train: Any
     validation: Any
-    objective: TaskPolicy | LatencyTradeoff
+    objective: LatencyTradeoff
     groups: Any
     seeds: Sequence[int]
     latency_batch: int
@@ -45,9 +44,7 @@ class TrialTraining:
     @property
     def policy(self) -> TaskPolicy:
         """What is good, without regard to time."""
-        if isinstance(self.objective, LatencyTradeoff):
-            return self.objective.quality
-        return self.objective
+        return self.objective.quality
 
     def run(self, values: Mapping[str, Any], share: float, folder: Path) -> dict[str, Any]:
         """Trains on a share of the batches; the weights of the best seed go to the folder."""
@@ -61,16 +58,18 @@ class TrialTraining:
             runs.append({"seed": seed, **self._fit(model, values, share)})
             if runs[-1]["quality"] >= max(run["quality"] for run in runs):
                 best = model
-        milliseconds = inference_milliseconds(best, self._inputs(), self.latency_batch)
-        _save_weights(best, folder / WEIGHTS)
+        inputs, *_ = next(iter(self.validation.take(1).as_numpy_iterator()))
+        milliseconds = inference_milliseconds(best, inputs, self.latency_batch)
+        # The optimizer's slots are twice the weights.
+        best.optimizer = None
+        with whole_file(folder / WEIGHTS) as temporary:
+            best.save_weights(temporary)
         config = best.get_config()
         qualities = pd.Series([run["quality"] for run in runs])
-        score = quality = float(qualities.mean())
-        if isinstance(self.objective, LatencyTradeoff):
-            score = self.objective.score(quality, milliseconds)
+        quality = float(qualities.mean())
         return {
             "status": "finished",
-            "score": score,
+            "score": self.objective.score(quality, milliseconds),
             "quality": quality,
             "quality_std": float(qualities.std()) if len(runs) > 1 else None,
             "milliseconds": milliseconds,
@@ -84,15 +83,9 @@ class TrialTraining:
     def _fit(self, model: Any, values: Mapping[str, Any], share: float) -> dict[str, Any]:
         batches = math.ceil(share * int(self.train.cardinality()))
         gauc = [] if self.groups is None else [GroupAUCCallback(self.validation, self.groups)]
-        history = fit_ranker(
-            model,
-            self.train.take(batches),
-            self.validation,
-            optimizer=self.hyper_model.optimizer(values, batches),
-            policy=self.policy,
-            callbacks=gauc,
-            verbose=0,
-        ).history
+        train, optimizer = self.train.take(batches), self.hyper_model.optimizer(values, batches)
+        how: dict[str, Any] = {"policy": self.policy, "callbacks": gauc, "verbose": 0}
+        history = fit_ranker(model, train, self.validation, optimizer=optimizer, **how).history
         scores = history["val_score"]
         best = int(np.argmax(scores))
         if not math.isfinite(scores[best]):
@@ -102,13 +95,8 @@ class TrialTraining:
                 "lack one of the two labels, for gAUC in every group."
             )
         logs = {name: float(values[best]) for name, values in history.items()}
-        return {
-            "quality": scores[best],
-            "metrics": _metrics_by_task(logs, self.hyper_model.schema.task_names),
-        }
-
-    def _inputs(self) -> Mapping[str, Any]:
-        return next(iter(self.validation.take(1).as_numpy_iterator()))[0]
+        metrics = _metrics_by_task(logs, self.hyper_model.schema.task_names)
+        return {"quality": scores[best], "metrics": metrics}
 
 
 def make_tuner(
@@ -165,7 +153,7 @@ def make_tuner(
             write_json(self.file, {"trials": trials, "oracle": self.get_state()})
 
         def reload(self) -> None:
-            found = json.loads(self.file.read_text("utf-8"))
+            found = read_json(self.file)
             self.trials = {state["trial_id"]: Trial.from_state(state) for state in found["trials"]}
             state = found["oracle"]
             # Interrupted trials are run again, at first.
@@ -230,11 +218,3 @@ def _metrics_by_task(logs: Mapping[str, float], tasks: Sequence[str]) -> dict[st
             # Keras leaves out the name of a model's only output.
             found[f"{tasks[0]}_{name}"] = logs[f"val_{name}"]
     return found
-
-
-def _save_weights(model: keras.Model, path: Path) -> None:
-    unfinished = path.with_name("unfinished.weights.h5")
-    # The optimizer's slots are twice the weights.
-    model.optimizer = None
-    model.save_weights(unfinished)
-    unfinished.replace(path)

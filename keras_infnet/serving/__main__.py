@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_infnet.serving.check import CheckReport, check_request, check_rows, load_keras
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.serving.check import CheckReport, check_request, check_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,29 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> CheckReport:
-    settings = {
-        "repeat": parsed.repeat,
-        "intra_threads": parsed.intra_threads,
-        "inter_threads": parsed.inter_threads,
-    }
+    settings = {n: vars(parsed)[n] for n in ("repeat", "intra_threads", "inter_threads")}
     if not parsed.rows.is_file():
         raise ValueError(f"check: `{parsed.rows}` is no file; expected Parquet or a REST request.")
     if parsed.rows.suffix == ".json":
         if parsed.model is not None:
             raise ValueError("check: Keras is compared with on rows; give --rows a Parquet file.")
         return check_request(parsed.saved_model, parsed.rows.read_text("utf-8"), **settings)
-    frame = _read_parquet(parsed.rows)
-    keras_model = () if parsed.model is None else load_keras(parsed.model, parsed.encoder)
-    settings["tolerance"] = parsed.tolerance
-    return check_rows(parsed.saved_model, frame, *keras_model, **settings)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
     # Not by pandas, which can't read back its own columns of lists.
-    return pq.read_table(path).to_pandas(
+    frame = pq.read_table(parsed.rows).to_pandas(
         ignore_metadata=True,
         types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None,
     )
+    model = encoder = None
+    if parsed.model is not None:
+        encoder = FeatureEncoder.load(parsed.encoder)
+        model = keras.saving.load_model(parsed.model, compile=False)
+        encoder.check_model(model, "check")
+    settings["tolerance"] = parsed.tolerance
+    return check_rows(parsed.saved_model, frame, model, encoder, **settings)
 
 
 def _print(report: CheckReport, tolerance: float, repeat: int) -> None:
@@ -95,8 +93,8 @@ def _print(report: CheckReport, tolerance: float, repeat: int) -> None:
             throughput = repeat * report.rows[name] / sum(seconds)
             print(f"{name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms, {throughput:.0f} rows/s")
     said = "agree" if report.ok(tolerance) else "DIFFER"
-    keras = report.keras_tolerance
-    own = "" if keras in (None, tolerance) else f", from Keras {keras:g} before calibration"
+    other = report.keras_tolerance
+    own = "" if other in (None, tolerance) else f", from Keras {other:g} before calibration"
     print(f"Answers {said} (tolerance {tolerance:g} of max(1, |answer|){own}).")
 
 

@@ -12,8 +12,7 @@ from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.artefacts import read_options
-from keras_infnet.serving.contract import item_inputs, output_columns
-from keras_infnet.serving.requests import rank_request
+from keras_infnet.serving.requests import item_inputs, rank_request
 from keras_infnet.serving.signatures import ExportOptions
 from keras_infnet.serving.weights import TOLERANCES
 
@@ -51,7 +50,7 @@ def verify(path: str | Path, model: Any, data: Any, rows: pd.DataFrame | None = 
         keras_infnet.serving.verify("models/ranker/1", model, data, rows)
         ```
     """
-    encoder, rows = encoder_of(data, "verify"), verification_rows(data, rows)
+    encoder, rows = encoder_and_rows(data, rows, "verify")
     if rows is None:
         raise ValueError(
             "verify: there are no rows to ask for. Give `rows`, with feature columns and with "
@@ -61,22 +60,23 @@ def verify(path: str | Path, model: Any, data: Any, rows: pd.DataFrame | None = 
     return compare(path, model, encoder, rows, read_options(path, "verify"))
 
 
-def encoder_of(data: Any, who: str) -> FeatureEncoder:
-    """The encoder itself, or that of an object which holds it; else a ValueError."""
+def encoder_and_rows(
+    data: Any, rows: pd.DataFrame | None, who: str
+) -> tuple[FeatureEncoder, pd.DataFrame | None]:
+    """Encoder of an object that is or holds it, and rows: those given, or those that it keeps.
+
+    Raises:
+        ValueError: There is no encoder.
+    """
     encoder = getattr(data, "encoder", data)
     if not isinstance(encoder, FeatureEncoder):
         raise ValueError(
             f"{who}: encoder is {type(encoder).__name__}; expected the FeatureEncoder that the "
             "model was trained with (`FeatureEncoder.load`): the graph holds its vocabularies."
         )
-    return encoder
-
-
-def verification_rows(data: Any, rows: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Rows to check an export on: those given, or those that `data` keeps for it."""
     if rows is None and hasattr(data, "verification_rows"):
-        return data.verification_rows()
-    return rows
+        rows = data.verification_rows()
+    return encoder, rows
 
 
 def compare(
@@ -85,8 +85,7 @@ def compare(
     """`verify` of a model that was exported with these options."""
     import tensorflow as tf
 
-    calibration = Calibration.from_dict(options.calibration or {})
-    against = (model, encoder, TOLERANCES[options.table_dtype], calibration)
+    against = (model, encoder, options)
     signatures = tf.saved_model.load(str(path)).signatures
     served = ask(signatures["serving_default"], frame_to_request(encoder.schema, frame))
     largest = largest_difference(served, frame, *against)
@@ -112,8 +111,7 @@ def largest_difference(
     frame: pd.DataFrame,
     model: Any,
     encoder: FeatureEncoder,
-    tolerance: float,
-    calibration: Calibration | None = None,
+    options: ExportOptions,
     signature: str = "",
     who: str = "verify",
 ) -> float:
@@ -124,8 +122,7 @@ def largest_difference(
         frame: Rows with feature columns, and histories as list columns.
         model: The Keras model.
         encoder: Its encoder.
-        tolerance: What a difference may be, relative to an output above 1.
-        calibration: What the model was exported with.
+        options: What the model was exported with: they say what a difference may be.
         signature: Whose answers they are, for the message.
         who: Function that compares, for the message.
 
@@ -136,23 +133,27 @@ def largest_difference(
         ValueError: A difference is above the tolerance, or an answer is not a number.
     """
     predicted = model.predict(encoder.transform(frame), verbose=0)
-    ranges, largest = answer_range(predicted, tolerance, calibration), 0.0
-    columns = output_columns(encoder.schema)
-    for task in encoder.schema.task_names:
-        answer, (low, right, high) = served[task], ranges[task]
+    tolerance, largest = TOLERANCES[options.table_dtype], 0.0
+    ranges = answer_range(predicted, tolerance, options.calibration)
+    for task in encoder.schema.tasks:
+        answer, (low, right, high) = served[task.name], ranges[task.name]
         difference = np.abs(answer - right)
-        if not ((low <= answer) & (answer <= high)).all():
-            excess = np.maximum(low - answer, answer - high)
-            at = np.unravel_index(
-                np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape
-            )
+        if not is_within(answer, ranges[task.name]):
+            excess = np.nan_to_num(np.maximum(low - answer, answer - high), nan=np.inf)
+            at = np.unravel_index(np.argmax(excess), excess.shape)
             raise ValueError(
-                f"{who}: task `{columns[task][at[1]]}`{signature} differs by {difference[at]:.2e} "
+                f"{who}: task `{task.columns[at[1]]}`{signature} differs by {difference[at]:.2e} "
                 f"in row {frame.index[at[0]]} (served {answer[at]:.6f}, Keras {right[at]:.6f}); "
                 f"expected at most {tolerance:g}."
             )
         largest = max(largest, float(difference.max()))
     return largest
+
+
+def is_within(answer: np.ndarray, around: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
+    """Whether an answer has the shape of its range, and lies between its ends everywhere."""
+    low, _, high = around
+    return answer.shape == low.shape and bool(((low <= answer) & (answer <= high)).all())
 
 
 def answer_range(
@@ -196,10 +197,7 @@ def rank_pairs(schema: FeatureSchema, frame: pd.DataFrame) -> list[pd.DataFrame]
         Frames of pairs, one for each user, with the index of the rows whose items they are.
     """
     items = frame.iloc[:_CANDIDATES]
-    of_item = [name for name in item_inputs(schema) if name in frame]
+    of_item = items[[name for name in item_inputs(schema) if name in frame]]
     chosen = np.unique(np.linspace(0, len(frame) - 1, _USERS).astype("int64"))
-    pairs = []
-    for row in chosen:
-        of_user = frame.iloc[np.full(len(items), row)].set_axis(items.index)
-        pairs.append(of_user.assign(**{name: items[name] for name in of_item}))
-    return pairs
+    of_users = (frame.iloc[[row] * len(items)].set_axis(items.index) for row in chosen)
+    return [of_user.assign(**of_item) for of_user in of_users]

@@ -1,35 +1,21 @@
 """TensorFlow's C API: a saved model in a process of a small C program, without Python."""
 
+import io
 import os
 import re
 import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
+from contextlib import ExitStack
 from pathlib import Path
+from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 LIBRARY = "libtensorflow_cc.so.2"
-# Numbers of TensorFlow's DataType.
-STRING = 7
-DTYPES = {
-    "float32": 1,
-    "float64": 2,
-    "int32": 3,
-    "uint8": 4,
-    "int16": 5,
-    "int8": 6,
-    "int64": 9,
-    "bool": 10,
-    "uint16": 17,
-    "float16": 19,
-    "uint32": 22,
-    "uint64": 23,
-}
 
 
 def run_c_api(
@@ -97,37 +83,24 @@ class CApiProcess:
             raise ValueError(
                 f"check: expected 0 to 127 threads. Received: {intra_threads=}, {inter_threads=}"
             )
-        self._command = [str(saved_model), str(intra_threads), str(inter_threads)]
+        self._arguments = [str(saved_model), str(intra_threads), str(inter_threads)]
 
     def __enter__(self) -> "CApiProcess":
-        self._folder = tempfile.TemporaryDirectory(prefix="c_api_check.")
-        try:
-            folder = Path(self._folder.name)
-            program = _built_program(folder)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="c_api_check.")))
+            command = [_built_program(folder), *self._arguments]
+            environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
             self._log = folder / "log"
             with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    [program, *self._command],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
-                )
-        except OSError:
-            self._folder.cleanup()
-            raise
-        try:
+                process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, env=environment)
+            # At its end Popen closes the pipes, and waits.
+            self._process = stack.enter_context(process)
             self._check_status("the model can't be loaded")
-        except (OSError, ValueError):
-            self.__exit__()
-            raise
+            self._ended = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
-        self._folder.cleanup()
+        self._ended.close()
 
     def run(
         self, signature: str, request: Mapping[str, Any], runs: int = 1
@@ -157,19 +130,19 @@ class CApiProcess:
             raise ValueError(f"check: {what}: {message}")
 
     def _read_tensor(self) -> np.ndarray:
+        import tensorflow as tf
+
         dtype, rank = struct.unpack("<II", self._read(8))
         shape = struct.unpack(f"<{rank}q", self._read(8 * rank))
         (size,) = struct.unpack("<Q", self._read(8))
         data = self._read(size)
-        if dtype != STRING:
-            name = next(name for name, number in DTYPES.items() if number == dtype)
-            return np.frombuffer(data, name).reshape(shape)
-        texts, at = np.empty(int(np.prod(shape)), object), 0
-        for i in range(len(texts)):
-            (length,) = struct.unpack_from("<I", data, at)
-            texts[i] = data[at + 4 : at + 4 + length]
-            at += 4 + length
-        return texts.reshape(shape)
+        if dtype != tf.string.as_datatype_enum:
+            return np.frombuffer(data, tf.as_dtype(dtype).as_numpy_dtype).reshape(shape)
+        texts, stream = np.empty(shape, object), io.BytesIO(data)
+        for i in np.ndindex(shape):
+            (length,) = struct.unpack("<I", stream.read(4))
+            texts[i] = stream.read(length)
+        return texts
 
     def _number(self) -> int:
         return struct.unpack("<I", self._read(4))[0]
@@ -191,56 +164,58 @@ def _text(data: bytes) -> bytes:
 
 
 def _tensor(name: str, values: Any) -> bytes:
+    import tensorflow as tf
+
     array = np.asarray(values)
+    if array.dtype.kind not in "OUSbiuf" or array.dtype == np.longdouble:
+        raise ValueError(f"check: input `{name}` has dtype {array.dtype}; expected a tensor's.")
     if array.dtype.kind in "OUS":
         texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()]
-        dtype, data = STRING, b"".join(map(_text, texts))
-    elif array.dtype.name in DTYPES:
-        dtype, data = DTYPES[array.dtype.name], np.ascontiguousarray(array).tobytes()
+        data = b"".join(map(_text, texts))
     else:
-        raise ValueError(f"check: input `{name}` has dtype {array.dtype}; expected a tensor's.")
+        data = array.tobytes()
+    dtype = tf.as_dtype(array.dtype).as_datatype_enum
     shape = struct.pack(f"<II{array.ndim}q", dtype, array.ndim, *array.shape)
     return shape + struct.pack("<Q", len(data)) + data
 
 
 def _built_program(folder: Path) -> Path:
     """Compiles `c_api_check.c` into `folder`, against the installed TensorFlow wheel."""
-    compiler = os.environ.get("CC", "gcc")
-    if shutil.which(compiler.split()[0]) is None:
+    import tensorflow as tf
+
+    compiler = os.environ.get("CC", "gcc").split()
+    if shutil.which(compiler[0]) is None:
         raise OSError(
-            f"check: the C compiler `{compiler}` was not found; the check builds a small program. "
-            "Install gcc (Debian, Ubuntu: `apt-get install gcc`), or name one in CC."
+            f"check: the C compiler `{compiler[0]}` was not found; the check builds a small "
+            "program. Install gcc (Debian, Ubuntu: `apt-get install gcc`), or name one in CC."
         )
-    wheel = _tensorflow_folder()
+    include, wheel = Path(tf.sysconfig.get_include()), Path(tf.sysconfig.get_lib())
+    for needed in (include / "tensorflow" / "c" / "c_api.h", wheel / LIBRARY):
+        if not needed.exists():
+            raise OSError(
+                f"check: `{needed}` was not found; expected TensorFlow's wheel for Linux, which "
+                'has it: pip install "keras-infnet[tensorflow-cpu]"'
+            )
     source = Path(__file__).with_name("c_api_check.c")
     names = set(re.findall(r"\bTF_\w+(?=\()", source.read_text("utf-8")))
     # Linking against the library itself reads a gigabyte; one with the same names is enough.
     (folder / "stub.c").write_text("".join(f"void {name}(void) {{}}\n" for name in sorted(names)))
     stub, program = folder / "stub" / LIBRARY, folder / "c_api_check"
     stub.parent.mkdir()
-    shared = ["-shared", f"-Wl,-soname,{LIBRARY}", "-o", stub, folder / "stub.c"]
-    _compile([*compiler.split(), *shared])
-    include, found_at_run_time = f"-I{wheel / 'include'}", f"-Wl,-rpath,{wheel}"
-    command = ["-O2", "-Wall", include, source, "-o", program, stub, found_at_run_time]
-    _compile([*compiler.split(), *command])
+    for arguments in (
+        ["-shared", f"-Wl,-soname,{LIBRARY}", "-o", stub, folder / "stub.c"],
+        [
+            "-O2",
+            "-Wall",
+            f"-I{include}",
+            source,
+            "-o",
+            program,
+            stub,
+            f"-Wl,-rpath,{wheel}",
+        ],
+    ):
+        done = subprocess.run([*compiler, *arguments], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise OSError(f"check: the C program can't be built:\n{done.stderr[-3000:]}")
     return program
-
-
-def _tensorflow_folder() -> Path:
-    spec = find_spec("tensorflow")
-    if spec is None or not spec.submodule_search_locations:
-        raise OSError('check: TensorFlow is missing: pip install "keras-infnet[tensorflow-cpu]"')
-    wheel = Path(next(iter(spec.submodule_search_locations))).resolve()
-    for needed in (wheel / "include" / "tensorflow" / "c" / "c_api.h", wheel / LIBRARY):
-        if not needed.exists():
-            raise OSError(
-                f"check: `{needed}` was not found; expected TensorFlow's wheel for Linux, which "
-                'has it: pip install "keras-infnet[tensorflow-cpu]"'
-            )
-    return wheel
-
-
-def _compile(command: list) -> None:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise OSError(f"check: the C program can't be built:\n{done.stderr[-3000:]}")

@@ -1,24 +1,22 @@
 """Check: a saved model behind TensorFlow's C API against Python's runtime and Keras."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
-from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.answers import answer_range, ask
+from keras_infnet.serving.answers import answer_range, ask, is_within
 from keras_infnet.serving.artefacts import read_options
 from keras_infnet.serving.c_api import CApiProcess
 from keras_infnet.serving.requests import (
     paired_request,
+    read_artefact,
     read_signatures,
     signature_requests,
 )
@@ -55,14 +53,10 @@ class CheckReport:
         self, signature: str, found: Mapping, predicted: Mapping, options: ExportOptions
     ) -> None:
         """Adds the outputs of one request, beside the Keras model's before calibration."""
-        calibration = Calibration.from_dict(options.calibration or {})
-        ranges = answer_range(predicted, self.keras_tolerance, calibration)
+        ranges = answer_range(predicted, self.keras_tolerance, options.calibration)
         self.add(signature, KERAS, found, {task: middle for task, (_, middle, _) in ranges.items()})
-        for task, (low, middle, high) in ranges.items():
-            answer = found[task]
-            same_shape = answer.shape == middle.shape
-            if not same_shape or not ((low <= answer) & (answer <= high)).all():
-                self.outside.add((signature, task, KERAS))
+        outside = {task for task, around in ranges.items() if not is_within(found[task], around)}
+        self.outside |= {(signature, task, KERAS) for task in outside}
 
     def ok(self, tolerance: float) -> bool:
         """Whether no difference is above the tolerance, nor above that for Keras."""
@@ -97,20 +91,25 @@ def check_rows(
     Returns:
         The report.
     """
-    schema, signatures = _read_schema(saved_model), read_signatures(saved_model)
-    inputs = {name: signature["inputs"] for name, signature in signatures.items()}
+    import tensorflow as tf
+
+    words = "check: `{path}` is no schema; expected a folder that `export` wrote. ({error})"
+    path = saved_model / "assets.extra" / "schema.json"
+    schema = read_artefact(path, FeatureSchema.from_dict, words)
+    signatures, report = read_signatures(saved_model), CheckReport()
     # A frame that lacks a column is refused before anything is loaded.
     frame_to_request(schema, frame.iloc[:1])
-    python, report = _python_signatures(saved_model), CheckReport()
+    python = tf.saved_model.load(str(saved_model)).signatures
     if model is not None:
         options = read_options(saved_model, "check")
         report.keras_tolerance = max(tolerance, TOLERANCES[options.table_dtype])
     with CApiProcess(saved_model, **threads) as process:
-        for block in _blocks(frame):
+        for start in range(0, len(frame), BLOCK_ROWS):
+            block = frame.iloc[start : start + BLOCK_ROWS]
             rows = frame_to_request(schema, block)
-            for name, request in signature_requests(inputs, schema, rows).items():
+            for name, request in signature_requests(signatures, schema, rows).items():
                 found = _ask(process, report, name, request, len(block), repeat)
-                report.add(name, PYTHON, found, python(name, request))
+                report.add(name, PYTHON, found, ask(python[name], request))
                 if name == "serving_default" and model is not None:
                     predicted = model.predict(encoder.transform(block), verbose=0)
                     report.add_keras(name, found, predicted, options)
@@ -122,26 +121,15 @@ def check_rows(
 
 def check_request(saved_model: Path, text: str, repeat: int = 1, **threads: int) -> CheckReport:
     """Asks one signature for a REST request in columnar JSON; arguments as `check_rows`."""
-    signatures = read_signatures(saved_model)
-    dtypes = {
-        name: {key: dtype for key, (dtype, _) in signature["inputs"].items()}
-        for name, signature in signatures.items()
-    }
-    name, request = parse_rest_json(text, dtypes)
-    report = CheckReport()
-    rows = max((len(v) for v in request.values() if v.ndim), default=1)
+    import tensorflow as tf
+
+    name, request = parse_rest_json(text, read_signatures(saved_model))
+    report, rows = CheckReport(), max((len(v) for v in request.values() if v.ndim), default=1)
     with CApiProcess(saved_model, **threads) as process:
         found = _ask(process, report, name, request, rows, repeat)
-    report.add(name, PYTHON, found, _python_signatures(saved_model)(name, request))
+    python = tf.saved_model.load(str(saved_model)).signatures[name]
+    report.add(name, PYTHON, found, ask(python, request))
     return report
-
-
-def load_keras(model: Path, encoder: Path) -> tuple[Any, FeatureEncoder]:
-    """The Keras model and its encoder, checked to belong together."""
-    loaded = FeatureEncoder.load(encoder)
-    restored = keras.saving.load_model(model, compile=False)
-    loaded.check_model(restored, "check")
-    return restored, loaded
 
 
 def _ask(
@@ -154,29 +142,6 @@ def _ask(
     return outputs
 
 
-def _python_signatures(saved_model: Path) -> Any:
-    import tensorflow as tf
-
-    signatures = tf.saved_model.load(str(saved_model)).signatures
-
-    return lambda name, request: ask(signatures[name], request)
-
-
-def _read_schema(saved_model: Path) -> FeatureSchema:
-    path = saved_model / "assets.extra" / "schema.json"
-    try:
-        return FeatureSchema.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"check: `{path}` is no schema; expected a folder that `export` wrote. ({error})"
-        ) from error
-
-
-def _blocks(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for start in range(0, max(1, len(frame)), BLOCK_ROWS):
-        yield frame.iloc[start : start + BLOCK_ROWS]
-
-
 def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     if found.shape != expected.shape:
         return float("inf")
@@ -184,4 +149,4 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
         return 0.0 if (found == expected).all() else float("inf")
     expected = expected.astype("float64")
     difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
-    return float(np.where(np.isnan(difference), np.inf, difference).max(initial=0.0))
+    return float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))

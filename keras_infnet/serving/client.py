@@ -1,6 +1,5 @@
 """Client of a served model: requests typed by the schema that lies beside the SavedModel."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,14 @@ import pandas as pd
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.client_inputs import checked_inputs, fixed_width
-from keras_infnet.serving.contract import column_names, output_columns
-from keras_infnet.serving.wire import GrpcServer, RestServer, make_predict_request, rest_body
+from keras_infnet.serving.requests import Arrays, column_names, read_artefact
+from keras_infnet.serving.wire import (
+    GrpcServer,
+    Outputs,
+    RestServer,
+    make_predict_request,
+    rest_body,
+)
 
 _DTYPES = {"string": "DT_STRING", "int64": "DT_INT64", "float32": "DT_FLOAT"}
 
@@ -75,11 +80,10 @@ class Client:
         self.url = url
         self.model = model
         self.version = version
-        self.timeout = timeout
         self.fixed_width = fixed_width
-        self._server: RestServer | GrpcServer = RestServer(url, timeout)
+        self._server: RestServer | GrpcServer = RestServer(url, model, version, timeout)
         if scheme == "grpc":
-            self._server = GrpcServer(address.rstrip("/"), timeout)
+            self._server = GrpcServer(address.rstrip("/"), model, version, timeout)
 
     def predict(self, rows: Any) -> Any:
         """Outputs of each row: a DataFrame of the frame's index, or column -> `(rows,)`.
@@ -146,33 +150,26 @@ class Client:
         return self._padded(shared | checked_inputs(self.schema, candidates, ("item",)))
 
     def rest_request(
-        self,
-        inputs: Mapping[str, np.ndarray],
-        signature: str = "serving_default",
-        row_format: bool = False,
+        self, inputs: Arrays, signature: str = "serving_default", row_format: bool = False
     ) -> dict[str, Any]:
         """The JSON object that REST would be sent, of `inputs()` or `rank_inputs()`."""
         return rest_body(inputs, signature, row_format)
 
-    def predict_request(
-        self, inputs: Mapping[str, np.ndarray], signature: str = "serving_default"
-    ) -> Any:
+    def predict_request(self, inputs: Arrays, signature: str = "serving_default") -> Any:
         """The `PredictRequest` that gRPC would be sent, of `inputs()` or `rank_inputs()`."""
         return make_predict_request(inputs, signature, self.model, self.version)
 
     def check(self) -> None:
         """A ValueError if the served model's inputs or outputs are not those of the schema."""
-        signatures = self._server.signatures(self.model, self.version)
-        _check_signature(self.schema, signatures.get("serving_default", {}), self.url)
+        signature = self._server.signatures().get("serving_default", {})
+        _check_signature(self.schema, signature, self.url)
 
     def close(self) -> None:
         """Closes the gRPC connection; the next call opens it again."""
         self._server.close()
 
-    def _ask(
-        self, inputs: Mapping[str, np.ndarray], signature: str, names: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        outputs = self._server.predict(inputs, signature, self.model, self.version, names)
+    def _ask(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
+        outputs = self._server.predict(inputs, signature, names)
         for name in names:
             if name not in outputs:
                 raise RuntimeError(
@@ -181,29 +178,27 @@ class Client:
                 )
         return self._columns({name: outputs[name] for name in names})
 
-    def _columns(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _columns(self, outputs: Arrays) -> Outputs:
         """A vector for each column of each output."""
-        vectors, columns = {}, output_columns(self.schema)
+        vectors, columns = {}, {task.name: task.columns for task in self.schema.tasks}
         for name, values in outputs.items():
-            of_output = columns.get(name, (name,))
-            if name in columns and values.shape[1:] != (len(of_output),):
+            if name not in columns:
+                vectors[name] = values.astype("int32" if name == "index" else "float32")
+                continue
+            if values.shape[1:] != (len(columns[name]),):
                 raise RuntimeError(
                     f"Client: {self.url} answered `{name}` of shape {values.shape}; expected "
-                    f"(rows, {len(of_output)}). The served model has another schema."
+                    f"(rows, {len(columns[name])}). The served model has another schema."
                 )
-            for column, vector in zip(of_output, values.reshape(-1, len(of_output)).T, strict=True):
-                vectors[column] = vector.astype("int32" if name == "index" else "float32")
+            vectors |= zip(columns[name], values.T.astype("float32"), strict=True)
         return vectors
 
     def _padded(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return fixed_width(self.schema, inputs) if self.fixed_width else inputs
 
-    def _score_inputs(
-        self, exponents: Mapping[str, float] | None, k: int | None
-    ) -> dict[str, np.ndarray]:
-        given = {}
+    def _score_inputs(self, exponents: Mapping[str, float] | None, k: int | None) -> Outputs:
+        given, columns = {}, column_names(self.schema)
         if exponents is not None:
-            columns = column_names(self.schema)
             for name in exponents:
                 if name not in columns:
                     raise ValueError(f"Client: no task `{name}`." + did_you_mean(name, columns))
@@ -217,15 +212,12 @@ class Client:
 
 def _read_schema(path: Path) -> FeatureSchema:
     file = path / "assets.extra" / "schema.json" if path.is_dir() else path
-    try:
-        return FeatureSchema.from_dict(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
+    if not file.is_file():
         raise ValueError(
             f"Client: `{file}` can't be read; expected the folder of an exported model, such as "
             "models/ranker/1, or a schema.json."
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"Client: `{file}` holds no schema: {error}") from error
+        )
+    return read_artefact(file, FeatureSchema.from_dict, "Client: `{path}` holds no schema: {error}")
 
 
 def _check_signature(schema: FeatureSchema, signature: Mapping[str, Any], where: str) -> None:
@@ -239,17 +231,18 @@ def _check_signature(schema: FeatureSchema, signature: Mapping[str, Any], where:
     outputs = dict.fromkeys(signature.get("outputs", {}))
     both = {"inputs": (expected, found), "outputs": (dict.fromkeys(schema.task_names), outputs)}
     for what, (wanted, served) in both.items():
-        lacking = [name for name in wanted if name not in served]
-        beyond = [name for name in served if name not in wanted]
-        other = [name for name in wanted if name in served and wanted[name] != served[name]]
-        wrong = [*lacking, *beyond, *other]
-        if wrong:
-            kind = "lacks" if lacking else "also has" if beyond else "has with another type"
-            raise ValueError(
-                f"Client: the model at {where} {kind} the {what} "
-                f"{', '.join(f'`{n}`' for n in lacking or beyond or other)}; expected those of "
-                "the schema. Take the schema.json of the model that is served."
-            )
+        differences = {
+            "lacks": [name for name in wanted if name not in served],
+            "also has": [name for name in served if name not in wanted],
+            "has with another type": [n for n in wanted if wanted[n] != served.get(n)],
+        }
+        for kind, names in differences.items():
+            if names:
+                raise ValueError(
+                    f"Client: the model at {where} {kind} the {what} "
+                    f"{', '.join(f'`{name}`' for name in names)}; expected those of the schema. "
+                    "Take the schema.json of the model that is served."
+                )
 
 
 def _like(rows: Any, outputs: dict[str, np.ndarray]) -> Any:

@@ -14,9 +14,12 @@ from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
 from keras_infnet.schema.feature import OWNERS
 from keras_infnet.schema.schema import FeatureSchema
 
-_EXPECTED = {"string": "strings", "int64": "integers", "float32": "numbers"}
-# What a list may be padded with, by dtype.
-_PADDING = {"string": MISSING_STRING, "int64": MISSING_INT, "float32": float("nan")}
+# By dtype: how values are called, what stands for a missing one, and with what lists are padded.
+_EXPECTED = {
+    "string": ("strings", "None", MISSING_STRING),
+    "int64": ("integers", "-1", MISSING_INT),
+    "float32": ("numbers", "NaN", float("nan")),
+}
 
 
 def checked_inputs(
@@ -55,8 +58,16 @@ def checked_inputs(
     if missing:
         raise ValueError(f"Client: inputs are missing: {', '.join(f'`{n}`' for n in missing)}.")
     inputs = {name: _typed(name, rows[name], *spec) for name, spec in specs.items()}
-    _check_finite(schema, inputs)
-    _check_rows(inputs)
+    first = next(iter(inputs), "")
+    exact = {name for f in schema.features for name in f.finite_inputs}
+    for name, values in inputs.items():
+        if values.dtype.kind == "f":
+            _check_finite(name, values, name in exact)
+        if len(values) != len(inputs[first]):
+            raise ValueError(
+                f"Client: `{name}` has {len(values)} rows and `{first}` has {len(inputs[first])}; "
+                "expected equally many."
+            )
     return inputs
 
 
@@ -74,10 +85,8 @@ def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict
         The same arrays, with these widths.
     """
     fills, fixed = schema.raw_missing(), dict(inputs)
-    for f in schema.bags:
-        for name, (shape, _) in f.raw_inputs(schema.dtype_of(f.name)).items():
-            if name in inputs and shape:
-                fixed[name] = _width(inputs[name], 1, f.width, fills[name])
+    of_bags = {f.name: f.raw_inputs(schema.dtype_of(f.name)) for f in schema.bags}
+    widths = {name: (schema.feature(bag).width,) for bag in of_bags for name in of_bags[bag]}
     for h in schema.histories:
         first = h.list_columns[0]
         if first not in inputs:
@@ -85,13 +94,14 @@ def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict
         # The model drops missing events first: the newest are the last of those that are there.
         there = inputs[first] != fills[first]
         newest = np.sort(np.argsort(there, axis=1, kind="stable")[:, -h.max_length :], axis=1)
-        for suffix, name in zip(h.suffixes, h.list_columns, strict=True):
-            values = inputs[name]
-            index = newest.reshape(newest.shape + (1,) * (values.ndim - 2))
-            kept = np.take_along_axis(values, index, axis=1)
-            fixed[name] = _width(kept, 1, h.max_length, fills[name])
-            if values.ndim == 3:
-                fixed[name] = _width(fixed[name], 2, schema.feature(suffix).width, fills[name])
+        widths |= dict.fromkeys(h.list_columns, (h.max_length,))
+        for field in h.fields:
+            widths[f"{h.name}_{field}"] += widths.get(field, ())
+        for name in h.list_columns:
+            index = newest[(..., *[None] * (inputs[name].ndim - 2))]
+            fixed[name] = np.take_along_axis(inputs[name], index, axis=1)
+    for name in widths.keys() & fixed.keys():
+        fixed[name] = _of_widths(fixed[name], widths[name], fills[name])
     return fixed
 
 
@@ -101,7 +111,7 @@ def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) ->
     except ValueError as error:
         raise ValueError(
             f"Client: `{name}` has lists of different lengths. Pad them on the right with "
-            f"{_PADDING[dtype]!r}, or give a DataFrame."
+            f"{_EXPECTED[dtype][2]!r}, or give a DataFrame."
         ) from error
     if array.dtype.kind == "U" and not hasattr(values, "dtype"):
         # A list of strings and numbers would have become strings.
@@ -139,44 +149,30 @@ def _numbers(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
         return array.astype("float32")
 
 
-def _check_finite(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> None:
-    exact = {name for f in schema.features for name in f.finite_inputs}
-    for name, values in inputs.items():
-        if values.dtype.kind == "f":
-            bad = ~np.isfinite(values) if name in exact else np.isinf(values)
-            if bad.any():
-                expected = (
-                    "finite numbers" if name in exact else "finite numbers, or NaN if unknown"
-                )
-                raise ValueError(
-                    f"Client: `{name}` has {int(bad.sum())} values such as {values[bad][0]}; "
-                    f"expected {expected}."
-                )
-
-
-def _check_rows(inputs: Mapping[str, np.ndarray]) -> None:
-    first = next(iter(inputs), None)
-    for name, values in inputs.items():
-        if len(values) != len(inputs[first]):
-            raise ValueError(
-                f"Client: `{name}` has {len(values)} rows and `{first}` has {len(inputs[first])}; "
-                "expected equally many."
-            )
+def _check_finite(name: str, values: np.ndarray, exact: bool) -> None:
+    bad = ~np.isfinite(values) if exact else np.isinf(values)
+    if bad.any():
+        or_missing = "" if exact else ", or NaN if unknown"
+        raise ValueError(
+            f"Client: `{name}` has {int(bad.sum())} values such as {values[bad][0]}; expected "
+            f"finite numbers{or_missing}."
+        )
 
 
 def _wrong_type(name: str, array: np.ndarray, dtype: str) -> ValueError:
     found = str(array.dtype)
     if array.dtype == object:
         found = ", ".join(sorted({type(value).__name__ for value in array.ravel()[:1000]}))
-    missing = {"string": "None", "int64": "-1", "float32": "NaN"}[dtype]
+    kind, missing, _ = _EXPECTED[dtype]
     return ValueError(
-        f"Client: `{name}` has values of type {found}; expected {_EXPECTED[dtype]}, with {missing} "
-        "where a value is missing."
+        f"Client: `{name}` has values of type {found}; expected {kind}, with {missing} where a "
+        "value is missing."
     )
 
 
-def _width(values: np.ndarray, axis: int, width: int, fill: Any) -> np.ndarray:
-    values = values[(slice(None),) * axis + (slice(width),)]
-    room = [(0, 0)] * values.ndim
-    room[axis] = (0, width - values.shape[axis])
-    return np.pad(values, room, constant_values=fill)
+def _of_widths(values: np.ndarray, widths: tuple[int, ...], fill: Any) -> np.ndarray:
+    """Values cut and padded on the right, in the axes after the first."""
+    values = values[(slice(None), *map(slice, widths))]
+    room = [(0, width - n) for width, n in zip(widths, values.shape[1:], strict=False)]
+    untouched = [(0, 0)] * (values.ndim - 1 - len(widths))
+    return np.pad(values, [(0, 0), *room, *untouched], constant_values=fill)

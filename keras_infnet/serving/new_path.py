@@ -1,36 +1,13 @@
-"""New paths: files and version folders that appear under their name when they are whole."""
+"""New paths: version folders of a model, which appear under their number when they are whole."""
 
 import errno
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from keras_infnet._base import whole_files
+from keras_infnet._base.whole_files import scratch_folder
 
 
-@contextmanager
-def scratch_folder(path: Path, who: str) -> Iterator[Path]:
-    """A folder beside `path`, on the same disk, that is gone at the end.
-
-    Args:
-        path: What is to be written, by renaming; its parent folders are made.
-        who: The function that writes, for the error message.
-
-    Raises:
-        OSError: It can't be written.
-    """
-    import tensorflow as tf
-
-    try:
-        with whole_files.scratch_folder(path) as scratch:
-            yield scratch
-    except (OSError, tf.errors.OpError) as error:
-        raise OSError(
-            f"{who}: `{path}` can't be written: {error}. Nothing was left there."
-        ) from error
-
-
-def new_version(folder: Path, version: int | None, who: str, write: Callable[[Path], None]) -> Path:
+def new_version(folder: Path, version: int | None, write: Callable[[Path], None]) -> Path:
     """Writes the next version folder of a model, or that of a number.
 
     The next number is chosen when everything is written, by renaming: who watches the folder sees
@@ -39,7 +16,6 @@ def new_version(folder: Path, version: int | None, who: str, write: Callable[[Pa
     Args:
         folder: The folder of the versions.
         version: The number. `None`: one more than the highest there.
-        who: The function that writes, for error messages.
         write: Writes the folder of the name that it is given.
 
     Returns:
@@ -50,25 +26,32 @@ def new_version(folder: Path, version: int | None, who: str, write: Callable[[Pa
         FileExistsError: The version exists.
         OSError: It can't be written.
     """
+    import tensorflow as tf
+
     if version is not None and version < 1:
-        raise ValueError(f"{who}: version is {version!r}; expected 1 or more.")
+        raise ValueError(f"export: version is {version!r}; expected 1 or more.")
     path = folder / str(_next(folder) if version is None else version)
     if version is not None and path.exists():
         raise FileExistsError(
-            f"{who}: `{path}` exists. A version is never overwritten: choose another."
+            f"export: `{path}` exists. A version is never overwritten: choose another."
         )
-    with scratch_folder(path, who) as scratch:
-        written = scratch / path.name
-        write(written)
-        while True:
-            try:
-                return written.rename(path)
-            except OSError as error:
-                # Another export took the number in between.
-                taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-                if version is not None or not taken:
-                    raise
-            path = folder / str(_next(folder))
+    try:
+        with scratch_folder(path) as scratch:
+            written = scratch / path.name
+            write(written)
+            while True:
+                try:
+                    return written.rename(path)
+                except OSError as error:
+                    # Another export took the number in between.
+                    taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+                    if version is not None or not taken:
+                        raise
+                path = folder / str(_next(folder))
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(
+            f"export: `{path}` can't be written: {error}. Nothing was left there."
+        ) from error
 
 
 def _next(folder: Path) -> int:

@@ -5,16 +5,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.whole_files import whole_file
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.serving.answers import encoder_of, largest_difference, verification_rows
-from keras_infnet.serving.new_path import scratch_folder
-from keras_infnet.serving.under_tensorflow import call_under_tensorflow
-
-TOLERANCE = 1e-5
+from keras_infnet.serving.answers import encoder_and_rows, largest_difference
+from keras_infnet.serving.signatures import ExportOptions
+from keras_infnet.serving.under_tensorflow import write_under_tensorflow
 
 
 def export_onnx(
@@ -56,27 +54,27 @@ def export_onnx(
         (click,) = session.run(["click"], inputs)
         ```
     """
-    encoder, verify = encoder_of(data, "export_onnx"), verification_rows(data, verify)
+    encoder, verify = encoder_and_rows(data, verify, "export_onnx")
     encoder.check_model(model, "export_onnx")
-    _require_packages()
+    missing = [name for name in ("tf2onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"export_onnx: {' and '.join(missing)} must be installed: "
+            '`pip install "keras-infnet[onnx]"`.'
+        )
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"export_onnx: `{path}` exists. Choose another file.")
-    with scratch_folder(path, "export_onnx") as scratch:
-        written = scratch / path.name
-        if keras.backend.backend() == "tensorflow":
-            write_onnx(model, written)
-        else:
-            _write_in_child_process(model, written)
-        difference = None if verify is None else _compare(written, model, encoder, verify)
-        written.rename(path)
-        return difference
+    words = "export_onnx: `{path}` can't be written: {error}. Nothing was left there."
+    with whole_file(path, words) as written:
+        write_under_tensorflow(write_onnx, model, encoder, written)
+        return None if verify is None else _compare(written, model, encoder, verify)
 
 
-def write_onnx(model: Any, path: Path) -> None:
+def write_onnx(model: Any, encoder: FeatureEncoder, path: Path) -> None:
     """Writes the ONNX file; the backend must be TensorFlow."""
     # Keras exports only what has been called.
-    shapes = model.schema.packed_inputs().items()
+    shapes = encoder.schema.packed_inputs().items()
     model({name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in shapes})
     with warnings.catch_warnings():
         # tf2onnx uses names that newer packages are about to drop.
@@ -84,17 +82,6 @@ def write_onnx(model: Any, path: Path) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         _register_log1p()
         model.export(str(path), format="onnx", verbose=False)
-
-
-def _write_in_child_process(model: Any, path: Path) -> None:
-    source = path.with_name("model.keras")
-    model.save(source)
-    call_under_tensorflow(convert, source, path)
-
-
-def convert(source: str, path: str) -> None:
-    """Reads a `.keras` file, and writes the ONNX file."""
-    write_onnx(keras.saving.load_model(source, compile=False), Path(path))
 
 
 def _compare(path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame) -> float:
@@ -105,16 +92,7 @@ def _compare(path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFram
     tasks = list(encoder.schema.task_names)
     answers = session.run(tasks, {i.name: packed[i.name] for i in session.get_inputs()})
     served = dict(zip(tasks, answers, strict=True))
-    return largest_difference(served, frame, model, encoder, TOLERANCE, who="export_onnx")
-
-
-def _require_packages() -> None:
-    missing = [name for name in ("tf2onnx", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f"export_onnx: {' and '.join(missing)} must be installed: "
-            '`pip install "keras-infnet[onnx]"`.'
-        )
+    return largest_difference(served, frame, model, encoder, ExportOptions(), who="export_onnx")
 
 
 def _register_log1p() -> None:

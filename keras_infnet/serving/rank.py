@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_infnet.models.one_user import OneUser
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.contract import output_columns
 
 # Candidates of a chunk times events of all histories: attention scores that fit the cache.
 _PAIRS_OF_A_CHUNK = 65_536
@@ -31,7 +30,7 @@ def rank_outputs(
     packed = encode(raw)
     shared = {name: x for name, x in packed.items() if x.shape[0] == 1}
     candidates = {name: x for name, x in packed.items() if name not in shared}
-    widths = {task: len(columns) for task, columns in output_columns(schema).items()}
+    widths = {task.name: task.units for task in schema.tasks}
     return _in_chunks(OneUser(model, shared), candidates, widths, chunk_size(schema))
 
 

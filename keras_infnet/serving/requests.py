@@ -1,15 +1,33 @@
 """Requests of every signature, made from rows; `tf.Example`s, written and parsed."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.contract import column_names, item_inputs
 
+Arrays = Mapping[str, np.ndarray]
 Signature = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
+
+
+def read_artefact(path: Path, make: Callable[[Any], Any], words: str) -> Any:
+    """What `make` gives for the JSON in a file.
+
+    Args:
+        path: The file.
+        make: Called with the JSON's value.
+        words: What an error says, with `{path}` and `{error}`.
+
+    Raises:
+        ValueError: The file is missing, or of something else.
+    """
+    try:
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(words.format(path=path, error=error)) from error
 
 
 def read_signatures(saved_model: Path) -> dict[str, Signature]:
@@ -40,23 +58,28 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]
     import tensorflow as tf
 
     return {
-        name: (
-            tf.as_dtype(info.dtype).name,
-            tuple(dim.size for dim in info.tensor_shape.dim),
-        )
+        name: (tf.as_dtype(info.dtype).name, tuple(dim.size for dim in info.tensor_shape.dim))
         for name, info in sorted(infos.items())
     }
 
 
-def rank_request(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def item_inputs(schema: FeatureSchema) -> list[str]:
+    """Names of the raw inputs that are the item's; histories are the user's."""
+    return list(schema.raw_inputs(("item",)))
+
+
+def column_names(schema: FeatureSchema) -> list[str]:
+    """Columns of all outputs, side by side: `rank_top_k` has an exponent for each."""
+    return [column for task in schema.tasks for column in task.columns]
+
+
+def rank_request(schema: FeatureSchema, request: Arrays) -> dict[str, np.ndarray]:
     """A request of `rank`: every row's item as a candidate for the user of the first row."""
     items = item_inputs(schema)
     return {name: v if name in items else v[:1] for name, v in request.items()}
 
 
-def paired_request(
-    schema: FeatureSchema, request: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def paired_request(schema: FeatureSchema, request: Arrays) -> dict[str, np.ndarray]:
     """The request of `serving_default` with the same pairs as a request of `rank`."""
     items = item_inputs(schema)
     rows = next(len(request[name]) for name in items)
@@ -64,69 +87,59 @@ def paired_request(
 
 
 def signature_requests(
-    inputs: Mapping[str, Iterable[str]], schema: FeatureSchema, request: Mapping[str, np.ndarray]
+    signatures: Mapping[str, Signature], schema: FeatureSchema, request: Arrays
 ) -> dict[str, dict[str, np.ndarray]]:
     """A request for each signature that this library makes.
 
     Args:
-        inputs: Names of the inputs of each signature.
+        signatures: Signatures by name, as `read_signatures` gives them.
         schema: The schema.
         request: Rows as `frame_to_request` gives them.
 
     Returns:
         Arrays by input name, by signature.
     """
-    makers = {
-        "serving_default": lambda: dict(request),
-        "rank": lambda: rank_request(schema, request),
-        "rank_top_k": lambda: _top_k_request(schema, request),
-        "examples": lambda: {"examples": tf_examples(schema, request)},
-    }
-    made = {name: makers[name]() for name in inputs if name in makers}
-    return {name: {k: v for k, v in r.items() if k in inputs[name]} for name, r in made.items()}
-
-
-def _top_k_request(
-    schema: FeatureSchema, request: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
     rows = len(next(iter(request.values())))
     exponents = np.ones(len(column_names(schema)), "float32")
-    k = np.array(min(3, rows), "int32")
-    return {**rank_request(schema, request), "exponents": exponents, "k": k}
+    ranked = rank_request(schema, request)
+    made = {
+        "serving_default": request,
+        "rank": ranked,
+        "rank_top_k": {**ranked, "exponents": exponents, "k": np.array(min(3, rows), "int32")},
+        "examples": {"examples": tf_examples(request)},
+    }
+    return {
+        name: {k: v for k, v in made[name].items() if k in signature["inputs"]}
+        for name, signature in signatures.items()
+        if name in made
+    }
 
 
-def tf_examples(schema: FeatureSchema, request: Mapping[str, np.ndarray]) -> np.ndarray:
+def tf_examples(request: Arrays) -> np.ndarray:
     """Serialised `tf.Example`s, one a row, with the values of each input in order.
 
     A history's column of bags has besides, as `{name}_lengths`, how many values each event has.
     """
     import tensorflow as tf
 
-    shapes = {name: shape for name, (shape, _) in schema.raw_inputs().items()}
     lengths = {
         f"{name}_lengths": np.full(values.shape[:2], values.shape[2])
         for name, values in request.items()
-        if len(shapes[name]) == 2
+        if values.ndim == 3
     }
-    request = {**request, **lengths}
-
-    def feature(values: np.ndarray) -> Any:
-        if values.dtype.kind == "f":
-            return tf.train.Feature(float_list=tf.train.FloatList(value=values.ravel()))
-        if values.dtype.kind == "i":
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=values.ravel()))
-        texts = [v if isinstance(v, bytes) else str(v).encode() for v in values.ravel()]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
-
-    rows = len(next(iter(request.values())))
-    examples = [
-        tf.train.Example(
-            features=tf.train.Features(
-                feature={n: feature(v[row : row + 1]) for n, v in request.items()}
-            )
-        ).SerializeToString(deterministic=True)
-        for row in range(rows)
-    ]
+    examples = []
+    for row in range(len(next(iter(request.values())))):
+        example = tf.train.Example()
+        for name, values in {**request, **lengths}.items():
+            feature, found = example.features.feature[name], values[row : row + 1].ravel()
+            if values.dtype.kind == "f":
+                feature.float_list.value.extend(found)
+            elif values.dtype.kind == "i":
+                feature.int64_list.value.extend(found)
+            else:
+                texts = [v if isinstance(v, bytes) else str(v).encode() for v in found]
+                feature.bytes_list.value.extend(texts)
+        examples.append(example.SerializeToString(deterministic=True))
     return np.array(examples, object)
 
 

@@ -1,24 +1,22 @@
 """Export: encoder and model to one SavedModel that takes raw features by name."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import pandas as pd
 
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.answers import compare, encoder_of, verification_rows
+from keras_infnet.serving.answers import compare, encoder_and_rows
 from keras_infnet.serving.artefacts import write_artefacts
-from keras_infnet.serving.contract import item_inputs
 from keras_infnet.serving.new_path import new_version
+from keras_infnet.serving.requests import item_inputs
 from keras_infnet.serving.signatures import ExportOptions, make_signatures
-from keras_infnet.serving.under_tensorflow import call_under_tensorflow
-from keras_infnet.serving.weights import ExportedVariables
+from keras_infnet.serving.under_tensorflow import write_under_tensorflow
+from keras_infnet.serving.weights import exported_variables
 
 
 def export(
@@ -105,60 +103,33 @@ def export(
         print(path)  # models/ranker/1
         ```
     """
-    encoder, rows = encoder_of(data, "export"), verification_rows(data, verify)
+    encoder, rows = encoder_and_rows(data, verify, "export")
     encoder.check_model(model, "export")
     _check_names(encoder.schema)
-    maps = None if calibration is None else calibration.to_dict()
-    options = ExportOptions(score=score, top_k=top_k, calibration=maps, table_dtype=table_dtype)
+    options = ExportOptions(calibration or Calibration({}), table_dtype, score, top_k)
     options.check_schema(encoder.schema)
     folder = Path(path)
 
     def write(written: Path) -> None:
-        if keras.backend.backend() == "tensorflow":
-            write_saved_model(model, encoder, written, options)
-        else:
-            _write_in_child_process(model, encoder, written, options)
+        write_under_tensorflow(partial(write_saved_model, options), model, encoder, written)
         difference = None if rows is None else compare(written, model, encoder, rows, options)
         name = folder.resolve().name
         write_artefacts(written, model, encoder, options, rows, metrics, name, difference)
 
-    return new_version(folder, version, "export", write)
+    return new_version(folder, version, write)
 
 
 def write_saved_model(
-    model: Any, encoder: FeatureEncoder, path: Path, options: ExportOptions
+    options: ExportOptions, model: Any, encoder: FeatureEncoder, path: Path
 ) -> None:
     """Writes the SavedModel; the backend must be TensorFlow."""
     import tensorflow as tf
 
     module = tf.Module(name="ranker")
     module.encoder = encoder.to_tensorflow()
-    exported = ExportedVariables(model, options.table_dtype)
-    module.model_variables = exported.variables
-
-    with exported:
+    with exported_variables(model, options.table_dtype) as module.model_variables:
         signatures = make_signatures(model, module.encoder, encoder.schema, options)
     tf.saved_model.save(module, str(path), signatures=signatures)
-
-
-def _write_in_child_process(
-    model: Any, encoder: FeatureEncoder, path: Path, options: ExportOptions
-) -> None:
-    source = path.with_name("source")
-    source.mkdir()
-    model.save(source / "model.keras")
-    encoder.save(source / "encoder")
-    (source / "options.json").write_text(json.dumps(asdict(options)), encoding="utf-8")
-    call_under_tensorflow(convert, source, path)
-
-
-def convert(source: str, path: str) -> None:
-    """Reads model, encoder and options in the folder `source`, and writes the SavedModel."""
-    folder = Path(source)
-    encoder = FeatureEncoder.load(folder / "encoder")
-    model = keras.saving.load_model(folder / "model.keras", compile=False)
-    options = ExportOptions(**json.loads((folder / "options.json").read_text(encoding="utf-8")))
-    write_saved_model(model, encoder, Path(path), options)
 
 
 def _check_names(schema: FeatureSchema) -> None:

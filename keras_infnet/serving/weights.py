@@ -1,7 +1,8 @@
 """Weights of an exported graph: constants, and embedding tables in fewer bits."""
 
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -17,7 +18,8 @@ _MAX_INT8 = 127
 _LARGEST_CONSTANT = 262_144
 
 
-class ExportedVariables:
+@contextmanager
+def exported_variables(model: Any, table_dtype: str) -> Iterator[list[Any]]:
     """In its context, a model reads constants and stored tables instead of its variables.
 
     Weights of up to 262,144 numbers become constants, which all signatures share and TensorFlow
@@ -28,28 +30,18 @@ class ExportedVariables:
         model: A built model of this library, on TensorFlow.
         table_dtype: `"float32"`, `"float16"` or `"int8"`.
 
-    Attributes:
-        variables: TensorFlow's variables that are read, to be tracked by what is saved.
+    Yields:
+        TensorFlow's variables that are read, to be tracked by what is saved.
     """
+    import tensorflow as tf
 
-    def __init__(self, model: Any, table_dtype: str) -> None:
-        self._tables = StoredTables(model, table_dtype)
-        others = [v for v in model.variables if not is_marked(v)]
-        large = [v for v in others if math.prod(v.shape) > _LARGEST_CONSTANT]
-        self._small = [v for v in others if math.prod(v.shape) <= _LARGEST_CONSTANT]
-        self.variables = [*self._tables.variables, *(v.value for v in large)]
-
-    def __enter__(self) -> "ExportedVariables":
-        import tensorflow as tf
-
-        self._contexts = ExitStack()
-        self._contexts.enter_context(self._tables)
-        constants = [(variable, tf.constant(variable.numpy())) for variable in self._small]
-        self._contexts.enter_context(keras.StatelessScope(state_mapping=constants))
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._contexts.__exit__(*error)
+    tables = StoredTables(model, table_dtype)
+    others = [v for v in model.variables if not is_marked(v)]
+    large = [v for v in others if math.prod(v.shape) > _LARGEST_CONSTANT]
+    small = [v for v in others if math.prod(v.shape) <= _LARGEST_CONSTANT]
+    constants = [(variable, tf.constant(variable.numpy())) for variable in small]
+    with tables, keras.StatelessScope(state_mapping=constants):
+        yield [*tables.variables, *(v.value for v in large)]
 
 
 class StoredTables(RowLookups):
@@ -70,15 +62,10 @@ class StoredTables(RowLookups):
 
     def __init__(self, model: Any, dtype: str) -> None:
         super().__init__([v for v in model.variables if is_marked(v)])
-        self._stored = [_stored(table, dtype) for table in self.tables]
-        self.variables = [part for parts in self._stored for part in parts]
+        stored = [_stored(table, dtype) for table in self.tables]
+        self.variables = [part for parts in stored for part in parts]
         # Of each known table: where its rows are stored, and from which row on.
-        self._places = [(parts, 0) for parts in self._stored]
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        of_variables = len(self._stored)
-        del self.tables[of_variables:], self._places[of_variables:]
+        self._places = [(parts, 0) for parts in stored]
 
     def look_up(self, table: Any, ids: Any) -> Any:
         """Rows `ids.shape + (dim,)`, float32."""

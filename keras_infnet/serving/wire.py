@@ -7,47 +7,41 @@ by gRPC needs `tensorflow-serving-api`.
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import numpy as np
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.serving.requests import Arrays, Signature
 
-# The default limit of 4 MB is some thousand candidates with dense vectors.
-_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+Outputs = dict[str, np.ndarray]
 
 
 class RestServer:
-    """A server's REST interface.
+    """A model behind a server's REST interface.
 
     Args:
         url: `http://host:port` or `https://...`.
+        model: Name that the server knows the model by.
+        version: Its version; `None`: the newest that the server has loaded.
         timeout: Seconds to wait for an answer.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self.url = url
-        self.timeout = timeout
+    def __init__(self, url: str, model: str, version: int | None, timeout: float) -> None:
+        self.url, self.timeout = model_url(url, model, version), timeout
 
-    def predict(
-        self,
-        inputs: Mapping[str, np.ndarray],
-        signature: str,
-        model: str,
-        version: int | None,
-        names: tuple[str, ...],
-    ) -> dict[str, np.ndarray]:
+    def predict(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
         """Arrays by output; `names` are those that are expected."""
-        url = f"{model_url(self.url, model, version)}:predict"
-        return rest_outputs(call(url, rest_body(inputs, signature), self.timeout), names)
+        answer = call(f"{self.url}:predict", rest_body(inputs, signature), self.timeout)
+        return rest_outputs(answer, names)
 
-    def signatures(self, model: str, version: int | None) -> dict[str, Any]:
+    def signatures(self) -> dict[str, Any]:
         """`SignatureDef`s in JSON, by name."""
-        answer = call(f"{model_url(self.url, model, version)}/metadata", None, self.timeout)
+        answer = call(f"{self.url}/metadata", None, self.timeout)
         return answer["metadata"]["signature_def"]["signature_def"]
 
     def close(self) -> None:
@@ -60,9 +54,7 @@ def model_url(url: str, model: str, version: int | None) -> str:
     return f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}{versions}"
 
 
-def rest_body(
-    inputs: Mapping[str, np.ndarray], signature: str, row_format: bool = False
-) -> dict[str, Any]:
+def rest_body(inputs: Arrays, signature: str, row_format: bool = False) -> dict[str, Any]:
     """The JSON object of a `predict` request.
 
     The columnar format (`"inputs"`) has one list an input; the row format (`"instances"`) one
@@ -88,8 +80,8 @@ def rest_body(
     lists = {name: values.tolist() for name, values in inputs.items()}
     if not row_format:
         return {"signature_name": signature, "inputs": lists}
-    counts = {name: np.shape(values)[:1] for name, values in inputs.items()}
-    if len(set(counts.values())) != 1 or () in counts.values():
+    counts = {values.shape[:1] for values in inputs.values()}
+    if len(counts) != 1 or () in counts:
         raise ValueError(
             f"Client: the inputs of `{signature}` differ in their first dimension; only the "
             "columnar format, row_format=False, holds them."
@@ -99,19 +91,21 @@ def rest_body(
     return {"signature_name": signature, "instances": instances}
 
 
-def rest_json(signature: str, inputs: Mapping[str, np.ndarray]) -> str:
+def rest_json(signature: str, inputs: Arrays) -> str:
     """`rest_body` as text; `NaN` as TensorFlow Serving reads it, bytes in base64."""
-    return json.dumps(rest_body(inputs, signature), ensure_ascii=False, default=_base64)
+
+    def in_base64(value: bytes) -> dict[str, str]:
+        return {"b64": base64.b64encode(value).decode()}
+
+    return json.dumps(rest_body(inputs, signature), ensure_ascii=False, default=in_base64)
 
 
-def parse_rest_json(
-    text: str, dtypes: Mapping[str, Mapping[str, str]]
-) -> tuple[str, dict[str, np.ndarray]]:
+def parse_rest_json(text: str, signatures: Mapping[str, Signature]) -> tuple[str, Outputs]:
     """Signature and arrays of a columnar REST request.
 
     Args:
         text: The JSON.
-        dtypes: By signature, the dtype of each input.
+        signatures: Signatures by name, as `read_signatures` gives them.
 
     Returns:
         Name of the signature, and arrays by input name.
@@ -119,26 +113,31 @@ def parse_rest_json(
     Raises:
         ValueError: It is no such request, or an input is unknown, ragged or of another dtype.
     """
+
+    def binary(plain: dict[str, Any]) -> Any:
+        return base64.b64decode(plain["b64"]) if list(plain) == ["b64"] else plain
+
     try:
-        plain = json.loads(text)
+        plain = json.loads(text, object_hook=binary)
         name, inputs = plain.get("signature_name", "serving_default"), dict(plain["inputs"])
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             'check: the request is not REST JSON in columnar form; expected {"signature_name": '
             f'..., "inputs": {{name: values}}}}. ({type(error).__name__}: {error})'
         ) from error
-    if name not in dtypes:
-        raise ValueError(f"check: there is no signature `{name}`." + did_you_mean(name, dtypes))
-    arrays = {}
+    if name not in signatures:
+        found = did_you_mean(name, signatures)
+        raise ValueError(f"check: there is no signature `{name}`.{found}")
+    arrays, known = {}, signatures[name]["inputs"]
     for key, values in inputs.items():
-        if key not in dtypes[name]:
-            found = did_you_mean(key, dtypes[name])
+        if key not in known:
+            found = did_you_mean(key, known)
             raise ValueError(f"check: signature `{name}` has no input `{key}`.{found}")
-        arrays[key] = _array(key, values, dtypes[name][key])
+        arrays[key] = _array(key, values, known[key][0])
     return name, arrays
 
 
-def rest_outputs(answer: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def rest_outputs(answer: Mapping[str, Any], names: tuple[str, ...]) -> Outputs:
     """Arrays by output, of the columnar format; the name of an only output is left out."""
     outputs = answer["outputs"]
     if not isinstance(outputs, dict):
@@ -162,7 +161,8 @@ def call(url: str, body: Mapping[str, Any] | None, timeout: float) -> dict[str, 
         return json.loads(text)
     except HTTPError as error:
         raise RuntimeError(f"Client: {url} answered {error.code}: {_told(error)}") from error
-    except (URLError, OSError) as error:
+    except OSError as error:
+        # urllib puts some errors of the connection into one of its own.
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             message = f"Client: {url} gave no answer within {timeout:g} seconds."
@@ -173,42 +173,37 @@ def call(url: str, body: Mapping[str, Any] | None, timeout: float) -> dict[str, 
 
 
 class GrpcServer:
-    """A server's gRPC interface; the connection is opened at the first call and kept.
+    """A model behind a server's gRPC interface; the first call opens the connection, which stays.
 
     Args:
         address: `host:port`.
+        model: As in `RestServer`.
+        version: As in `RestServer`.
         timeout: Seconds to wait for an answer.
     """
 
-    def __init__(self, address: str, timeout: float) -> None:
-        self.address = address
+    def __init__(self, address: str, model: str, version: int | None, timeout: float) -> None:
+        self.address, self.model, self.version = address, model, version
         self.timeout = timeout
         self._channel: Any = None
 
-    def predict(
-        self,
-        inputs: Mapping[str, np.ndarray],
-        signature: str,
-        model: str,
-        version: int | None,
-        names: tuple[str, ...],
-    ) -> dict[str, np.ndarray]:
+    def predict(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
         """Arrays by output; all have names here, expected or not."""
         import tensorflow as tf
 
-        request = make_predict_request(inputs, signature, model, version)
-        response = self._call(lambda stub: stub.Predict, request)
+        request = make_predict_request(inputs, signature, self.model, self.version)
+        response = self._call("Predict", request)
         return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
 
-    def signatures(self, model: str, version: int | None) -> dict[str, Any]:
+    def signatures(self) -> dict[str, Any]:
         """`SignatureDef`s by name, in the form of the REST answer."""
         messages = serving_apis()[1]
         from google.protobuf.json_format import MessageToDict
 
-        request, signatures = messages.GetModelMetadataRequest(), messages.SignatureDefMap()
-        _set_model(request.model_spec, model, version)
-        request.metadata_field.append("signature_def")
-        response = self._call(lambda stub: stub.GetModelMetadata, request)
+        request = messages.GetModelMetadataRequest(
+            model_spec=_model_spec(self.model, self.version), metadata_field=["signature_def"]
+        )
+        response, signatures = self._call("GetModelMetadata", request), messages.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
         return MessageToDict(signatures, preserving_proto_field_name=True)["signature_def"]
 
@@ -218,16 +213,18 @@ class GrpcServer:
             self._channel.close()
         self._channel = None
 
-    def _call(self, method: Callable[[Any], Any], request: Any) -> Any:
+    def _call(self, method: str, request: Any) -> Any:
         stubs = serving_apis()[2]
         import grpc
 
         if self._channel is None:
-            self._channel = grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
+            # The default limit of 4 MB is some thousand candidates with dense vectors.
+            sizes = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+            self._channel = grpc.insecure_channel(self.address, sizes)
         stub = stubs.PredictionServiceStub(self._channel)
         where = f"Client: grpc://{self.address}"
         try:
-            return method(stub)(request, timeout=self.timeout)
+            return getattr(stub, method)(request, timeout=self.timeout)
         except grpc.RpcError as error:
             code, told = error.code(), error.details()
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -254,22 +251,19 @@ def serving_apis() -> Any:
     return predict_pb2, get_model_metadata_pb2, prediction_service_pb2_grpc
 
 
-def make_predict_request(
-    inputs: Mapping[str, np.ndarray], signature: str, model: str, version: int | None
-) -> Any:
+def make_predict_request(inputs: Arrays, signature: str, model: str, version: int | None) -> Any:
     """A `PredictRequest` of arrays by the names of inputs."""
     import tensorflow as tf
 
-    request = serving_apis()[0].PredictRequest()
-    _set_model(request.model_spec, model, version)
-    request.model_spec.signature_name = signature
-    for name, values in inputs.items():
-        dtype = tf.string if values.dtype.kind == "O" else values.dtype
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, dtype, values.shape))
-    return request
+    spec = {**_model_spec(model, version), "signature_name": signature}
+    tensors = {
+        name: tf.make_tensor_proto(values, tf.as_dtype(values.dtype), values.shape)
+        for name, values in inputs.items()
+    }
+    return serving_apis()[0].PredictRequest(model_spec=spec, inputs=tensors)
 
 
-def predict_request(model_name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
+def predict_request(model_name: str, signature: str, inputs: Arrays) -> bytes:
     """A serialised `tensorflow.serving.PredictRequest`.
 
     Args:
@@ -300,7 +294,7 @@ def _array(name: str, values: Any, dtype: str) -> np.ndarray:
         if dtype != "string":
             return np.array(values, dtype)
         # Of objects: numpy's own strings lose zero bytes at their ends.
-        array = np.array(_decoded(values), object)
+        array = np.array(values, object)
         strange = {type(v).__name__ for v in array.ravel() if not isinstance(v, str | bytes)}
         if strange:
             raise ValueError(f"found {', '.join(sorted(strange))}")
@@ -309,16 +303,6 @@ def _array(name: str, values: Any, dtype: str) -> np.ndarray:
         raise ValueError(
             f"check: input `{name}`: expected {dtype} values in lists of one length. ({error})"
         ) from error
-
-
-def _decoded(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_decoded(value) for value in values]
-    return base64.b64decode(values["b64"]) if isinstance(values, dict) else values
-
-
-def _base64(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}
 
 
 def _field(number: int, value: bytes) -> bytes:
@@ -342,7 +326,5 @@ def _told(error: HTTPError) -> str:
         return text[:1000]
 
 
-def _set_model(spec: Any, model: str, version: int | None) -> None:
-    spec.name = model
-    if version is not None:
-        spec.version.value = version
+def _model_spec(model: str, version: int | None) -> dict[str, Any]:
+    return {"name": model, "version": None if version is None else {"value": version}}

@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_infnet.data import frame_to_request
-from keras_infnet.serving import c_api, run_c_api
+from keras_infnet.serving import run_c_api
 from keras_infnet.serving.c_api import CApiProcess
-from keras_infnet.serving.contract import item_inputs
-from keras_infnet.serving.requests import read_signatures, signature_requests
+from keras_infnet.serving.requests import item_inputs, read_signatures, signature_requests
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the same graph, whatever trained it"
@@ -151,8 +150,8 @@ def damaged(draw, request):
 @given(data=st.data())
 def test_no_request_ends_the_process(ranker, process, request_of_rows, expected, data):
     signatures = read_signatures(ranker.path)
-    inputs = {n: signatures[n]["inputs"] for n in ("serving_default", "rank") if n in signatures}
-    made = signature_requests(inputs, ranker.encoder.schema, request_of_rows)
+    asked = {n: signatures[n] for n in ("serving_default", "rank") if n in signatures}
+    made = signature_requests(asked, ranker.encoder.schema, request_of_rows)
     name = data.draw(st.sampled_from(sorted(made)))
     request = data.draw(damaged(made[name]))
     try:
@@ -184,10 +183,9 @@ def test_without_a_compiler_the_error_says_what_to_install(tmp_path, monkeypatch
 
 
 def test_without_headers_the_error_names_the_wheel(tmp_path, monkeypatch):
-    class Spec:
-        submodule_search_locations = (str(tmp_path),)
+    import tensorflow as tf
 
-    monkeypatch.setattr(c_api, "find_spec", lambda name: Spec)
+    monkeypatch.setattr(tf.sysconfig, "get_include", lambda: str(tmp_path))
     with pytest.raises(OSError, match=r"c_api.h` was not found; expected TensorFlow's wheel"):
         run_c_api(tmp_path, "serving_default", [])
 

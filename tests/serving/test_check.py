@@ -95,7 +95,7 @@ def test_int8_answers_differ_by_the_tolerance_of_float32(small, parquet, tmp_pat
 
 def test_answers_are_compared_with_calibrated_outputs():
     maps = {"a": {"method": "temperature", "slope": 0.5}}
-    calibrated, plain = ExportOptions(calibration=maps), ExportOptions()
+    calibrated, plain = ExportOptions(Calibration(maps)), ExportOptions()
     predicted, found = {"a": np.float32([[0.8]])}, {"a": np.float32([[2 / 3]])}
     for options, agrees in ((calibrated, True), (plain, False)):
         report = CheckReport(keras_tolerance=1e-5)
@@ -187,7 +187,8 @@ def test_binary_strings_of_a_rest_request():
     request = {"examples": np.array([b"\xff\x00", b""], object)}
     text = rest_json("examples", request)
     assert json.loads(text)["inputs"]["examples"] == [{"b64": "/wA="}, {"b64": ""}]
-    name, arrays = parse_rest_json(text, {"examples": {"examples": "string"}})
+    signatures = {"examples": {"inputs": {"examples": ("string", (-1,))}}}
+    name, arrays = parse_rest_json(text, signatures)
     assert name == "examples" and arrays["examples"].tolist() == [b"\xff\x00", b""]
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.serving import Client
-from keras_infnet.serving import client as client_module
 from keras_infnet.serving.wire import rest_outputs
 from tests.house.source import ROOT
 from tests.logs import log_schema, make_log
@@ -111,7 +110,8 @@ def test_frames_that_do_not_fit_are_not_sent(schema, rows):
 
 def test_classes_of_a_task_are_columns_and_other_shapes_are_an_error(schema, monkeypatch):
     columns = {"click": ("click",), "like": ("like/much", "like/little")}
-    monkeypatch.setattr(client_module, "output_columns", lambda schema: columns)
+    of_task = property(lambda task: columns[task.name])
+    monkeypatch.setattr(type(schema.tasks[0]), "columns", of_task)
     outputs = {"index": np.array([1, 0]), "click": np.array([[0.5], [0.25]])}
     found = Client(schema)._columns(outputs | {"like": np.array([[0.1, 0.2], [0.3, 0.4]])})
     assert {name: values.tolist() for name, values in found.items()} == {

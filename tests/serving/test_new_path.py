@@ -15,7 +15,7 @@ def next_version(text, folder, version=None):
             raise ValueError("task `click` differs")
         (path / "saved_model.pb").write_text(str(text))
 
-    return new_version(folder, version, "export", write)
+    return new_version(folder, version, write)
 
 
 def names(folder: Path) -> list[str]:

@@ -62,11 +62,10 @@ def test_an_existing_file_is_kept(exported, model, encoder):
 def test_a_difference_is_an_error_that_names_task_and_row(
     exported, model, encoder, rows, tmp_path, monkeypatch
 ):
-    def write(model, path):
+    def write(write, model, encoder, path):
         path.write_bytes(exported[0].read_bytes())
 
-    monkeypatch.setattr(onnx, "write_onnx", write)
-    monkeypatch.setattr(onnx, "_write_in_child_process", write)
+    monkeypatch.setattr(onnx, "write_under_tensorflow", write)
     predict = model.predict
     monkeypatch.setattr(
         model, "predict", lambda *a, **k: {t: p + 0.1 for t, p in predict(*a, **k).items()}

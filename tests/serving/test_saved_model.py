@@ -235,8 +235,7 @@ def test_an_export_knows_the_name_of_its_model(encoder, tmp_path, monkeypatch):
         names.append(rest[-2])
 
     names, model = [], ranker(encoder, "SharedBottom")
-    for writer in ("write_saved_model", "_write_in_child_process"):
-        monkeypatch.setattr(saved_model, writer, lambda *arguments: None)
+    monkeypatch.setattr(saved_model, "write_under_tensorflow", lambda *arguments: None)
     monkeypatch.setattr(saved_model, "write_artefacts", write)
     monkeypatch.chdir(tmp_path)
     paths = [export(model, encoder, "."), export(model, encoder, "ranker")]
