@@ -203,7 +203,7 @@ def test_what_does_not_belong_together_is_refused(encoder, log, histories):
         Batches.from_rows(encoder, log, log)
     with pytest.raises(ValueError, match="found dict; expected a pandas.*paths of Parquet"):
         Batches.from_rows(encoder, log.to_dict("list"), histories)
-    with pytest.raises(ValueError, match="encoder = FeatureEncoder"):
+    with pytest.raises(ValueError, match="data = RankingData"):
         Batches.from_rows(FeatureEncoder(log_schema()), log, histories)
     with pytest.raises(ValueError, match="the frame is empty"):
         Batches.from_rows(encoder, log.iloc[:0], histories)

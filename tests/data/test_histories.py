@@ -159,7 +159,7 @@ def test_missing_columns_and_wrong_arguments_are_named(encoder, log):
         Histories(untimed, log).attach(log[log.user_id != log.user_id[0]].reset_index(drop=True))
     with pytest.raises(ValueError, match="`earlier` is a DataFrame; expected frames by history"):
         Histories(encoder, log, log)
-    with pytest.raises(ValueError, match="encoder = FeatureEncoder"):
+    with pytest.raises(ValueError, match="data = RankingData"):
         Histories(FeatureEncoder(log_schema()), log)
 
 

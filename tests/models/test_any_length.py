@@ -12,7 +12,7 @@ from tests import tiny
 def plain_schema():
     """One history without ages, whose events have one field."""
     videos = History("exposures", ("video_id",), max_length=8, quantities=())
-    return FeatureSchema(tiny.FEATURES, tiny.TASKS[:1], [videos])
+    return tiny.sized(FeatureSchema(tiny.FEATURES, tiny.TASKS[:1], [videos]))
 
 
 def short_histories(schema, longest):

@@ -2,11 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import INFNet
-from keras_infnet.models import SharedBottom, ranking_model
+from keras_infnet import INFNet, MulticlassTask
+from keras_infnet.models import SharedBottom
 from keras_infnet.models.ranking_model import MemberMean
 from tests import tiny
 from tests.gradients import gradients
+
+WEIGHTS = {"click": 1.0, "like": 2.0}
 
 
 def two_members(model_class):
@@ -108,16 +110,10 @@ def test_outputs_of_several_units_are_averaged_member_by_member():
     np.testing.assert_array_equal(mean(outputs, training=True), outputs)
 
 
-def test_members_of_several_units_have_a_loss_each(monkeypatch):
-    softmax = ranking_model._Trained(
-        "softmax",
-        [0.0, 0.5, -0.5],
-        "sparse_categorical_crossentropy",
-        lambda: [keras.metrics.SparseCategoricalCrossentropy(name="entropy")],
-        units=3,
-    )
-    monkeypatch.setattr(ranking_model, "_trained", lambda task: softmax)
-    model = two_members(SharedBottom)
+def test_members_of_several_units_have_a_loss_each():
+    tasks = [MulticlassTask(name, classes=(0, 1, 2), loss_weight=w) for name, w in WEIGHTS.items()]
+    schema = tiny.schema(tasks=tasks, rates=dict.fromkeys(WEIGHTS, [0.2, 0.5, 0.3]))
+    model = tiny.randomise(SharedBottom(schema, dim=4, members=2), scale=0.15)
     x = tiny.inputs(model.schema)
     y = {task: np.arange(6)[:, None] % 3 for task in model.schema.task_names}
     w = {task: np.ones((6, 1), "float32") for task in y}
@@ -131,7 +127,7 @@ def test_members_of_several_units_have_a_loss_each(monkeypatch):
         of_label = np.log(p[np.arange(6), :, np.arange(6) % 3])
         total -= task.loss_weight * of_label.mean()
         entropy = -np.log(mean[np.arange(6), np.arange(6) % 3]).mean()
-        np.testing.assert_allclose(logs[f"{task.name}_entropy"], entropy, rtol=1e-4)
+        np.testing.assert_allclose(logs[f"{task.name}_log_loss"], entropy, rtol=1e-4)
     np.testing.assert_allclose(logs["loss"], total, rtol=1e-4)
 
 

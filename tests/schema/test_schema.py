@@ -86,7 +86,7 @@ def test_the_fingerprint_tells_vocabularies_apart():
 def test_an_unfitted_schema_says_what_to_do():
     schema = FeatureSchema([CategoricalFeature("a", "user")], [BinaryTask("click")])
     assert not schema.fitted
-    with pytest.raises(ValueError, match="FeatureEncoder\\(schema\\).fit"):
+    with pytest.raises(ValueError, match="RankingData\\(schema, log\\)"):
         schema.table_rows()
 
 
