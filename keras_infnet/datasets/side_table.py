@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 
 from keras_infnet.datasets.csv_table import MISSING_ID
 
@@ -22,7 +24,7 @@ class SideTable:
     """
 
     def __init__(self, table: pd.DataFrame, source: str, absent: Absent) -> None:
-        self._table, self._source, self._absent = table, source, absent
+        self._keys, self._source, self._absent = table.index, source, absent
         twice = table.index[table.index.duplicated()].unique()
         if len(twice):
             raise ValueError(
@@ -30,10 +32,16 @@ class SideTable:
                 f"({_first(twice)}); expected one row each. Drop the repeated rows."
             )
 
+        missing = [MISSING_ID if is_integer_dtype(kind) else np.nan for kind in table.dtypes]
+        last = pd.DataFrame(dict(zip(table, missing, strict=True)), [MISSING_ID])
+        # Place -1, that of an absent key, is the last row.
+        self._rows = pd.concat([table, last.astype(table.dtypes)])
+
     def join(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A left join: the frame's rows and index, the table's columns after the frame's."""
-        key = self._table.index.name
-        absent = frame.loc[~frame[key].isin(self._table.index), key]
+        key = self._keys.name
+        places = self._keys.get_indexer(frame[key])
+        absent = frame.loc[places < 0, key]
         if len(absent) and self._absent == "error":
             distinct = absent.unique()
             raise ValueError(
@@ -41,11 +49,8 @@ class SideTable:
                 f"the log and not in this table ({_first(distinct)}). Complete the table, or pass "
                 "absent='missing' to treat their features as missing."
             )
-        integers = self._table.select_dtypes("integer")
-        found = self._table.drop(columns=integers.columns).reindex(frame[key])
-        found = {**found, **integers.reindex(frame[key], fill_value=MISSING_ID)}
-        joined = {**frame, **{column: found[column].array for column in self._table}}
-        return pd.DataFrame(joined, frame.index, copy=False)
+        found = self._rows.take(places).set_axis(frame.index)
+        return pd.DataFrame({**frame, **found}, copy=False)
 
 
 def _first(values: Any) -> str:
