@@ -1,5 +1,6 @@
 """Reads a CSV file with declared column types; errors name the file, the line and the column."""
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -14,13 +15,9 @@ from pyarrow import csv
 from keras_infnet._base.did_you_mean import did_you_mean
 
 MISSING_ID = -1
-_INTEGERS = ("int8", "int16", "int32", "int64")
-_EXPECTED = {
-    "flag": "0 or 1",
-    "float32": "a number",
-    "str": "text",
-    **{f"{kind}?": "a whole number or nothing" for kind in _INTEGERS},
-}
+_EXPECTED = {"flag": "0 or 1", "float32": "a number"}
+# What pyarrow reads; whole numbers that may be missing are floats first.
+_TYPES = {"flag": pa.int64(), "float32": pa.float64(), "str": pa.string()}
 # What pyarrow says of a line that it refuses, when it reads on one thread.
 _LENGTH = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 _VALUE = re.compile(r"column #(\d+): Row #(\d+): .* invalid (?:value '(.*)'|UTF8)", re.DOTALL)
@@ -61,11 +58,12 @@ def read_csv_chunks(
     """What `read_csv_table` reads, in frames of `chunk_rows` rows; the index is the row number."""
     file = _CsvFile(path, columns, optional)
     first, waiting = 0, pa.schema(list(file.types.items())).empty_table()
-    for batch in file.batches():
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
-        while len(waiting) >= chunk_rows:
-            yield file.frame(waiting.slice(0, chunk_rows), first)
-            first, waiting = first + chunk_rows, waiting.slice(chunk_rows)
+    with file.errors_located():
+        for batch in csv.open_csv(path, **file.options()):
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+            while len(waiting) >= chunk_rows:
+                yield file.frame(waiting.slice(0, chunk_rows), first)
+                first, waiting = first + chunk_rows, waiting.slice(chunk_rows)
     if len(waiting):
         yield file.frame(waiting, first)
 
@@ -90,19 +88,19 @@ class _CsvFile:
                 )
         there = {c: kind for c, kind in (optional or {}).items() if c in self.header}
         self.kinds = {**columns, **there}
-        self.types = {column: _arrow_type(kind) for column, kind in self.kinds.items()}
+        whole = {True: pa.float64(), False: pa.int64()}
+        self.types = {c: _TYPES.get(k, whole[k.endswith("?")]) for c, k in self.kinds.items()}
 
     def read(self) -> pa.Table:
         """The whole file."""
-        try:
-            return csv.read_csv(self.path, **self._options())
-        except pa.ArrowInvalid as error:
-            raise self._located(error) from None
+        with self.errors_located():
+            return csv.read_csv(self.path, **self.options())
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The file in the pieces that pyarrow reads."""
+    @contextlib.contextmanager
+    def errors_located(self) -> Iterator[None]:
+        """Pyarrow's errors become errors with the line."""
         try:
-            yield from csv.open_csv(self.path, **self._options())
+            yield
         except pa.ArrowInvalid as error:
             raise self._located(error) from None
 
@@ -112,17 +110,15 @@ class _CsvFile:
         rows = pd.RangeIndex(first, first + len(table))
         return pd.DataFrame(arrays, copy=False).set_axis(rows)
 
-    def _options(self, threads: bool = True) -> dict[str, Any]:
-        return {
-            "read_options": csv.ReadOptions(
-                column_names=self.header, skip_rows=1, block_size=1 << 24, use_threads=threads
-            ),
-            "convert_options": csv.ConvertOptions(
-                column_types=self.types,
-                include_columns=list(self.types),
-                strings_can_be_null=True,
-            ),
-        }
+    def options(self, threads: bool = True) -> dict[str, Any]:
+        """How pyarrow reads it."""
+        read = csv.ReadOptions(
+            column_names=self.header, skip_rows=1, block_size=1 << 24, use_threads=threads
+        )
+        convert = csv.ConvertOptions(
+            column_types=self.types, include_columns=list(self.types), strings_can_be_null=True
+        )
+        return {"read_options": read, "convert_options": convert}
 
     def _array(self, table: pa.Table, column: str, first: int) -> np.ndarray | pd.Series:
         chunks, kind = table.column(column), self.kinds[column]
@@ -143,20 +139,24 @@ class _CsvFile:
         if not good.all():
             row = int(np.argmin(good))
             raise self._bad(first + row, column, f"{values[row]:g}")
-        return _narrow(values, "int8" if kind == "flag" else kind.rstrip("?"))
+        dtype = "int8" if kind == "flag" else kind.rstrip("?")
+        limits = np.iinfo(dtype)
+        fits = not len(values) or limits.min <= values.min() <= values.max() <= limits.max
+        return values.astype(dtype if fits else "int64")
 
     def _bad(self, row: int, column: str, found: str) -> ValueError:
-        expected = _EXPECTED.get(self.kinds[column], "a whole number")
-        line = _line_number(self.path, row)
+        kind, line = self.kinds[column], _line_number(self.path, row)
+        whole = "a whole number or nothing" if kind.endswith("?") else "a whole number"
         return ValueError(
-            f"{self.path}, line {line}: column `{column}` is {found}; expected {expected}."
+            f"{self.path}, line {line}: column `{column}` is {found}; "
+            f"expected {_EXPECTED.get(kind, whole)}."
         )
 
     def _located(self, error: pa.ArrowInvalid) -> ValueError:
         """Pyarrow's error with the line, which it knows when it reads on one thread."""
         message = str(error)
         try:
-            csv.read_csv(self.path, **self._options(threads=False))
+            csv.read_csv(self.path, **self.options(threads=False))
         except pa.ArrowInvalid as again:
             message = str(again)
         if found := _LENGTH.search(message):
@@ -189,15 +189,3 @@ def _line_number(path: Path, row: int) -> int:
     with path.open("rb") as file:
         lines = (number for number, line in enumerate(file, start=1) if line.strip())
         return next(itertools.islice(lines, row + 1, None))
-
-
-def _arrow_type(kind: str) -> pa.DataType:
-    if kind == "str":
-        return pa.string()
-    return pa.int64() if kind == "flag" or kind in _INTEGERS else pa.float64()
-
-
-def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    fits = len(values) == 0 or (values.min() >= limits.min and values.max() <= limits.max)
-    return values.astype(dtype if fits else "int64")

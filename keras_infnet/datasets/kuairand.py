@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,22 +25,15 @@ from keras_infnet.datasets.split import Split, split_by_date
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.event_quantity import Age, Ratio
-from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 EVENT_FIELDS = ("video_id", "author_id", "music_id", "tag", "video_duration")
-HISTORIES = ("exposures", "positives")
+_LOG_KINDS = (layout.LOG_COLUMNS, layout.OPTIONAL_LOG_COLUMNS)
 MAX_TAGS = 4
 EXPOSURES_LENGTH = 100
 POSITIVES_LENGTH = 50
-_POSITIVES = {
-    "clicked": "is_click",
-    "liked": "is_like",
-    "long_viewed": "long_view",
-    "followed": "is_follow",
-}
 
 
 class KuaiRand:
@@ -92,7 +85,7 @@ class KuaiRand:
         absent: Absent = "error",
     ) -> None:
         self.tasks = known_names("KuaiRand", "task", tasks, layout.FEEDBACKS)
-        self.history = check_choice("KuaiRand", "history", history, HISTORIES)
+        self.history = check_choice("KuaiRand", "history", history, ("exposures", "positives"))
         self.absent = check_choice("KuaiRand", "absent", absent, ("error", "missing"))
         self.statistics, self.random_log = statistics, random_log
         self.found = KuaiRandFiles.find(Path(path))
@@ -120,10 +113,10 @@ class KuaiRand:
             ValueError: A file can't be read, a column is missing, no row is there, or a user or
                 video is absent from its table.
         """
-        log = _read_parts(self.log_files, layout.LOG_COLUMNS, layout.OPTIONAL_LOG_COLUMNS)
+        log = _read_parts(self.log_files, *_LOG_KINDS)
         if log.empty:
             raise ValueError(f"KuaiRand: the logs in {self.found.folder} have no row.")
-        return self._joined(log, self._user_table(), *self._video_tables())
+        return _joined(log, [self._user_table(), *self._video_tables()])
 
     def frames(self, chunk_rows: int = 500_000) -> Iterator[pd.DataFrame]:
         """The rows of `frame` in pieces, for logs that do not fit in memory.
@@ -137,12 +130,11 @@ class KuaiRand:
         Raises:
             ValueError: As `frame`.
         """
-        tables, first = (self._user_table(), *self._video_tables()), 0
+        tables, first = [self._user_table(), *self._video_tables()], 0
         for file in self.log_files:
-            kinds = (layout.LOG_COLUMNS, layout.OPTIONAL_LOG_COLUMNS)
-            for log in read_csv_chunks(file, chunk_rows, *kinds):
+            for log in read_csv_chunks(file, chunk_rows, *_LOG_KINDS):
                 rows = pd.RangeIndex(first, first + len(log))
-                yield self._joined(log.set_axis(rows), *tables)
+                yield _joined(log.set_axis(rows), tables)
                 first += len(log)
 
     def warm(self) -> pd.DataFrame | None:
@@ -171,7 +163,7 @@ class KuaiRand:
             warm[label] = known.fillna(MISSING_ID).astype("int8")
         for column in ("play_time_ms", "duration_ms"):
             warm[column] = warm[column] if column in warm else np.float32(np.nan)
-        return self._joined(warm, *self._video_tables())
+        return _joined(warm, self._video_tables())
 
     def schema(self) -> FeatureSchema:
         """Fields, histories and tasks; the same for all variants and subsets of the files.
@@ -180,10 +172,21 @@ class KuaiRand:
         `author_id`, `music_id`, types, the bag `tag`, `video_duration`, and the statistics on
         request. Context: `tab` and `hour`.
         """
-        features = (*_user_features(), *_video_features(), *_context_features())
-        if self.statistics:
-            names = layout.STATISTICS_NAMES.values()
-            features += tuple(_log_number(name, "item") for name in names)
+        daily = [f"{layout.STATISTICS_PREFIX}{column}" for column in layout.STATISTICS]
+        features = (
+            *_integers(("user_id",), "user", min_frequency=3),
+            *(CategoricalFeature(column, "user") for column in layout.USER_RANGES),
+            *_integers(layout.USER_FLAGS + layout.USER_ONE_HOT, "user"),
+            *_log_numbers(layout.USER_COUNTS, "user"),
+            *_integers(("video_id", "author_id", "music_id"), "item", min_frequency=2),
+            CategoricalFeature("video_type", "item"),
+            CategoricalFeature("upload_type", "item"),
+            *_integers(("music_type",), "item"),
+            *_integers(("tag",), "item", max_values=MAX_TAGS, separator=","),
+            NumericFeature("video_duration", "item", allow_missing=True),
+            *_integers(("tab", "hour"), "context"),
+            *_log_numbers(daily if self.statistics else (), "item"),
+        )
         return FeatureSchema(
             features=features,
             tasks=tuple(BinaryTask(task, layout.FEEDBACKS[task]) for task in self.tasks),
@@ -208,13 +211,11 @@ class KuaiRand:
         if path is None:
             return None
         truth = _read_parquet(path)
-        by_file = dict(list(truth.groupby("file", observed=True)))
-        for file in self.log_files:
-            rows = count_csv_rows(file)
-            known = len(by_file.get(file.name, ()))
+        parts = [truth[truth["file"] == file.name] for file in self.log_files]
+        for file, part in zip(self.log_files, parts, strict=True):
+            rows, known = count_csv_rows(file), len(part)
             if rows != known:
                 raise ValueError(f"{path}: {known} rows for {file.name}, which has {rows} rows.")
-        parts = [by_file[file.name] for file in self.log_files if file.name in by_file]
         return pd.concat(parts, ignore_index=True).drop(columns="file")
 
     def _check_files(self) -> None:
@@ -224,12 +225,13 @@ class KuaiRand:
                 f"KuaiRand: {folder} holds the random-exposure log only; expected a standard log. "
                 "Pass random_log=True to read it."
             )
-        needed = {"user_features": self.found.user_features}
-        needed["video_features_basic"] = self.found.video_features
-        if self.statistics:
-            needed["video_features_statistic"] = self.found.statistics
-        for name, files in needed.items():
-            if not files:
+        needed = {
+            "user_features": self.found.user_features,
+            "video_features_basic": self.found.video_features,
+            "video_features_statistic": self.found.statistics or not self.statistics,
+        }
+        for name, found in needed.items():
+            if not found:
                 raise FileNotFoundError(
                     f"KuaiRand: {folder} has no `{name}_{variant}.csv`; the schema needs it."
                 )
@@ -241,27 +243,16 @@ class KuaiRand:
         kinds = (layout.VIDEO_COLUMNS, layout.OPTIONAL_VIDEO_COLUMNS)
         tables = [self._side_table("video_id", self.found.video_features, *kinds)]
         if self.statistics:
-            daily, names = self.found.statistics, layout.STATISTICS_NAMES
-            kind = layout.STATISTICS_COLUMNS
-            tables.append(self._side_table("video_id", daily, kind, names=names))
+            kind = {"video_id": "int32", **dict.fromkeys(layout.STATISTICS, "float32")}
+            files, prefix = self.found.statistics, layout.STATISTICS_PREFIX
+            tables.append(self._side_table("video_id", files, kind, prefix=prefix))
         return tables
 
     def _side_table(
-        self,
-        key: str,
-        files: tuple[Path, ...],
-        *kinds: Mapping[str, str],
-        names: Mapping[str, str] | None = None,
+        self, key: str, files: tuple[Path, ...], *kinds: Mapping[str, str], prefix: str = ""
     ) -> SideTable:
-        table = _read_parts(files, *kinds).rename(columns=names or {})
-        return SideTable(table, key, ", ".join(str(file) for file in files), self.absent)
-
-    def _joined(self, frame: pd.DataFrame, *tables: SideTable) -> pd.DataFrame:
-        if "hourmin" in frame:
-            frame["hour"] = (frame["hourmin"] // 100).astype("int8")
-        for table in tables:
-            frame = table.join(frame, table.key)
-        return frame
+        table = _read_parts(files, *kinds).set_index(key).add_prefix(prefix)
+        return SideTable(table, ", ".join(map(str, files)), self.absent)
 
 
 def _read_parts(files: Iterable[Path], *kinds: Mapping[str, str]) -> pd.DataFrame:
@@ -275,36 +266,20 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: can't be read as Parquet: {error}") from None
 
 
-def _user_features() -> tuple[Feature, ...]:
-    return (
-        CategoricalFeature("user_id", "user", dtype="int", min_frequency=3),
-        *(CategoricalFeature(column, "user") for column in layout.USER_RANGES),
-        *(
-            CategoricalFeature(c, "user", dtype="int")
-            for c in layout.USER_FLAGS + layout.USER_ONE_HOT
-        ),
-        *(_log_number(column, "user") for column in layout.USER_COUNTS),
-    )
+def _joined(frame: pd.DataFrame, tables: Iterable[SideTable]) -> pd.DataFrame:
+    if "hourmin" in frame:
+        frame["hour"] = (frame["hourmin"] // 100).astype("int8")
+    for table in tables:
+        frame = table.join(frame)
+    return frame
 
 
-def _video_features() -> tuple[Feature, ...]:
-    identities = ("video_id", "author_id", "music_id")
-    return (
-        *(CategoricalFeature(c, "item", dtype="int", min_frequency=2) for c in identities),
-        CategoricalFeature("video_type", "item"),
-        CategoricalFeature("upload_type", "item"),
-        CategoricalFeature("music_type", "item", dtype="int"),
-        CategoricalFeature("tag", "item", dtype="int", max_values=MAX_TAGS, separator=","),
-        NumericFeature("video_duration", "item", allow_missing=True),
-    )
+def _integers(columns: Iterable[str], owner: str, **options: Any) -> Iterator[CategoricalFeature]:
+    return (CategoricalFeature(c, owner, dtype="int", **options) for c in columns)
 
 
-def _context_features() -> tuple[Feature, ...]:
-    return tuple(CategoricalFeature(column, "context", dtype="int") for column in ("tab", "hour"))
-
-
-def _log_number(column: str, owner: str) -> NumericFeature:
-    return NumericFeature(column, owner, bucketing="log", allow_missing=True)
+def _log_numbers(columns: Iterable[str], owner: str) -> Iterator[NumericFeature]:
+    return (NumericFeature(c, owner, bucketing="log", allow_missing=True) for c in columns)
 
 
 def _exposures() -> History:
@@ -327,7 +302,9 @@ def _exposures() -> History:
 
 
 def _positives() -> tuple[History, ...]:
+    names = ("clicked", "liked", "long_viewed", "followed")
+    labels = ("is_click", "is_like", "long_view", "is_follow")
     return tuple(
         History(name, fields=EVENT_FIELDS, max_length=POSITIVES_LENGTH, where=label)
-        for name, label in _POSITIVES.items()
+        for name, label in zip(names, labels, strict=True)
     )

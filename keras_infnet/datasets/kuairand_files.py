@@ -87,9 +87,8 @@ _UNCOUNTED = (
     "share_all_cnt share_all_user_num outsite_share_all_cnt"
 ).split()
 STATISTICS = (*_UNCOUNTED, *(f"{what}_{by}" for what in _COUNTED for by in ("cnt", "user_num")))
-STATISTICS_COLUMNS = {"video_id": "int32", **dict.fromkeys(STATISTICS, "float32")}
 # `follow_user_num` is a column of users too, so the frame's names of statistics have a prefix.
-STATISTICS_NAMES = {column: f"daily_{column}" for column in STATISTICS}
+STATISTICS_PREFIX = "daily_"
 
 WARM_COLUMNS = ("user_id", "position", "video_id")
 
@@ -138,15 +137,19 @@ class KuaiRandFiles:
                 f"KuaiRand: {folder} holds files of several variants ({', '.join(variants)}); "
                 "expected one. Put each variant in a folder of its own."
             )
-        tables = {name: [] for name in _TABLES}
-        for name, _, part, file in found:
-            tables[name.lower()].append((int(part or 0), file))
-        parts = {name: tuple(file for _, file in sorted(tables[name])) for name in _TABLES}
+        numbered = sorted((name.lower(), int(part or 0), file) for name, _, part, file in found)
+        parts = {t: tuple(file for name, _, file in numbered if name == t) for t in _TABLES}
         logs = tuple(file for name in LOG_NAMES for file in parts[name])
         if not logs and not parts[RANDOM_LOG_NAME]:
-            raise FileNotFoundError(_no_log(folder))
-        extra = {name: folder / name for name in (WARM_FILE, TRUTH_FILE)}
-        warm, truth = (file if file.is_file() else None for file in extra.values())
+            names = sorted(file.name for file in folder.iterdir())
+            listing = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            raise FileNotFoundError(
+                f"KuaiRand: {folder} holds no log; expected files such as "
+                f"`{LOG_NAMES[1]}_pure.csv` (or _1k, or _27k_part1), here or in a folder `data`. "
+                f"Found: {listing or 'nothing'}."
+            )
+        extra = (folder / name for name in (WARM_FILE, TRUTH_FILE))
+        warm, truth = (file if file.is_file() else None for file in extra)
         tables_only = (parts[name] for name in _TABLES[len(LOG_NAMES) :])
         return cls(folder, variants[0], logs, *tables_only, warm, truth)
 
@@ -166,12 +169,3 @@ class KuaiRandFiles:
             for kind, files in kinds.items()
         ]
         return "\n".join([f"KuaiRand {self.variant} in {self.folder}", *lines])
-
-
-def _no_log(folder: Path) -> str:
-    names = sorted(file.name for file in folder.iterdir())
-    listing = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    return (
-        f"KuaiRand: {folder} holds no log; expected files such as `{LOG_NAMES[1]}_pure.csv` "
-        f"(or _1k, or _27k_part1), here or in a folder `data`. Found: {listing or 'nothing'}."
-    )

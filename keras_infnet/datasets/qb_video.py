@@ -12,14 +12,12 @@ from keras_infnet.datasets.csv_table import read_csv_table
 from keras_infnet.datasets.split import Split, split_by_order
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
-from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 FILE_NAME = "QB-video.csv"
 FEEDBACKS = ("click", "follow", "like", "share")
-HISTORIES = ("exposures", "positives")
 EVENT_FIELDS = ("item_id", "video_category")
 EXPOSURES_LENGTH = 100
 POSITIVES_LENGTH = 50
@@ -77,7 +75,7 @@ class QBVideo:
         history: Literal["exposures", "positives"] = "exposures",
     ) -> None:
         self.tasks = known_names("QBVideo", "task", tasks, FEEDBACKS)
-        self.history = check_choice("QBVideo", "history", history, HISTORIES)
+        self.history = check_choice("QBVideo", "history", history, ("exposures", "positives"))
         self.watching_times = watching_times
         path = Path(path)
         self.found = path / FILE_NAME if path.is_dir() else path
@@ -111,27 +109,23 @@ class QBVideo:
 
     def schema(self) -> FeatureSchema:
         """User: `user_id`, `gender`, `age`; item: `item_id`, `video_category`."""
-        sequences = (_exposures(),) if self.history == "exposures" else _positives()
-        tasks = tuple(BinaryTask(task) for task in self.tasks)
-        return FeatureSchema(self._features(), tasks, sequences, time_key=None)
-
-    def split(self, frame: pd.DataFrame, validation: float = 0.1, test: float = 0.1) -> Split:
-        """Splits each user's rows by their order: the last test, those before them validate."""
-        return split_by_order(frame, validation, test)
-
-    def _features(self) -> tuple[Feature, ...]:
-        features: tuple[Feature, ...] = (
+        features = [
             CategoricalFeature("user_id", "user", dtype="int", min_frequency=3),
             CategoricalFeature("gender", "user", dtype="int"),
             CategoricalFeature("age", "user", dtype="int"),
             CategoricalFeature("item_id", "item", dtype="int", min_frequency=2),
             CategoricalFeature("video_category", "item", dtype="int"),
-        )
+        ]
         if self.watching_times:
-            features += (
-                NumericFeature("watching_times", "context", bucketing="log", allow_missing=True),
-            )
-        return features
+            watching = {"bucketing": "log", "allow_missing": True}
+            features.append(NumericFeature("watching_times", "context", **watching))
+        histories = (_exposures(),) if self.history == "exposures" else _positives()
+        tasks = tuple(BinaryTask(task) for task in self.tasks)
+        return FeatureSchema(tuple(features), tasks, histories, time_key=None)
+
+    def split(self, frame: pd.DataFrame, validation: float = 0.1, test: float = 0.1) -> Split:
+        """Splits each user's rows by their order: the last test, those before them validate."""
+        return split_by_order(frame, validation, test)
 
 
 def _exposures() -> History:

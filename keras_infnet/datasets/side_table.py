@@ -1,9 +1,10 @@
 """Side columns of users or items, looked up by key."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 
 from keras_infnet.datasets.csv_table import MISSING_ID
 
@@ -14,8 +15,7 @@ class SideTable:
     """Columns of a table, looked up by an integer key.
 
     Args:
-        table: One row a key.
-        key: Its key column.
+        table: One row a key, which is the index and has a name.
         source: Where the table comes from, for errors.
         absent: `"error"`, or `"missing"`: keys that the table lacks get -1, NaN or no text.
 
@@ -23,50 +23,35 @@ class SideTable:
         ValueError: A key occurs twice.
     """
 
-    def __init__(self, table: pd.DataFrame, key: str, source: str, absent: Absent) -> None:
-        self.key = key
-        self._keys = pd.Index(table[key])
-        self._columns = table.drop(columns=key)
-        self._source, self._absent = source, absent
-        if not self._keys.is_unique:
-            twice = self._keys[self._keys.duplicated()].unique()
+    def __init__(self, table: pd.DataFrame, source: str, absent: Absent) -> None:
+        self._keys, self._source, self._absent = table.index, source, absent
+        twice = table.index[table.index.duplicated()].unique()
+        if len(twice):
             raise ValueError(
-                f"{source}: {len(twice)} values of `{key}` occur more than once "
+                f"{source}: {len(twice)} values of `{table.index.name}` occur more than once "
                 f"({_first(twice)}); expected one row each. Drop the repeated rows."
             )
 
-    def join(self, frame: pd.DataFrame, key: str) -> pd.DataFrame:
+        missing = [MISSING_ID if is_integer_dtype(kind) else np.nan for kind in table.dtypes]
+        last = pd.DataFrame(dict(zip(table, missing, strict=True)), [MISSING_ID])
+        # Place -1, that of an absent key, is the last row.
+        self._rows = pd.concat([table, last.astype(table.dtypes)])
+
+    def join(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A left join: the frame's rows and index, the table's columns after the frame's."""
-        positions = self._keys.get_indexer(frame[key])
-        absent = positions < 0
-        if absent.any() and self._absent == "error":
-            self._refuse(frame.loc[absent, key], key)
-        columns = {
-            column: _take(self._columns[column], positions, absent) for column in self._columns
-        }
-        joined = {column: frame[column].array for column in frame} | columns
-        return pd.DataFrame(joined, index=frame.index, copy=False)
-
-    def _refuse(self, keys: pd.Series, key: str) -> None:
-        distinct = keys.unique()
-        raise ValueError(
-            f"{self._source}: {len(distinct)} values of `{key}` ({len(keys)} rows) are in the log "
-            f"and not in this table ({_first(distinct)}). Complete the table, or pass "
-            "absent='missing' to treat their features as missing."
-        )
+        key = self._keys.name
+        places = self._keys.get_indexer(frame[key])
+        absent = frame.loc[places < 0, key]
+        if len(absent) and self._absent == "error":
+            distinct = absent.unique()
+            raise ValueError(
+                f"{self._source}: {len(distinct)} values of `{key}` ({len(absent)} rows) are in "
+                f"the log and not in this table ({_first(distinct)}). Complete the table, or pass "
+                "absent='missing' to treat their features as missing."
+            )
+        found = self._rows.take(places).set_axis(frame.index)
+        return pd.DataFrame({**frame, **found}, copy=False)
 
 
-def _take(column: pd.Series, positions: np.ndarray, absent: np.ndarray) -> object:
-    taken = column.array.take(positions, allow_fill=False) if len(column) else None
-    if not absent.any():
-        return taken
-    if pd.api.types.is_integer_dtype(column.dtype):
-        values = np.full(len(positions), MISSING_ID, column.dtype)
-        values[~absent] = column.to_numpy()[positions[~absent]]
-        return values
-    return column.array.take(positions, allow_fill=True)
-
-
-def _first(values: object) -> str:
-    shown = ", ".join(str(value) for value in values[:5])
-    return shown + (", ..." if len(values) > 5 else "")
+def _first(values: Any) -> str:
+    return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")

@@ -1,6 +1,5 @@
 """A simulated log in KuaiRand-Pure's layout, whose true probabilities are known."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
+from keras_infnet._base.checks import bad
 from keras_infnet._base.whole_files import whole_folder
 from keras_infnet.datasets import kuairand_files as names
 from keras_infnet.datasets.simulation_feedback import FEEDBACK_NAMES, Impressions, run_rounds
@@ -155,20 +155,28 @@ def simulate(
         names.STATISTICS_NAME: _statistics_table(log, items),
         **{name: log.iloc[rows_of] for name, rows_of in logs.items()},
     }
-    _write(path, tables, _truth_table(logs, impressions))
-    standard = np.concatenate([logs[name] for name in names.LOG_NAMES if name in logs])
-    frames = (
-        pd.DataFrame(values[standard], columns=list(FEEDBACK_NAMES))
+    order = np.concatenate(list(logs.values()))
+    truth, best = (
+        pd.DataFrame(values[order], columns=list(FEEDBACK_NAMES))
         for values in (impressions.truth, impressions.best)
     )
-    return Simulation(path, *frames)
+    files = np.repeat([f"{name}{_SUFFIX}" for name in logs], [len(r) for r in logs.values()])
+    known = pd.concat([truth.add_suffix("_true"), best.add_suffix("_best")], axis=1)
+    known.insert(0, "file", pd.Categorical(files))
+    with whole_folder(path, _CANT_WRITE, replace=True) as folder:
+        (folder / "data").mkdir()
+        for name, table in tables.items():
+            _write_csv(folder / "data" / f"{name}{_SUFFIX}", table)
+        known.to_parquet(folder / "data" / names.TRUTH_FILE, index=False)
+    standard = sum(len(logs.get(name, ())) for name in names.LOG_NAMES)
+    return Simulation(path, truth.head(standard), best.head(standard))
 
 
 def _check(path: Path, rows: int, users: int, items: int, overwrite: bool) -> None:
     least = {"rows": (rows, MIN_ROWS), "users": (users, 1), "items": (items, 1)}
     for name, (value, minimum) in least.items():
         if value < minimum:
-            raise ValueError(f"simulate: {name} is {value}; expected {minimum} or more.")
+            raise bad("simulate", name, value, f"{minimum} or more")
     if path.exists() and not overwrite:
         raise FileExistsError(
             f"simulate: {path} exists. Choose another folder, or pass overwrite=True to replace it."
@@ -190,23 +198,6 @@ def _cut_into_files(log: pd.DataFrame) -> dict[str, np.ndarray]:
         names.RANDOM_LOG_NAME: order[is_random],
     }
     return {name: of_file for name, of_file in rows.items() if len(of_file)}
-
-
-def _truth_table(logs: Mapping[str, np.ndarray], impressions: Impressions) -> pd.DataFrame:
-    rows = np.concatenate(list(logs.values()))
-    files = np.repeat([f"{name}{_SUFFIX}" for name in logs], [len(r) for r in logs.values()])
-    columns = {"file": pd.Categorical(files)}
-    for kind, values in (("true", impressions.truth), ("best", impressions.best)):
-        columns |= {f"{name}_{kind}": values[rows, i] for i, name in enumerate(FEEDBACK_NAMES)}
-    return pd.DataFrame(columns)
-
-
-def _write(path: Path, tables: Mapping[str, pd.DataFrame], truth: pd.DataFrame) -> None:
-    with whole_folder(path, _CANT_WRITE, replace=True) as folder:
-        (folder / "data").mkdir()
-        for name, table in tables.items():
-            _write_csv(folder / "data" / f"{name}{_SUFFIX}", table)
-        truth.to_parquet(folder / "data" / names.TRUTH_FILE, index=False)
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -272,7 +263,9 @@ def _log_table(
     """Columns of the logs, in the order of the timeline."""
     given = dict(zip(FEEDBACK_NAMES, impressions.feedback.astype("int8").T, strict=True))
     n, duration = len(impressions.video), world.videos.duration_ms[impressions.video]
-    play = np.floor(_play_ratio(given["click"], given["long_view"], rng) * duration)
+    viewed = np.clip(0.9 * np.exp(0.35 * rng.normal(size=n)), 0.5, 5)
+    left = np.where(given["click"] == 1, 0.6 * rng.beta(2, 4, n), rng.beta(1, 12, n))
+    play = np.floor(np.where(given["long_view"] == 1, viewed, left) * duration)
     stay = np.floor(rng.exponential(8_000, (2, n))).astype("int64")
     table = {
         "user_id": world.users.user_id[timeline.user],
@@ -320,13 +313,6 @@ def _statistics_table(log: pd.DataFrame, items: int) -> pd.DataFrame:
     table |= {"counts": np.full(items, days), "play_duration": played / days}
     table["play_progress"] = np.divide(played, whole, out=np.zeros(items), where=whole > 0)
     return pd.DataFrame(table)
-
-
-def _play_ratio(click: np.ndarray, long_view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    n = len(click)
-    viewed = np.clip(0.9 * np.exp(0.35 * rng.normal(size=n)), 0.5, 5)
-    left = np.where(click == 1, 0.6 * rng.beta(2, 4, n), rng.beta(1, 12, n))
-    return np.where(long_view == 1, viewed, left)
 
 
 def _with_missing(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

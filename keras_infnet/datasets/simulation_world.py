@@ -195,41 +195,33 @@ def make_world(
     users: int, items: int, settings: SimulationSettings, rng: np.random.Generator
 ) -> World:
     """Draws all that is fixed."""
-    return World(
-        users=_make_users(users, settings, rng),
-        videos=_make_videos(items, settings, rng),
-        taste=rng.normal(0, settings.taste, (NUM_SEGMENTS, settings.topics)),
-        topic_hour=rng.uniform(0, 24, settings.topics),
-        upload_effect=rng.normal(0, settings.upload_type, NUM_UPLOAD_TYPES),
-    )
-
-
-def _make_users(users: int, settings: SimulationSettings, rng: np.random.Generator) -> Users:
-    return Users(
+    population = Users(
         user_id=rng.permutation(users),
         segment=rng.integers(NUM_SEGMENTS, size=users),
         generosity=rng.integers(NUM_GENEROSITY_LEVELS, size=users),
         preference=rng.integers(NUM_PREFERENCE_LEVELS, size=users),
         bias=rng.normal(0, settings.user_bias, (users, 3)),
     )
-
-
-def _make_videos(items: int, settings: SimulationSettings, rng: np.random.Generator) -> Videos:
     rank = rng.permutation(items) + 1.0
-    z = rng.normal(size=items)
-    seconds = np.clip(MEDIAN_SECONDS * np.exp(LOG_SECONDS_SPREAD * z), 3, 1200)
+    seconds = MEDIAN_SECONDS * np.exp(LOG_SECONDS_SPREAD * rng.normal(size=items))
     # The table shows milliseconds: the standardised value is the one that the table implies.
-    duration_ms = np.round(seconds * 1000)
-    z = np.log(duration_ms / 1000 / MEDIAN_SECONDS) / LOG_SECONDS_SPREAD
-    return Videos(
+    duration_ms = np.round(np.clip(seconds, 3, 1200) * 1000)
+    catalogue = Videos(
         popularity=rank**-settings.zipf_exponent,
         topic=_zipf(items, settings.topics, 0.5, rng),
         author=_zipf(items, max(1, round(items / settings.items_per_author)), 0.4, rng),
         music=_zipf(items, max(1, round(items / settings.items_per_music)), 0.4, rng),
         upload_type=_zipf(items, NUM_UPLOAD_TYPES, 0.8, rng),
         duration_ms=duration_ms.astype("int64"),
-        z=z,
+        z=np.log(duration_ms / 1000 / MEDIAN_SECONDS) / LOG_SECONDS_SPREAD,
         quality=rng.normal(0, settings.item_quality, (items, 3)),
+    )
+    return World(
+        population,
+        catalogue,
+        taste=rng.normal(0, settings.taste, (NUM_SEGMENTS, settings.topics)),
+        topic_hour=rng.uniform(0, 24, settings.topics),
+        upload_effect=rng.normal(0, settings.upload_type, NUM_UPLOAD_TYPES),
     )
 
 
@@ -264,9 +256,8 @@ class Timeline:
     @property
     def date(self) -> np.ndarray:
         """Day in UTC+8 as yyyymmdd."""
-        days, where = np.unique(self.local_ms // DAY_MS, return_inverse=True)
-        text = pd.to_datetime(days, unit="D").strftime("%Y%m%d")
-        return text.astype("int64").to_numpy()[where]
+        day = pd.to_datetime(self.local_ms, unit="ms")
+        return (day.year * 10_000 + day.month * 100 + day.day).to_numpy("int64")
 
 
 def make_timeline(
@@ -278,17 +269,13 @@ def make_timeline(
     count = np.sort(rng.multinomial(rows + random_rows, activity / activity.sum()))[::-1]
     user = np.repeat(np.arange(users), count)
     start = np.cumsum(count) - count
-    first = _first_ms(settings)
-    local_ms = first + _session_times(user, settings, rng)
+    first_day = LAST_DAY - pd.Timedelta(days=settings.days - 1)
+    local_ms = first_day.value // 1_000_000 + _session_times(user, settings, rng)
     local_ms = _strictly_increasing(user, local_ms[np.lexsort((local_ms, user))])
     eligible = np.flatnonzero(local_ms >= SECOND_LOG_START.value // 1_000_000)
     is_random = np.zeros(len(user), bool)
     is_random[rng.choice(eligible, random_rows, replace=False)] = True
     return Timeline(count, start, user, local_ms, is_random)
-
-
-def _first_ms(settings: SimulationSettings) -> int:
-    return (LAST_DAY - pd.Timedelta(days=settings.days - 1)).value // 1_000_000
 
 
 def _session_times(
@@ -299,10 +286,8 @@ def _session_times(
     opens |= np.diff(user, prepend=-1) > 0
     session = np.cumsum(opens) - 1
     sessions = session[-1] + 1
-    weights = np.array(HOUR_WEIGHTS)
-    hours = rng.integers(settings.days, size=sessions) * 24 + rng.choice(
-        24, sessions, p=weights / weights.sum()
-    )
+    days = rng.integers(settings.days, size=sessions)
+    hours = days * 24 + rng.choice(24, sessions, p=np.divide(HOUR_WEIGHTS, sum(HOUR_WEIGHTS)))
     opening = (hours + rng.random(sessions)) * 3_600_000
     elapsed = np.cumsum(5_000 + rng.exponential(30_000, len(user)))
     times = opening[session] + elapsed - elapsed[opens][session]

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from keras_infnet.schema.canonical import column
+
 
 @dataclass(frozen=True)
 class Split:
@@ -58,25 +60,23 @@ def split_by_date(frame: pd.DataFrame, validation_days: int = 2, test_days: int 
         >>> split.train["date"].tolist(), split.test_start
         ([20220501], 30)
     """
-    _check_columns(frame, ("date", "time_ms"))
+    dates, times = (column(frame, name, "split") for name in ("date", "time_ms"))
     if validation_days < 1 or test_days < 1:
         raise ValueError(
             f"split: validation_days is {validation_days} and test_days is {test_days}; "
             "expected 1 or more."
         )
-    days = sorted(frame["date"].unique())
+    days = sorted(dates.unique())
     if len(days) <= validation_days + test_days:
         span = f" ({days[0]} to {days[-1]})" if days else ""
         raise ValueError(
             f"split: the frame has {len(days)} days{span}; expected more than {validation_days} "
             f"for validation and {test_days} for test. Ask for fewer days, or read more log files."
         )
-    first_validation, first_test = days[-validation_days - test_days], days[-test_days]
-    train = frame[frame["date"] < first_validation]
-    validation = frame[frame["date"].between(first_validation, days[-test_days - 1])]
-    test = frame[frame["date"] >= first_test]
-    starts = (int(part["time_ms"].min()) for part in (validation, test))
-    return Split(train, validation, test, *starts)
+    tests = dates >= days[-test_days]
+    validates = (dates >= days[-validation_days - test_days]) & ~tests
+    starts = (int(times[part].min()) for part in (validates, tests))
+    return Split(frame[~validates & ~tests], frame[validates], frame[tests], *starts)
 
 
 def split_by_order(
@@ -106,19 +106,19 @@ def split_by_order(
         >>> split.train.index.tolist(), split.validation.index.tolist(), split.test.index.tolist()
         ([0, 1, 2, 3], [4], [5])
     """
-    _check_columns(frame, (user_key,))
+    users = column(frame, user_key, "split")
     if not (0 < validation and 0 < test and validation + test < 1):
         raise ValueError(
             f"split: validation is {validation} and test is {test}; expected shares above 0 with "
             "a sum below 1."
         )
-    users = frame.groupby(user_key, sort=False)[user_key]
-    rows, from_end = users.transform("size"), users.cumcount(ascending=False)
+    of_user = users.groupby(users, sort=False)
+    rows, from_end = of_user.transform("size"), of_user.cumcount(ascending=False)
     # The tolerance lets 10 rows times 0.3 be 3, whatever the rounding of the product.
     test_rows = (rows * test + 1e-9).astype("int64")
     last_rows = test_rows + (rows * validation + 1e-9).astype("int64")
-    parts = (from_end >= last_rows, (from_end >= test_rows) & (from_end < last_rows))
-    split = Split(frame[parts[0]], frame[parts[1]], frame[from_end < test_rows])
+    trains, tests = from_end >= last_rows, from_end < test_rows
+    split = Split(frame[trains], frame[~trains & ~tests], frame[tests])
     for name in ("train", "validation", "test"):
         if getattr(split, name).empty:
             raise ValueError(
@@ -126,11 +126,3 @@ def split_by_order(
                 f"{int(rows.max()) if len(rows) else 0} rows. Take larger shares, or more rows."
             )
     return split
-
-
-def _check_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
-    for column in columns:
-        if column not in frame.columns:
-            raise ValueError(
-                f"split: the frame has no column `{column}`. Pass what `frame()` returned."
-            )

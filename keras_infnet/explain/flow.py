@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from keras_infnet.explain.plots import DARK, GREY, MIDDLE, new_figure
+from keras_infnet._base.figures import new_figure
+from keras_infnet.explain.plots import DARK, GREY, MIDDLE
 from keras_infnet.schema.schema import FeatureSchema
 
 _TOKENS = {

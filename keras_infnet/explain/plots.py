@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from keras_infnet._base.figures import new_figure
+
 # Okabe and Ito's colours, told apart by the colour-blind; these four differ in grey too.
 DARK, MIDDLE, LIGHT, GREY = "#0072B2", "#D55E00", "#E69F00", "#999999"
 # Grows in brightness alone, and is read in grey and by the colour-blind.
@@ -18,39 +20,6 @@ _NAMED_FIELDS = 4
 _LETTER, _LINE = 0.065, 0.13
 # Least side of a panel of `plot_agreement`, in inches.
 _PANEL = 3.0
-
-
-def new_figure(
-    width: float, height: float, *, rows: int = 1, columns: int = 1, **options: Any
-) -> tuple[Any, Any]:
-    """A figure and its axes `(rows, columns)`.
-
-    It is closed for pyplot: a notebook shows what a cell returns, and would show an open one twice.
-
-    Args:
-        width: Inches.
-        height: Inches.
-        rows: Rows of axes.
-        columns: Columns of axes.
-        **options: Further arguments of `matplotlib.pyplot.subplots`.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise ImportError(
-            'Figures need matplotlib: `pip install "keras-infnet[plots]"`. The tables are there '
-            "without it."
-        ) from error
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options
-    )
-    plt.close(figure)
-    return figure, axes
 
 
 def plot_attention(attention: pd.DataFrame) -> Any:

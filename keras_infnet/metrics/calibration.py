@@ -1,21 +1,21 @@
 """Calibration measures: reliability bins and plot, expected calibration error."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet.metrics.observed_rows import observed_binary_rows
+from keras_infnet._base.figures import new_figure
+from keras_infnet.metrics.observed_rows import observed_probabilities, weighted_mean
+from keras_infnet.metrics.streaming import cells_of, flat_rows, logit_cells
+from keras_infnet.metrics.task_columns import check_task, weights_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Binning = Literal["width", "mass"]
 BINNINGS = ("width", "mass")
-# Cells of equal mass are merged from cells of the logit: probabilities 4.5e-5 to 1 - 4.5e-5.
-_LOGIT_RANGE = 10.0
 
 
 def expected_calibration_error(
@@ -58,7 +58,7 @@ def expected_calibration_error(
     p, y, weight = reliability_bins(
         labels, probabilities, sample_weight, num_bins=num_bins, binning=binning
     )
-    return float(np.average(np.abs(p - y), weights=weight)) if len(p) else float("nan")
+    return weighted_mean(np.abs(p - y), weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -111,16 +111,12 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         self.sums = self.add_variable(shape, initializer="zeros", name="sums")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        labels = ops.reshape(ops.cast(y_true, self.dtype), (-1,))
-        p = ops.reshape(ops.cast(y_pred, self.dtype), (-1,))
-        weights = ops.ones_like(labels)
-        if sample_weight is not None:
-            weights = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-        # An unobserved label may be NaN.
-        labels = ops.where(weights > 0, labels, 0.0)
+        labels, p, weights = flat_rows(self.dtype, y_true, y_pred, sample_weight)
         added = ops.stack([weights, weights * p, weights * labels], axis=-1)
-        cells = self._cells(p)[:, None]
-        self.sums.assign(ops.scatter_update(self.sums, cells, added, reduction="add"))
+        # Bins of equal mass are merged from cells of the logit.
+        mass = self.binning == "mass"
+        cells = logit_cells(p, self.num_cells) if mass else cells_of(p, self.num_bins)
+        self.sums.assign(ops.scatter_update(self.sums, cells[:, None], added, reduction="add"))
 
     def result(self) -> Any:
         sums = ops.convert_to_tensor(self.sums)
@@ -129,8 +125,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         if self.binning == "mass":
             middle = ops.cumsum(weights) - weights / 2
             share = middle / ops.where(total > 0, total, 1.0)
-            bins = ops.cast(ops.floor(self.num_bins * share), "int32")
-            bins = ops.clip(bins, 0, self.num_bins - 1)
+            bins = cells_of(share, self.num_bins)
             sums = ops.segment_sum(sums, bins, num_segments=self.num_bins)
         # 0 / 0 is NaN: no row was observed.
         return ops.sum(ops.abs(sums[:, 1] - sums[:, 2])) / total
@@ -138,14 +133,6 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         config = {"num_bins": self.num_bins, "binning": self.binning, "num_cells": self.num_cells}
         return {**super().get_config(), **config}
-
-    def _cells(self, p: Any) -> Any:
-        share, count = p, self.num_bins
-        if self.binning == "mass":
-            p = ops.clip(p, 1e-7, 1 - 1e-7)
-            logits = ops.log(p) - ops.log1p(-p)
-            share, count = (logits + _LOGIT_RANGE) / (2 * _LOGIT_RANGE), self.num_cells
-        return ops.clip(ops.cast(ops.floor(share * count), "int32"), 0, count - 1)
 
 
 def plot_reliability(
@@ -187,32 +174,18 @@ def plot_reliability(
         >>> [axes.get_title() for axes in figure.axes]
         ['click']
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            'plot_reliability needs matplotlib: `pip install "keras-infnet[plots]"`.'
-        ) from error
-
     curves = {"predicted": dict(predictions.items())}
     if calibrated is not None:
         curves["calibrated"] = dict(calibrated.items())
     tasks = list(curves["predicted"])
-    figure, panels = plt.subplots(
-        1, len(tasks), figsize=(4 * len(tasks), 4), layout="constrained", squeeze=False
-    )
-    # A notebook shows what a cell returns, and would show an open figure twice.
-    plt.close(figure)
+    figure, panels = new_figure(4 * len(tasks), 4, columns=len(tasks))
     for axes, task in zip(panels[0], tasks, strict=True):
+        weights = weights_of(task, sample_weight)
         for name, predicted in curves.items():
-            _check_task(task, labels, predicted)
-            weights = sample_weight
-            if isinstance(sample_weight, Mapping) or hasattr(sample_weight, "columns"):
-                weights = sample_weight.get(task)
-            bins = reliability_bins(
-                labels[task], predicted[task], weights, num_bins=num_bins, binning=binning
-            )
-            _draw(axes, name, *bins)
+            check_task(task, labels, "labels")
+            check_task(task, predicted, "calibrated predictions")
+            columns = (labels[task], predicted[task], weights)
+            _draw(axes, name, *reliability_bins(*columns, num_bins=num_bins, binning=binning))
         _finish(axes, task)
     return figure
 
@@ -246,25 +219,17 @@ def reliability_bins(
             differ, `num_bins` is below 1, or `binning` is unknown.
     """
     _check_bins(num_bins, binning)
-    labels, p, weights, _ = observed_binary_rows(labels, probabilities, sample_weight)
-    _check_probabilities(p)
-    if not len(p):
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    bins = np.minimum(np.floor(p * num_bins), num_bins - 1).astype("int64")
+    labels, p, weights = observed_probabilities(labels, probabilities, sample_weight, "Calibration")
+    share = p
     if binning == "mass":
         _, level = np.unique(p, return_inverse=True)
-        bins = _mass_bins(np.bincount(level, weights), num_bins)[level]
+        of_level = np.bincount(level, weights)
+        share = ((np.cumsum(of_level) - of_level / 2) / max(of_level.sum(), 1e-300))[level]
+    bins = np.minimum(np.floor(share * num_bins), num_bins - 1).astype("int64")
     sums = [np.bincount(bins, w, num_bins) for w in (weights * p, weights * labels, weights)]
     there = sums[2] > 0
     mean_p, mean_y, weight = (total[there] for total in sums)
     return mean_p / weight, mean_y / weight, weight
-
-
-def _mass_bins(weights: np.ndarray, num_bins: int) -> np.ndarray:
-    """Bin of equal weight of each level, where levels come by ascending prediction."""
-    middle = np.cumsum(weights) - weights / 2
-    bins = np.floor(num_bins * middle / weights.sum()).astype("int64")
-    return np.minimum(bins, num_bins - 1)
 
 
 def _check_bins(num_bins: int, binning: str) -> None:
@@ -273,15 +238,6 @@ def _check_bins(num_bins: int, binning: str) -> None:
         raise ValueError(f"`binning` must be one of {BINNINGS}. Received: {binning!r}")
     if num_bins < 1:
         raise ValueError(f"`num_bins` must be 1 or more. Received: {num_bins=}")
-
-
-def _check_probabilities(p: np.ndarray) -> None:
-    """A ValueError that shows the range of what is not in [0, 1]."""
-    if len(p) and (p.min() < 0 or p.max() > 1):
-        raise ValueError(
-            f"Calibration needs probabilities in [0, 1]. Received: values from {p.min():g} to "
-            f"{p.max():g}. Apply a sigmoid to logits first."
-        )
 
 
 def _draw(axes: Any, name: str, p: np.ndarray, y: np.ndarray, weight: np.ndarray) -> None:
@@ -299,11 +255,3 @@ def _finish(axes: Any, task: str) -> None:
     axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits, title=task)
     axes.set(xlabel="mean prediction", ylabel="mean label")
     axes.legend()
-
-
-def _check_task(task: str, labels: Any, predicted: Mapping[str, Any]) -> None:
-    for where, known in (("labels", labels), ("calibrated predictions", predicted)):
-        if task not in known:
-            raise ValueError(
-                f"Task `{task}` is not in the {where}. Known: {', '.join(map(str, known))}."
-            )

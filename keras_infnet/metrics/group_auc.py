@@ -3,18 +3,15 @@
 from typing import Any, Literal
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_infnet.metrics.auc import auc_by_group
 from keras_infnet.metrics.group_codes import group_codes
-from keras_infnet.metrics.observed_rows import observed_binary_rows
+from keras_infnet.metrics.observed_rows import observed_binary_rows, weighted_mean
+from keras_infnet.metrics.streaming import flat_rows, logit_cells
 
 Weighting = Literal["impressions", "positives", "uniform"]
 WEIGHTINGS = ("impressions", "positives", "uniform")
-
-# Scores are binned by their logit: this range holds probabilities from 4.5e-5 to 1 - 4.5e-5.
-_LOGIT_RANGE = 10.0
 
 
 def group_auc(
@@ -64,13 +61,9 @@ def group_auc(
     if not len(labels):
         return float("nan")
     values, positives, negatives = auc_by_group(labels, scores, weights, codes[observed])
-    counts = {
-        "impressions": positives + negatives,
-        "positives": positives,
-        "uniform": np.ones_like(positives),
-    }[weighting]
+    counts = _counts(positives, negatives)[weighting]
     both = (positives > 0) & (negatives > 0)
-    return float(np.average(values[both], weights=counts[both])) if both.any() else float("nan")
+    return weighted_mean(values[both], counts[both])
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -135,14 +128,8 @@ class GroupAUC(keras.metrics.Metric):
     def update_state(
         self, y_true: Any, y_pred: Any, groups: Any, sample_weight: Any = None
     ) -> None:
-        labels = ops.reshape(ops.cast(y_true, self.dtype), (-1,))
-        scores = ops.reshape(ops.cast(y_pred, self.dtype), (-1,))
-        weights = ops.ones_like(labels)
-        if sample_weight is not None:
-            weights = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-        # An unobserved label may be NaN.
-        labels = ops.where(weights > 0, labels, 0.0)
-        cells = self._buckets(groups) * self.num_bins + self._bins(scores)
+        labels, scores, weights = flat_rows(self.dtype, y_true, y_pred, sample_weight)
+        cells = self._buckets(groups) * self.num_bins + logit_cells(scores, self.num_bins)
         added = ops.stack([weights * labels, weights * (1 - labels)], axis=-1)
         counts = ops.scatter_update(self.counts, cells[:, None], added, reduction="add")
         self.counts.assign(counts)
@@ -155,11 +142,7 @@ class GroupAUC(keras.metrics.Metric):
         positives, negatives = ops.sum(positive, axis=1), ops.sum(negative, axis=1)
         both = ops.logical_and(positives > 0, negatives > 0)
         values = pairs_won / ops.where(both, positives * negatives, 1.0)
-        weights = {
-            "impressions": positives + negatives,
-            "positives": positives,
-            "uniform": ops.ones_like(positives),
-        }[self.weighting]
+        weights = _counts(positives, negatives)[self.weighting]
         weights = ops.where(both, weights, 0.0)
         # 0 / 0 is NaN: no bucket holds both classes.
         return ops.sum(weights * values) / ops.sum(weights)
@@ -176,12 +159,11 @@ class GroupAUC(keras.metrics.Metric):
             code = code * 1000003 + further
         return ops.mod(code, self.num_buckets)
 
-    def _bins(self, scores: Any) -> Any:
-        scores = ops.clip(scores, 1e-7, 1 - 1e-7)
-        logits = ops.log(scores) - ops.log1p(-scores)
-        share = (logits + _LOGIT_RANGE) / (2 * _LOGIT_RANGE)
-        bins = ops.cast(ops.floor(share * self.num_bins), "int32")
-        return ops.clip(bins, 0, self.num_bins - 1)
+
+def _counts(positives: Any, negatives: Any) -> dict[str, Any]:
+    """What a group counts, by weighting."""
+    either = positives + negatives
+    return {"impressions": either, "positives": positives, "uniform": positives * 0 + 1}
 
 
 def _check_weighting(weighting: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 def group_codes(groups: Any) -> np.ndarray:
@@ -33,7 +34,7 @@ def group_codes(groups: Any) -> np.ndarray:
     codes = columns[0]
     for further in columns[1:]:
         # Coding again after each column keeps the product below rows * rows.
-        codes = _sorted_codes(codes * (further.max(initial=0) + 1) + further)
+        codes, _ = pd.factorize(codes * (further.max(initial=0) + 1) + further)
     return codes
 
 
@@ -51,25 +52,11 @@ def _key_columns(groups: Any) -> list[Any]:
 
 
 def _column_codes(keys: Any) -> np.ndarray:
-    missing = keys.isna() if hasattr(keys, "isna") else None
-    keys = np.asarray(keys) if hasattr(keys, "dtype") else np.fromiter(keys, dtype=object)
-    if missing is None and keys.dtype.kind in "fcmM":
-        missing = np.isnan(keys)
-    elif missing is None and keys.dtype == object:
-        missing = np.not_equal(keys, keys) | np.equal(keys, np.array(None))
-    if missing is not None and np.any(missing):
+    codes, _ = pd.factorize(pd.Series(keys if hasattr(keys, "dtype") else list(keys)))
+    missing = codes < 0
+    if missing.any():
         raise ValueError(
-            f"The groups hold {int(np.sum(missing))} missing keys, the first at position "
-            f"{int(np.argmax(missing))}. Drop these rows, or give each a key of its own."
+            f"The groups hold {int(missing.sum())} missing keys, the first at position "
+            f"{int(missing.argmax())}. Drop these rows, or give each a key of its own."
         )
-    return _hashed_codes(keys) if keys.dtype == object else _sorted_codes(keys)
-
-
-def _sorted_codes(keys: np.ndarray) -> np.ndarray:
-    return np.unique(keys, return_inverse=True)[1]
-
-
-def _hashed_codes(keys: np.ndarray) -> np.ndarray:
-    """Codes of Python objects, which need not be comparable; faster than sorting them."""
-    code_of = {key: code for code, key in enumerate(dict.fromkeys(keys))}
-    return np.fromiter(map(code_of.__getitem__, keys), "int64", len(keys))
+    return codes

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.metrics.observed_rows import observed_binary_rows
+from keras_infnet.metrics.observed_rows import observed_probabilities, weighted_mean
 
 # A float32 probability may round to exactly 0 or 1; Keras's cross entropy clips at this value too.
 _EPSILON = 1e-7
@@ -29,14 +29,6 @@ def log_loss(labels: Any, probabilities: Any, sample_weight: Any = None) -> floa
         >>> round(keras_infnet.metrics.log_loss([1, 0], [0.5, 0.5]), 4)
         0.6931
     """
-    labels, p, weights, _ = observed_binary_rows(labels, probabilities, sample_weight)
-    if not len(labels):
-        return float("nan")
-    if p.min() < 0 or p.max() > 1:
-        raise ValueError(
-            f"Log loss needs probabilities in [0, 1]. Received: values from {p.min():g} to "
-            f"{p.max():g}. Apply a sigmoid to logits first."
-        )
+    labels, p, weights = observed_probabilities(labels, probabilities, sample_weight, "Log loss")
     p = np.clip(p, _EPSILON, 1 - _EPSILON)
-    losses = -np.log(np.where(labels == 1, p, 1 - p))
-    return float(np.average(losses, weights=weights))
+    return weighted_mean(-np.log(np.where(labels == 1, p, 1 - p)), weights)

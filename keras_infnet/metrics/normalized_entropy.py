@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.metrics.observed_rows import observed_binary_rows
+from keras_infnet.metrics.streaming import flat_rows
 
 _EPSILON = 1e-7
 
@@ -76,13 +77,8 @@ class NormalizedEntropy(keras.metrics.Metric):
         self.sums = self.add_variable((3,), initializer="zeros", name="sums")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        labels = ops.reshape(ops.cast(y_true, self.dtype), (-1,))
-        p = ops.clip(ops.reshape(ops.cast(y_pred, self.dtype), (-1,)), _EPSILON, 1 - _EPSILON)
-        weights = ops.ones_like(labels)
-        if sample_weight is not None:
-            weights = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-        # An unobserved label may be NaN.
-        labels = ops.where(weights > 0, labels, 0.0)
+        labels, p, weights = flat_rows(self.dtype, y_true, y_pred, sample_weight)
+        p = ops.clip(p, _EPSILON, 1 - _EPSILON)
         losses = -(labels * ops.log(p) + (1 - labels) * ops.log1p(-p))
         sums = [ops.sum(weights * losses), ops.sum(weights * labels), ops.sum(weights)]
         self.sums.assign(self.sums + ops.stack(sums))

@@ -48,6 +48,24 @@ def observed_binary_rows(
     return rows
 
 
+def observed_probabilities(
+    labels: Any, probabilities: Any, sample_weight: Any, needed_by: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, probabilities and weights of `observed_binary_rows`; refused outside [0, 1]."""
+    labels, p, weights, _ = observed_binary_rows(labels, probabilities, sample_weight)
+    if len(p) and (p.min() < 0 or p.max() > 1):
+        raise ValueError(
+            f"{needed_by} needs probabilities in [0, 1]. Received: values from {p.min():g} to "
+            f"{p.max():g}. Apply a sigmoid to logits first."
+        )
+    return labels, p, weights
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted mean; NaN of no values."""
+    return float(np.average(values, weights=weights)) if len(values) else float("nan")
+
+
 def column(what: str, values: Any) -> np.ndarray:
     """`values` of shape `(rows,)` or `(rows, 1)` as a float64 column `(rows,)`."""
     try:

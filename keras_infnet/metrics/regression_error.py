@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.metrics.observed_rows import observed_rows
+from keras_infnet.metrics.observed_rows import observed_rows, weighted_mean
 
 
 def mean_squared_error(labels: Any, predictions: Any, sample_weight: Any = None) -> float:
@@ -22,7 +22,7 @@ def mean_squared_error(labels: Any, predictions: Any, sample_weight: Any = None)
         ValueError: An observed label or prediction is NaN, or the lengths differ.
     """
     labels, predictions, weights, _ = observed_rows(labels, predictions, sample_weight)
-    return _weighted_mean((labels - predictions) ** 2, weights)
+    return weighted_mean((labels - predictions) ** 2, weights)
 
 
 def mean_absolute_error(labels: Any, predictions: Any, sample_weight: Any = None) -> float:
@@ -40,8 +40,4 @@ def mean_absolute_error(labels: Any, predictions: Any, sample_weight: Any = None
         ValueError: An observed label or prediction is NaN, or the lengths differ.
     """
     labels, predictions, weights, _ = observed_rows(labels, predictions, sample_weight)
-    return _weighted_mean(np.abs(labels - predictions), weights)
-
-
-def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
-    return float(np.average(values, weights=weights)) if len(values) else float("nan")
+    return weighted_mean(np.abs(labels - predictions), weights)

@@ -1,6 +1,5 @@
 """Task metrics: the measures of all tasks in one call."""
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from keras_infnet.metrics.group_auc import Weighting, group_auc
 from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.metrics.normalized_entropy import normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+from keras_infnet.metrics.task_columns import check_task, has_names, weights_of
 
 
 def task_metrics(
@@ -54,39 +54,29 @@ def task_metrics(
     """
     predictions = dict(predictions.items())
     for task in predictions:
-        _check_task(task, labels, "labels")
-    by_task = sample_weight if _has_names(sample_weight) else None
-    for task in [*regression, *(() if by_task is None else by_task)]:
-        _check_task(task, predictions, "predictions")
-    measured = {}
-    for task, predicted in predictions.items():
-        weights = sample_weight if by_task is None else by_task.get(task)
-        try:
-            if task in regression:
-                measured[task] = _regression(labels[task], predicted, weights)
-            else:
-                measured[task] = _binary(labels[task], predicted, groups, weighting, weights)
-                if calibration:
-                    measured[task] |= calibration_measures(labels[task], predicted, weights)
-        except ValueError as error:
-            raise ValueError(f"Task `{task}`: {error}") from error
-    return measured
-
-
-def _binary(
-    labels: Any, predicted: Any, groups: Any, weighting: Weighting, weights: Any
-) -> dict[str, float]:
+        check_task(task, labels, "labels")
+    for task in [*regression, *(sample_weight if has_names(sample_weight) else ())]:
+        check_task(task, predictions, "predictions")
     named = {} if groups is None else {"gauc": groups}
     if isinstance(groups, Mapping):
         named = {f"gauc_{name}": keys for name, keys in groups.items()}
-    return {
-        "auc": auc(labels, predicted, weights),
-        **{
-            name: group_auc(labels, predicted, keys, weighting, weights)
-            for name, keys in named.items()
-        },
-        "log_loss": log_loss(labels, predicted, weights),
-    }
+    measured = {}
+    for task, predicted in predictions.items():
+        columns = (labels[task], predicted, weights_of(task, sample_weight))
+        try:
+            if task in regression:
+                mse, mae = mean_squared_error(*columns), mean_absolute_error(*columns)
+                measured[task] = {"mse": mse, "mae": mae}
+                continue
+            measured[task] = {"auc": auc(*columns)}
+            for name, keys in named.items():
+                measured[task][name] = group_auc(*columns[:2], keys, weighting, columns[2])
+            measured[task]["log_loss"] = log_loss(*columns)
+            if calibration:
+                measured[task] |= calibration_measures(*columns)
+        except ValueError as error:
+            raise ValueError(f"Task `{task}`: {error}") from error
+    return measured
 
 
 def calibration_measures(labels: Any, predicted: Any, weights: Any) -> dict[str, float]:
@@ -96,21 +86,3 @@ def calibration_measures(labels: Any, predicted: Any, weights: Any) -> dict[str,
         "ece": expected_calibration_error(labels, predicted, weights),
         "ece_mass": expected_calibration_error(labels, predicted, weights, binning="mass"),
     }
-
-
-def _regression(labels: Any, predicted: Any, weights: Any) -> dict[str, float]:
-    return {
-        "mse": mean_squared_error(labels, predicted, weights),
-        "mae": mean_absolute_error(labels, predicted, weights),
-    }
-
-
-def _has_names(columns: Any) -> bool:
-    return isinstance(columns, Mapping) or hasattr(columns, "columns")
-
-
-def _check_task(task: str, known: Collection[str], where: str) -> None:
-    if task not in known:
-        near = difflib.get_close_matches(str(task), [str(name) for name in known], n=1)
-        hint = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(map(str, known))}."
-        raise ValueError(f"Task `{task}` is not in the {where}. {hint}")

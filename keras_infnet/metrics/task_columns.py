@@ -1,0 +1,24 @@
+"""Columns of several tasks, as dicts or data frames."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from keras_infnet._base.did_you_mean import did_you_mean
+
+
+def check_task(task: str, known: Collection[str], where: str) -> None:
+    """A ValueError for a task that has no column."""
+    if task not in known:
+        raise ValueError(
+            f"Task `{task}` is not in the {where}.{did_you_mean(str(task), map(str, known))}"
+        )
+
+
+def has_names(columns: Any) -> bool:
+    """Whether it is a dict or a data frame, not one column."""
+    return isinstance(columns, Mapping) or hasattr(columns, "columns")
+
+
+def weights_of(task: str, sample_weight: Any) -> Any:
+    """Weights of a task's rows; None: each counts 1."""
+    return sample_weight.get(task) if has_names(sample_weight) else sample_weight
