@@ -5,9 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class AUGRU(keras.layers.Layer):
+class AUGRU(ConfiguredLayer):
     """GRU with attentional update gate; without attention it is a GRU.
 
     - `u_t = sigmoid(x_t W_u + h_{t-1} U_u + b_u)`, `r_t = sigmoid(x_t W_r + h_{t-1} U_r + b_r)`;
@@ -74,10 +76,6 @@ class AUGRU(keras.layers.Layer):
     ) -> tuple:
         length = (tokens_shape[1],) if self.return_sequences else ()
         return (tokens_shape[0], *length, self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {"dim": self.dim, "return_sequences": self.return_sequences}
-        return {**super().get_config(), **config}
 
 
 class _AttentionCell(keras.layers.Layer):

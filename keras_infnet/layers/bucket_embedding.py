@@ -8,10 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class BucketEmbedding(keras.layers.Layer):
+class BucketEmbedding(ConfiguredLayer):
     """Sum of one row for each bucketised quantity of an event, and one for its position.
 
     `output_l = A[action_l] + R[ratio_l] + D[age_l] + P[position_l]`, for whichever quantities are
@@ -100,15 +101,6 @@ class BucketEmbedding(keras.layers.Layer):
         if "position" in buckets_shape:
             return (*buckets_shape["position"], self.dim)
         return (1, sum(self.lengths), self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_buckets": dict(self.num_buckets),
-            "dim": self.dim,
-            "lengths": list(self.lengths),
-            "initializer": keras.initializers.serialize(self.initializer),
-        }
 
     def _table(self, name: str, rows: int) -> Any:
         # An initializer gives the same values at each call: every table needs its own.

@@ -4,9 +4,11 @@ from typing import Any
 
 import keras
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class CrossLayer(keras.layers.Layer):
+class CrossLayer(ConfiguredLayer):
     """`x_{l+1} = x_0 * (W x_l + b) + x_l`, products element by element.
 
     `W` is `(width, width)`, or of low rank: `W = U V^T` with `U` and `V` `(width, projection_dim)`.
@@ -46,23 +48,13 @@ class CrossLayer(keras.layers.Layer):
         self.projection_dim = projection_dim
 
     def build(self, x0_shape: tuple, x_shape: tuple) -> None:
-        width = x0_shape[-1]
-        if x_shape[-1] != width:
-            raise ValueError(
-                f"Layer `{self.name}`: `x0` is {width} wide, `x` {x_shape[-1]}; expected equal "
-                "widths. `x` is the output of the layer before, or `x0` in the first."
-            )
+        width = common_width(self, x0_shape, x_shape)
         self.down_projection = None
         if self.projection_dim is not None:
-            self.down_projection = keras.layers.Dense(
-                self.projection_dim,
-                use_bias=False,
-                dtype=self.dtype_policy,
-                name="down_projection",
+            self.down_projection = self._dense(
+                "down_projection", width, self.projection_dim, use_bias=False
             )
-            self.down_projection.build((None, width))
-        self.projection = keras.layers.Dense(width, dtype=self.dtype_policy, name="projection")
-        self.projection.build((None, self.projection_dim or width))
+        self.projection = self._dense("projection", self.projection_dim or width, width)
 
     def call(self, x0: Any, x: Any) -> Any:
         projected = x if self.down_projection is None else self.down_projection(x)
@@ -71,5 +63,13 @@ class CrossLayer(keras.layers.Layer):
     def compute_output_shape(self, x0_shape: tuple, x_shape: tuple) -> tuple:
         return x0_shape
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "projection_dim": self.projection_dim}
+
+def common_width(layer: keras.layers.Layer, x0_shape: tuple, x_shape: tuple) -> int:
+    """The width of both inputs of a cross layer; a ValueError if they differ."""
+    width = x0_shape[-1]
+    if x_shape[-1] != width:
+        raise ValueError(
+            f"Layer `{layer.name}`: `x0` is {width} wide, `x` {x_shape[-1]}; expected equal "
+            "widths. `x` is the output of the layer before, or `x0` in the first."
+        )
+    return width

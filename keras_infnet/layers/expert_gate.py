@@ -6,9 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class ExpertGate(keras.layers.Layer):
+class ExpertGate(ConfiguredLayer):
     """A mixture of experts by softmax shares.
 
     `y = sum_k g_k(x) f_k` with `g(x) = softmax(MLP(x) W + b)`; MLP is the identity without
@@ -65,15 +67,6 @@ class ExpertGate(keras.layers.Layer):
         self.expert_names = expert_names
         self.hidden_dims = hidden_dims
         self.use_bias = use_bias
-        self.hidden = [
-            keras.layers.Dense(
-                width, activation="relu", dtype=self.dtype_policy, name=f"hidden_{i}"
-            )
-            for i, width in enumerate(hidden_dims)
-        ]
-        self.logits = keras.layers.Dense(
-            len(expert_names), use_bias=use_bias, dtype=self.dtype_policy, name="logits"
-        )
 
     def build(self, inputs_shape: tuple, experts_shape: tuple) -> None:
         if experts_shape[1] != len(self.expert_names):
@@ -81,13 +74,16 @@ class ExpertGate(keras.layers.Layer):
                 f"Layer `{self.name}`: {experts_shape[1]} experts; expected "
                 f"{len(self.expert_names)}, one for each of {list(self.expert_names)}."
             )
-        for layer in (*self.hidden, self.logits):
-            layer.build(inputs_shape)
-            inputs_shape = layer.compute_output_shape(inputs_shape)
+        self.mlp, width = [], inputs_shape[-1]
+        for i, out_dim in enumerate(self.hidden_dims):
+            self.mlp.append(self._dense(f"hidden_{i}", width, out_dim, activation="relu"))
+            width = out_dim
+        number = len(self.expert_names)
+        self.mlp.append(self._dense("logits", width, number, use_bias=self.use_bias))
 
     def call(self, inputs: Any, experts: Any) -> tuple[Any, Any]:
-        for layer in (*self.hidden, self.logits):
-            inputs = layer(inputs)
+        for dense in self.mlp:
+            inputs = dense(inputs)
         shares = ops.softmax(ops.cast(inputs, "float32"), axis=-1)
         shares = ops.cast(shares, self.compute_dtype)
         mixture = ops.squeeze(ops.matmul(ops.expand_dims(shares, 1), experts), axis=1)
@@ -96,11 +92,3 @@ class ExpertGate(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape: tuple, experts_shape: tuple) -> list[tuple]:
         batch, number, dim = experts_shape
         return [(batch, dim), (batch, number)]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "expert_names": list(self.expert_names),
-            "hidden_dims": list(self.hidden_dims),
-            "use_bias": self.use_bias,
-        }

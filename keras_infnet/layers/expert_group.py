@@ -1,17 +1,17 @@
 """Expert group: several MLPs of one shape on the same input."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_infnet.layers.cheap_dropout import CheapDropout
+from keras_infnet._backend.random_dropout import CheapDropout
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class ExpertGroup(keras.layers.Layer):
+class ExpertGroup(ConfiguredLayer):
     """`K` experts on one input, in one product a layer.
 
     `f_k(x) = h_{k,n}` with `h_{k,0} = x` and `h_{k,j+1} = relu(h_{k,j} W_{k,j} + b_{k,j})` for the
@@ -65,12 +65,11 @@ class ExpertGroup(keras.layers.Layer):
     def build(self, inputs_shape: tuple) -> None:
         number, (first, *others) = self.num_experts, self.hidden_dims
         width = inputs_shape[-1]
-        kernel = self._weight("kernel_0", (width, number * first), width, first)
+        kernel = self._glorot("kernel_0", (width, number * first), first)
         self.kernels = [kernel]
         self.biases = [self.add_weight((number * first,), "zeros", name="bias_0")]
         for j, (rows, columns) in enumerate(zip(self.hidden_dims, others, strict=False), start=1):
-            shape = (number, rows, columns)
-            self.kernels.append(self._weight(f"kernel_{j}", shape, rows, columns))
+            self.kernels.append(self._glorot(f"kernel_{j}", (number, rows, columns)))
             self.biases.append(self.add_weight((number, 1, columns), "zeros", name=f"bias_{j}"))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -86,19 +85,6 @@ class ExpertGroup(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:
         return (inputs_shape[0], self.num_experts, self.hidden_dims[-1])
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_experts": self.num_experts,
-            "hidden_dims": list(self.hidden_dims),
-            "dropout": self.dropout,
-        }
-
     def _layer(self, j: int, inputs: Any, training: bool | None) -> Any:
         hidden = ops.relu(ops.matmul(inputs, self.kernels[j]) + self.biases[j])
         return self.dropout_layer(hidden, training=training)
-
-    def _weight(self, name: str, shape: tuple, rows: int, columns: int) -> Any:
-        """A weight of all experts; `rows` and `columns` are those of one."""
-        limit = math.sqrt(6 / (rows + columns))
-        return self.add_weight(shape, keras.initializers.RandomUniform(-limit, limit), name=name)

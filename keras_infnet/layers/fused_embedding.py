@@ -9,13 +9,14 @@ from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet._backend.row_lookups import mark_as_table, row_lookups
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 # Of tables that several devices share out, each has as many rows.
 _MULTIPLE, _PADDED_FROM = 64, 131_072
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class FusedEmbedding(keras.layers.Layer):
+class FusedEmbedding(ConfiguredLayer):
     """Embedding tables of one width, stored one below the other in one weight.
 
     `output[..., c, :] = E[ids[..., c] + offset(tables[c])]`, where `E` is `(sum of rows, dim)` and
@@ -111,11 +112,6 @@ class FusedEmbedding(keras.layers.Layer):
 
     def compute_output_shape(self, ids_shape: tuple) -> tuple:
         return (*ids_shape, self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        initializer = keras.initializers.serialize(self.embeddings_initializer)
-        config = {"table_rows": dict(self.table_rows), "dim": self.dim}
-        return {**super().get_config(), **config, "embeddings_initializer": initializer}
 
     def _column_offsets(self, tables: Sequence[str] | None, num_columns: int) -> np.ndarray:
         tables = self._known(tables)

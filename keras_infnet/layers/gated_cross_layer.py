@@ -5,9 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.cross_layer import common_width
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class GatedCrossLayer(keras.layers.Layer):
+class GatedCrossLayer(ConfiguredLayer):
     """`c_{l+1} = c_0 * (W_c c_l + b) * sigmoid(W_g c_l) + c_l`, products element by element.
 
     The gate says, for each element, how much of its cross goes on to the next layer. `W_c` and
@@ -42,23 +45,11 @@ class GatedCrossLayer(keras.layers.Layer):
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
     def build(self, x0_shape: tuple, x_shape: tuple) -> None:
-        width = x0_shape[-1]
-        if x_shape[-1] != width:
-            raise ValueError(
-                f"Layer `{self.name}`: `x0` is {width} wide, `x` {x_shape[-1]}; expected equal "
-                "widths. `x` is the output of the layer before, or `x0` in the first."
-            )
-        self.projection = keras.layers.Dense(
-            width,
-            bias_initializer=self.bias_initializer,
-            dtype=self.dtype_policy,
-            name="projection",
+        width = common_width(self, x0_shape, x_shape)
+        self.projection = self._dense(
+            "projection", width, width, bias_initializer=self.bias_initializer
         )
-        self.gate = keras.layers.Dense(
-            width, activation="sigmoid", use_bias=False, dtype=self.dtype_policy, name="gate"
-        )
-        self.projection.build((None, width))
-        self.gate.build((None, width))
+        self.gate = self._dense("gate", width, width, activation="sigmoid", use_bias=False)
 
     def call(self, x0: Any, x: Any) -> Any:
         return x0 * self.projection(x) * self.gate(x) + x
@@ -76,7 +67,3 @@ class GatedCrossLayer(keras.layers.Layer):
 
     def compute_output_shape(self, x0_shape: tuple, x_shape: tuple) -> tuple:
         return x0_shape
-
-    def get_config(self) -> dict[str, Any]:
-        initializer = keras.initializers.serialize(self.bias_initializer)
-        return {**super().get_config(), "bias_initializer": initializer}

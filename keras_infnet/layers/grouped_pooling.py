@@ -6,9 +6,11 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class GroupedPooling(keras.layers.Layer):
+class GroupedPooling(ConfiguredLayer):
     """Pools the events of each group of each history into one proxy.
 
     With `n_f` the number of valid events of group `f`:
@@ -76,14 +78,14 @@ class GroupedPooling(keras.layers.Layer):
             self.bias = self.add_weight((self.dim,), "zeros", name="bias")
             return
         hidden = self.dim if self.pooling == "mean" else width
-        self.kernel = self._group_weight("kernel", num_groups, hidden, self.dim)
+        self.kernel = self._glorot("kernel", (num_groups, hidden, self.dim))
         self.bias = self.add_weight((num_groups, self.dim), "zeros", name="bias")
         if self.pooling == "mean_log_count":
             self.count_weight = self.add_weight(
                 (num_groups, self.dim), keras.initializers.RandomNormal(stddev=0.01), name="count"
             )
         else:
-            self.hidden_kernel = self._group_weight("hidden_kernel", num_groups, width, hidden)
+            self.hidden_kernel = self._glorot("hidden_kernel", (num_groups, width, hidden))
             self.hidden_bias = self.add_weight((num_groups, hidden), "zeros", name="hidden_bias")
 
     def call(self, tokens: Any, groups: Sequence[Any]) -> Any:
@@ -104,15 +106,6 @@ class GroupedPooling(keras.layers.Layer):
 
     def compute_output_shape(self, tokens_shape: tuple, groups_shape: Sequence[tuple]) -> tuple:
         return (tokens_shape[0], sum(shape[1] for shape in groups_shape), self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dim": self.dim, "pooling": self.pooling}
-
-    def _group_weight(self, name: str, num_groups: int, rows: int, columns: int) -> Any:
-        # Glorot's limit for each group's own matrix; Keras would count the groups as inputs too.
-        limit = (6 / (rows + columns)) ** 0.5
-        initializer = keras.initializers.RandomUniform(-limit, limit)
-        return self.add_weight((num_groups, rows, columns), initializer, name=name)
 
     def _sums(self, tokens: Any, groups: Sequence[Any]) -> Any:
         return ops.matmul(over_all_histories(groups), tokens)

@@ -8,10 +8,11 @@ from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class HistoryTokenEmbedding(keras.layers.Layer):
+class HistoryTokenEmbedding(ConfiguredLayer):
     """Sequence tokens from the embedded fields of events and what the user did there.
 
     `S_l = W_tok [E(video); E(author); ...] + A[action] + R[ratio] + D[age] + P[position]`, and for
@@ -91,12 +92,10 @@ class HistoryTokenEmbedding(keras.layers.Layer):
         widths = [_shape_of_rows(shape)[-1] for shape in _as_list(events_shape)]
         self.projections = []
         if self.use_projection:
-            for i, width in enumerate(widths):
-                dense = keras.layers.Dense(
-                    self.dim, use_bias=False, dtype=self.dtype_policy, name=f"projection_{i}"
-                )
-                dense.build((None, width))
-                self.projections.append(dense)
+            self.projections = [
+                self._dense(f"projection_{i}", width, self.dim, use_bias=False)
+                for i, width in enumerate(widths)
+            ]
         elif set(widths) != {self.dim}:
             raise ValueError(
                 f"Layer `{self.name}`: events of width {widths}; expected {self.dim}, the token's. "
@@ -137,16 +136,6 @@ class HistoryTokenEmbedding(keras.layers.Layer):
             return (kinds[0][0], self.dim)
         lengths = [shape[1] for shape in kinds]
         return (kinds[0][0], None if None in lengths else sum(lengths), self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "dim": self.dim,
-            "num_buckets": dict(self.num_buckets),
-            "lengths": list(self.lengths),
-            "use_projection": self.use_projection,
-            "initializer": keras.initializers.serialize(self.initializer),
-        }
 
 
 def _looked_up(

@@ -7,11 +7,12 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
-from keras_infnet.layers.cheap_dropout import CheapDropout
+from keras_infnet._backend.random_dropout import CheapDropout
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class HSTULayer(keras.layers.Layer):
+class HSTULayer(ConfiguredLayer):
     """Hierarchical sequential transduction unit, causal, safe with padding on either side.
 
     - `U, V, Q, K = split(silu(LN(X) W))`;
@@ -96,9 +97,12 @@ class HSTULayer(keras.layers.Layer):
                 f"Layer `{self.name}`: num_age_buckets={self.num_age_buckets}, but there are no "
                 "`ages`. Pass them, or set num_age_buckets=0."
             )
-        self.token_norm, self.attended_norm = self._norm("token_norm", dim), self._norm("norm", dim)
-        self.gate_query = self._dense("gate_query", dim, 2 * dim, "silu", use_bias=False)
-        self.value_key = self._dense("value_key", dim, 2 * dim, "silu", use_bias=False)
+        plain = {"epsilon": 1e-6, "center": False, "scale": False}
+        self.token_norm = self._norm("token_norm", dim, **plain)
+        self.attended_norm = self._norm("norm", dim, **plain)
+        halves = {"activation": "silu", "use_bias": False}
+        self.gate_query = self._dense("gate_query", dim, 2 * dim, **halves)
+        self.value_key = self._dense("value_key", dim, 2 * dim, **halves)
         self.output_projection = self._dense("output", dim, dim)
         self.distances = self._scalars("distances", self.max_distance)
         if self.num_age_buckets:
@@ -129,16 +133,6 @@ class HSTULayer(keras.layers.Layer):
     def compute_output_shape(self, tokens_shape: tuple, ages_shape: tuple | None = None) -> tuple:
         return (tokens_shape[0], 1 if self.last_only else tokens_shape[1], tokens_shape[2])
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "max_distance": self.max_distance,
-            "num_age_buckets": self.num_age_buckets,
-            "last_only": self.last_only,
-            "dropout": self.dropout,
-        }
-
     def _queries(self, x: Any) -> Any:
         """Of `(batch, length, ...)`, the positions that are computed."""
         return ops.expand_dims(x[:, -1], 1) if self.last_only else x
@@ -160,22 +154,6 @@ class HSTULayer(keras.layers.Layer):
         """`(batch, length, dim)` as `(batch, heads, length, dim / heads)`."""
         shape = (-1, ops.shape(x)[1], self.num_heads, x.shape[2] // self.num_heads)
         return ops.swapaxes(ops.reshape(x, shape), 1, 2)
-
-    def _dense(
-        self, name: str, in_dim: int, out_dim: int, activation: Any = None, use_bias: bool = True
-    ) -> keras.layers.Dense:
-        dense = keras.layers.Dense(
-            out_dim, activation, use_bias, dtype=self.dtype_policy, name=name
-        )
-        dense.build((None, None, in_dim))
-        return dense
-
-    def _norm(self, name: str, dim: int) -> keras.layers.LayerNormalization:
-        norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, center=False, scale=False, dtype=self.dtype_policy, name=name
-        )
-        norm.build((None, None, dim))
-        return norm
 
     def _scalars(self, name: str, number: int) -> Any:
         initializer = keras.initializers.RandomNormal(stddev=0.02)

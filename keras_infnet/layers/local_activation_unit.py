@@ -7,10 +7,11 @@ import keras
 from keras import ops
 
 from keras_infnet._backend.attention_pooling import masked_softmax
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class LocalActivationUnit(keras.layers.Layer):
+class LocalActivationUnit(ConfiguredLayer):
     """Sum of past events, weighted by an MLP on each event and the candidate.
 
     `a_l = MLP([S_l; cand; S_l - cand; S_l * cand])` and `output = sum_l a_l S_l` over the events
@@ -77,7 +78,9 @@ class LocalActivationUnit(keras.layers.Layer):
         self.bias = self.add_weight((first,), "zeros", name="bias")
         self.hidden, width = [], first
         for i, out_dim in enumerate(self.hidden_dims[1:], 1):
-            self.hidden.append(self._dense(f"hidden_{i}", width, out_dim, self.activation))
+            self.hidden.append(
+                self._dense(f"hidden_{i}", width, out_dim, activation=self.activation)
+            )
             width = out_dim
         self.score = self._dense("score", width, 1)
 
@@ -112,20 +115,3 @@ class LocalActivationUnit(keras.layers.Layer):
 
     def compute_output_shape(self, tokens_shape: tuple, candidate_shape: tuple) -> tuple:
         return (tokens_shape[0], tokens_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "hidden_dims": list(self.hidden_dims),
-            "activation": keras.activations.serialize(self.activation),
-            "normalize": self.normalize,
-        }
-
-    def _dense(
-        self, name: str, in_dim: int, out_dim: int, activation: Any = None
-    ) -> keras.layers.Dense:
-        dense = keras.layers.Dense(
-            out_dim, activation=activation, dtype=self.dtype_policy, name=name
-        )
-        dense.build((None, None, in_dim))
-        return dense

@@ -5,9 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class NextEventLoss(keras.layers.Layer):
+class NextEventLoss(ConfiguredLayer):
     """Adds a loss by which states `h_t` tell the next event from one of another example.
 
     `loss = -mean_t (log sigmoid(h_t e_{t+1}) + log(1 - sigmoid(h_t e'_{t+1})))` times `weight`,
@@ -75,9 +77,6 @@ class NextEventLoss(keras.layers.Layer):
 
     def compute_output_shape(self, states_shape: tuple, tokens_shape: tuple) -> tuple:
         return states_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self.weight, "shift": self.shift}
 
     def _mean_loss(self, states: Any, tokens: Any, tokens_mask: Any) -> Any:
         states = ops.cast(states[:, :-1], "float32")

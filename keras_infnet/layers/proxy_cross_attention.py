@@ -11,13 +11,14 @@ from keras_infnet._backend.attention_pooling import (
     attention_scores,
     masked_softmax,
 )
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 # Tokens start at some 1e-2, so it matters for those that are 0 alone, and bounds their gradient.
 _EPSILON = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class ProxyCrossAttention(keras.layers.Layer):
+class ProxyCrossAttention(ConfiguredLayer):
     """Attention of several query sets to one memory `X`.
 
     `CA(Q, X) = softmax((Q W_Q) (X W_K)^T / sqrt(d_k) + bias) (X W_V)` with `d_k = dim / num_heads`;
@@ -171,16 +172,6 @@ class ProxyCrossAttention(keras.layers.Layer):
         if isinstance(queries_shape[0], (list, tuple)):
             return [(*shape[:-1], self.dim) for shape in queries_shape]
         return (*queries_shape[:-1], self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "dim": self.dim,
-            "num_heads": self.num_heads,
-            "query_sets": self.query_sets,
-            "share_kv": self.share_kv,
-            "qk_norm": self.qk_norm,
-        }
 
     def _kernel(self, kind: str, i: int, width: int) -> Any:
         return self.add_weight((width, self.dim), "glorot_uniform", name=f"{kind}_kernel_{i}")

@@ -5,9 +5,11 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class ProxyGatedUnit(keras.layers.Layer):
+class ProxyGatedUnit(ConfiguredLayer):
     """Gates tokens `X` by their proxies `X~`, all tokens of an example alike.
 
     - `"sigmoid"` (version 1): `X * sigmoid(MLP(flatten(X~)))`;
@@ -140,10 +142,6 @@ class ProxyGatedUnit(keras.layers.Layer):
     def compute_output_shape(self, tokens_shape: tuple, proxies_shape: tuple) -> tuple:
         return tokens_shape
 
-    def get_config(self) -> dict[str, Any]:
-        config = {"dim": self.dim, "gate": self.gate, "hidden_dim": self.hidden_dim}
-        return {**super().get_config(), **config}
-
     def _interpolation(self, tokens: Any, proxies: Any) -> tuple[Any, Any]:
         """`g`, and `h` before its relu."""
         control = self.proxy_projection(self._control(proxies))
@@ -156,8 +154,3 @@ class ProxyGatedUnit(keras.layers.Layer):
         for dense in self.mlp:
             control = dense(control)
         return control
-
-    def _dense(self, name: str, in_dim: int, out_dim: int, **options: Any) -> keras.layers.Dense:
-        dense = keras.layers.Dense(out_dim, dtype=self.dtype_policy, name=name, **options)
-        dense.build((None, None, in_dim))
-        return dense

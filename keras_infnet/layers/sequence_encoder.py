@@ -8,11 +8,12 @@ from keras import ops
 
 from keras_infnet._backend.attention_pooling import masked_softmax
 from keras_infnet._backend.embedding_lookup import embedding_lookup
-from keras_infnet.layers.cheap_dropout import CheapDropout
+from keras_infnet._backend.random_dropout import CheapDropout
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class SequenceEncoder(keras.layers.Layer):
+class SequenceEncoder(ConfiguredLayer):
     """Causal Transformer layers with relative positions, safe with padding on either side.
 
     Each layer is pre-norm: `X <- X + Attention(LN(X))`, `X <- X + W_2 relu(W_1 LN(X) + b_1) + b_2`.
@@ -123,16 +124,6 @@ class SequenceEncoder(keras.layers.Layer):
     def compute_output_shape(self, tokens_shape: tuple) -> tuple:
         return tokens_shape
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "max_distance": self.max_distance,
-            "dropout": self.dropout,
-        }
-
     def _attend(self, qkv: Any, bias: Any, allowed: Any) -> Any:
         length, width = qkv.shape[1:]
         head_dim = width // (3 * self.num_heads)
@@ -142,13 +133,3 @@ class SequenceEncoder(keras.layers.Layer):
         weights = masked_softmax(ops.cast(scores, "float32") + bias, allowed)
         output = ops.matmul(ops.cast(weights, value.dtype), value)
         return ops.reshape(ops.transpose(output, (0, 2, 1, 3)), (-1, length, width // 3))
-
-    def _dense(self, name: str, in_dim: int, out_dim: int, **options: Any) -> keras.layers.Dense:
-        dense = keras.layers.Dense(out_dim, dtype=self.dtype_policy, name=name, **options)
-        dense.build((None, None, in_dim))
-        return dense
-
-    def _norm(self, name: str, dim: int) -> keras.layers.LayerNormalization:
-        norm = keras.layers.LayerNormalization(dtype=self.dtype_policy, name=name)
-        norm.build((None, None, dim))
-        return norm

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet.layers.cheap_dropout import CheapDropout
+from keras_infnet._backend.random_dropout import CheapDropout
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class TaskHead(keras.layers.Layer):
+class TaskHead(ConfiguredLayer):
     """`y = activation(w relu(W x + b) + c)`, or `activation(w x + c)`; always float32.
 
     `c` starts where the caller says, such as at the log odds of the base rate, so that training
@@ -69,23 +70,19 @@ class TaskHead(keras.layers.Layer):
         self.bias = list(bias) if isinstance(bias, Sequence) else bias
         self.dropout = dropout
         self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
-        self.hidden = None
-        if hidden_dim is not None:
-            self.hidden = keras.layers.Dense(
-                hidden_dim, activation="relu", dtype=self.dtype_policy, name="hidden"
-            )
-        self.output_layer = keras.layers.Dense(
-            units,
-            activation=activation,
-            bias_initializer=keras.initializers.Constant(bias),
-            dtype="float32",
-            name="output",
-        )
 
     def build(self, inputs_shape: tuple) -> None:
-        if self.hidden is not None:
-            self.hidden.build(inputs_shape)
-        self.output_layer.build((*inputs_shape[:-1], self.hidden_dim or inputs_shape[-1]))
+        width, self.hidden = inputs_shape[-1], None
+        if self.hidden_dim is not None:
+            self.hidden = self._dense("hidden", width, self.hidden_dim, activation="relu")
+        self.output_layer = self._dense(
+            "output",
+            self.hidden_dim or width,
+            self.units,
+            activation=self.activation,
+            bias_initializer=keras.initializers.Constant(self.bias),
+            dtype="float32",
+        )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         read = self.dropout_layer(inputs, training=training)
@@ -98,13 +95,3 @@ class TaskHead(keras.layers.Layer):
 
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:
         return (*inputs_shape[:-1], self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "units": self.units,
-            "activation": self.activation,
-            "bias": self.bias,
-            "dropout": self.dropout,
-        }

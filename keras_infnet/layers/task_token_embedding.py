@@ -5,9 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class TaskTokenEmbedding(keras.layers.Layer):
+class TaskTokenEmbedding(ConfiguredLayer):
     """Learnable task tokens, the same for every example of a batch.
 
     `T = W`, repeated over the batch: one row of `W` for each real task, or for each shared
@@ -68,8 +70,3 @@ class TaskTokenEmbedding(keras.layers.Layer):
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         return None
-
-    def get_config(self) -> dict[str, Any]:
-        initializer = keras.initializers.serialize(self.embeddings_initializer)
-        config = {"num_tokens": self.num_tokens, "dim": self.dim}
-        return {**super().get_config(), **config, "embeddings_initializer": initializer}

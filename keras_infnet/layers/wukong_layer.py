@@ -6,11 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.layers.cheap_dropout import CheapDropout
+from keras_infnet._backend.random_dropout import CheapDropout
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class WuKongLayer(keras.layers.Layer):
+class WuKongLayer(ConfiguredLayer):
     """`X_{l+1} = LN([FMB(X_l); LCB(X_l)] + R X_l)`: interactions of tokens beside the tokens.
 
     - factorization machine block: `FMB(X) = reshape(MLP(LN(flatten(X X^T Y))))`, to
@@ -83,13 +84,13 @@ class WuKongLayer(keras.layers.Layer):
         if num_outputs != num_tokens:
             self.residual = self._token_weight("residual", num_tokens, num_outputs)
         width = num_tokens * self.projection_dim
-        self.pair_norm = self._norm("pair_norm", (None, width))
+        self.pair_norm = self._norm("pair_norm", width)
         self.mlp = []
         for i, hidden_dim in enumerate(self.hidden_dims):
             self.mlp.append(self._dense(f"hidden_{i}", width, hidden_dim, activation="relu"))
             width = hidden_dim
         self.output_layer = self._dense("output", width, self.num_fmb_tokens * dim)
-        self.norm = self._norm("norm", (None, None, dim))
+        self.norm = self._norm("norm", dim)
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         transposed = ops.swapaxes(tokens, 1, 2)
@@ -102,16 +103,6 @@ class WuKongLayer(keras.layers.Layer):
     def compute_output_shape(self, tokens_shape: tuple) -> tuple:
         return (tokens_shape[0], self.num_fmb_tokens + self.num_lcb_tokens, tokens_shape[2])
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_fmb_tokens": self.num_fmb_tokens,
-            "num_lcb_tokens": self.num_lcb_tokens,
-            "projection_dim": self.projection_dim,
-            "hidden_dims": list(self.hidden_dims),
-            "dropout": self.dropout,
-        }
-
     def _interactions(self, tokens: Any, transposed: Any, training: bool | None) -> Any:
         """The factorization machine block: tokens `(batch, num_fmb_tokens, dim)`."""
         pairs = ops.matmul(tokens, ops.matmul(transposed, self.pair_projection))
@@ -122,16 +113,6 @@ class WuKongLayer(keras.layers.Layer):
 
     def _token_weight(self, name: str, num_tokens: int, num_outputs: int) -> Any:
         return self.add_weight((num_tokens, num_outputs), "glorot_uniform", name=name)
-
-    def _norm(self, name: str, shape: tuple) -> keras.layers.LayerNormalization:
-        norm = keras.layers.LayerNormalization(dtype=self.dtype_policy, name=name)
-        norm.build(shape)
-        return norm
-
-    def _dense(self, name: str, in_dim: int, out_dim: int, **options: Any) -> keras.layers.Dense:
-        dense = keras.layers.Dense(out_dim, dtype=self.dtype_policy, name=name, **options)
-        dense.build((None, in_dim))
-        return dense
 
 
 def _recombined(transposed: Any, weight: Any) -> Any:

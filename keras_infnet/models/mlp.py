@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_infnet.layers.cheap_dropout import CheapDropout
+from keras_infnet._backend.random_dropout import CheapDropout
 
 
 def mlp(inputs: Any, widths: Sequence[int], dropout: float, name: str) -> Any:

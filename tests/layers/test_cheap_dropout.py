@@ -1,6 +1,6 @@
 import numpy as np
 
-from keras_infnet.layers.cheap_dropout import CheapDropout
+from keras_infnet._backend.random_dropout import CheapDropout
 
 
 def test_zeros_come_at_the_rate_and_the_mean_is_kept():

@@ -1,0 +1,39 @@
+"""What our layers have in common: arguments are their config, parts are built at once."""
+
+import inspect
+from typing import Any
+
+import keras
+
+
+class ConfiguredLayer(keras.layers.Layer):
+    """A layer that keeps each argument of its constructor as an attribute of that name."""
+
+    def get_config(self) -> dict[str, Any]:
+        ours = [kind for kind in type(self).__mro__ if issubclass(kind, ConfiguredLayer)]
+        names = [name for kind in ours for name in inspect.getfullargspec(kind.__init__).args[1:]]
+        arguments = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **keras.saving.serialize_keras_object(arguments)}
+
+    def _dense(self, name: str, in_dim: int, out_dim: int, **options: Any) -> keras.layers.Dense:
+        """A part that is built, of the layer's own policy."""
+        dense = keras.layers.Dense(out_dim, **{"dtype": self.dtype_policy, **options}, name=name)
+        dense.build((None, in_dim))
+        return dense
+
+    def _norm(self, name: str, dim: int, **options: Any) -> keras.layers.LayerNormalization:
+        """A normalisation over the last axis that is built, of the layer's own policy."""
+        norm = keras.layers.LayerNormalization(dtype=self.dtype_policy, name=name, **options)
+        norm.build((None, dim))
+        return norm
+
+    def _glorot(self, name: str, shape: tuple, columns: int | None = None) -> Any:
+        """A weight of several matrices, each as wide as Glorot's of it alone.
+
+        Args:
+            name: Name of the weight.
+            shape: Its shape; Keras's initializer would count the matrices as inputs too.
+            columns: Columns of one matrix. Defaults to `None`: the last of the shape.
+        """
+        limit = (6 / (shape[-2] + (columns or shape[-1]))) ** 0.5
+        return self.add_weight(shape, keras.initializers.RandomUniform(-limit, limit), name=name)
