@@ -5,7 +5,7 @@ from keras_infnet.models.dien import DIEN
 from keras_infnet.models.din import DIN
 from keras_infnet.models.fm import FM
 from keras_infnet.models.hstu import HSTU
-from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.infnet import Form, INFNet
 from keras_infnet.models.mmoe import MMoE, OMoE
 from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
@@ -34,19 +34,20 @@ MODELS: dict[str, type[RankingModel]] = {
 }
 
 __all__ = [
-    "DCNv2",
     "DIEN",
     "DIN",
     "FM",
     "GDCN",
     "HSTU",
+    "MODELS",
+    "PLE",
+    "STEM",
+    "DCNv2",
+    "Form",
     "INFNet",
     "MMoE",
-    "MODELS",
     "OMoE",
-    "PLE",
     "RankingModel",
-    "STEM",
     "SharedBottom",
     "WuKong",
 ]
