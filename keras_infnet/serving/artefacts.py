@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def model_card(
         "versions": {
             "python": platform.python_version(),
             "backend": keras.backend.backend(),
-            **{found.name: found.version for found in distributions() if found.name in PACKAGES},
+            **{name: found for name in PACKAGES if (found := _version(name))},
         },
         "fingerprint": fingerprint(model, encoder, options),
     }
@@ -218,3 +218,10 @@ def _text(value: Any) -> str:
     if value is None:
         return "none"
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
