@@ -83,7 +83,8 @@ class History:
             check_different(self, argument)
         for argument, kind in (("quantities", EventQuantity), ("groups", HistoryGroup)):
             found: Any = getattr(self, argument)
-            parts: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
+            is_list = issubclass(type(found), (list, tuple))
+            parts: list[Any] = list(found) if is_list else [found]
             if not all(isinstance(part, kind) for part in parts):
                 raise bad(self, argument, found, f"a tuple of {kind.__name__}")
             object.__setattr__(self, argument, tuple(parts))

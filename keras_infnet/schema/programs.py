@@ -88,8 +88,8 @@ class Bucketize(Program):
 
     def numpy(self, values: Any, label: str = "") -> np.ndarray:
         values = np.asarray(values)
-        filled: Any = np.nan_to_num(values)
-        ids = 1 + np.searchsorted(self.edges, filled, side="right")
+        filled: np.ndarray = np.nan_to_num(values)
+        ids: np.ndarray = 1 + np.searchsorted(self.edges, filled, side="right")
         return np.where(self._known(values), ids, 0).astype("int32")
 
     def graph(self, tf: Any, resources: list[Any]) -> Graph:
@@ -222,8 +222,7 @@ def learn_edges(
     else:
         # The first edge is the smallest positive value: 0 and below keep the lowest bucket to
         # themselves.
-        even: Any = np.geomspace(values.min(), values.max(), buckets)
-        edges = even[: buckets - 1]
+        edges = np.geomspace(float(values.min()), float(values.max()), buckets)[: buckets - 1]
     return np.unique(flush(edges.astype("float32")))
 
 

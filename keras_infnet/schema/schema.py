@@ -371,9 +371,8 @@ def _width(columns: Mapping[str, slice]) -> int:
 
 def _checked_parts(name: str, found: Any, kind: type) -> tuple[Any, ...]:
     """An argument as a tuple; an error if one of its parts is of no such kind."""
-    is_list = hasattr(found, "__iter__") and not isinstance(found, (str, Mapping))
-    listed: Any = found if is_list else [found]
-    parts: tuple[Any, ...] = tuple(listed)
+    is_list = hasattr(found, "__iter__") and not issubclass(type(found), (str, Mapping))
+    parts: tuple[Any, ...] = tuple(found if is_list else (found,))
     wrong = [part for part in parts if not isinstance(part, kind)]
     if wrong or not is_list:
         shown = type(wrong[0] if wrong else found).__name__

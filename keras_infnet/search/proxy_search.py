@@ -96,7 +96,8 @@ class ProxySearch:
         )
         _check_choices(self._training, oracle)
         self.folder = Path(folder)
-        self._oracle, self._seed = oracle, seed
+        self._oracle: OracleName = oracle
+        self._seed = seed
         self._about = _description(self._training, objective, oracle, seed)
         self._on_disk = SearchFolder(folder)
         self._on_disk.check(self._about)

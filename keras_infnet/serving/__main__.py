@@ -94,7 +94,7 @@ def _print(report: CheckReport, tolerance: float, repeat: int) -> None:
             print(f"{name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms, {throughput:.0f} rows/s")
     said = "agree" if report.ok(tolerance) else "DIFFER"
     other = report.keras_tolerance
-    own = "" if other in (None, tolerance) else f", from Keras {other:g} before calibration"
+    own = "" if other in (0, tolerance) else f", from Keras {other:g} before calibration"
     print(f"Answers {said} (tolerance {tolerance:g} of max(1, |answer|){own}).")
 
 

@@ -140,10 +140,12 @@ def largest_difference(
         difference = np.abs(answer - right)
         if not is_within(answer, ranges[task.name]):
             excess = np.nan_to_num(np.maximum(low - answer, answer - high), nan=np.inf)
-            at = np.unravel_index(np.argmax(excess), excess.shape)
+            row, column = map(int, np.unravel_index(excess.argmax(), excess.shape))
             raise ValueError(
-                f"{who}: task `{task.columns[at[1]]}`{signature} differs by {difference[at]:.2e} "
-                f"in row {frame.index[at[0]]} (served {answer[at]:.6f}, Keras {right[at]:.6f}); "
+                f"{who}: task `{task.columns[column]}`{signature} differs by "
+                f"{difference[row, column]:.2e} "
+                f"in row {frame.index[row]} (served {answer[row, column]:.6f}, Keras "
+                f"{right[row, column]:.6f}); "
                 f"expected at most {tolerance:g}."
             )
         largest = max(largest, float(difference.max()))
@@ -197,7 +199,7 @@ def rank_pairs(schema: FeatureSchema, frame: pd.DataFrame) -> list[pd.DataFrame]
         Frames of pairs, one for each user, with the index of the rows whose items they are.
     """
     items = frame.iloc[:_CANDIDATES]
-    of_item = items[[name for name in item_inputs(schema) if name in frame]]
+    of_item: Any = items[[name for name in item_inputs(schema) if name in frame]]
     chosen = np.unique(np.linspace(0, len(frame) - 1, _USERS).astype("int64"))
     of_users = (frame.iloc[[row] * len(items)].set_axis(items.index) for row in chosen)
     return [of_user.assign(**of_item) for of_user in of_users]

@@ -94,7 +94,7 @@ class CApiProcess:
             with self._log.open("wb") as log:
                 process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, env=environment)
             # At its end Popen closes the pipes, and waits.
-            self._process = stack.enter_context(process)
+            self._process: Any = stack.enter_context(process)
             self._check_status("the model can't be loaded")
             self._ended = stack.pop_all()
         return self

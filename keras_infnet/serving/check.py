@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.answers import answer_range, ask, is_within
@@ -34,13 +33,14 @@ class CheckReport:
 
     A difference is `|a - b| / max(1, |b|)`; infinity where one of them is not a number. Answers
     that `outside` names are farther from Keras than the options of the export allow.
+    `keras_tolerance` is 0 where Keras was not asked.
     """
 
     differences: dict[tuple[str, str, str], float] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     outside: set[tuple[str, str, str]] = field(default_factory=set)
-    keras_tolerance: float | None = None
+    keras_tolerance: float = 0.0
 
     def add(self, signature: str, reference: str, found: Mapping, expected: Mapping) -> None:
         """Adds the outputs of one request."""
@@ -68,7 +68,7 @@ def check_rows(
     saved_model: Path,
     frame: pd.DataFrame,
     model: Any = None,
-    encoder: FeatureEncoder | None = None,
+    encoder: Any = None,
     repeat: int = 1,
     tolerance: float = 1e-5,
     **threads: int,
@@ -83,7 +83,7 @@ def check_rows(
         saved_model: The exported folder.
         frame: Rows with feature columns, and histories as list columns.
         model: The Keras model, if `serving_default` is to be compared with it.
-        encoder: Its encoder.
+        encoder: Its `FeatureEncoder`.
         repeat: Timed runs of each request.
         tolerance: Largest difference from Keras, if it is above that of the table dtype.
         **threads: `intra_threads` and `inter_threads` of the C API.

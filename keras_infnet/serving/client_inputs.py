@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.encoding.requests import owned_request
 from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
-from keras_infnet.schema.feature import OWNERS
+from keras_infnet.schema.feature import OWNERS, Owner
 from keras_infnet.schema.schema import FeatureSchema
 
 # By dtype: how values are called, what stands for a missing one, and with what lists are padded.
@@ -23,7 +23,7 @@ _EXPECTED = {
 
 
 def checked_inputs(
-    schema: FeatureSchema, rows: Any, owners: Collection[str] = OWNERS
+    schema: FeatureSchema, rows: Any, owners: Collection[Owner] = OWNERS
 ) -> dict[str, np.ndarray]:
     """Typed arrays, by name, of the raw inputs that belong to `owners`.
 
@@ -86,7 +86,9 @@ def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict
     """
     fills, fixed = schema.raw_missing(), dict(inputs)
     of_bags = {f.name: f.raw_inputs(schema.dtype_of(f.name)) for f in schema.bags}
-    widths = {name: (schema.feature(bag).width,) for bag in of_bags for name in of_bags[bag]}
+    widths: dict[str, tuple[int, ...]] = {
+        name: (schema.feature(bag).width,) for bag in of_bags for name in of_bags[bag]
+    }
     for h in schema.histories:
         first = h.list_columns[0]
         if first not in inputs:

@@ -90,7 +90,7 @@ def _compare(path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFram
     packed = encoder.transform(frame)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     tasks = list(encoder.schema.task_names)
-    answers = session.run(tasks, {i.name: packed[i.name] for i in session.get_inputs()})
+    answers: Any = session.run(tasks, {i.name: packed[i.name] for i in session.get_inputs()})
     served = dict(zip(tasks, answers, strict=True))
     return largest_difference(served, frame, model, encoder, ExportOptions(), who="export_onnx")
 
