@@ -67,9 +67,9 @@ explanation.plot_attention()
 
 # %% [markdown]
 # Mind the scale beside each panel before reading colours: with ten fields a uniform weight is
-# 0.1. The click's token reads the tag most, as the simulator would have it; those of like and long
-# view read more than their own fields. Newer events get more than older ones, in part because not
-# every row has a hundred.
+# 0.1. The long view's token reads the duration most, as the simulator would have it; those of click
+# and like read other fields than the simulator's. Newer events get more than older ones, in part
+# because not every row has a hundred.
 #
 # ## What the predictions depend on
 #
@@ -114,11 +114,12 @@ explanation.agreement.round(2)
 explanation.plot_agreement("auc")
 
 # %% [markdown]
-# On this run one correlation of six is above chance, which is little, and the printed explanation
-# says so: importance has the simulated field of each task among its first, attention has it for the
-# click alone. Attention is one way of a field to a prediction, and not the only one: heads also
-# read the proxies, and the candidate's products with them. Read importance first, and read
-# attention as importance only where the table allows it.
+# On this run no correlation of six is above chance, and the printed explanation says so. Importance
+# has the simulated field of click and of long view among its first, and says that a like depends on
+# the history; attention has the simulated field for the long view alone. Attention is one way of a
+# field to a prediction, and not the only one: heads also read the proxies, and the candidate's
+# products with them. Read importance first, and read attention as importance only where the table
+# allows it.
 #
 # ## From fields to heads
 #
