@@ -356,9 +356,8 @@ def encoded_history(tokens: Tokens, config: INFNet.Config) -> Any:
         return tokens.history
     layers, heads, dropout = config.num_encoder_layers, config.num_heads, config.dropout
     encoder = SequenceEncoder(layers, heads, dropout=dropout, name="sequence_encoder")
-    parts = tokens.layout.positions.values()
     s, mask = tokens.history, tokens.history_mask
-    return joined([encoder(s[:, part], tokens_mask=mask[:, part]) for part in parts])
+    return joined([encoder(s[:, p], tokens_mask=mask[:, p]) for p in tokens.parts_of_history])
 
 
 def proxies_of(
@@ -429,13 +428,11 @@ def _read(
     queries: dict[str, Any], memory: Memory, tokens: Tokens, config: INFNet.Config, name: str
 ) -> dict[str, Any]:
     """`CA(Q, X)` of all groups that read a memory, in one pass over it."""
-    form, bias, layout = config.form, None, tokens.layout
+    form, bias = config.form, None
     on_history = memory.mask is not None
-    if on_history and form.score_biases and (layout.num_buckets or layout.position_lengths):
+    if on_history and form.score_biases and tokens.num_buckets:
         number = sum(group.shape[1] for group in queries.values())
-        scalars = BucketEmbedding(
-            layout.num_buckets, number, layout.position_lengths, name=f"{name}_score_bias"
-        )
+        scalars = BucketEmbedding(tokens.num_buckets, number, name=f"{name}_score_bias")
         bias = ops.swapaxes(scalars(tokens.buckets), 1, 2)
     attention = ProxyCrossAttention(
         config.dim,
