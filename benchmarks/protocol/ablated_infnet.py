@@ -146,7 +146,7 @@ def _event_rows(events: Any) -> Any:
 def _means_by_kind(tokens: Tokens) -> tuple[Sequence[Any], Sequence[Any]]:
     """For each kind of event: `(batch, groups, length)` that average, `log1p(n_f)/2`."""
     weights, half_log_counts, start = [], [], 0
-    for kind in tokens.layout.kinds:
+    for kind in tokens.schema.event_kinds():
         groups = over_all_histories(tokens.groups[start : start + len(kind)])
         counts = ops.sum(groups, axis=-1)
         weights.append(groups / ops.expand_dims(ops.maximum(counts, 1.0), -1))
@@ -159,7 +159,7 @@ def _recent_tokens(tokens: Tokens, number: int) -> Any:
     """The newest events' tokens of each history, zeros where there is no event."""
     there = ops.cast(ops.expand_dims(tokens.history_mask, -1), tokens.history.dtype)
     parts = []
-    for position in tokens.layout.positions.values():
-        newest = slice(max(position.start, position.stop - number), position.stop)
+    for part in tokens.parts_of_history:
+        newest = slice(max(part.start, part.stop - number), part.stop)
         parts.append(tokens.history[:, newest] * there[:, newest])
     return joined(parts)

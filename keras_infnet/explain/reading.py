@@ -9,7 +9,6 @@ import pandas as pd
 from keras import ops
 
 from keras_infnet.models.infnet import INFNet, tasks_apart
-from keras_infnet.models.tokens import HistoryLayout
 
 _BATCH = 512
 _GROUPS = ("tasks", "task_proxies", "candidate_proxy", "field_proxies", "sequence_proxies")
@@ -139,7 +138,7 @@ class TokenNames:
 
     def __init__(self, model: INFNet) -> None:
         config, schema = model.config, model.schema
-        histories = HistoryLayout(schema).histories
+        histories = [h for kind in schema.event_kinds() for h in kind]
         self._groups = {
             "tasks": list(schema.task_names) if config.task_tokens else [],
             "field_proxies": [f"field proxy {i}" for i in range(config.num_field_proxies)],

@@ -93,31 +93,30 @@ class GroupedPooling(ConfiguredLayer):
         counts = ops.concatenate([ops.sum(ops.cast(g, "float32"), -1) for g in groups], axis=1)
         counts = ops.expand_dims(counts, -1)
         if self.pooling == "sum":
-            total = ops.matmul(self._sums(tokens, groups), self.kernel)
+            total = ops.matmul(ops.matmul(over_all_histories(groups), tokens), self.kernel)
             return total + ops.cast(counts, self.compute_dtype) * self.bias
         inverse = ops.cast(1 / ops.maximum(counts, 1), self.compute_dtype)
         if self.pooling == "mean":
             hidden = self._hidden_sums(tokens, groups) * inverse
             proxies = _matmul_per_group(hidden, self.kernel) + self.bias
             return proxies * ops.cast(counts > 0, self.compute_dtype)
-        means = self._sums(tokens, groups) * inverse
+        means = ops.matmul(over_all_histories(groups), tokens) * inverse
         log_counts = ops.cast(ops.log1p(counts) / 2, self.compute_dtype)
         return _matmul_per_group(means, self.kernel) + self.bias + log_counts * self.count_weight
 
     def compute_output_shape(self, tokens_shape: tuple, groups_shape: Sequence[tuple]) -> tuple:
         return (tokens_shape[0], sum(shape[1] for shape in groups_shape), self.dim)
 
-    def _sums(self, tokens: Any, groups: Sequence[Any]) -> Any:
-        return ops.matmul(over_all_histories(groups), tokens)
-
     def _hidden_sums(self, tokens: Any, groups: Sequence[Any]) -> Any:
-        sums, first = [], 0
-        for part, group in zip(_split_like(tokens, groups), groups, strict=True):
+        sums, start = [], 0
+        for group in groups:
+            length = ops.shape(group)[2]
+            part = tokens if len(groups) == 1 else tokens[:, start : start + length]
+            start += length
             for g in range(group.shape[1]):
-                kernel, bias = self.hidden_kernel[first + g], self.hidden_bias[first + g]
+                kernel, bias = self.hidden_kernel[len(sums)], self.hidden_bias[len(sums)]
                 hidden = ops.relu(ops.matmul(part, kernel) + bias)
                 sums.append(ops.matmul(group[:, g : g + 1], hidden))
-            first += group.shape[1]
         return _concatenate(sums)
 
 
@@ -126,39 +125,17 @@ def over_all_histories(groups: Sequence[Any]) -> Any:
 
     One product over all histories is faster than one for each: slices of tokens would be copied.
     """
-    lengths = [group.shape[2] for group in groups]
-    if None in lengths:
-        return _concatenate([_among(groups, i) for i in range(len(groups))])
-    padded = []
+    rows = []
     for i, group in enumerate(groups):
-        around = (sum(lengths[:i]), sum(lengths[i + 1 :]))
-        padded.append(ops.pad(group, ((0, 0), (0, 0), around)) if len(groups) > 1 else group)
-    return _concatenate(padded)
+        # Not `ops.pad`: lengths may be known at run time alone.
+        nothing = ops.zeros_like(group[:, :, :1])
+        parts = [nothing * ops.zeros_like(other[:, :1]) for other in groups]
+        rows.append(_concatenate([*parts[:i], group, *parts[i + 1 :]], axis=2))
+    return _concatenate(rows)
 
 
-def _among(groups: Sequence[Any], index: int) -> Any:
-    """`ops.pad` of groups whose lengths are known at run time alone."""
-    if len(groups) == 1:
-        return groups[0]
-    nothing = ops.zeros_like(groups[index][:, :, :1])
-    parts = [nothing * ops.zeros_like(group[:, :1]) for group in groups]
-    return ops.concatenate([*parts[:index], groups[index], *parts[index + 1 :]], axis=2)
-
-
-def _split_like(tokens: Any, groups: Sequence[Any]) -> list[Any]:
-    """The tokens of each history."""
-    if len(groups) == 1:
-        return [tokens]
-    parts, start = [], 0
-    for group in groups:
-        length = ops.shape(group)[2]
-        parts.append(tokens[:, start : start + length])
-        start += length
-    return parts
-
-
-def _concatenate(parts: list[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+def _concatenate(parts: list[Any], axis: int = 1) -> Any:
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
 def _matmul_per_group(inputs: Any, kernels: Any) -> Any:

@@ -23,9 +23,8 @@ class HistoryTokenEmbedding(ConfiguredLayer):
     Args:
         dim: Token width.
         num_buckets: Number of buckets of each quantity that is added, by name, such as
-            `{"action": 12, "ratio": 14, "age": 23}`. Defaults to `None`: none is added.
-        lengths: Lengths of the histories, whose positions are added. Defaults to `()`: positions
-            are not added.
+            `{"action": 12, "ratio": 14, "age": 23, "position": 100}`. Defaults to `None`: none is
+            added.
         use_projection: Whether there is a `W_tok`; if not, an event has one field of width `dim`.
             Defaults to `True`.
         initializer: Initializer of `A`, `R`, `D` and `P`. Defaults to `None`: normal with standard
@@ -42,8 +41,8 @@ class HistoryTokenEmbedding(ConfiguredLayer):
             `"ids"`, `(batch, length, values)`, into `"tables"`, `(rows, dim)`; of several values it
             is the mean of those that are not 0. With `(batch, fields * dim)` the output is the
             candidate's.
-        buckets: Dict of integer tensors `(batch, total length)`, one for each quantity; only read
-            for events. Defaults to `None`.
+        buckets: Dict of integer tensors `(batch, total length)`, one for each quantity, as
+            `BucketEmbedding` takes them; only read for events. Defaults to `None`.
 
     Returns:
         Float tensor `(batch, total length, dim)`, or `(batch, dim)` for a candidate.
@@ -64,7 +63,6 @@ class HistoryTokenEmbedding(ConfiguredLayer):
         self,
         dim: int,
         num_buckets: Mapping[str, int] | None = None,
-        lengths: Sequence[int] = (),
         use_projection: bool = True,
         initializer: Any = None,
         **kwargs: Any,
@@ -72,20 +70,14 @@ class HistoryTokenEmbedding(ConfiguredLayer):
         super().__init__(**kwargs)
         self.dim = dim
         self.num_buckets = dict(num_buckets or {})
-        self.lengths = tuple(lengths)
         self.use_projection = use_projection
         self.initializer = keras.initializers.get(
             initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
         self.context = None
-        if self.num_buckets or self.lengths:
+        if self.num_buckets:
             self.context = BucketEmbedding(
-                self.num_buckets,
-                dim,
-                self.lengths,
-                self.initializer,
-                dtype=self.dtype_policy,
-                name="context",
+                self.num_buckets, dim, self.initializer, dtype=self.dtype_policy, name="context"
             )
 
     def build(self, events_shape: Any, buckets_shape: Any = None) -> None:

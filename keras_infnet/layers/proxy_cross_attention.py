@@ -1,5 +1,6 @@
 """Proxy cross attention, the heterogeneous flow: a few queries read a long memory once."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,9 +163,8 @@ class ProxyCrossAttention(ConfiguredLayer):
         weights = ops.mean(ops.reshape(weights, shape), axis=2)
         if self.set_names is None:
             return weights
-        ends = _ends([q.shape[1] for q in sets])
-        parts = zip(self.set_names, sets, ends, strict=True)
-        return {name: weights[:, end - q.shape[1] : end] for name, q, end in parts}
+        parts = _split(weights, [q.shape[1] for q in sets])
+        return dict(zip(self.set_names, parts, strict=True))
 
     def compute_output_shape(self, queries_shape: Any, memory_shape: tuple) -> Any:
         if isinstance(queries_shape, Mapping):
@@ -219,9 +219,8 @@ class ProxyCrossAttention(ConfiguredLayer):
         """Of the bias of all heads, the rows of some query sets."""
         if bias is None or len(chosen) == len(sets):
             return bias
-        sizes = [q.shape[1] * self.num_heads for q in sets]
-        ends = _ends(sizes)
-        return ops.concatenate([bias[:, ends[i] - sizes[i] : ends[i]] for i in chosen], axis=1)
+        parts = _split(bias, [q.shape[1] * self.num_heads for q in sets])
+        return ops.concatenate([parts[i] for i in chosen], axis=1)
 
     def _absorb(self, query_kernel: Any, key_kernel: Any) -> Any:
         """`W_Q W_K^T / sqrt(d_k)`, heads side by side: (query width, heads * memory width)."""
@@ -239,15 +238,13 @@ class ProxyCrossAttention(ConfiguredLayer):
     ) -> dict[int, Any]:
         """`(A X) W_V` by query set."""
         sizes = [sets[i].shape[1] for i in chosen]
-        placed = list(zip(chosen, sizes, _ends(sizes), strict=True))
         if self.share_kv:
-            projected = self._project(pooled, self.value_kernels[0])
-            return {i: projected[:, end - n : end] for i, n, end in placed}
-        outputs = {}
-        for i, n, end in placed:
-            rows = slice((end - n) * self.num_heads, end * self.num_heads)
-            outputs[i] = self._project(pooled[:, rows], self.value_kernels[i])
-        return outputs
+            parts = _split(self._project(pooled, self.value_kernels[0]), sizes)
+        else:
+            kernels = [self.value_kernels[i] for i in chosen]
+            rows = _split(pooled, [n * self.num_heads for n in sizes])
+            parts = [self._project(x, w_v) for x, w_v in zip(rows, kernels, strict=True)]
+        return dict(zip(chosen, parts, strict=True))
 
     def _project(self, pooled: Any, kernel: Any) -> Any:
         if self.num_heads == 1:
@@ -277,8 +274,10 @@ def _read_together(sets: list[Any], memory: Any, gate: Any) -> list[list[int]]:
     return [chosen for chosen in (shared, others) if chosen]
 
 
-def _ends(sizes: list[int]) -> list[int]:
-    return [sum(sizes[: i + 1]) for i in range(len(sizes))]
+def _split(x: Any, sizes: list[int]) -> list[Any]:
+    """Parts of axis 1 of these sizes."""
+    ends = itertools.accumulate(sizes)
+    return [x[:, end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 def _inverse_rms(x: Any) -> Any:

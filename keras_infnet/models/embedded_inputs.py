@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from keras_infnet.layers.fused_embedding import FusedEmbedding
-from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
 
 # About the events of a batch of 512 with histories of 100: beyond, projecting the table costs more.
@@ -41,15 +40,19 @@ class EmbeddedInputs:
         self._task_table_dim = task_table_dim
         self._columns = slice(0, dim) if task_table_dim else slice(None)
         width = dim + task_table_dim * len(schema.tasks)
-        embedding = _tables(schema, width, stddev)
+        # None if the schema has dense vectors alone.
+        embedding, rows = None, schema.table_rows()
+        if rows:
+            initializer = keras.initializers.RandomNormal(stddev=stddev)
+            embedding = FusedEmbedding(rows, width, initializer, name="fused_embedding")
         self._rows = {"embedded_fields": _embed_fields(schema, self.inputs, embedding, width)}
-        small = _small_tables(schema)
-        if len(small) < len(_event_tables(schema)):
-            for i, rows in enumerate(_embed_events(schema, self.inputs, embedding)):
-                self._rows[f"embedded_events_{i}"] = rows
-        elif small:
+        tables = schema.event_tables()
+        if any(rows[table] > _SMALL_TABLE for table in tables):
+            for i, of_kind in enumerate(_embed_events(schema, self.inputs, embedding)):
+                self._rows[f"embedded_events_{i}"] = of_kind
+        else:
             ids = next(iter(self.inputs.values()))
-            for table in small:
+            for table in tables:
                 self._rows[f"table_{table}"] = embedding(ids, tables=(table,), whole=True)
 
     @property
@@ -60,8 +63,9 @@ class EmbeddedInputs:
     @property
     def events(self) -> list[Any]:
         """What `HistoryTokenEmbedding` reads, for each kind of event: rows, or ids and tables."""
-        if any(name.startswith("embedded_events") for name in self._rows):
-            return self._event_rows()
+        rows = [x for name, x in self._rows.items() if name.startswith("embedded_events")]
+        if rows:
+            return [_side_by_side(x[:, :, :, self._columns]) for x in rows]
         # A slice of all columns would hide from an export that this is a table.
         of_all = self._columns == slice(None)
         tables = {
@@ -92,16 +96,6 @@ class EmbeddedInputs:
         view.inputs, view._rows = placeholders(self.inputs), placeholders(self._rows)
         return view
 
-    def _event_rows(self) -> list[Any]:
-        """Fields of events `(batch, length, fields * dim)`, for each kind of event."""
-        parts = []
-        for name, rows in self._rows.items():
-            if name.startswith("embedded_events"):
-                rows = rows[:, :, :, self._columns]
-                width = rows.shape[2] * self.dim
-                parts.append(keras.layers.Reshape((rows.shape[1] or -1, width))(rows))
-        return parts
-
 
 def model_inputs(schema: FeatureSchema, any_length: bool) -> dict[str, Any]:
     """Inputs of a model by name.
@@ -130,12 +124,6 @@ def placeholders(tensors: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def event_kinds(schema: FeatureSchema) -> list[list[History]]:
-    """Histories by kind of event: those of one kind have the same fields."""
-    kinds = list(dict.fromkeys(s.fields for s in schema.histories))
-    return [[s for s in schema.histories if s.fields == kind] for kind in kinds]
-
-
 def joined(parts: Sequence[Any], axis: int = 1) -> Any:
     """Tensors side by side; one alone needs no copy."""
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
@@ -147,15 +135,6 @@ def mean_of_bag(rows: Any, weights: Any) -> Any:
     # Normalised before the sum, which then needs no division of `dim` numbers.
     weights = weights / ops.where(ops.equal(total, 0.0), 1.0, total)
     return ops.sum(rows * ops.cast(ops.expand_dims(weights, -1), rows.dtype), axis=-2)
-
-
-def _tables(schema: FeatureSchema, dim: int, stddev: float) -> FusedEmbedding | None:
-    """The tables of all features; None if the schema has dense vectors alone."""
-    rows = schema.table_rows()
-    if not rows:
-        return None
-    initializer = keras.initializers.RandomNormal(stddev=stddev)
-    return FusedEmbedding(rows, dim, initializer, name="fused_embedding")
 
 
 def _embed_fields(
@@ -197,24 +176,12 @@ def _embed_categorical(
     return joined(tokens)
 
 
-def _event_tables(schema: FeatureSchema) -> tuple[str, ...]:
-    """Names of the tables of all events' fields."""
-    fields = [field for sequence in schema.histories for field in sequence.fields]
-    return tuple(dict.fromkeys(schema.table_of(field) for field in fields))
-
-
-def _small_tables(schema: FeatureSchema) -> tuple[str, ...]:
-    """Those of `_event_tables` that are cheaper to project than the events of a batch."""
-    rows = schema.table_rows()
-    return tuple(table for table in _event_tables(schema) if rows[table] <= _SMALL_TABLE)
-
-
 def _event_ids(schema: FeatureSchema, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each kind of event, ids `(batch, length, values)` by field."""
     kinds = []
-    for kind in event_kinds(schema):
-        columns = _field_columns(schema, kind[0])
-        packed = joined([inputs[s.name] for s in kind])
+    for kind in schema.event_kinds():
+        packed = joined([inputs[h.name] for h in kind])
+        columns = schema.field_columns(kind[0].name)
         kinds.append({field: packed[:, :, part] for field, part in columns.items()})
     return kinds
 
@@ -223,41 +190,15 @@ def _embed_events(
     schema: FeatureSchema, inputs: Mapping[str, Any], embedding: FusedEmbedding
 ) -> list[Any]:
     """Rows `(batch, length, fields, dim)` for each kind of event; a bag is the mean of its rows."""
-    ids, tables = [], []
-    kinds = event_kinds(schema)
-    for kind in kinds:
-        columns = _field_columns(schema, kind[0])
+    kinds = []
+    for kind in schema.event_kinds():
+        columns = schema.field_columns(kind[0].name)
         width = max(c.stop for c in columns.values())
-        ids.append(joined([inputs[s.name][:, :, :width] for s in kind]))
-        tables.append([schema.table_of(f) for f, c in columns.items() for _ in range(width)[c]])
-    if len(ids) == 1 or any(of_kind.shape[1] is None for of_kind in ids):
-        rows = [embedding(i, tables=tuple(t)) for i, t in zip(ids, tables, strict=True)]
-    else:
-        rows = _embed_together(ids, tables, embedding)
-    return [
-        _one_row_a_field(_field_columns(schema, kind[0]), of_kind, r)
-        for kind, of_kind, r in zip(kinds, ids, rows, strict=True)
-    ]
-
-
-def _field_columns(schema: FeatureSchema, sequence: History) -> dict[str, slice]:
-    columns = schema.history_columns(sequence.name)
-    return {field: columns[field] for field in sequence.fields}
-
-
-def _embed_together(
-    ids: Sequence[Any], tables: Sequence[list[str]], embedding: FusedEmbedding
-) -> list[Any]:
-    """Rows of all kinds of events, of known lengths, in one gather."""
-    flat = [ops.reshape(i, (-1, i.shape[1] * i.shape[2])) for i in ids]
-    names = [t for ts, i in zip(tables, ids, strict=True) for t in ts * i.shape[1]]
-    rows, parts, start = embedding(joined(flat), tables=tuple(names)), [], 0
-    for of_kind in ids:
-        _, length, width = of_kind.shape
-        part = rows[:, start : start + length * width]
-        parts.append(ops.reshape(part, (-1, length, width, embedding.dim)))
-        start += length * width
-    return parts
+        ids = joined([inputs[h.name][:, :, :width] for h in kind])
+        tables = [schema.table_of(f) for f, c in columns.items() for _ in range(width)[c]]
+        rows = embedding(ids, tables=tuple(tables))
+        kinds.append(_one_row_a_field(columns, ids, rows))
+    return kinds
 
 
 def _one_row_a_field(columns: Mapping[str, slice], ids: Any, rows: Any) -> Any:
@@ -271,3 +212,9 @@ def _one_row_a_field(columns: Mapping[str, slice], ids: Any, rows: Any) -> Any:
             part = ops.expand_dims(mean_of_bag(part, there), 2)
         parts.append(part)
     return ops.concatenate(parts, axis=2)
+
+
+def _side_by_side(rows: Any) -> Any:
+    """Fields of events `(batch, length, fields, dim)` as `(batch, length, fields * dim)`."""
+    shape = (rows.shape[1] or -1, rows.shape[2] * rows.shape[3])
+    return keras.layers.Reshape(shape)(rows)

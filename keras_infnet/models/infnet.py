@@ -21,11 +21,11 @@ from keras_infnet.schema.schema import FeatureSchema
 
 # Who queries, and the memory that is its own group's; kernels of an attention are in this order.
 OWN_MEMORY = {
-    "field_proxies": "fields",
-    "sequence_proxies": "history",
-    "task_proxies": "tasks",
-    "tasks": "tasks",
-    "candidate_proxy": "tasks",
+    "field_proxies": "fields",  # C~ of C
+    "sequence_proxies": "history",  # S~ of S
+    "task_proxies": "tasks",  # T~ of T
+    "tasks": "tasks",  # T
+    "candidate_proxy": "tasks",  # K
 }
 GATED_BY = {"fields": "field_proxies", "history": "sequence_proxies"}
 _MEMORIES = ("fields", "history", "tasks")
@@ -98,43 +98,55 @@ class INFNet(RankingModel):
     **Tokens**, all `dim` wide: `C` one a field; `S` one an event, all histories side by side; `T`
     one a task; `cand`, the candidate in the space of the events.
 
-    **Proxies**: `C~ = reshape(W_c flatten(C) + b_c)`; `S~`, one for each group of events, by
-    `GroupedPooling`; `T~`, shared task tokens; `K = W_k cand + b_k`, of the default alone. Task
-    tokens are learned vectors `T = t`, `T~ = t~`; in the default the candidate is added, `T = t +
-    reshape(W_t cand)` and `T~ = t~ + reshape(W_s cand)`.
+    **Proxies**: `C~ = reshape(W_c flatten(C) + b_c)`; `S~`, one for each group of events; `T~`,
+    shared task tokens; `K = W_k cand + b_k`, of the default alone. Task tokens are learned vectors
+    `T = t`, `T~ = t~`; in the default the candidate is added, `T = t + reshape(W_t cand)` and
+    `T~ = t~ + reshape(W_s cand)`. With `n_f` the number of events `l` in group `f`,
 
-    **A block** is two flows. Heterogeneous: queries read memories `X`, of length `L`, by
+    - default: `S~_f = W_f mean_l(S_l) + b_f + log1p(n_f)/2 * c_f`, the mean of no event being 0;
+    - `paper_v1`: `S~_f = sum_l (W S_l + b)`, with one `W` and `b` for all groups;
+    - `paper_v2`: `S~_f = W'_f mean_l(relu(W_f S_l + b_f)) + b'_f`, and 0 without events.
+
+    **A block** is two flows; each block has weights of its own. Heterogeneous: queries `Q` read
+    memories `X`, which are `C`, `S` and `T` as they enter the block, by
 
     `CA(Q, X) = softmax((Q W_Q) (X W_K)^T / sqrt(dim / num_heads) + B) (X W_V)`,
 
-    head by head, with a `W_Q` for each group of queries in each memory.
+    head by head, with matrices `(dim, dim)` of which each head has its columns, no bias, and a
+    `W_Q` for each group of queries in each memory. Padding in `S` gets no weight; without any event
+    `CA(Q, S) = 0`.
 
     - Default: `Q' = Q + sum_X CA(Q, X)` over the memories of the other groups: `C~` reads `S` and
-      `T`, `S~` reads `C` and `T`, and `T~`, `T` and `K` read `C` and `S`. `Q` and `X` are divided
-      by their root mean square before `W_Q` and `W_K`; all that read a memory share its `W_K` and
-      `W_V`. `B`, on `S` alone, has for each query one scalar for each bucket of the event's action,
-      ratio, age and position, summed.
+      `T`, `S~` reads `C` and `T`, and `T~`, `T` and `K` read `C` and `S`. Each token of `Q` and `X`
+      is divided by its root mean square before `W_Q` and `W_K`, not before `W_V`; all that read a
+      memory share its `W_K` and `W_V`. `B`, on `S` alone and equal in all heads, has for each query
+      one scalar for each bucket of the event's action, ratio, age and position, summed.
     - `paper_v1`: `Q' = sum_X CA(Q, X)` over the same memories, each group with a `W_K` and a `W_V`
-      of its own, without root mean squares and `B`.
-    - `paper_v2`: `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)`, its own group included, and
-      `[T; T~]` are one group of queries; otherwise as `paper_v1`.
+      of its own, without root mean squares and `B`; there is no `K`.
+    - `paper_v2`: `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)`, its own group included, with
+      a `W (3 dim, dim)`, a `b` and an LN for each group, and `[T; T~]` are one group of queries;
+      otherwise as `paper_v1`.
 
     Homogeneous: the new proxies gate the tokens that they stand for, `C' = PGU(C, C~')`,
-    `S' = PGU(S, S~')`, `T' = PGU(T^, T~')`, where `T^` are the task tokens after the heterogeneous
-    flow; in `paper_v2` `[T^; T~']` gate `T^`. With `MLP` one Dense in the default, two in the
-    paper,
+    `S' = PGU(S, S~')`, `T' = PGU(T^, T~')`, where `T^` is `Q'` of `Q = T`; in `paper_v2`
+    `[T^; T~']` gate `T^`. Proxies are not gated themselves. A gate is one vector for all tokens:
 
-    - default and `paper_v1`: `PGU(X, X~) = X * sigmoid(MLP(flatten(X~)))`;
+    - default: `PGU(X, X~) = X * sigmoid(W_g flatten(X~) + b_g)`;
+    - `paper_v1`: `PGU(X, X~) = X * sigmoid(MLP(flatten(X~)))`, `MLP = Dense(dim, relu) ->
+      Dense(dim)`;
     - `paper_v2`: `PGU(X, X~) = LN(X + X * sigmoid(alpha) + beta)`, `[alpha; beta] =
-      MLP(flatten(X~))`.
+      MLP(flatten(X~))`, `MLP = Dense(4 dim, relu) -> Dense(2 dim)`; padding is set to 0.
 
-    The next block reads `C'`, `S'`, `T'` and the new proxies; after the last `C` and `S` are not
-    gated, since nothing reads them.
+    The next block reads `C'`, `S'`, `T'` and the new proxies. The last block computes what heads
+    read alone: `C` and `S` are not gated, and in the paper's forms `C~` and `S~` ask nothing.
 
-    **Heads** read, with `H = [C~; S~; T~; K]`,
+    **Heads** read what the last block gives. With `H = [C~'; S~'; T~'; K']`,
 
-    - default: `y_i = head_i([T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))])`;
-    - paper: `y_i = head_i(T_i)`.
+    - default: `y_i = head_i([T'_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))])`, where each
+      token of `H W_h` is multiplied by the same vector;
+    - paper: `y_i = head_i(T'_i)`;
+
+    `head_i` is Dense(head_dim, relu) and a Dense with the task's activation.
 
     Args:
         schema: A fitted schema, such as `RankingData(schema, log).schema`.
@@ -356,9 +368,8 @@ def encoded_history(tokens: Tokens, config: INFNet.Config) -> Any:
         return tokens.history
     layers, heads, dropout = config.num_encoder_layers, config.num_heads, config.dropout
     encoder = SequenceEncoder(layers, heads, dropout=dropout, name="sequence_encoder")
-    parts = tokens.layout.positions.values()
     s, mask = tokens.history, tokens.history_mask
-    return joined([encoder(s[:, part], tokens_mask=mask[:, part]) for part in parts])
+    return joined([encoder(s[:, p], tokens_mask=mask[:, p]) for p in tokens.parts_of_history])
 
 
 def proxies_of(
@@ -429,13 +440,11 @@ def _read(
     queries: dict[str, Any], memory: Memory, tokens: Tokens, config: INFNet.Config, name: str
 ) -> dict[str, Any]:
     """`CA(Q, X)` of all groups that read a memory, in one pass over it."""
-    form, bias, layout = config.form, None, tokens.layout
+    form, bias = config.form, None
     on_history = memory.mask is not None
-    if on_history and form.score_biases and (layout.num_buckets or layout.position_lengths):
+    if on_history and form.score_biases and tokens.num_buckets:
         number = sum(group.shape[1] for group in queries.values())
-        scalars = BucketEmbedding(
-            layout.num_buckets, number, layout.position_lengths, name=f"{name}_score_bias"
-        )
+        scalars = BucketEmbedding(tokens.num_buckets, number, name=f"{name}_score_bias")
         bias = ops.swapaxes(scalars(tokens.buckets), 1, 2)
     attention = ProxyCrossAttention(
         config.dim,

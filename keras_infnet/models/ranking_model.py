@@ -332,10 +332,8 @@ class MemberMean(keras.layers.Layer):
         return inputs if training else ops.mean(inputs, axis=1)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
-
-    def compute_output_shape(self, inputs_shape: tuple) -> tuple:
-        return (inputs_shape[0], inputs_shape[2])
+        shape = (inputs.shape[0], inputs.shape[2])
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
 
 def _head(schema: FeatureSchema, task: Task, config: ModelConfig) -> TaskHead:

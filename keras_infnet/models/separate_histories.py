@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -31,9 +32,9 @@ class SeparateHistories:
     """
 
     def __init__(self, tokens: Tokens) -> None:
-        self._layout, self._inputs, self._rows = tokens.layout, tokens.inputs, HistoryRows()
-        self.number = len(self._layout.lengths)
-        self.length = max(self._layout.lengths)
+        self._of, self._rows = tokens, HistoryRows()
+        self.number = len(tokens.histories)
+        self.length = max(h.max_length for h in tokens.histories)
         self.tokens = self._as_rows(tokens.history)
         self.mask = ops.cast(self._as_rows(ops.cast(tokens.history_mask, "int32")), "bool")
         self.candidate = tokens.candidate()
@@ -42,13 +43,7 @@ class SeparateHistories:
 
     def ages(self) -> Any:
         """Buckets of the events' ages, int `(rows, longest)`; 0 in a history without ages."""
-        ages = []
-        for s in self._layout.histories:
-            if any(q.key == "age" for q in s.of_row):
-                ages.append(self._inputs[f"{s.name}_age"])
-            else:
-                ages.append(ops.zeros_like(self._inputs[s.name][:, :, 0]))
-        return self._as_rows(ops.concatenate(ages, axis=1) if len(ages) > 1 else ages[0])
+        return self._as_rows(joined([self._of.event_ids(h, "age") for h in self._of.histories]))
 
     def as_examples(self, rows: Any) -> Any:
         """`(rows, width)` as `(batch, histories * width)`."""
@@ -58,7 +53,7 @@ class SeparateHistories:
         """`(batch, all lengths, ...)` as `(rows, longest, ...)`."""
         if self.number == 1:
             return x
-        return self._rows(x, [self._inputs[s.name] for s in self._layout.histories])
+        return self._rows(x, self._of.packed_histories)
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -77,13 +72,10 @@ class HistoryRows(keras.layers.Layer):
             start += length
         return ops.reshape(ops.stack(parts, axis=1), (-1, longest, *shape))
 
-    def compute_output_shape(self, x_shape: tuple, histories_shape: Sequence[tuple]) -> tuple:
-        lengths = [shape[1] for shape in histories_shape]
-        return (None, None if None in lengths else max(lengths), *x_shape[2:])
-
     def compute_output_spec(self, x: Any, histories: Sequence[Any]) -> keras.KerasTensor:
-        shape = self.compute_output_shape(x.shape, [history.shape for history in histories])
-        return keras.KerasTensor(shape, dtype=x.dtype)
+        lengths = [history.shape[1] for history in histories]
+        longest = None if None in lengths else max(lengths)
+        return keras.KerasTensor((None, longest, *x.shape[2:]), dtype=x.dtype)
 
 
 def _longest(lengths: Sequence[Any]) -> Any:

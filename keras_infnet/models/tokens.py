@@ -1,5 +1,6 @@
 """Tokens of a network: fields, past events side by side, the candidate, groups and masks."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,10 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
 from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.models.config import ModelConfig
-from keras_infnet.models.embedded_inputs import EmbeddedInputs, event_kinds, joined
+from keras_infnet.models.embedded_inputs import EmbeddedInputs, joined
 from keras_infnet.schema.event_quantity import EventQuantity
 from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
@@ -26,7 +28,9 @@ class Tokens:
     `S`, the events of all histories side by side along time, or None in a schema without history;
     `history_mask (batch, length)` is True where there is an event, and `groups` has for each
     history `(batch, groups, length)`, 1 where an event is in a group. `buckets` has what is known
-    of events besides their items, `(batch, length)` by quantity.
+    of events besides their items, `(batch, length)` by quantity, and their positions `(1, length)`;
+    `num_buckets` says how many there are. `histories` are those of the schema in their order in
+    `S`: those whose events have the same fields are neighbours, so that one product projects them.
 
     Args:
         embedded: Inputs and their rows.
@@ -39,25 +43,35 @@ class Tokens:
     ) -> None:
         self._embedded, self._config, self._candidate = embedded, config, None
         self.schema, self.dim, self.inputs = embedded.schema, embedded.dim, embedded.inputs
-        self.task_names = self.schema.task_names
-        self.fields = embedded.fields
-        self.layout = HistoryLayout(self.schema, config.event_context)
+        self.task_names, self.fields = self.schema.task_names, embedded.fields
+        self.histories = [h for kind in self.schema.event_kinds() for h in kind]
         self.history = None
-        if not self.schema.histories:
+        if not self.histories:
             return
-        self.history_mask = self.layout.mask(self.inputs)
-        self.groups = self.layout.groups(self.inputs)
-        self.buckets = self.layout.buckets(self.inputs)
-        several = any(len(s.fields) > 1 for s in self.schema.histories)
+        self.history_mask = joined([_is_event(x) for x in self.packed_histories])
+        self.groups = [self._groups_of(h) for h in self.histories]
+        self.num_buckets = self._known_of_events()
+        self.buckets = {quantity: self._bucket_ids(quantity) for quantity in self.num_buckets}
+        several = any(len(h.fields) > 1 for h in self.histories)
         self._item_embedding = HistoryTokenEmbedding(
             self.dim,
-            self.layout.num_buckets,
-            self.layout.position_lengths,
+            self.num_buckets,
             use_projection=config.projects_events or several,
             initializer=keras.initializers.RandomNormal(stddev=embedded.stddev),
             name=name,
         )
         self.history = self._item_embedding(embedded.events, self.buckets or None)
+
+    @property
+    def packed_histories(self) -> list[Any]:
+        """The packed inputs of the histories, in the order of `histories`."""
+        return [self.inputs[h.name] for h in self.histories]
+
+    @property
+    def parts_of_history(self) -> list[slice]:
+        """Where each of `histories` lies in `S` at full length."""
+        ends = np.cumsum([0, *(h.max_length for h in self.histories)]).tolist()
+        return [slice(*part) for part in itertools.pairwise(ends)]
 
     def own(self, task: str) -> "Tokens":
         """The tokens that one task makes of its own tables."""
@@ -75,10 +89,12 @@ class Tokens:
         Without history it is a projection of the item's field tokens, or of all if no feature is
         the item's: our choice.
         """
+        names = self.schema.field_names
         if self._candidate is None and self.history is not None:
-            self._candidate = self._item_embedding(self.layout.candidate(self.fields))
+            kinds = [kind[0].fields for kind in self.schema.event_kinds()]
+            of_item = [[self.fields[:, names.index(field)] for field in kind] for kind in kinds]
+            self._candidate = self._item_embedding([joined(x, axis=-1) for x in of_item])
         elif self._candidate is None:
-            names = self.schema.field_names
             items = [i for i, n in enumerate(names) if self.schema.feature(n).owner == "item"]
             parts = [self.fields[:, i] for i in items or range(len(names))]
             project = keras.layers.Dense(self.dim, use_bias=False, name="candidate_projection")
@@ -115,119 +131,77 @@ class Tokens:
         candidate = ops.expand_dims(self.candidate(), 1)
         return ops.concatenate([self.fields, candidate, self.group_means()[0]], axis=1)
 
-
-class HistoryLayout:
-    """Where each history of a schema lies in the sequence tokens `S`.
-
-    Histories whose events have the same fields are neighbours, so that one product projects them;
-    otherwise the order is the schema's.
-
-    Args:
-        schema: A fitted schema.
-        event_context: What a token knows of its event besides the item: `"position"`, `"match"`
-            (which of its fields equal the candidate's) and quantities of the schema. Defaults to
-            `None`: all but `"match"`.
-    """
-
-    def __init__(self, schema: FeatureSchema, event_context: Sequence[str] | None = None) -> None:
-        self.schema = schema
-        self.kinds = event_kinds(schema)
-        self.histories: list[History] = [s for kind in self.kinds for s in kind]
-        self.lengths = tuple(s.max_length for s in self.histories)
-        ends = np.cumsum((0, *self.lengths)).tolist()
-        self.positions = {
-            s.name: slice(*part) for s, *part in zip(self.histories, ends, ends[1:], strict=False)
-        }
-        if event_context is None:
-            event_context = (*quantity_names(schema), "position")
-        self.num_buckets = {}
-        for quantity in event_context:
-            sizes = [self._buckets_of(s, quantity) for s in self.histories]
-            if quantity != "position" and max(sizes, default=1) > 1:
-                self.num_buckets[quantity] = sum(sizes)
-        self.position_lengths = self.lengths if "position" in event_context else ()
-
-    def mask(self, inputs: Mapping[str, Any]) -> Any:
-        """Bool `(batch, length)`: where there is an event."""
-        return joined([_is_event(inputs[s.name]) for s in self.histories])
-
-    def groups(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """For each history, float `(batch, groups, length)`: 1 where an event is in a group."""
-        groups = []
-        for s in self.histories:
-            there = ops.expand_dims(_is_event(inputs[s.name]), 1)
-            if s.groups:
-                column = self.schema.history_columns(s.name)["#groups"].start
-                bits = ops.expand_dims(inputs[s.name][:, :, column], 1)
-                powers = (1 << np.arange(len(s.groups), dtype="int32"))[None, :, None]
-                belongs = ops.equal(ops.mod(ops.floor_divide(bits, powers), 2), 1)
-                there = ops.logical_and(there, belongs)
-            groups.append(ops.cast(there, "float32"))
-        return groups
-
-    def buckets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Ids `(batch, length)` by quantity; histories have ids of their own.
-
-        Positions, `(1, length)`, are among them where layers can't tell them from lengths.
-        """
-        buckets = {}
-        for quantity in self.num_buckets:
-            parts, offset = [], 0
-            for s in self.histories:
-                parts.append(self._bucket_ids(s, quantity, inputs) + offset)
-                offset += self._buckets_of(s, quantity)
-            buckets[quantity] = joined(parts)
-        if self.position_lengths and self._lacks_positions(inputs):
-            histories = [inputs[s.name] for s in self.histories]
-            buckets["position"] = EventPositions(self.lengths)(histories)
-        return buckets
-
-    def candidate(self, fields: Any) -> list[Any]:
-        """The candidate's fields, `(batch, fields * dim)` for each kind of event."""
-        names = self.schema.field_names
-        kinds = [[names.index(field) for field in kind[0].fields] for kind in self.kinds]
-        return [ops.concatenate([fields[:, i] for i in kind], axis=-1) for kind in kinds]
-
-    def _lacks_positions(self, inputs: Mapping[str, Any]) -> bool:
-        """Whether nothing else tells positions: the length of buckets does in one history."""
-        varies = any(inputs[s.name].shape[1] is None for s in self.histories)
-        return not self.num_buckets or (varies and len(self.histories) > 1)
-
-    def _buckets_of(self, s: History, quantity: str) -> int:
-        """Number of buckets of a quantity in one history; 1, unknown, where it has none."""
+    def event_ids(self, history: History, quantity: str) -> Any:
+        """Ids `(batch, length)` of a quantity of one history's events; 0 where it has none."""
+        packed = self.inputs[history.name]
         if quantity == "match":
-            return num_match_patterns(s)
-        found = next((q for q in s.all_quantities if q.embedded and q.key == quantity), None)
-        return 1 if found is None else self.schema.quantity_size(s.name, found)
+            return match_patterns(self.schema, history, self.inputs)
+        found = history.quantity(quantity)
+        if found is None:
+            return ops.zeros_like(packed[:, :, 0])
+        if found.of_row:
+            return self.inputs[f"{history.name}_{quantity}"]
+        return packed[:, :, self.schema.history_columns(history.name)[f"#{quantity}"].start]
 
-    def _bucket_ids(self, s: History, quantity: str, inputs: Mapping[str, Any]) -> Any:
-        if self._buckets_of(s, quantity) == 1:
-            return ops.zeros_like(inputs[s.name][:, :, 0])
+    def _groups_of(self, history: History) -> Any:
+        """Float `(batch, groups, length)`: 1 where an event of a history is in a group."""
+        packed = self.inputs[history.name]
+        there = ops.expand_dims(_is_event(packed), 1)
+        if history.groups:
+            column = self.schema.history_columns(history.name)["#groups"].start
+            bits = ops.expand_dims(packed[:, :, column], 1)
+            powers = (1 << np.arange(len(history.groups), dtype="int32"))[None, :, None]
+            belongs = ops.equal(ops.mod(ops.floor_divide(bits, powers), 2), 1)
+            there = ops.logical_and(there, belongs)
+        return ops.cast(there, "float32")
+
+    def _known_of_events(self) -> dict[str, int]:
+        """Buckets by quantity, positions last; those that no history knows are left out."""
+        names = self._config.event_context
+        names = (*self.schema.event_quantities(), "position") if names is None else names
+        found = {}
+        for quantity in names:
+            sizes = [self._num_ids(h, quantity) for h in self.histories]
+            if quantity != "position" and max(sizes) > 1:
+                found[quantity] = sum(sizes)
+        if "position" in names:
+            found["position"] = sum(h.max_length for h in self.histories)
+        return found
+
+    def _num_ids(self, history: History, quantity: str) -> int:
+        """Number of `event_ids`; 1, unknown, where a history has no such quantity."""
         if quantity == "match":
-            return match_patterns(self.schema, s, inputs)
-        if any(q.key == quantity for q in s.of_row):
-            return inputs[f"{s.name}_{quantity}"]
-        return inputs[s.name][:, :, self.schema.history_columns(s.name)[f"#{quantity}"].start]
+            return num_match_patterns(history)
+        found = history.quantity(quantity)
+        return 1 if found is None else self.schema.quantity_size(history.name, found)
 
-
-def quantity_names(schema: FeatureSchema) -> tuple[str, ...]:
-    """Names of what is known of the schema's events and may be embedded."""
-    quantities = [q for h in schema.histories for q in h.all_quantities if q.embedded]
-    return tuple(dict.fromkeys(quantity.key for quantity in quantities))
+    def _bucket_ids(self, quantity: str) -> Any:
+        """Ids `(batch, length)`, or `(1, length)` of positions; histories have ids of their own."""
+        if quantity == "position":
+            lengths = [h.max_length for h in self.histories]
+            return EventPositions(lengths)(self.packed_histories)
+        parts, offset = [], 0
+        for h in self.histories:
+            parts.append(self.event_ids(h, quantity) + offset)
+            offset += self._num_ids(h, quantity)
+        return joined(parts)
 
 
 def check_event_context(model: str, event_context: Sequence[str] | None) -> None:
     """Raises a ValueError for a name that no event quantity has."""
-    kinds = [kind.key for kind in EventQuantity.kinds.values() if kind.embedded]
-    known = (*kinds, "position", "match")
+    known = (*EventQuantity.embedded_keys(), "position", "match")
     unknown = sorted(set(event_context or ()) - set(known))
     if unknown:
         raise ValueError(f"{model}: event_context has {unknown}; expected any of {known}.")
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class EventPositions(keras.layers.Layer):
-    """Rows of the position table, `(1, total length)`, for histories of any length."""
+class EventPositions(ConfiguredLayer):
+    """Rows of the position table, `(1, total length)`, for histories of any length.
+
+    Positions count from a history's newest event, which has 0 and stands last; histories side by
+    side have positions of their own, one below the other. Oldest positions may be lacking.
+    """
 
     def __init__(self, lengths: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -246,16 +220,10 @@ class EventPositions(keras.layers.Layer):
             first += longest
         return ops.expand_dims(joined(rows, axis=0), 0)
 
-    def compute_output_shape(self, histories_shape: Sequence[tuple]) -> tuple:
-        lengths = [shape[1] for shape in histories_shape]
-        return (1, None if None in lengths else sum(lengths))
-
     def compute_output_spec(self, histories: Sequence[Any]) -> keras.KerasTensor:
-        shape = self.compute_output_shape([history.shape for history in histories])
-        return keras.KerasTensor(shape, dtype="int32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "lengths": list(self.lengths)}
+        lengths = [history.shape[1] for history in histories]
+        length = None if None in lengths else sum(lengths)
+        return keras.KerasTensor((1, length), dtype="int32")
 
 
 def num_match_patterns(sequence: History) -> int:

@@ -49,6 +49,11 @@ class EventQuantity(ABC):
         super().__init_subclass__(**kwargs)
         EventQuantity.kinds[cls.__name__] = cls
 
+    @staticmethod
+    def embedded_keys() -> tuple[str, ...]:
+        """Names of all kinds that models may embed."""
+        return tuple(kind.key for kind in EventQuantity.kinds.values() if kind.embedded)
+
     @abstractmethod
     def raw_inputs(self) -> dict[str, str]:
         """Dtypes of the inputs of a request by what follows `{history}_`; one value an event."""

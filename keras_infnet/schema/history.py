@@ -125,6 +125,10 @@ class History:
         """All that is known of an event besides its fields."""
         return self.of_event + self.of_row
 
+    def quantity(self, key: str) -> EventQuantity | None:
+        """What is known of events by this name, if it is and may be embedded."""
+        return next((q for q in self.all_quantities if q.embedded and q.key == key), None)
+
     @property
     def suffixes(self) -> tuple[str, ...]:
         """What follows `{name}_` in the names of list columns and of inputs of a request."""

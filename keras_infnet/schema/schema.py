@@ -177,6 +177,26 @@ class FeatureSchema:
         """
         return self._history_columns[self.history(name).name]
 
+    def field_columns(self, history: str) -> dict[str, slice]:
+        """Of `history_columns`, those of the fields, which come first."""
+        columns = self.history_columns(history)
+        return {field: columns[field] for field in self.history(history).fields}
+
+    def event_kinds(self) -> list[list[History]]:
+        """Histories by kind of event: those of one kind have the same fields."""
+        kinds = dict.fromkeys(h.fields for h in self.histories)
+        return [[h for h in self.histories if h.fields == fields] for fields in kinds]
+
+    def event_tables(self) -> tuple[str, ...]:
+        """Names of the tables that events' fields are looked up in."""
+        fields = [field for h in self.histories for field in h.fields]
+        return tuple(dict.fromkeys(self.table_of(field) for field in fields))
+
+    def event_quantities(self) -> tuple[str, ...]:
+        """Names of what is known of events besides their fields, and may be embedded."""
+        found = [q for h in self.histories for q in h.all_quantities if q.embedded]
+        return tuple(dict.fromkeys(quantity.key for quantity in found))
+
     def quantity_size(self, history: str, quantity: EventQuantity) -> int:
         """Number of ids of a quantity of a history's events."""
         sizes = self.require_fitted().sizes

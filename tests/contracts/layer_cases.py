@@ -32,7 +32,7 @@ CASES = {
     "bi_interaction": (ki.layers.BiInteraction, {}, {"tokens": tokens(6), "tokens_mask": MASK}),
     "bucket_embedding": (
         ki.layers.BucketEmbedding,
-        {"num_buckets": {"age": 23, "action": 4}, "dim": DIM, "lengths": (4, 2)},
+        {"num_buckets": {"age": 23, "action": 4}, "dim": DIM},
         {"buckets": {"age": ids(6, 23), "action": ids(6, 4)}},
     ),
     "cross_layer": (ki.layers.CrossLayer, {}, {"x0": tokens(1)[:, 0], "x": tokens(1)[:, 0]}),
@@ -86,7 +86,7 @@ CASES = {
     ),
     "history_token_embedding": (
         ki.layers.HistoryTokenEmbedding,
-        {"dim": DIM, "num_buckets": {"age": 23}, "lengths": (4, 2)},
+        {"dim": DIM, "num_buckets": {"age": 23}},
         {"events": [tokens(4, 16), tokens(2, 24)], "buckets": {"age": ids(6, 23)}},
     ),
     "hstu_layer": (

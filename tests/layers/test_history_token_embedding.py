@@ -21,7 +21,7 @@ def test_kinds_of_events_lie_side_by_side_and_the_context_is_added():
 
 def test_a_candidate_is_the_first_term_alone():
     events, candidates = RNG.normal(size=(2, 5, 6)), RNG.normal(size=(2, 6))
-    layer = HistoryTokenEmbedding(dim=4, num_buckets={"age": 5}, lengths=(5,))
+    layer = HistoryTokenEmbedding(dim=4, num_buckets={"age": 5})
     layer = tiny.randomise_after(layer, events, {"age": AGES})
     kernel = layer.get_weights()[-1]
     np.testing.assert_allclose(layer(candidates), candidates @ kernel, atol=1e-5)

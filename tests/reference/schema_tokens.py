@@ -86,8 +86,7 @@ def history_tokens(w, schema, inputs, options, columns=slice(None)):
     }
     tokens = np.concatenate(tokens, 1)
     for name, ids in buckets.items():
-        weight = "positions" if name == "position" else f"{name}_table"
-        tokens = tokens + (at / "context")[weight][ids]
+        tokens = tokens + (at / "context")[f"{name}_table"][ids]
     return {
         "history": tokens,
         "mask": np.concatenate(mask, 1),

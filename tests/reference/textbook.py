@@ -110,8 +110,7 @@ NAMES = {"fields": "field_proxies", "history": "sequence_proxies"}
 
 def score_bias(w, buckets):
     """One scalar for each query and bucket, `(batch, queries, length)`."""
-    names = {name: f"{name}_table" for name in buckets} | {"position": "positions"}
-    return np.swapaxes(sum(w[names[name]][ids] for name, ids in buckets.items()), 1, 2)
+    return np.swapaxes(sum(w[f"{name}_table"][ids] for name, ids in buckets.items()), 1, 2)
 
 
 def heterogeneous_flow(w, state, options, reads, name):
