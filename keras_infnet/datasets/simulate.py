@@ -261,11 +261,11 @@ def _log_table(
     world: World, timeline: Timeline, impressions: Impressions, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Columns of the logs, in the order of the timeline."""
-    given = dict(zip(FEEDBACK_NAMES, impressions.feedback.astype("int8").T, strict=True))
+    feedback = dict(zip(FEEDBACK_NAMES, impressions.feedback.astype("int8").T, strict=True))
     n, duration = len(impressions.video), world.videos.duration_ms[impressions.video]
     viewed = np.clip(0.9 * np.exp(0.35 * rng.normal(size=n)), 0.5, 5)
-    left = np.where(given["click"] == 1, 0.6 * rng.beta(2, 4, n), rng.beta(1, 12, n))
-    play = np.floor(np.where(given["long_view"] == 1, viewed, left) * duration)
+    left = np.where(feedback["click"] == 1, 0.6 * rng.beta(2, 4, n), rng.beta(1, 12, n))
+    play = np.floor(np.where(feedback["long_view"] == 1, viewed, left) * duration)
     stay = np.floor(rng.exponential(8_000, (2, n))).astype("int64")
     table = {
         "user_id": world.users.user_id[timeline.user],
@@ -273,12 +273,12 @@ def _log_table(
         "date": timeline.date,
         "hourmin": timeline.hour * 100,
         "time_ms": timeline.time_ms,
-        **{c: given[name] for name, c in names.FEEDBACKS.items() if name != "profile_enter"},
+        **{c: feedback[name] for name, c in names.FEEDBACKS.items() if name != "profile_enter"},
         "play_time_ms": play.astype("int64"),
         "duration_ms": duration,
-        "profile_stay_time": stay[0] * given["profile_enter"],
-        "comment_stay_time": stay[1] * given["comment"],
-        "is_profile_enter": given["profile_enter"],
+        "profile_stay_time": stay[0] * feedback["profile_enter"],
+        "comment_stay_time": stay[1] * feedback["comment"],
+        "is_profile_enter": feedback["profile_enter"],
         "is_rand": timeline.is_random.astype("int8"),
         "tab": np.minimum(rng.geometric(0.7, n), _NUM_TABS) % _NUM_TABS,
     }

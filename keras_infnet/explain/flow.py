@@ -1,8 +1,10 @@
 """Information flow of INFNet, tokens -> proxies and task tokens -> heads: table and diagram."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from keras_infnet._base.figures import new_figure
@@ -55,16 +57,14 @@ def plot_flow(flow: pd.DataFrame) -> Any:
     height = max(bottom + size for column in nodes for bottom, size in column.values())
     figure, axes = new_figure(10, max(4.0, 0.45 * height + 1.0))
     axis = axes[0, 0]
-    used = [dict.fromkeys(column, (0.0, 0.0)) for column in nodes]
+    # How much of a side of a node the bands have taken.
+    used: defaultdict[tuple[int, str, str], float] = defaultdict(float)
     for edge in _drawn_order(flow, nodes).itertuples():
-        left = int(edge.kind == "head")
-        starts = nodes[left][edge.source][0] + used[left][edge.source][1]
-        ends = nodes[left + 1][edge.target][0] + used[left + 1][edge.target][0]
-        _band(axis, left, starts, ends, edge.width, _COLOURS[edge.kind])
-        incoming, outgoing = used[left][edge.source]
-        used[left][edge.source] = incoming, outgoing + edge.width
-        incoming, outgoing = used[left + 1][edge.target]
-        used[left + 1][edge.target] = incoming + edge.width, outgoing
+        left, ends = int(edge.kind == "head"), []
+        for place in ((left, edge.source, "out"), (left + 1, edge.target, "in")):
+            ends.append(nodes[place[0]][place[1]][0] + used[place])
+            used[place] += edge.width
+        _band(axis, left, *ends, edge.width, _COLOURS[edge.kind])
     for x, column, side in zip(_COLUMNS, nodes, ("right", "left", "left"), strict=True):
         for name, (bottom, size) in column.items():
             axis.bar(x, size, bottom=bottom, width=2 * _BAR, color="black")
@@ -103,28 +103,19 @@ def _made_of(schema: FeatureSchema, tables: Mapping[str, pd.DataFrame]) -> pd.Da
 
 def _heads(heads: pd.DataFrame) -> pd.DataFrame:
     by_group = heads.T.groupby(level="group", sort=False).sum().T
-    by_task = by_group.groupby(level="task", sort=False).mean()
-    edges = [
-        {
-            "source": f"{task} token" if group == "tasks" else _TOKENS[group],
-            "target": task,
-            "kind": "head",
-            "width": width,
-        }
-        for task, shares in by_task.iterrows()
-        for group, width in shares.items()
+    edges = _edges(by_group.groupby(level="task", sort=False).mean().T, "head")
+    edges["source"] = [
+        f"{edge.target} token" if edge.source == "tasks" else _TOKENS[edge.source]
+        for edge in edges.itertuples()
     ]
-    return pd.DataFrame(edges)
+    return edges
 
 
 def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
     """A row for each cell of a table of sources by targets."""
-    edges = [
-        {"source": source, "target": target, "kind": kind, "width": float(width)}
-        for target, of_target in widths.items()
-        for source, width in of_target.items()
-    ]
-    return pd.DataFrame(edges)
+    cells = widths.astype("float64").unstack().rename_axis(["target", "source"])
+    edges = cells.reset_index(name="width").assign(kind=kind)
+    return edges[["source", "target", "kind", "width"]]
 
 
 def _source(schema: FeatureSchema, memory: str, name: str | int) -> str:
@@ -137,20 +128,12 @@ def _nodes(flow: pd.DataFrame) -> list[dict[str, tuple[float, float]]]:
     """Bottom and height of each node, by column, the first on top."""
     to_heads = flow["kind"] == "head"
     reads, heads = flow[~to_heads], flow[to_heads]
-    middle = dict.fromkeys([*reads["target"], *heads["source"]])
-    sizes = [
-        reads.groupby("source", sort=False)["width"].sum(),
-        pd.Series(
-            {
-                name: max(
-                    reads.loc[reads["target"] == name, "width"].sum(),
-                    heads.loc[heads["source"] == name, "width"].sum(),
-                )
-                for name in middle
-            }
-        ),
-        heads.groupby("target", sort=False)["width"].sum(),
-    ]
+
+    def total(edges: pd.DataFrame, end: str) -> pd.Series:
+        return edges.groupby(end, sort=False)["width"].sum()
+
+    middle = pd.concat([total(reads, "target"), total(heads, "source")], axis=1).max(axis=1)
+    sizes = [total(reads, "source"), middle, total(heads, "target")]
     highest = max(part.sum() + _GAP * len(part) for part in sizes)
     nodes = []
     for part in sizes:
@@ -173,24 +156,11 @@ def _drawn_order(flow: pd.DataFrame, nodes: list[dict[str, tuple[float, float]]]
 
 
 def _band(axis: Any, column: int, start: float, end: float, width: float, colour: str) -> None:
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
     left, right = _COLUMNS[column] + _BAR, _COLUMNS[column + 1] - _BAR
-    middle = (left + right) / 2
-    points = [
-        (left, start),
-        (middle, start),
-        (middle, end),
-        (right, end),
-        (right, end + width),
-        (middle, end + width),
-        (middle, start + width),
-        (left, start + width),
-        (left, start),
-    ]
-    codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
-    axis.add_patch(PathPatch(Path(points, codes), facecolor=colour, alpha=0.45, linewidth=0))
+    along = np.linspace(0, 1, 50)
+    bottom = start + (end - start) * along**2 * (3 - 2 * along)
+    x = left + (right - left) * along
+    axis.fill_between(x, bottom, bottom + width, color=colour, alpha=0.45, linewidth=0)
 
 
 def _finish(axis: Any, height: float, kinds: set[str]) -> None:

@@ -65,12 +65,11 @@ def permutation_importance(
         losses = signs * (np.array(after) - before)
         means.append(losses.mean(0))
         errors.append(losses.std(0, ddof=1) / repeats**0.5)
+    columns = {"importance": means, "standard_error": errors}
+    rows = [(*measured, *part) for measured in baseline for part in parts]
     importance = pd.DataFrame(
-        {"importance": np.transpose(means).ravel(), "standard_error": np.transpose(errors).ravel()},
-        ordered_index(
-            [(*measured, *part) for measured in baseline for part in parts],
-            names=("task", "metric", "kind", "name"),
-        ),
+        {name: np.transpose(values).ravel() for name, values in columns.items()},
+        ordered_index(rows, ("task", "metric", "kind", "name")),
     )
     return pd.Series(baseline).unstack(sort=False), importance
 
@@ -151,10 +150,8 @@ def attention_masses(weights: pd.Series) -> pd.Series:
 
 def spearman(first: pd.Series, second: pd.Series) -> float:
     """Spearman's rank correlation; NaN where one is constant or holds a NaN."""
-    ranks = np.stack([s.rank().to_numpy("float64") for s in (first, second)])
-    ranks -= ranks.mean(1, keepdims=True)
-    scale = np.sqrt((ranks**2).sum(1).prod())
-    return float(ranks.prod(0).sum() / scale) if scale > 0 else float("nan")
+    with np.errstate(invalid="ignore"):
+        return float(np.corrcoef(first.rank(), second.rank())[0, 1])
 
 
 def permuted_parts(schema: FeatureSchema) -> dict[tuple[str, str], dict[str, slice]]:

@@ -237,37 +237,24 @@ def _bars(
 
 def _name_points(axis: Any, weights: pd.Series, losses: pd.Series, errors: pd.Series) -> None:
     """Names of the most important and the most read, where points and names leave room."""
+    from matplotlib.transforms import Bbox
+
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
     inches_x, inches_y = _PANEL / (right - left), _PANEL / (high - low)
     x, y = (weights - left) * inches_x, (losses - low) * inches_y
     bars = (errors * inches_y).clip(lower=0.04)
-    taken = [(x[n] - 0.04, x[n] + 0.04, y[n] - bars[n], y[n] + bars[n]) for n in x.index]
-    for name in dict.fromkeys(
-        [*losses.nlargest(_NAMED_FIELDS).index, *weights.nlargest(_NAMED_FIELDS).index]
-    ):
+    taken = [
+        Bbox.from_extents(x[n] - 0.04, y[n] - bars[n], x[n] + 0.04, y[n] + bars[n]) for n in x.index
+    ]
+    largest = [*losses.nlargest(_NAMED_FIELDS).index, *weights.nlargest(_NAMED_FIELDS).index]
+    for name in dict.fromkeys(largest):
         length = _LETTER * len(name)
         for side, start in (("left", x[name] + 0.07), ("right", x[name] - 0.07 - length)):
-            box = (start, start + length, y[name] + 0.03, y[name] + 0.03 + _LINE)
-            if box[1] > _PANEL or any(_overlap(box, other) for other in taken):
+            box = Bbox.from_bounds(start, y[name] + 0.03, length, _LINE)
+            if box.x1 > _PANEL or box.count_overlaps(taken):
                 continue
-            shift = 5 if side == "left" else -5
-            axis.annotate(
-                name,
-                (weights[name], losses[name]),
-                xytext=(shift, 3),
-                textcoords="offset points",
-                ha=side,
-                fontsize=7,
-            )
+            beside = {"xytext": (5 if side == "left" else -5, 3), "textcoords": "offset points"}
+            point = (weights[name], losses[name])
+            axis.annotate(name, point, **beside, ha=side, fontsize=7)
             taken.append(box)
             break
-
-
-def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
-    """Whether two boxes (left, right, bottom, top) overlap."""
-    return (
-        first[0] < second[1]
-        and second[0] < first[1]
-        and first[2] < second[3]
-        and second[2] < first[3]
-    )

@@ -34,7 +34,7 @@ def group_codes(groups: Any) -> np.ndarray:
     codes = columns[0]
     for further in columns[1:]:
         # Coding again after each column keeps the product below rows * rows.
-        codes, _ = pd.factorize(codes * (further.max(initial=0) + 1) + further)
+        codes, _ = pd.factorize(codes * (further.max(initial=0) + 1) + further, sort=True)
     return codes
 
 
@@ -52,7 +52,9 @@ def _key_columns(groups: Any) -> list[Any]:
 
 
 def _column_codes(keys: Any) -> np.ndarray:
-    codes, _ = pd.factorize(pd.Series(keys if hasattr(keys, "dtype") else list(keys)))
+    keys = pd.Series(keys if hasattr(keys, "dtype") else list(keys))
+    # Keys of Python need not be comparable.
+    codes, _ = pd.factorize(keys, sort=keys.dtype != object)
     missing = codes < 0
     if missing.any():
         raise ValueError(
