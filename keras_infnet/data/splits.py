@@ -88,7 +88,7 @@ def _is_boundary(value: Any) -> bool:
 
 
 def _by_boundaries(
-    schema: FeatureSchema, log: pd.DataFrame, given: dict[str, Any], split_key: str | None
+    schema: FeatureSchema, log: pd.DataFrame, parts: dict[str, Any], split_key: str | None
 ) -> np.ndarray:
     key = schema.time_key if split_key is None else split_key
     if key is None:
@@ -102,14 +102,14 @@ def _by_boundaries(
             f"RankingData: column `{key}` has {int(values.isna().sum())} missing values; to split "
             "by it, every row must have one."
         )
-    bounds = given
+    bounds = parts
     if split_key is None:
         if not pd.api.types.is_integer_dtype(values.dtype):
             raise ValueError(
                 f"RankingData: column `{key}` holds {values.dtype}; expected whole Unix "
                 "milliseconds."
             )
-        bounds = {name: to_milliseconds(value, name) for name, value in given.items()}
+        bounds = {name: to_milliseconds(value, name) for name, value in parts.items()}
     try:
         low, high = values.min(), values.max()
         begun = {name: np.asarray(values >= bound) for name, bound in bounds.items()}
@@ -121,14 +121,14 @@ def _by_boundaries(
         ) from error
     if not ordered:
         raise ValueError(
-            f"RankingData: validation begins at {given['validation']!r} and test at "
-            f"{given['test']!r}; expected the validation first."
+            f"RankingData: validation begins at {parts['validation']!r} and test at "
+            f"{parts['test']!r}; expected the validation first."
         )
     codes = np.zeros(len(log), "int8")
     for name, of_part in begun.items():
         if of_part.all() or not of_part.any():
             raise ValueError(
-                f"RankingData: {name}={given[name]!r} is beyond the log, whose column `{key}` goes "
+                f"RankingData: {name}={parts[name]!r} is beyond the log, whose column `{key}` goes "
                 f"from {_shown(low, split_key)} to {_shown(high, split_key)}: no row would be "
                 f"{'before' if of_part.all() else 'after'} it."
             )
@@ -136,7 +136,7 @@ def _by_boundaries(
     if "validation" in begun and not (codes == PARTS.index("validation")).any():
         raise ValueError(
             f"RankingData: no row of column `{key}` lies between validation="
-            f"{given['validation']!r} and test={given['test']!r}; the validation has no row."
+            f"{parts['validation']!r} and test={parts['test']!r}; the validation has no row."
         )
     return codes
 

@@ -34,20 +34,20 @@ MODELS: dict[str, type[RankingModel]] = {
 }
 
 __all__ = [
+    "DCNv2",
     "DIEN",
     "DIN",
     "FM",
+    "Form",
     "GDCN",
     "HSTU",
-    "MODELS",
-    "PLE",
-    "STEM",
-    "DCNv2",
-    "Form",
     "INFNet",
     "MMoE",
+    "MODELS",
     "OMoE",
+    "PLE",
     "RankingModel",
+    "STEM",
     "SharedBottom",
     "WuKong",
 ]

@@ -197,17 +197,17 @@ class Client:
         return fixed_width(self.schema, inputs) if self.fixed_width else inputs
 
     def _score_inputs(self, exponents: Mapping[str, float] | None, k: int | None) -> Outputs:
-        given, columns = {}, column_names(self.schema)
+        inputs, columns = {}, column_names(self.schema)
         if exponents is not None:
             for name in exponents:
                 if name not in columns:
                     raise ValueError(f"Client: no task `{name}`." + did_you_mean(name, columns))
-            given["exponents"] = np.array([exponents.get(c, 0) for c in columns], "float32")
+            inputs["exponents"] = np.array([exponents.get(c, 0) for c in columns], "float32")
         if k is not None:
             if k < 1:
                 raise ValueError(f"Client: k is {k!r}; expected 1 or more.")
-            given["k"] = np.asarray(k, "int32")
-        return given
+            inputs["k"] = np.asarray(k, "int32")
+        return inputs
 
 
 def _read_schema(path: Path) -> FeatureSchema:
