@@ -50,7 +50,7 @@ class EmbeddedInputs:
         if any(rows[table] > _SMALL_TABLE for table in tables):
             for i, of_kind in enumerate(_embed_events(schema, self.inputs, embedding)):
                 self._rows[f"embedded_events_{i}"] = of_kind
-        else:
+        elif embedding is not None:
             ids = next(iter(self.inputs.values()))
             for table in tables:
                 self._rows[f"table_{table}"] = embedding(ids, tables=(table,), whole=True)
@@ -107,7 +107,7 @@ def model_inputs(schema: FeatureSchema, any_length: bool) -> dict[str, Any]:
     Returns:
         Dict of `keras.Input`.
     """
-    shapes = schema.packed_inputs()
+    shapes: dict[str, Any] = schema.packed_inputs()
     of_rows = [f"{h.name}_{q.key}" for h in schema.histories for q in h.of_row]
     histories = [*(h.name for h in schema.histories), *of_rows]
     for name in histories if any_length else ():

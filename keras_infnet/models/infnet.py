@@ -292,8 +292,8 @@ class INFNet(RankingModel):
         Returns:
             The model.
         """
-        sizes = {"dim": 64, "num_blocks": 4, "num_field_proxies": 16, "num_task_proxies": 4}
-        sizes["event_context"] = ("age", "position")
+        sizes: dict[str, Any] = {"dim": 64, "num_blocks": 4, "event_context": ("age", "position")}
+        sizes |= {"num_field_proxies": 16, "num_task_proxies": 4}
         return cls(schema, **{"form": PAPER_V2, **sizes, **overrides})
 
     def attention_weights(

@@ -25,7 +25,7 @@ class OneUser:
         shared: Inputs of batch 1, by name: those of the user.
     """
 
-    def __init__(self, model: keras.Model, shared: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any, shared: Mapping[str, Any]) -> None:
         self._model = model
         self._shared: Values = {id(model.input[name]): x for name, x in shared.items()}
         _run(model, self._shared, {}, 1)
@@ -85,7 +85,7 @@ def _call(node: Any, values: Values) -> Any:
 
 def _keep(node: Any, outputs: Any, values: Values) -> None:
     tensors = keras.tree.flatten(outputs)
-    values |= {id(x): tensor for x, tensor in zip(node.outputs, tensors, strict=True)}
+    values.update(zip(map(id, node.outputs), tensors, strict=True))
 
 
 def _copy(sources: list[Any], targets: list[Any], shared: Values, varying: Values) -> None:

@@ -45,7 +45,7 @@ class Tokens:
         self.schema, self.dim, self.inputs = embedded.schema, embedded.dim, embedded.inputs
         self.task_names, self.fields = self.schema.task_names, embedded.fields
         self.histories = [h for kind in self.schema.event_kinds() for h in kind]
-        self.history = None
+        self.history: Any = None
         if not self.histories:
             return
         self.history_mask = joined([_is_event(x) for x in self.packed_histories])
