@@ -26,7 +26,7 @@ def first_devices(caller: str, number: int | None) -> list[str]:
     Returns:
         Names such as `"gpu:0"`.
     """
-    devices = _devices()
+    devices = keras.distribution.list_devices()
     if number is None:
         return devices
     if number < 1:
@@ -69,13 +69,3 @@ def on_every_device(value: Any) -> Any:
     mesh = distribution.device_mesh.backend_mesh
     layout = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.lax.with_sharding_constraint(value, layout)
-
-
-def _devices() -> list[str]:
-    if keras.backend.backend() == "jax":
-        return keras.distribution.list_devices()
-    import tensorflow as tf
-
-    kinds = [tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU")]
-    found = next(devices for devices in kinds if devices)
-    return [device.name.removeprefix("/device:").lower() for device in found]

@@ -1,7 +1,7 @@
 """Batches for Keras's fit, evaluate and predict, from a frame or a prepared folder."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._backend.batch_dataset import dataset_class
+from keras_infnet._base.checks import bad
 from keras_infnet.data.epochs import ORDER, EpochOrder, LengthBuckets, WorkerEpochs
 from keras_infnet.data.histories import NO_TIME, Histories, check_histories, gather_windows
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
 from keras_infnet.data.row_source import Frame, as_frame
 from keras_infnet.data.shards import MANIFEST
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.events import has_list_columns
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import require_rows
 from keras_infnet.schema.schema import FeatureSchema
@@ -103,9 +103,15 @@ class Batches:
                 encoder, or an argument is out of range.
         """
         frame = _read_rows(rows)
-        encoded = EncodedRows(encoder, frame, histories, _FRAME)
-        order = RowOrder(len(frame), batch_size, shuffle, seed, drop_remainder)
-        return encoded.batches(order, length_buckets, freeze_at, labels)
+        return EncodedRows(encoder, frame, histories, _FRAME).batches(
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            freeze_at=freeze_at,
+            labels=labels,
+            drop_remainder=drop_remainder,
+            length_buckets=length_buckets,
+        )
 
     @classmethod
     def from_folder(
@@ -185,10 +191,16 @@ class Batches:
             ...     [y["click"][:, 0].tolist() for x, y, weight in batches.as_numpy_iterator()]
             [[0.0, 1.0], [1.0]]
         """
-        import tensorflow as tf
-
         encoder.schema.require_fitted()
-        _check_arguments(batch_size, start_batch, shard, mix_blocks, seed)
+        check_whole(_FOLDER, 1, batch_size=batch_size, mix_blocks=mix_blocks)
+        check_whole(_FOLDER, 0, start_batch=start_batch, seed=seed)
+        if not 0 <= shard[0] < shard[1]:
+            raise bad(
+                _FOLDER,
+                "shard",
+                shard,
+                "(index, number of workers) with an index from 0 to the number less one",
+            )
         rows = PreparedRows(Path(folder), encoder.schema, split, labels, freeze_at)
         order = EpochOrder(rows.block_rows, mix_blocks, shuffle, seed)
         buckets = None
@@ -205,12 +217,7 @@ class Batches:
             )
 
         def starting_at(start: int, repeat: bool) -> Any:
-            groups = _group_dataset(epochs, start, repeat)
-            data = groups.flat_map(lambda group: _of_group(group, encoder.schema, epochs, labels))
-            left = epochs.batches - start % epochs.batches
-            number = tf.data.INFINITE_CARDINALITY if repeat else left
-            asserted = data.apply(tf.data.experimental.assert_cardinality(number))
-            return asserted.prefetch(tf.data.AUTOTUNE)
+            return _folder_dataset(epochs, start, repeat, encoder.schema, labels)
 
         return _batches(
             starting_at(start_batch, repeat),
@@ -298,11 +305,7 @@ class RowOrder:
     buckets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.batch_size, Integral) and not isinstance(self.batch_size, bool)
-        if not whole or self.batch_size < 1:
-            raise ValueError(
-                f"{_FRAME}: batch_size is {self.batch_size!r}; expected 1 or more rows."
-            )
+        check_whole(_FRAME, 1, batch_size=self.batch_size)
 
     @property
     def batches(self) -> int:
@@ -369,9 +372,6 @@ class EncodedRows:
         histories: Past events, as in `Batches.from_rows`.
         who: Who asks, for error messages.
 
-    Attributes:
-        rows: Number of rows.
-
     Raises:
         ValueError: There is no row. In `batches`: as `Batches.from_rows`.
     """
@@ -381,41 +381,44 @@ class EncodedRows:
     ) -> None:
         require_rows(frame, who)
         self._encoder, self._schema, self._who = encoder, encoder.schema, who
-        self._frame, self.rows = frame, len(frame)
+        self._frame = frame
         # `check_histories` says when they lack.
         self._histories: Any = histories
-        self._parts: dict[str, dict[str, Any]] = {}
+        self._arrays: dict[str, Any] = {}
         self._windows: dict[int | str | None, dict[str, np.ndarray]] = {}
 
     def batches(
         self,
-        order: RowOrder,
-        length_buckets: Sequence[int] | None = None,
-        freeze_at: int | str | None = None,
-        labels: bool = True,
+        *,
+        freeze_at: int | str | None,
+        labels: bool,
+        length_buckets: Sequence[int] | None,
+        **of_order: Any,
     ) -> Batches:
-        """Batches in an order, as in `Batches.from_rows`."""
+        """Batches, as in `Batches.from_rows`."""
         import tensorflow as tf
 
-        check_histories(self._who, self._encoder, self._frame, self._histories, freeze_at)
-        parts, cut = self._encoded(labels), None
-        windows = self._windows_of(freeze_at)
+        who, lengths = self._who, None
+        order = RowOrder(len(self._frame), **of_order)
+        lacking = check_histories(who, self._encoder, self._frame, self._histories, freeze_at)
+        if freeze_at not in self._windows:
+            self._windows[freeze_at] = {
+                name: np.stack(self._histories.windows(name, self._frame, freeze_at), axis=1)
+                for name in lacking
+            }
+        windows = self._windows[freeze_at]
         if length_buckets is not None:
             buckets = LengthBuckets.of(
-                self._schema, length_buckets, [*windows], order.shuffle, order.seed, self._who
+                self._schema, length_buckets, lacking, order.shuffle, order.seed, who
             )
-            order = replace(order, buckets=buckets.numbers(windows))
-            cut = buckets.lengths
-        parts["window"] = _on_cpu(windows)
-        events = {name: _events(self._histories, name) for name in windows}
-
-        def assemble(index: Any) -> Any:
-            batch = tf.nest.map_structure(lambda t: tf.gather(t, index), parts)
-            x = batch["x"] | _gathered(self._schema, batch["window"], events, cut)
-            return (x, batch["y"], batch["weight"]) if labels else x
+            order, lengths = replace(order, buckets=buckets.numbers(windows)), buckets.lengths
+        arrays = self._encoded(labels) | _on_cpu("window", windows)
 
         def assembled(numbers: Any) -> Any:
-            mapped = numbers.map(assemble, num_parallel_calls=tf.data.AUTOTUNE)
+            mapped = numbers.map(
+                lambda index: _batch(self._schema, arrays, index, lengths, labels),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
             return mapped.prefetch(tf.data.AUTOTUNE)
 
         known = tf.data.experimental.assert_cardinality(order.batches)
@@ -426,25 +429,20 @@ class EncodedRows:
         )
 
     def _encoded(self, labels: bool) -> dict[str, Any]:
-        """Inputs, and with labels these and their weights, encoded once."""
-        if "x" not in self._parts:
-            self._parts["x"] = _on_cpu(self._encoder.transform(self._frame))
-        if labels and "y" not in self._parts:
-            for kind, found in zip(
-                ("y", "weight"), read_labels(self._schema, self._frame), strict=True
-            ):
-                columns = {name: values[:, None] for name, values in found.items()}
-                self._parts[kind] = _on_cpu(columns)
-        return {kind: self._parts[kind] for kind in ("x", *(("y", "weight") if labels else ()))}
-
-    def _windows_of(self, freeze_at: int | str | None) -> dict[str, np.ndarray]:
-        if freeze_at not in self._windows:
-            self._windows[freeze_at] = {
-                s.name: np.stack(self._histories.windows(s.name, self._frame, freeze_at), axis=1)
-                for s in self._schema.histories
-                if not has_list_columns(s, self._frame)
-            }
-        return self._windows[freeze_at]
+        """Inputs, events, and with labels these and their weights, encoded once."""
+        if not self._arrays:
+            self._arrays = _on_cpu("x", self._encoder.transform(self._frame))
+            for name, events in (self._histories.events if self._histories else {}).items():
+                # One more: a history may have none.
+                columns = np.pad(events.columns, ((0, 1), (0, 0)))
+                self._arrays |= _on_cpu("events", {name: columns})
+                self._arrays |= _on_cpu("times", {name: np.append(events.times, NO_TIME)})
+        if labels and not any(name.startswith("label/") for name in self._arrays):
+            found = read_labels(self._schema, self._frame)
+            for kind, columns in zip(("label", "weight"), found, strict=True):
+                columns = {task: values[:, None] for task, values in columns.items()}
+                self._arrays |= _on_cpu(kind, columns)
+        return self._arrays
 
 
 def _batches(dataset: Any, later: Callable[[int], Any], epoch: int | None) -> Any:
@@ -474,107 +472,82 @@ def _read_rows(rows: Rows) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
 
-def _on_cpu(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Tensors that tf.data reads where it runs."""
+def _on_cpu(kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Tensors `{kind}/{name}` that tf.data reads where it runs."""
     import tensorflow as tf
 
     with tf.device("CPU"):
-        return {name: tf.constant(array) for name, array in arrays.items()}
+        return {f"{kind}/{name}": tf.constant(array) for name, array in arrays.items()}
 
 
-def _events(histories: Histories, name: str) -> tuple[Any, Any]:
-    """Columns and times of a history's events, and one more: a history may have none."""
-    events = histories.events[name]
-    columns = np.pad(events.columns, ((0, 1), (0, 0)))
-    found = _on_cpu({"columns": columns, "times": np.append(events.times, NO_TIME)})
-    return found["columns"], found["times"]
-
-
-def _gathered(
+def _batch(
     schema: FeatureSchema,
-    windows: Mapping[str, Any],
-    events: Mapping[str, tuple[Any, Any]],
+    arrays: Mapping[str, Any],
+    index: Any,
     lengths: tuple[int, ...] | None,
-) -> dict[str, Any]:
-    """The packed histories of a batch; with lengths, cut to the smallest that holds them all."""
-    import tensorflow as tf
-
-    x = {}
-    cut = None if lengths is None else _bucket_length(windows.values(), lengths)
-    for name, window in windows.items():
-        columns, times = events[name]
-        length = None if cut is None else tf.minimum(cut, schema.history(name).max_length)
-        x |= gather_windows(schema, name, columns, times, window, length)
-    return x
-
-
-def _bucket_length(windows: Iterable[Any], lengths: tuple[int, ...]) -> Any:
-    """The smallest length that holds all histories of a batch."""
-    import tensorflow as tf
-
-    longest = tf.reduce_max([tf.reduce_max(window[:, 1] - window[:, 0]) for window in windows])
-    known = tf.constant(lengths, "int64")
-    return known[tf.searchsorted(known, longest[None])[0]]
-
-
-def _group_dataset(epochs: WorkerEpochs, start: int, repeat: bool) -> Any:
-    """Groups of rows of whole batches: an epoch an iteration, or without end."""
-    import tensorflow as tf
-
-    numbers = itertools.count()
-
-    def groups() -> Iterator[Arrays]:
-        if repeat:
-            yield from epochs.forever(start)
-        elif start % epochs.batches:
-            yield from epochs.rest(start)
-        else:
-            yield from epochs.rest(start + next(numbers) * epochs.batches)
-
-    first = epochs.first_block()
-    signature = {
-        name: tf.TensorSpec((None, *array.shape[1:]), array.dtype) for name, array in first.items()
-    }
-    return tf.data.Dataset.from_generator(groups, output_signature=signature).prefetch(1)
-
-
-def _of_group(
-    group: dict[str, Any], schema: FeatureSchema, epochs: WorkerEpochs, labels: bool
+    labels: bool,
 ) -> Any:
-    """The batches of a group."""
+    """Rows of arrays that are named as in `PreparedRows.read`.
+
+    With lengths, histories are cut to the smallest that holds all of the batch.
+    """
     import tensorflow as tf
 
-    lengths = None if epochs.buckets is None else epochs.buckets.lengths
-
-    def of_kind(kind: str, index: Any) -> dict[str, Any]:
+    def of_kind(kind: str) -> dict[str, Any]:
         return {
             name.removeprefix(f"{kind}/"): tf.gather(tensor, index)
-            for name, tensor in group.items()
+            for name, tensor in arrays.items()
             if name.startswith(f"{kind}/")
         }
 
-    def assemble(start: Any) -> Any:
-        index = group[ORDER][start : start + epochs.batch_size]
-        windows = of_kind("window", index)
-        events = {name: (group[f"events/{name}"], group[f"times/{name}"]) for name in windows}
-        x = of_kind("x", index) | _gathered(schema, windows, events, lengths)
-        return (x, of_kind("label", index), of_kind("weight", index)) if labels else x
+    x, windows = of_kind("x"), of_kind("window")
+    cut = None
+    if lengths is not None:
+        longest = tf.reduce_max([tf.reduce_max(w[:, 1] - w[:, 0]) for w in windows.values()])
+        known = tf.constant(lengths, "int64")
+        cut = known[tf.searchsorted(known, longest[None])[0]]
+    for name, window in windows.items():
+        length = None if cut is None else tf.minimum(cut, schema.history(name).max_length)
+        events, times = arrays[f"events/{name}"], arrays[f"times/{name}"]
+        x |= gather_windows(schema, name, events, times, window, length)
+    return (x, of_kind("label"), of_kind("weight")) if labels else x
 
-    starts = tf.data.Dataset.range(0, tf.size(group[ORDER], "int64"), epochs.batch_size)
-    return starts.map(assemble, num_parallel_calls=tf.data.AUTOTUNE)
+
+def _folder_dataset(
+    epochs: WorkerEpochs, start: int, repeat: bool, schema: FeatureSchema, labels: bool
+) -> Any:
+    """Batches of a folder from one on: an epoch an iteration, or without end."""
+    import tensorflow as tf
+
+    numbers, whole = itertools.count(), epochs.batches
+    lengths = None if epochs.buckets is None else epochs.buckets.lengths
+
+    def groups() -> Iterator[Arrays]:
+        later = 0 if repeat or start % whole else next(numbers)
+        yield from epochs.rest(start + later * whole)
+        for epoch in itertools.count(start // whole + 1) if repeat else ():
+            yield from epochs.rest(epoch * whole)
+
+    def batches(group: dict[str, Any]) -> Any:
+        def assemble(first: Any) -> Any:
+            index = group[ORDER][first : first + epochs.batch_size]
+            return _batch(schema, group, index, lengths, labels)
+
+        firsts = tf.data.Dataset.range(0, tf.size(group[ORDER], "int64"), epochs.batch_size)
+        return firsts.map(assemble, num_parallel_calls=tf.data.AUTOTUNE)
+
+    signature = {
+        name: tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+        for name, array in epochs.first_block().items()
+    }
+    data = tf.data.Dataset.from_generator(groups, output_signature=signature).prefetch(1)
+    number = tf.data.INFINITE_CARDINALITY if repeat else whole - start % whole
+    known = tf.data.experimental.assert_cardinality(number)
+    return data.flat_map(batches).apply(known).prefetch(tf.data.AUTOTUNE)
 
 
-def _check_arguments(
-    batch_size: int, start_batch: int, shard: tuple[int, int], mix_blocks: int, seed: int
-) -> None:
-    least = {"batch_size": (batch_size, 1), "mix_blocks": (mix_blocks, 1)}
-    least |= {"start_batch": (start_batch, 0), "seed": (seed, 0)}
-    for name, (value, minimum) in least.items():
-        if not isinstance(value, (int, np.integer)) or value < minimum:
-            raise ValueError(f"{_FOLDER}: {name} is {value!r}; expected {minimum} or more.")
-    index, count = shard
-    if not 0 <= index < count:
-        raise ValueError(
-            f"{_FOLDER}: shard is {shard}; expected (index, number of workers) with an index "
-            "from 0 to the number less one."
-        )
+def check_whole(who: str, least: int, kind: str = "", **arguments: Any) -> None:
+    """Raises a ValueError unless all are whole numbers, of numpy or not, of at least `least`."""
+    for name, value in arguments.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise bad(who, name, value, f"{kind}{least} or more")

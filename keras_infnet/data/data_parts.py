@@ -10,18 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_infnet._base.whole_files import whole_folder, write_json
-from keras_infnet.data.batches import Batches, EncodedRows, RowOrder
-from keras_infnet.data.histories import Histories
+from keras_infnet.data.batches import Batches, EncodedRows
+from keras_infnet.data.histories import Histories, lacking_histories
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.row_source import to_frame
-from keras_infnet.data.shards import ENCODER, ROW, TIME
+from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import read_json
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.events import has_list_columns
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import column
-from keras_infnet.schema.schema import FeatureSchema
 
 _FORMAT = 1
 _STATE, _ROWS, _WARM = "data.json", "rows.parquet", "warm"
@@ -32,7 +30,41 @@ _INDEX, _PART = "#index", "#part"
 Labels = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
-class LogParts:
+class _Parts:
+    """What both kinds of parts do alike with a part, by its name, or with a frame."""
+
+    encoder: FeatureEncoder
+    histories: Histories | None
+
+    def frame(self, rows: str | pd.DataFrame) -> pd.DataFrame:
+        """The rows of a part as far as they are kept; a frame is itself."""
+        raise NotImplementedError
+
+    def start(self, rows: str | pd.DataFrame) -> int:
+        """The first time of rows."""
+        time_key = self.encoder.schema.time_key
+        if time_key is None:
+            raise ValueError(
+                'RankingData: freeze_at="part" needs times, and the schema has no time_key. Use '
+                '"first_row".'
+            )
+        return int(column(self.frame(rows), time_key, "RankingData, time key").min())
+
+    def labels(self, rows: str | pd.DataFrame) -> Labels:
+        """Labels and weights by task."""
+        return read_labels(self.encoder.schema, self.frame(rows))
+
+    def lacking(self, frame: pd.DataFrame) -> list[str]:
+        """Names of the histories that the rows lack as list columns."""
+        return lacking_histories(self.encoder.schema, frame)
+
+    def encoded(self, frame: pd.DataFrame) -> EncodedRows:
+        """Rows that hold all of their histories need none from the log."""
+        holds_all = self.encoder.schema.histories and not self.lacking(frame)
+        return EncodedRows(self.encoder, frame, None if holds_all else self.histories, _WHO)
+
+
+class LogParts(_Parts):
     """Rows of a log in memory, by part.
 
     Args:
@@ -52,7 +84,7 @@ class LogParts:
         self.encoder, self.log, self.codes, self.warm = encoder, log, codes, dict(warm)
         counts = np.bincount(codes, minlength=len(PARTS))
         self.rows = {part: int(n) for part, n in zip(PARTS, counts, strict=True) if n}
-        from_log = [s for s in encoder.schema.histories if not has_list_columns(s, log)]
+        from_log = lacking_histories(encoder.schema, log)
         self.histories = Histories(encoder, log, self.warm) if from_log else None
         self._encoded: dict[str, EncodedRows] = {}
 
@@ -66,45 +98,22 @@ class LogParts:
             return self.log.iloc[places[0] : places[-1] + 1]
         return self.log.iloc[places]
 
-    def index(self, part: str) -> pd.Index:
-        """Index of the rows of a part."""
-        return self.log.index[self.codes == PARTS.index(part)]
-
-    def start(self, rows: str | pd.DataFrame) -> int:
-        """The first time of rows."""
-        return _first_time(self.frame(rows), self.encoder.schema.time_key)
-
-    def labels(self, rows: str | pd.DataFrame) -> Labels:
-        """Labels and weights by task."""
-        return read_labels(self.encoder.schema, self.frame(rows))
-
     def attach(self, rows: str | pd.DataFrame, freeze_at: int | str | None) -> pd.DataFrame:
         """The rows with their raw histories as list columns."""
         frame = self.frame(rows)
         return frame.copy() if self.histories is None else self.histories.attach(frame, freeze_at)
 
-    def batches(
-        self,
-        rows: str | pd.DataFrame,
-        *,
-        labels: bool,
-        freeze_at: int | str | None,
-        length_buckets: Any,
-        **order: Any,
-    ) -> Batches:
+    def batches(self, rows: str | pd.DataFrame, **options: Any) -> Batches:
         """Batches of a part, which is encoded once, or of a frame."""
         if not isinstance(rows, str):
-            encoded = _encoded_frame(self.encoder, rows, self.histories)
-        else:
-            if rows not in self._encoded:
-                frame = self.frame(rows)
-                self._encoded[rows] = EncodedRows(self.encoder, frame, self.histories, _WHO)
-            encoded = self._encoded[rows]
-        order = RowOrder(encoded.rows, **order)
-        return encoded.batches(order, length_buckets, freeze_at, labels)
+            encoded = self.encoded(rows)
+        elif (encoded := self._encoded.get(rows)) is None:
+            encoded = EncodedRows(self.encoder, self.frame(rows), self.histories, _WHO)
+            self._encoded[rows] = encoded
+        return encoded.batches(**options)
 
 
-class FolderParts:
+class FolderParts(_Parts):
     """Rows of a folder that `prepare` wrote, by split.
 
     Args:
@@ -128,21 +137,10 @@ class FolderParts:
         frame = to_frame(table.drop_columns(ROW), np.asarray(table[ROW]))
         return frame.rename(columns=lambda name: name.removeprefix("raw/"))
 
-    def index(self, part: str) -> pd.Index:
-        """Numbers of a split's rows in the log."""
-        return pd.Index(np.asarray(self._columns(part, lambda name: name == ROW)[ROW]))
-
-    def start(self, rows: str | pd.DataFrame) -> int:
-        """The first time of rows."""
-        if not isinstance(rows, str):
-            return _first_time(rows, self.encoder.schema.time_key)
-        times = self._columns(rows, lambda name: name == TIME)[TIME]
-        return _first_time(pd.DataFrame({TIME: np.asarray(times)}), TIME)
-
     def labels(self, rows: str | pd.DataFrame) -> Labels:
         """Labels and weights by task."""
         if not isinstance(rows, str):
-            return read_labels(self.encoder.schema, rows)
+            return super().labels(rows)
         table = self._columns(rows, lambda name: name.startswith(("label/", "weight/")))
         tasks = self.encoder.schema.task_names
         labels, weights = (
@@ -153,50 +151,30 @@ class FolderParts:
 
     def attach(self, rows: str | pd.DataFrame, freeze_at: int | str | None) -> pd.DataFrame:
         """Refused where there are histories: the folder has no raw events."""
-        if not isinstance(rows, str) and not self._lacking(rows):
+        if not isinstance(rows, str) and not self.lacking(rows):
             return rows.copy()
         raise ValueError(
             f"RankingData.attach: {self._folder} is a prepared folder, which has ids but no raw "
             "events and columns. Attach by a RankingData, or Histories, of the log's own rows."
         )
 
-    def batches(
-        self, rows: str | pd.DataFrame, *, labels: bool, freeze_at: int | str | None, **order: Any
-    ) -> Batches:
+    def batches(self, rows: str | pd.DataFrame, **options: Any) -> Batches:
         """Batches of a split, or of a frame that holds its histories."""
         if isinstance(rows, str):
-            options = self._options if rows == "train" and order["shuffle"] else {}
-            return Batches.from_folder(
-                self.encoder,
-                self._folder,
-                rows,
-                labels=labels,
-                freeze_at=freeze_at,
-                **order,
-                **options,
-            )
-        lacking = self._lacking(rows)
+            if rows == "train" and options["shuffle"]:
+                options |= self._options
+            return Batches.from_folder(self.encoder, self._folder, rows, **options)
+        lacking = self.lacking(rows)
         if lacking:
             raise ValueError(
                 f"RankingData: {self._folder} is a prepared folder, which has no raw events, and "
                 f"the rows lack the histories {', '.join(lacking)} as list columns. Attach them "
                 "by a RankingData, or Histories, of the log's own rows."
             )
-        encoded = _encoded_frame(self.encoder, rows, None)
-        buckets = order.pop("length_buckets")
-        return encoded.batches(RowOrder(encoded.rows, **order), buckets, freeze_at, labels)
-
-    def _lacking(self, frame: pd.DataFrame) -> list[str]:
-        sequences = self.encoder.schema.histories
-        return [s.name for s in sequences if not has_list_columns(s, frame)]
+        return self.encoded(rows).batches(**options)
 
     def _columns(self, split: str, wanted: Any) -> pa.Table:
         return read_row_columns(self._folder, self._manifest, split, wanted)
-
-
-def holds_histories(schema: FeatureSchema, frame: pd.DataFrame) -> bool:
-    """Whether rows hold all histories of a schema, of which there are some, as list columns."""
-    return bool(schema.histories) and all(has_list_columns(s, frame) for s in schema.histories)
 
 
 def save_parts(
@@ -208,15 +186,16 @@ def save_parts(
             "RankingData.save: the data are a prepared folder, which is saved as it is: "
             "RankingData.open reads it."
         )
-    if folder.exists() and not (overwrite and (folder / _STATE).is_file()):
-        hint = ", or pass overwrite=True to replace it" if (folder / _STATE).is_file() else ""
+    is_saved = (folder / _STATE).is_file()
+    if folder.exists() and not (overwrite and is_saved):
+        hint = ", or pass overwrite=True to replace it" if is_saved else ""
         raise FileExistsError(f"RankingData.save: {folder} exists. Choose another folder{hint}.")
     with whole_folder(folder, replace=overwrite) as new:
         parts.encoder.save(new / ENCODER)
         (new / _WARM).mkdir()
-        _write(new / _ROWS, parts.log, {_PART: parts.codes})
+        _write(new / _ROWS, parts.log.assign(**{_PART: parts.codes}))
         for name, events in parts.warm.items():
-            _write(new / _WARM / f"{name}.parquet", events, {})
+            _write(new / _WARM / f"{name}.parquet", events)
         write_json(new / _STATE, {"format": _FORMAT, "warm": list(parts.warm), **options})
 
 
@@ -229,29 +208,13 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
             "this version."
         )
     encoder = FeatureEncoder.load(folder / ENCODER)
-    log, more = _read(folder / _ROWS)
-    warm = {name: _read(folder / _WARM / f"{name}.parquet")[0] for name in state.pop("warm")}
-    return LogParts(encoder, log, more[_PART], warm), state
+    log = _read(folder / _ROWS)
+    codes = np.asarray(log.pop(_PART))
+    warm = {name: _read(folder / _WARM / f"{name}.parquet") for name in state.pop("warm")}
+    return LogParts(encoder, log, codes, warm), state
 
 
-def _encoded_frame(
-    encoder: FeatureEncoder, frame: pd.DataFrame, histories: Histories | None
-) -> EncodedRows:
-    """Rows that hold all of their histories need none from the log."""
-    given = None if holds_histories(encoder.schema, frame) else histories
-    return EncodedRows(encoder, frame, given, _WHO)
-
-
-def _first_time(frame: pd.DataFrame, time_key: str | None) -> int:
-    if time_key is None:
-        raise ValueError(
-            'RankingData: freeze_at="part" needs times, and the schema has no time_key. Use '
-            '"first_row".'
-        )
-    return int(column(frame, time_key, "RankingData, time key").min())
-
-
-def _write(path: Path, frame: pd.DataFrame, more: Mapping[str, np.ndarray]) -> None:
+def _write(path: Path, frame: pd.DataFrame) -> None:
     if isinstance(frame.index, pd.MultiIndex):
         raise ValueError(
             "RankingData.save: the rows have an index of several levels; expected one. Use "
@@ -259,16 +222,13 @@ def _write(path: Path, frame: pd.DataFrame, more: Mapping[str, np.ndarray]) -> N
         )
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.append_column(_INDEX, pa.array(frame.index))
-    for name, values in more.items():
-        table = table.append_column(name, pa.array(values))
     pq.write_table(table.replace_schema_metadata(None), path, compression="zstd")
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+def _read(path: Path) -> pd.DataFrame:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"RankingData.load: {path} can't be read: {error}") from error
-    index = table[_INDEX].to_pandas()
-    more = {name: np.asarray(table[name]) for name in (_PART,) if name in table.column_names}
-    return to_frame(table.drop_columns([_INDEX, *more]), pd.Index(index).rename(None)), more
+    index = pd.Index(table[_INDEX].to_pandas()).rename(None)
+    return to_frame(table.drop_columns(_INDEX), index)

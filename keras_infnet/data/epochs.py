@@ -1,6 +1,5 @@
 """The order of epochs over prepared blocks: groups of rows of whole batches, from any batch on."""
 
-import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -225,12 +224,6 @@ class WorkerEpochs:
         """Batches of this worker in an epoch."""
         full, more = divmod(self.own_rows, self.batch_size)
         return full + (more > 0 and not self.drop_remainder)
-
-    def forever(self, start_batch: int) -> Iterator[Arrays]:
-        """Groups of all epochs from a batch on."""
-        yield from self.rest(start_batch)
-        for epoch in itertools.count(start_batch // self.batches + 1):
-            yield from self.rest(epoch * self.batches)
 
     def rest(self, start_batch: int) -> Iterator[Arrays]:
         """Groups of an epoch from a batch on: arrays, and in which order their rows come."""

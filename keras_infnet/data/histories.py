@@ -136,9 +136,8 @@ class Histories:
         self._check_milliseconds("times of the frame", times)
         cut = frozen_times(times, users, freeze_at, self.schema.time_key)
         self._check_milliseconds("times that `freeze_at` cuts", cut)
-        ends = count_before(events.users, events.times, users, cut)
-        first = np.searchsorted(events.users, users)
-        return np.maximum(first, ends - self.schema.history(name).max_length), ends, times
+        length = self.schema.history(name).max_length
+        return *newest_before(events.users, events.times, users, cut, length), times
 
     def attach(self, frame: Frame, freeze_at: int | str | None = None) -> pd.DataFrame:
         """The frame with each row's raw histories as list columns.
@@ -174,13 +173,18 @@ class Histories:
     def _build(
         self, history: History, log: pd.DataFrame, earlier: pd.DataFrame | None
     ) -> EventArrays:
-        frames = [(log, self._times(log), False)]
-        if earlier is not None and len(earlier):
-            frames.insert(0, (earlier, self._earlier_times(earlier), True))
         parts = []
-        for frame, times, may_lack in frames:
-            keep = _where(history, frame)
-            frame, times = frame[keep], times[keep]
+        # Events from before the log may lack a time, and columns of quantities.
+        for frame, may_lack in ((earlier, True), (log, False)):
+            if frame is None or not len(frame):
+                continue
+            if history.where is not None:
+                label = f"{history.label}, where `{history.where}`"
+                frame = frame[feedbacks(column(frame, history.where, label), label) == 1]
+            if may_lack and self.schema.time_key not in frame.columns:
+                times = np.full(len(frame), NO_TIME)
+            else:
+                times = self._times(frame)
             events = log_events(history, frame, may_lack, self.schema)
             parts.append((events, self.user_codes(frame), times))
         users, times = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
@@ -260,10 +264,10 @@ class Histories:
                 "Are they seconds? Expected Unix milliseconds."
             )
 
-    def _earlier_times(self, frame: pd.DataFrame) -> np.ndarray:
-        if self.schema.time_key in frame.columns:
-            return self._times(frame)
-        return np.full(len(frame), NO_TIME)
+
+def lacking_histories(schema: FeatureSchema, frame: pd.DataFrame) -> list[str]:
+    """Names of the histories that the rows lack as list columns."""
+    return [s.name for s in schema.histories if not has_list_columns(s, frame)]
 
 
 def check_histories(
@@ -279,7 +283,7 @@ def check_histories(
         raise ValueError(
             f"{who}: `histories` is a {type(histories).__name__}; expected Histories(encoder, log)."
         )
-    lacking = [s.name for s in encoder.schema.histories if not has_list_columns(s, frame)]
+    lacking = lacking_histories(encoder.schema, frame)
     listed = [s.name for s in encoder.schema.histories if s.name not in lacking]
     if freeze_at is not None and listed:
         raise ValueError(
@@ -354,13 +358,6 @@ def _kind(users: pd.Series) -> str | None:
     }.get(found)
 
 
-def _where(history: History, frame: pd.DataFrame) -> np.ndarray:
-    if history.where is None:
-        return np.ones(len(frame), bool)
-    label = f"{history.label}, where `{history.where}`"
-    return feedbacks(column(frame, history.where, label), label) == 1
-
-
 def frozen_times(
     times: np.ndarray, users: np.ndarray, freeze_at: int | str | None, time_key: str | None
 ) -> np.ndarray:
@@ -377,17 +374,22 @@ def frozen_times(
     return np.minimum(times, freeze_at)
 
 
-def count_before(
-    event_users: np.ndarray, event_times: np.ndarray, users: np.ndarray, times: np.ndarray
-) -> np.ndarray:
-    """For each (user, time), how many sorted events lie before it; equal times do not."""
+def newest_before(
+    event_users: np.ndarray,
+    event_times: np.ndarray,
+    users: np.ndarray,
+    times: np.ndarray,
+    length: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the newest events of each user before a time start and end; equal times are out."""
     is_event = np.concatenate([np.zeros(len(users), bool), np.ones(len(event_users), bool)])
     merged = np.lexsort(
         (is_event, np.concatenate([times, event_times]), np.concatenate([users, event_users]))
     )
     before = np.empty(len(merged), "int64")
     before[merged] = np.cumsum(is_event[merged])
-    return before[: len(users)]
+    ends = before[: len(users)]
+    return np.maximum(np.searchsorted(event_users, users), ends - length), ends
 
 
 def _list_series(offsets: pa.Array, values: pa.Array, index: pd.Index) -> pd.Series:

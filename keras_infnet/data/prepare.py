@@ -1,39 +1,19 @@
 """Logs of any size to a folder of encoded Parquet shards, in bounded memory."""
 
 import importlib.metadata
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_infnet.data.prepare_steps import (
-    ROWS,
-    SPOOL,
-    SPOOLED,
-    PreparePlan,
-    count_chunk,
-    finished_shard,
-    named,
-    open_work_folder,
-    publish,
-    spool_folder,
-    wanted_columns,
-    write_shard,
-)
+from keras_infnet.data.prepare_steps import ROWS, Preparation, named
 from keras_infnet.data.progress import Progress
-from keras_infnet.data.row_source import (
-    RowSource,
-    count_rows,
-    list_files,
-    read_chunks,
-    to_frame,
-)
-from keras_infnet.data.shards import ENCODER, FORMAT, MANIFEST, SHARDS
+from keras_infnet.data.row_source import RowSource, count_rows, read_chunks, to_frame
+from keras_infnet.data.shards import FORMAT, MANIFEST
 from keras_infnet.data.spark import check_engine, prepare_on_spark
-from keras_infnet.data.spool import Spool
-from keras_infnet.data.whole_files import read_json, write_json
+from keras_infnet.data.spool import unify
+from keras_infnet.data.whole_files import write_json
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.schema.schema import FeatureSchema
@@ -129,36 +109,38 @@ def prepare(
         [[[0, 0, 0], [0, 0, 2]], [[0, 2, 3]]]
     """
     given = schema if isinstance(schema, FeatureEncoder) else FeatureEncoder(schema)
-    out, sources = Path(out), {ROWS: rows, **(earlier or {})}
+    sources = {ROWS: rows, **(earlier or {})}
     check_engine(engine, spark, sources)
     for name in earlier or {}:
         given.schema.history(name)
-    plan = PreparePlan(
+    if partitions is None:
+        known = count_rows(rows)
+        partitions = _PARTITIONS_OF_UNKNOWN
+        if known is not None:
+            partitions = max(1, -(-known // _ROWS_OF_A_PARTITION))
+    plan = Preparation(
+        Path(out).absolute(),
         given.schema,
+        tuple(earlier or ()),
         dict(splits or {"train": None}),
         split_by or given.schema.time_key,
         tuple(keep),
-        partitions or _number_of_partitions(count_rows(rows)),
+        partitions,
         chunk_rows,
         block_rows,
     )
-    work = open_work_folder(out, plan, sources, overwrite, engine)
+    plan.open(sources, overwrite, engine)
     if engine == "spark":
-        encoder, shards = prepare_on_spark(work, plan, given, sources, verbose, spark)
+        encoder, shards = prepare_on_spark(plan, given, sources, verbose, spark)
     else:
-        encoder, shards = _prepare_locally(work, plan, given, sources, verbose)
-    write_json(work / MANIFEST, _manifest(plan, encoder, shards))
-    publish(work, out)
-    shutil.rmtree(out / SPOOL)
+        encoder, shards = _prepare_locally(plan, given, sources, verbose)
+    write_json(plan.work / MANIFEST, _manifest(plan, encoder, shards))
+    plan.publish()
     return encoder
 
 
-def _number_of_partitions(rows: int | None) -> int:
-    return _PARTITIONS_OF_UNKNOWN if rows is None else max(1, -(-rows // _ROWS_OF_A_PARTITION))
-
-
 def _manifest(
-    plan: PreparePlan, encoder: FeatureEncoder, shards: Sequence[Mapping[str, Any]]
+    plan: Preparation, encoder: FeatureEncoder, shards: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     packages = ("numpy", "pandas", "pyarrow")
     rows = {split: sum(sum(shard["rows"][split]) for shard in shards) for split in plan.splits}
@@ -174,66 +156,32 @@ def _manifest(
 
 
 def _prepare_locally(
-    work: Path,
-    plan: PreparePlan,
-    given: FeatureEncoder,
-    sources: Mapping[str, RowSource],
-    verbose: bool,
+    plan: Preparation, given: FeatureEncoder, sources: Mapping[str, RowSource], verbose: bool
 ) -> tuple[FeatureEncoder, list[dict[str, Any]]]:
     """Writes encoder and shards; tells what is known of each shard."""
-    encoder, number = _spool(work, plan, given, sources, verbose)
-    earlier = [name for name in sources if name != ROWS]
+
+    def read(counts: EncoderCounts | None) -> None:
+        for name, rows in sources.items():
+            progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
+            spool, columns, chunks = plan.spool(name), None, set()
+            for place, table in read_chunks(rows, plan.wanted_columns(name), plan.chunk_rows):
+                chunk = f"{len(chunks):06d}"
+                chunks.add(chunk)
+                with named(place):
+                    columns = unify(columns, table.schema)
+                    new = spool.write(chunk, table, place.source)
+                    numbers = np.arange(place.first, place.first + len(table))
+                    plan.count(counts, name, to_frame(table, numbers))
+                progress.add(len(table), timed=new)
+            progress.close()
+            spool.keep(chunks)
+
+    encoder, number = plan.learn(given, sources, read)
     progress, shards = Progress("prepare: writing shards", "rows", number, verbose), []
     for partition in range(plan.partitions):
-        known = finished_shard(work, partition)
-        if known is None:
-            frame = _spool_of(work, plan, ROWS).partition(partition)
-            if frame.empty:
-                continue
-            events = {name: _spool_of(work, plan, name).partition(partition) for name in earlier}
-            known = write_shard(work, plan, encoder, partition, frame, events)
-        shards.append(known)
-        progress.add(known["log_rows"])
+        known = plan.shard(encoder, partition)
+        if known is not None:
+            shards.append(known)
+            progress.add(known["log_rows"])
     progress.close()
     return encoder, shards
-
-
-def _spool(
-    work: Path,
-    plan: PreparePlan,
-    given: FeatureEncoder,
-    sources: Mapping[str, RowSource],
-    verbose: bool,
-) -> tuple[FeatureEncoder, int]:
-    """Writes the rows by user and learns the encoder; tells it and the number of rows."""
-    done = work / SPOOL / SPOOLED
-    # Files were found unchanged; frames can be compared only by reading them again.
-    if done.exists() and all(list_files(rows) for rows in sources.values()):
-        return FeatureEncoder.load(work / ENCODER), read_json(done, "prepare")["rows"]
-    counts = None if given.schema.fitted else EncoderCounts(plan.schema)
-    number, changed = 0, False
-    for name, rows in sources.items():
-        progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
-        spool, first = _spool_of(work, plan, name), 0
-        for source, table in read_chunks(rows, wanted_columns(plan, name), plan.chunk_rows):
-            new = spool.add(table, source)
-            changed |= new
-            with named(source):
-                frame = to_frame(table, np.arange(first, first + len(table)))
-                count_chunk(counts, plan, name, frame)
-            first += len(table)
-            progress.add(len(table), timed=new)
-        progress.close()
-        changed |= spool.close()
-        number = first if name == ROWS else number
-    if changed:
-        shutil.rmtree(work / SHARDS, ignore_errors=True)
-    if counts is not None:
-        counts.fit(given)
-    given.save(work / ENCODER)
-    write_json(done, {"rows": number})
-    return given, number
-
-
-def _spool_of(work: Path, plan: PreparePlan, name: str) -> Spool:
-    return Spool(spool_folder(work, name), plan.partitions, plan.schema.user_key)

@@ -1,6 +1,7 @@
 """Prepared folders: their manifest, the checks of their files, and their blocks of rows."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet.data.histories import count_before, frozen_times
+from keras_infnet.data.histories import frozen_times, newest_before
 from keras_infnet.data.shards import (
     FORMAT,
     MANIFEST,
@@ -61,21 +62,22 @@ class PreparedRows:
         self.block_rows = np.array([s["rows"][split][b] for s, b in self._blocks], "int64")
         self._sizes = schema.packed_sizes()
         self.histories = [name for name in schema.packed_inputs() if name in _histories(manifest)]
-        from_log = {*self.histories, *(f"{name}_age" for name in self.histories)}
+        from_log = {*self.histories}
+        for history in map(schema.history, self.histories):
+            from_log |= {f"{history.name}_{quantity.key}" for quantity in history.of_row}
         self._inputs = {
             name: shape
             for name, (shape, _) in schema.packed_inputs().items()
             if name not in from_log
         }
-        self._types = _row_types(schema, list(self._inputs), self.histories, labels)
-        files = [
-            (rows_file(folder, split, s["name"]), self._types, s["rows"][split]) for s in shards
-        ]
-        for name in self.histories:
-            types = _event_types(schema, name)
-            files += [
-                (events_file(folder, name, s["name"]), types, s["events"][name]) for s in shards
-            ]
+        self._types = self._row_types(labels)
+        files = []
+        for shard in shards:
+            shard_name = shard["name"]
+            files.append((rows_file(folder, split, shard_name), self._types, shard["rows"][split]))
+            for name in self.histories:
+                path, rows = events_file(folder, name, shard_name), shard["events"][name]
+                files.append((path, self._event_types(name), rows))
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda file: _check_file(*file, schema.fingerprint), files))
 
@@ -105,17 +107,17 @@ class PreparedRows:
 
     def _read_history(self, name: str, shard: str, number: int, rows: pa.Table) -> Arrays:
         path = events_file(self._folder, name, shard)
-        table = _read_block(path, number, None)
-        columns = np.stack([table[n].to_numpy() for n in _event_ids(table)], axis=1)
+        *ids, _, _ = types = list(self._event_types(name))
+        table = _read_block(path, number, types)
+        columns = np.stack([table[n].to_numpy() for n in ids], axis=1)
         self._check_ids(path, name, columns)
         times, row_times = table[TIME].to_numpy(), rows[TIME].to_numpy()
         starts, ends = (rows[n].to_numpy().astype("int64") for n in window_columns(name))
         if self._freeze_at is not None:
             users, event_users = rows[USER].to_numpy(), table[USER].to_numpy()
             cut = frozen_times(row_times, users, self._freeze_at, self._schema.time_key)
-            first = np.searchsorted(event_users, users)
-            ends = count_before(event_users, times, users, cut)
-            starts = np.maximum(first, ends - self._schema.history(name).max_length)
+            length = self._schema.history(name).max_length
+            starts, ends = newest_before(event_users, times, users, cut, length)
         if (starts < 0).any() or (ends < starts).any() or (ends > len(columns)).any():
             raise ValueError(
                 f"{rows_file(self._folder, self._split, shard)}: histories `{name}` point beyond "
@@ -123,6 +125,21 @@ class PreparedRows:
             )
         window = np.stack([starts, ends, row_times], axis=1)
         return {f"window/{name}": window, f"events/{name}": columns, f"times/{name}": times}
+
+    def _row_types(self, labels: bool) -> dict[str, pa.DataType]:
+        types: dict[str, pa.DataType] = {USER: pa.int32(), TIME: pa.int64()}
+        for name in self._inputs:
+            types |= input_types(name, *self._schema.packed_inputs()[name])
+        for name in self.histories:
+            types |= dict.fromkeys(window_columns(name), pa.int32())
+        for kind in ("label", "weight") if labels else ():
+            types |= {f"{kind}/{task}": pa.float32() for task in self._schema.task_names}
+        return types
+
+    def _event_types(self, name: str) -> dict[str, pa.DataType]:
+        width = self._schema.packed_inputs()[name][0][1]
+        types = dict.fromkeys(event_columns(width), pa.int32())
+        return {**types, USER: pa.int32(), TIME: pa.int64()}
 
     def _check_ids(self, path: Path, name: str, values: np.ndarray) -> None:
         sizes = self._sizes.get(name)
@@ -173,15 +190,10 @@ def read_row_columns(
     """
     tables = []
     for shard in manifest["shards"]:
-        if not sum(shard["rows"][split]):
-            continue
-        path = rows_file(folder, split, shard["name"])
-        try:
-            with pq.ParquetFile(path) as file:
+        if sum(shard["rows"][split]):
+            with _opened(rows_file(folder, split, shard["name"])) as file:
                 names = [name for name in file.schema_arrow.names if wanted(name)]
                 tables.append(file.read(names).replace_schema_metadata(None))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"prepared rows: {path} can't be read: {error}") from error
     return pa.concat_tables(tables, promote_options="permissive")
 
 
@@ -205,43 +217,13 @@ def _histories(manifest: dict[str, Any]) -> set[str]:
     return {name for shard in manifest["shards"] for name in shard["events"]}
 
 
-def _row_types(
-    schema: FeatureSchema, inputs: list[str], histories: list[str], labels: bool
-) -> dict[str, pa.DataType]:
-    types: dict[str, pa.DataType] = {USER: pa.int32(), TIME: pa.int64()}
-    for name in inputs:
-        types |= input_types(name, *schema.packed_inputs()[name])
-    for name in histories:
-        types |= dict.fromkeys(window_columns(name), pa.int32())
-    if labels:
-        both = [f"{kind}/{task}" for kind in ("label", "weight") for task in schema.task_names]
-        types |= dict.fromkeys(both, pa.float32())
-    return types
-
-
-def _event_types(schema: FeatureSchema, name: str) -> dict[str, pa.DataType]:
-    width = schema.packed_inputs()[name][0][1]
-    types = dict.fromkeys(event_columns(width), pa.int32())
-    return {**types, USER: pa.int32(), TIME: pa.int64()}
-
-
-def _event_ids(table: pa.Table) -> list[str]:
-    return event_columns(len(table.column_names) - 2)
-
-
 def _check_file(
     path: Path, types: dict[str, pa.DataType], rows: list[int], fingerprint: str
 ) -> None:
     if not path.is_file():
         raise ValueError(f"prepared rows: {path} is missing. Copy it again, or prepare again.")
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, metadata = file.schema_arrow, file.metadata
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(
-            f"prepared rows: {path} can't be read as Parquet ({error}). It is empty, cut short or "
-            "damaged: copy it again, or prepare again."
-        ) from error
+    with _opened(path) as file:
+        schema, metadata = file.schema_arrow, file.metadata
     for name, kind in types.items():
         found = schema.field(name).type if name in schema.names else None
         if found is None or not _same(found, kind):
@@ -272,9 +254,18 @@ def _same(found: pa.DataType, kind: pa.DataType) -> bool:
     )
 
 
-def _read_block(path: Path, number: int, columns: list[str] | None) -> pa.Table:
+def _read_block(path: Path, number: int, columns: list[str]) -> pa.Table:
+    with _opened(path) as file:
+        return file.read_row_group(number, columns, use_threads=False)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            return file.read_row_group(number, columns, use_threads=False)
+            yield file
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"prepared rows: {path} can't be read: {error}") from error
+        raise ValueError(
+            f"prepared rows: {path} can't be read as Parquet ({error}). It is empty, cut short or "
+            "damaged: copy it again, or prepare again."
+        ) from error

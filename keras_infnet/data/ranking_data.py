@@ -9,11 +9,10 @@ import pandas as pd
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.calibration.fit import fit_calibration
-from keras_infnet.data.batches import Batches
+from keras_infnet.data.batches import Batches, check_whole
 from keras_infnet.data.data_parts import (
     FolderParts,
     LogParts,
-    holds_histories,
     load_parts,
     save_parts,
 )
@@ -241,10 +240,9 @@ class RankingData:
         rows = self._part_or_frame(rows, "predict")
         batches = self.batches(rows, labels=False, freeze_at=freeze_at, batch_size=batch_size)
         predicted = model.predict(batches, verbose=verbose)
-        index = self._parts.index(rows) if isinstance(rows, str) else rows.index
         columns = [column for task in self.schema.tasks for column in task.columns]
         outputs = [np.asarray(predicted[task]) for task in self.schema.task_names]
-        return pd.DataFrame(np.concatenate(outputs, axis=1), index, columns)
+        return pd.DataFrame(np.concatenate(outputs, axis=1), self._parts.frame(rows).index, columns)
 
     def evaluate(
         self,
@@ -399,11 +397,8 @@ class RankingData:
         seed: int,
         length_buckets: Sequence[int] | None,
     ) -> None:
-        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
-            if not isinstance(value, (int, np.integer)) or value < least or value is True:
-                raise ValueError(
-                    f"RankingData: {name} is {value!r}; expected a whole number, {least} or more."
-                )
+        check_whole("RankingData", 1, "a whole number, ", batch_size=batch_size)
+        check_whole("RankingData", 0, "a whole number, ", seed=seed)
         self.encoder: FeatureEncoder = parts.encoder
         self.histories: Histories | None = parts.histories
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
@@ -425,7 +420,7 @@ class RankingData:
         if isinstance(rows, str):
             rolls = rows == "train"
         else:
-            rolls = holds_histories(self.schema, rows)
+            rolls = bool(self.schema.histories) and not self._parts.lacking(rows)
         if given is None and rolls:
             return None
         freeze_at = self._freeze_at if given is None else _checked_freeze(given)
@@ -440,7 +435,7 @@ class RankingData:
             groups = self.schema.user_key
         if not isinstance(groups, (str, Mapping)) and not len(groups):
             return {}
-        frame = self._parts.frame(rows) if isinstance(rows, str) else rows
+        frame = self._parts.frame(rows)
 
         def keys(names: str | Sequence[str]) -> list[Any]:
             names = [names] if isinstance(names, str) else list(names)

@@ -1,17 +1,15 @@
 """Rows in chunks: a frame, an iterator of frames, Parquet or CSV files."""
 
 import glob
-import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import csv
 
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -21,6 +19,17 @@ RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 _SAMPLE_BYTES = 1 << 20
+
+
+class Place(NamedTuple):
+    """Where a chunk comes from: a file or frame, and which rows of the whole source it holds."""
+
+    source: str
+    first: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.source}, rows {self.first} to {self.first + self.rows - 1}"
 
 
 @dataclass(frozen=True)
@@ -119,25 +128,43 @@ def describe(rows: RowSource) -> Any:
 
 def read_chunks(
     rows: RowSource, columns: WantedColumns, chunk_rows: int
-) -> Iterator[tuple[str, pa.Table]]:
-    """Tables of at most `chunk_rows` rows, each with the words that say where it comes from.
+) -> Iterator[tuple[Place, pa.Table]]:
+    """Tables of at most `chunk_rows` rows, each with where it comes from.
 
     Raises:
         ValueError: A file can't be read, a chunk is no frame, or there is no row at all.
     """
-    files = list_files(rows)
-    if files is not None:
-        tables = (part for file in files for part in _read_file(file, columns, chunk_rows))
-    else:
+    files, first = list_files(rows), 0
+    if files is None:
         tables = _frame_tables([rows] if _is_frame(rows) else rows, columns)
-    first = 0
+    else:
+        tables = ((str(f), table) for f in files for table in read_file(f, columns, chunk_rows))
     for source, table in tables:
         for start in range(0, len(table), chunk_rows):
             part = table.slice(start, chunk_rows)
-            yield f"{source}, rows {first} to {first + len(part) - 1}", part
+            yield Place(source, first, len(part)), part
             first += len(part)
     if first == 0:
-        raise ValueError("prepare: there is no row; expected at least one.")
+        raise no_row()
+
+
+def no_row() -> ValueError:
+    """The error of a source without rows."""
+    return ValueError("prepare: there is no row; expected at least one.")
+
+
+def file_parts(files: Sequence[Path], chunk_rows: int) -> list[tuple[Path, list[int] | None]]:
+    """Parts of files that can be read side by side: some row groups, of CSV the whole file."""
+    parts: list[tuple[Path, list[int] | None]] = []
+    for file in files:
+        if not _is_parquet(file):
+            parts.append((file, None))
+            continue
+        with _open_parquet(file) as opened:
+            groups = [opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups)]
+        of_part = (np.cumsum(groups) - groups) // chunk_rows
+        parts += [(file, np.flatnonzero(of_part == part).tolist()) for part in np.unique(of_part)]
+    return parts
 
 
 def _expand(path: Path) -> list[Path]:
@@ -157,8 +184,8 @@ def _shown(given: list) -> str:
 
 
 def _count_file(file: Path) -> int:
-    if is_parquet(file):
-        return open_parquet(file).metadata.num_rows
+    if _is_parquet(file):
+        return _open_parquet(file).metadata.num_rows
     with file.open("rb") as opened:
         sample = opened.read(_SAMPLE_BYTES)
     # A compressed line is about a quarter of its text.
@@ -166,12 +193,12 @@ def _count_file(file: Path) -> int:
     return int(file.stat().st_size * lines / len(sample))
 
 
-def is_parquet(file: Path) -> bool:
+def _is_parquet(file: Path) -> bool:
     """Whether the name is a Parquet file's; if not, it is CSV."""
     return file.name.lower().endswith(_PARQUET)
 
 
-def open_parquet(file: Path) -> pq.ParquetFile:
+def _open_parquet(file: Path) -> pq.ParquetFile:
     """Opens a file; a damaged one is a ValueError."""
     try:
         return pq.ParquetFile(file)
@@ -182,25 +209,28 @@ def open_parquet(file: Path) -> pq.ParquetFile:
         ) from error
 
 
-def _read_file(
-    file: Path, columns: WantedColumns, chunk_rows: int
-) -> Iterator[tuple[str, pa.Table]]:
-    if is_parquet(file):
-        with open_parquet(file) as opened:
+def read_file(
+    file: Path, columns: WantedColumns, chunk_rows: int, groups: list[int] | None = None
+) -> Iterator[pa.Table]:
+    """Tables of at most `chunk_rows` rows of a file, or of some row groups of a Parquet file."""
+    if _is_parquet(file):
+        with _open_parquet(file) as opened:
             names = columns.among(opened.schema_arrow.names)
             try:
-                for batch in opened.iter_batches(chunk_rows, columns=names):
-                    yield str(file), decoded(pa.Table.from_batches([batch]))
+                for batch in opened.iter_batches(chunk_rows, row_groups=groups, columns=names):
+                    yield decoded(pa.Table.from_batches([batch]))
             except (pa.ArrowInvalid, OSError) as error:
-                raise ValueError(f"prepare: {file} can't be read: {error}") from error
+                raise ValueError(
+                    f"prepare: {file} can't be read. It is cut short or damaged: write it again "
+                    f"({error})."
+                ) from error
         return
     try:
-        header = pd.read_csv(file, nrows=0).columns
-        names = columns.among(header)
+        names = columns.among(pd.read_csv(file, nrows=0).columns)
         text = {name: "str" for name in names if name in columns.text}
         with pd.read_csv(file, usecols=names, dtype=text, chunksize=chunk_rows) as frames:
             for frame in frames:
-                yield str(file), _as_table(frame[names], str(file))
+                yield _as_table(frame[names], str(file))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError) as error:
         raise ValueError(f"prepare: {file} can't be read as CSV: {error}") from error
 
@@ -242,23 +272,6 @@ def _without_views(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_without_views(kind.value_type))
     return kind
-
-
-def read_csv_text(table: pa.Table, columns: WantedColumns, source: str) -> pa.Table:
-    """Fields of CSV that came as text, read as they are from a file."""
-    text = io.BytesIO()
-    csv.write_csv(table, text)
-    text.seek(0)
-    kinds = {name: "str" for name in table.column_names if name in columns.text}
-    return _as_table(pd.read_csv(text, dtype=kinds), source)
-
-
-def file_columns(file: Path) -> pa.Schema | tuple[str, ...]:
-    """Columns of a Parquet file with their types, or the names in the header of a CSV file."""
-    if is_parquet(file):
-        with open_parquet(file) as opened:
-            return opened.schema_arrow.remove_metadata()
-    return tuple(pd.read_csv(file, nrows=0).columns)
 
 
 def to_frame(table: pa.Table, index: np.ndarray) -> pd.DataFrame:

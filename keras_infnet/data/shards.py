@@ -10,10 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_infnet.data.histories import NO_TIME, Histories
+from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
 from keras_infnet.data.whole_files import whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.events import has_list_columns
 from keras_infnet.encoding.labels import read_labels
 
 FORMAT = 1
@@ -123,7 +122,7 @@ class ShardWriter:
             Rows of each block by split, and events of each block by history.
         """
         schema = self.encoder.schema
-        from_log = [s.name for s in schema.histories if not has_list_columns(s, frame)]
+        from_log = lacking_histories(schema, frame)
         histories = Histories(self.encoder, frame, earlier) if from_log else None
         users = (
             histories.user_codes(frame) if histories else pd.factorize(frame[schema.user_key])[0]

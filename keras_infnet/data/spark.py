@@ -1,4 +1,4 @@
-"""A preparation on Apache Spark, by the functions that prepare in one process."""
+"""A preparation on Apache Spark, whose workers call the functions that prepare in one process."""
 
 import contextlib
 import functools
@@ -7,35 +7,27 @@ import pickle
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from keras_infnet.data.prepare_steps import (
-    ROWS,
-    SPOOL,
-    SPOOLED,
-    PreparePlan,
-    count_chunk,
-    finished_shard,
-    named,
-    write_shard,
-)
+from keras_infnet.data.prepare_steps import Preparation, named
 from keras_infnet.data.progress import Progress
-from keras_infnet.data.row_source import RowSource, list_files
-from keras_infnet.data.shards import ENCODER, SHARDS
-from keras_infnet.data.spark_spool import (
-    CHUNK,
-    SparkSpool,
-    is_spark_frame,
-    list_spool,
-    unpack,
-    write_spool,
+from keras_infnet.data.row_source import (
+    RowSource,
+    decoded,
+    file_parts,
+    list_files,
+    no_row,
+    read_chunks,
+    read_file,
 )
-from keras_infnet.data.whole_files import read_json, write_json
+from keras_infnet.data.shards import ENCODER
+from keras_infnet.data.spool import unify
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
 
@@ -44,167 +36,161 @@ _OURS = re.compile(
     r"\s+SQLSTATE|\nDriver stacktrace|\Z)",
     re.MULTILINE | re.DOTALL,
 )
-_UNREADABLE = re.compile(r"Encountered error while reading file (?:file:/*(?=/))?(.*?)\.\s+[A-Z]")
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def prepare_on_spark(
-    work: Path,
-    plan: PreparePlan,
+    plan: Preparation,
     given: FeatureEncoder,
     sources: Mapping[str, RowSource],
     verbose: bool,
     spark: Any,
 ) -> tuple[FeatureEncoder, list[dict[str, Any]]]:
     """Writes encoder and shards; tells what is known of each shard."""
-    work = work.resolve()
+
+    def read(counts: EncoderCounts | None) -> None:
+        for name, rows in sources.items():
+            progress = Progress(f"prepare: reading {name}", "rows", None, verbose)
+            write_spool(session, plan, name, rows)
+            progress.add(_check_spool(plan, name))
+            progress.close()
+            if counts is not None:
+                counts.merge(_counted(session, plan, name))
+
     with spark_session(spark) as session, plain_errors():
-        spools = _spool(session, work, plan, sources, verbose)
-        encoder = _learn(session, work, plan, given, spools)
-        _write_shards(session, work, plan, spools, encoder.digest(), verbose)
-    shards = [finished_shard(work, number) for number in range(plan.partitions)]
+        encoder, number = plan.learn(given, sources, read)
+        _write_shards(session, plan, encoder.digest(), number, verbose)
+    shards = [plan.finished_shard(number) for number in range(plan.partitions)]
     return encoder, [shard for shard in shards if shard is not None]
 
 
-def _spool(
-    session: Any,
-    work: Path,
-    plan: PreparePlan,
-    sources: Mapping[str, RowSource],
-    verbose: bool,
-) -> dict[str, SparkSpool]:
-    """Writes the rows of all sources by user, unless an earlier run read the same."""
-    done = work / SPOOL / SPOOLED
-    earlier = read_json(done, "prepare") if done.exists() else {}
-    unchanged = earlier and all(list_files(rows) for rows in sources.values())
-    spools = {}
-    for name, rows in sources.items():
-        progress = Progress(f"prepare: reading {name}", "rows", None, verbose)
-        if not unchanged:
-            write_spool(session, work, plan, name, rows)
-        spools[name] = list_spool(session, work, name, rows)
-        progress.add(spools[name].rows, timed=not unchanged)
-        progress.close()
-    found = {name: spool.digest for name, spool in spools.items()}
-    if earlier.get("digests") != found:
-        shutil.rmtree(work / SHARDS, ignore_errors=True)
-        write_json(done, {"rows": spools[ROWS].rows, "digests": found})
-    return spools
+def write_spool(session: Any, plan: Preparation, name: str, rows: RowSource) -> None:
+    """Reads a source and writes its chunks by user.
+
+    Raises:
+        ValueError: A file can't be read, or a row has no user.
+    """
+    columns, spool = plan.wanted_columns(name), plan.spool(name)
+    shutil.rmtree(spool.folder, ignore_errors=True)
+
+    def write(part: int, tables: Iterable[pa.Table], source: str) -> None:
+        for number, table in enumerate(tables):
+            with named(source):
+                spool.write(f"{part:06d}-{number:06d}", table, source)
+
+    if is_spark_frame(rows):
+
+        def write_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            from pyspark import TaskContext
+
+            part = TaskContext.get().partitionId()
+            write(part, _tables(batches, plan.chunk_rows), "Spark DataFrame")
+            yield from ()
+
+        names = [f"`{name}`" for name in columns.among(rows.columns)]
+        rows.selectExpr(*names).mapInArrow(write_batches, "none int").collect()
+    elif files := list_files(rows):
+        parts = file_parts([file.absolute() for file in files], plan.chunk_rows)
+
+        def write_part(part: int) -> None:
+            file, groups = parts[part]
+            write(part, read_file(file, columns, plan.chunk_rows, groups), str(file))
+
+        _on_workers(session, write_part, len(parts))
+    else:
+        for number, (place, table) in enumerate(read_chunks(rows, columns, plan.chunk_rows)):
+            write(number, [table], place.source)
 
 
-def _learn(
-    session: Any,
-    work: Path,
-    plan: PreparePlan,
-    given: FeatureEncoder,
-    spools: Mapping[str, SparkSpool],
-) -> FeatureEncoder:
-    """Fits the encoder on what all workers have counted."""
-    if not given.schema.fitted:
-        counts = EncoderCounts(plan.schema)
-        for spool in spools.values():
-            for row in _counted(session, plan, spool).collect():
-                counts.merge(pickle.loads(row["counts"]))
-        counts.fit(given)
-    given.save(work / ENCODER)
-    return given
+def _tables(batches: Iterable[pa.RecordBatch], chunk_rows: int) -> Iterator[pa.Table]:
+    """Rows in tables of at most `chunk_rows`."""
+    waiting: list[pa.Table] = []
+    for batch in batches:
+        waiting.append(decoded(pa.Table.from_batches([batch])))
+        while sum(map(len, waiting)) >= chunk_rows:
+            whole = pa.concat_tables(waiting)
+            yield whole.slice(0, chunk_rows)
+            waiting = [whole.slice(chunk_rows)]
+    if sum(map(len, waiting)):
+        yield pa.concat_tables(waiting)
 
 
-def _counted(session: Any, plan: PreparePlan, spool: SparkSpool) -> Any:
+def _check_spool(plan: Preparation, name: str) -> int:
+    """Number of rows of a source, whose chunks must have the same columns."""
+    columns, rows = None, 0
+    for chunk in plan.spool(name).chunks():
+        with named(chunk.place):
+            columns = unify(columns, chunk.columns)
+        rows += chunk.place.rows
+    if not rows:
+        raise no_row()
+    return rows
+
+
+def _counted(session: Any, plan: Preparation, name: str) -> EncoderCounts:
     """What workers have counted, merged by one of them: the driver gets each value once."""
-    kind = "counts binary"
-    packed = session.read.parquet(spool.uri)
-    counted = packed.mapInPandas(lambda frames: _count(plan, spool, frames), kind)
-    return counted.repartition(1).mapInPandas(lambda frames: _merge(plan, frames), kind)
+    spool, kind = plan.spool(name), "counts binary"
+    chunks = spool.chunks()
 
+    def count(numbers: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        counts = EncoderCounts(plan.schema)
+        for frame in numbers:
+            for number in frame["id"]:
+                with named(chunks[number].place):
+                    plan.count(counts, name, spool.rows_of(chunks[number]))
+        yield pd.DataFrame({"counts": [pickle.dumps(counts)]})
 
-def _count(
-    plan: PreparePlan, spool: SparkSpool, packed: Iterator[pd.DataFrame]
-) -> Iterator[pd.DataFrame]:
-    counts = EncoderCounts(plan.schema)
-    for frame in packed:
-        for place, chunk in frame.groupby(CHUNK, sort=False):
-            with named(spool.source(place, chunk["rows"].iloc[0])):
-                rows = unpack(chunk, spool.firsts, spool.columns)
-                count_chunk(counts, plan, spool.name, rows)
-    yield pd.DataFrame({"counts": [pickle.dumps(counts)]})
+    def merge(counted: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        counts = EncoderCounts(plan.schema)
+        for frame in counted:
+            for other in frame["counts"]:
+                counts.merge(pickle.loads(other))
+        yield pd.DataFrame({"counts": [pickle.dumps(counts)]})
 
-
-def _merge(plan: PreparePlan, counted: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    counts = EncoderCounts(plan.schema)
-    for frame in counted:
-        for other in frame["counts"]:
-            counts.merge(pickle.loads(other))
-    yield pd.DataFrame({"counts": [pickle.dumps(counts)]})
+    counted = session.range(len(chunks)).mapInPandas(count, kind).repartition(1)
+    return pickle.loads(counted.mapInPandas(merge, kind).collect()[0]["counts"])
 
 
 def _write_shards(
-    session: Any,
-    work: Path,
-    plan: PreparePlan,
-    spools: Mapping[str, SparkSpool],
-    digest: str,
-    verbose: bool,
+    session: Any, plan: Preparation, digest: str, number_of_rows: int, verbose: bool
 ) -> None:
     """Writes one shard a partition, but those that an earlier run finished."""
-    rows_of = {
-        number: shard["log_rows"]
-        for number in range(plan.partitions)
-        if (shard := finished_shard(work, number)) is not None
-    }
-    progress = Progress("prepare: writing shards", "rows", spools[ROWS].rows, verbose)
-    progress.add(sum(rows_of.values()), timed=False)
-    parts = [
-        session.read.parquet(spool.uri).selectExpr("*", f"'{name}' AS source")
-        for name, spool in spools.items()
-    ]
-    packed = functools.reduce(lambda a, b: a.unionByName(b), parts)
-    packed = packed.where(~packed["partition"].isin(list(rows_of))) if rows_of else packed
+    progress = Progress("prepare: writing shards", "rows", number_of_rows, verbose)
+    waiting = set(range(plan.partitions))
 
-    def write(frame: pd.DataFrame) -> pd.DataFrame:
-        return _write_partition(work, plan, spools, digest, frame)
+    def add_finished(timed: bool = True) -> None:
+        for number in sorted(waiting):
+            if (shard := plan.finished_shard(number)) is not None:
+                waiting.remove(number)
+                progress.add(shard["log_rows"], timed)
 
-    written = (
-        packed.repartition(plan.partitions, "partition")
-        .groupBy("partition")
-        .applyInPandas(write, "partition int, rows long")
-    )
+    add_finished(timed=False)
+    left = sorted(waiting)
+
+    def write(place: int) -> None:
+        plan.shard(_encoder(plan.work / ENCODER, digest), left[place])
+
     with ThreadPoolExecutor(1) as pool:
-        job = pool.submit(written.collect)
+        job = pool.submit(_on_workers, session, write, len(left))
         while wait([job], _SECONDS_BETWEEN_LOOKS).not_done:
-            _add_finished(progress, work, plan, rows_of)
+            add_finished()
         job.result()
-    _add_finished(progress, work, plan, rows_of)
+    add_finished()
     progress.close()
 
 
-def _add_finished(
-    progress: Progress, work: Path, plan: PreparePlan, rows_of: dict[int, int]
-) -> None:
-    for number in set(range(plan.partitions)) - set(rows_of):
-        shard = finished_shard(work, number)
-        if shard is not None:
-            rows_of[number] = shard["log_rows"]
-            progress.add(shard["log_rows"])
+def _on_workers(session: Any, work: Callable[[int], None], number: int) -> None:
+    """Calls a function with each of so many numbers, each in a task of its own."""
 
+    def task(numbers: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in numbers:
+            for place in frame["id"]:
+                work(int(place))
+        yield from ()
 
-def _write_partition(
-    work: Path,
-    plan: PreparePlan,
-    spools: Mapping[str, SparkSpool],
-    digest: str,
-    packed: pd.DataFrame,
-) -> pd.DataFrame:
-    number = int(packed["partition"].iloc[0])
-    frames = {
-        name: unpack(packed[packed["source"] == name], spool.firsts, spool.columns)
-        for name, spool in spools.items()
-    }
-    rows = frames.pop(ROWS)
-    if len(rows) and finished_shard(work, number) is None:
-        write_shard(work, plan, _encoder(work / ENCODER, digest), number, rows, frames)
-    return pd.DataFrame({"partition": [number], "rows": [len(rows)]})
+    if number:
+        session.range(0, number, 1, number).mapInPandas(task, "none int").collect()
 
 
 @functools.lru_cache(1)
@@ -224,6 +210,11 @@ def check_engine(engine: str, spark: Any, sources: Mapping[str, Any]) -> None:
     for name, rows in sources.items():
         if is_spark_frame(rows):
             raise ValueError(f"prepare: {name} is a Spark DataFrame; pass engine='spark'.")
+
+
+def is_spark_frame(rows: Any) -> bool:
+    """Whether rows are a DataFrame of Spark, of whichever kind of session."""
+    return any(kind.__module__.startswith("pyspark.sql") for kind in type(rows).__mro__)
 
 
 @contextlib.contextmanager
@@ -262,18 +253,13 @@ def plain_errors() -> Iterator[None]:
         yield
     except Exception as error:
         text = str(error)
-        ours, unreadable = _OURS.search(text), _UNREADABLE.search(text)
+        ours = _OURS.search(text)
         if ours is not None and ours["kind"] == "OSError":
             refused = OSError(ours["text"])
             refused.errno = int(number[1]) if (number := _ERRNO.search(text)) else None
             raise refused from error
         if ours is not None:
             raise ValueError(ours["text"]) from error
-        if unreadable is not None:
-            raise ValueError(
-                f"prepare: {unreadable[1]} can't be read. It is cut short or damaged: write it "
-                "again."
-            ) from error
         raise
 
 

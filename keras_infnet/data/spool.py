@@ -1,45 +1,151 @@
 """Rows on disk by user: chunks cut into partitions, checksums, and what chunks must agree in."""
 
-import io
+import hashlib
+import itertools
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet.data.row_source import to_frame
+from keras_infnet.data.row_source import Place, to_frame
 from keras_infnet.data.whole_files import whole_file
 
-_CHECKSUM = "checksum"
-# Column of a row's number.
-NUMBER = "#row"
+_CHECKSUM, _SOURCE = "checksum", "source"
+# Column of a row's number in its chunk.
+_NUMBER = "#row"
 
 
-def cut_by_user(
-    table: pa.Table, user_key: str, partitions: int, source: str, first: int
-) -> list[pa.RecordBatch]:
-    """The rows of each partition in their order, with their number, of which `first` is the first.
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of rows on disk.
 
-    Raises:
-        ValueError: The user column is missing, or a row has no user.
+    Attributes:
+        path: Its file.
+        place: Where its rows come from, and which rows of the source they are.
+        checksum: Number of rows and checksum.
+        columns: Its columns.
     """
-    parts = _partition_of(table, user_key, partitions, source)
-    order = np.argsort(parts, kind="stable")
-    rows = pa.array(np.arange(first, first + len(table)))
-    table = table.append_column(NUMBER, rows).take(pa.array(order)).combine_chunks()
-    ends = np.searchsorted(parts[order], np.arange(partitions), side="right")
-    batches = []
-    for start, end in zip((0, *ends[:-1]), ends, strict=True):
-        found = table.slice(start, end - start).to_batches()
-        batches.append(found[0] if found else _no_rows(table.schema))
-    return batches
+
+    path: Path
+    place: Place
+    checksum: str
+    columns: pa.Schema
 
 
-def unify(known: pa.Schema | None, schema: pa.Schema, source: str) -> pa.Schema:
+@dataclass(frozen=True)
+class Spool:
+    """Chunks of rows, hashed by user, so that a partition holds its users wholly.
+
+    Args:
+        folder: Where the chunks lie.
+        partitions: Number of partitions.
+        user_key: Column that tells users apart.
+    """
+
+    folder: Path
+    partitions: int
+    user_key: str
+
+    def write(self, chunk: str, table: pa.Table, source: str) -> bool:
+        """Writes a chunk, unless an earlier run wrote it; tells whether it was written.
+
+        Args:
+            chunk: Its name; chunks come in the order of their names.
+            table: Its rows.
+            source: Where they come from.
+
+        Raises:
+            ValueError: The user column is missing, or a row has no user.
+        """
+        path, found = self._path(chunk), _checksum(table)
+        if path.exists() and _metadata(path)[0] == found:
+            return False
+        parts = self._cut(table)
+        schema = parts[0].schema.with_metadata({_CHECKSUM: found, _SOURCE: source})
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with (
+            whole_file(path) as temporary,
+            pa.ipc.new_file(str(temporary), schema, options=options) as file,
+        ):
+            for part in parts:
+                file.write_batch(part.replace_schema_metadata(schema.metadata))
+        return True
+
+    def keep(self, chunks: set[str]) -> None:
+        """Takes away all other chunks, of an earlier run that had more rows."""
+        for path in set(self.folder.glob("*.arrow")) - set(map(self._path, chunks)):
+            path.unlink()
+
+    def chunks(self) -> list[Chunk]:
+        """All chunks in their order."""
+        chunks, first = [], 0
+        for path in sorted(self.folder.glob("*.arrow")):
+            checksum, source, columns = _metadata(path)
+            place = Place(source, first, _rows(checksum))
+            chunks.append(Chunk(path, place, checksum, columns))
+            first += place.rows
+        return chunks
+
+    def digest(self) -> str:
+        """Checksum of all rows."""
+        sums = " ".join(chunk.checksum for chunk in self.chunks())
+        return hashlib.sha256(sums.encode()).hexdigest()[:16]
+
+    def partition(self, number: int) -> pd.DataFrame:
+        """The rows of one partition in the order in which they came; the index is their number."""
+        return self._read(sorted(self.folder.glob("*.arrow")), [number], 0)
+
+    def rows_of(self, chunk: Chunk) -> pd.DataFrame:
+        """The rows of one chunk, partition by partition; the index is their number."""
+        return self._read([chunk.path], range(self.partitions), chunk.place.first)
+
+    def _read(self, paths: Sequence[Path], partitions: Sequence[int], first: int) -> pd.DataFrame:
+        tables, numbers = [], []
+        for path in paths:
+            with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
+                table = pa.Table.from_batches([file.get_batch(part) for part in partitions])
+            numbers.append(first + np.asarray(table[_NUMBER]))
+            first += _rows(table.schema.metadata[_CHECKSUM.encode()].decode())
+            tables.append(table.drop_columns(_NUMBER).replace_schema_metadata(None))
+        table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+        return to_frame(table, np.concatenate(numbers))
+
+    def _path(self, chunk: str) -> Path:
+        return self.folder / f"chunk-{chunk}.arrow"
+
+    def _cut(self, table: pa.Table) -> list[pa.RecordBatch]:
+        """The rows of each partition in their order, with their numbers."""
+        parts = self._partition_of(table)
+        order = np.argsort(parts, kind="stable")
+        table = table.append_column(_NUMBER, pa.array(np.arange(len(table))))
+        (rows,) = table.take(pa.array(order)).combine_chunks().to_batches()
+        bounds = np.searchsorted(parts[order], np.arange(self.partitions + 1)).tolist()
+        return [rows.slice(start, end - start) for start, end in itertools.pairwise(bounds)]
+
+    def _partition_of(self, table: pa.Table) -> np.ndarray:
+        key = self.user_key
+        if key not in table.column_names:
+            raise ValueError(f"no column `{key}`.{did_you_mean(key, table.column_names)}")
+        users = table[key]
+        if users.null_count:
+            raise ValueError(
+                f"column `{key}` has {users.null_count} missing values; expected a user in every "
+                "row."
+            )
+        values = users.to_numpy()
+        if pa.types.is_floating(users.type) and (values == np.round(values)).all():
+            values = values.astype("int64")
+        if np.issubdtype(values.dtype, np.integer) or values.dtype == bool:
+            values = values.astype("int64")
+        return (pd.util.hash_array(values) % self.partitions).astype("int64")
+
+
+def unify(known: pa.Schema | None, schema: pa.Schema) -> pa.Schema:
     """The columns of the chunks so far and of one more.
 
     Raises:
@@ -51,8 +157,8 @@ def unify(known: pa.Schema | None, schema: pa.Schema, source: str) -> pa.Schema:
     more = sorted(set(schema.names) - set(known.names))
     if missing or more:
         raise ValueError(
-            f"prepare: {source}: other columns than the rows before (missing: {missing}, more: "
-            f"{more}). Files of one log must have the same columns."
+            f"other columns than the rows before (missing: {missing}, more: {more}). Files of one "
+            "log must have the same columns."
         )
     for name in schema.names:
         kinds = [s.field(name) for s in (known, schema)]
@@ -60,118 +166,28 @@ def unify(known: pa.Schema | None, schema: pa.Schema, source: str) -> pa.Schema:
             pa.unify_schemas([pa.schema([k]) for k in kinds], promote_options="permissive")
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
             raise ValueError(
-                f"prepare: {source}: column `{name}` holds {kinds[1].type}, but {kinds[0].type}"
-                " in the rows before. Give all files of a log the same types."
+                f"column `{name}` holds {kinds[1].type}, but {kinds[0].type} in the rows before. "
+                "Give all files of a log the same types."
             ) from error
     return pa.unify_schemas([known, schema], promote_options="permissive")
 
 
-def checksum(table: pa.Table) -> str:
+def _checksum(table: pa.Table) -> str:
     """Number of rows and checksum of a chunk."""
-    sink = _Checksum()
-    with pa.ipc.new_stream(pa.PythonFile(sink, "w"), table.schema) as stream:
-        stream.write_table(table)
-    return f"{len(table)}-{sink.value:08x}"
+    value = zlib.crc32(str(table.schema).encode())
+    for batch in table.combine_chunks().to_batches():
+        value = zlib.crc32(batch.serialize(), value)
+    return f"{len(table)}-{value:08x}"
 
 
-class _Checksum(io.RawIOBase):
-    """A file that keeps no more than the checksum of what is written to it."""
-
-    value = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.value = zlib.crc32(data, self.value)
-        return len(data)
+def _rows(checksum: str) -> int:
+    return int(checksum.partition("-")[0])
 
 
-def _partition_of(table: pa.Table, key: str, partitions: int, source: str) -> np.ndarray:
-    if key not in table.column_names:
-        raise ValueError(
-            f"prepare: {source}: no column `{key}`.{did_you_mean(key, table.column_names)}"
-        )
-    users = table[key]
-    if users.null_count:
-        raise ValueError(
-            f"prepare: {source}: column `{key}` has {users.null_count} missing values; "
-            "expected a user in every row."
-        )
-    values = users.to_numpy()
-    if pa.types.is_floating(users.type) and (values == np.round(values)).all():
-        values = values.astype("int64")
-    if np.issubdtype(values.dtype, np.integer) or values.dtype == bool:
-        values = values.astype("int64")
-    return (pd.util.hash_array(values) % partitions).astype("int64")
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)
-
-
-class Spool:
-    """Chunks of rows, hashed by user, so that a partition holds its users wholly.
-
-    Args:
-        folder: Where the chunks lie.
-        partitions: Number of partitions.
-        user_key: Column that tells users apart.
-    """
-
-    def __init__(self, folder: Path, partitions: int, user_key: str) -> None:
-        self._folder, self._partitions, self._user_key = folder, partitions, user_key
-        self._schema: pa.Schema | None = None
-        self._rows: list[int] = []
-
-    def add(self, table: pa.Table, source: str) -> bool:
-        """Writes one more chunk, unless an earlier run wrote it; tells whether it was written.
-
-        Raises:
-            ValueError: The chunk has other columns or types than those before it, or a row has no
-                user.
-        """
-        self._schema = unify(self._schema, table.schema, source)
-        path, first, found = self._path(len(self._rows)), sum(self._rows), checksum(table)
-        self._rows.append(len(table))
-        if path.exists() and _checksum_of(path) == found:
-            return False
-        parts = cut_by_user(table, self._user_key, self._partitions, source, first)
-        self._write(path, parts, found)
-        return True
-
-    def close(self) -> bool:
-        """Takes away chunks of an earlier run that had more rows; tells whether there were any."""
-        known = {self._path(chunk) for chunk in range(len(self._rows))}
-        more = set(self._folder.glob("chunk-*.arrow")) - known
-        for path in more:
-            path.unlink()
-        return bool(more)
-
-    def partition(self, number: int) -> pd.DataFrame:
-        """The rows of one partition in the order in which they came; the index is their number."""
-        tables = []
-        for path in sorted(self._folder.glob("chunk-*.arrow")):
-            with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
-                table = pa.Table.from_batches([file.get_batch(number)])
-                tables.append(table.replace_schema_metadata(None))
-        table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-        return to_frame(table.drop_columns(NUMBER), np.asarray(table[NUMBER]))
-
-    def _path(self, chunk: int) -> Path:
-        return self._folder / f"chunk-{chunk:06d}.arrow"
-
-    def _write(self, path: Path, parts: Sequence[pa.RecordBatch], found: str) -> None:
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        schema = parts[0].schema.with_metadata({_CHECKSUM: found})
-        with (
-            whole_file(path) as temporary,
-            pa.ipc.new_file(str(temporary), schema, options=options) as file,
-        ):
-            for part in parts:
-                file.write_batch(part.replace_schema_metadata(schema.metadata))
-
-
-def _checksum_of(path: Path) -> str:
+def _metadata(path: Path) -> tuple[str, str, pa.Schema]:
+    """Checksum, source and columns of a chunk."""
     with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
-        return file.schema.metadata[_CHECKSUM.encode()].decode()
+        schema = file.schema
+    found = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+    columns = schema.remove(schema.get_field_index(_NUMBER)).remove_metadata()
+    return found[_CHECKSUM], found[_SOURCE], columns

@@ -7,11 +7,7 @@ from keras import ops
 
 from keras_infnet._backend.row_gradients import read_rows, write_rows
 from keras_infnet._keras_internals import adam_moments
-from keras_infnet.training.row_updates import (
-    ROW_UPDATES_FROM,
-    RowUpdates,
-    check_row_updates_from,
-)
+from keras_infnet.training.row_updates import ROW_UPDATES_FROM, RowUpdates
 
 
 class _LazyMoments(RowUpdates, keras.optimizers.Adam):
@@ -82,8 +78,8 @@ class LazyAdam(_LazyMoments, keras.optimizers.Adam):
         row_updates_from: int = ROW_UPDATES_FROM,
         **kwargs: Any,
     ) -> None:
+        kwargs["row_updates_from"] = row_updates_from
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
-        self.row_updates_from = check_row_updates_from(row_updates_from)
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -127,8 +123,8 @@ class LazyAdamW(_LazyMoments, keras.optimizers.AdamW):
         row_updates_from: int = ROW_UPDATES_FROM,
         **kwargs: Any,
     ) -> None:
+        kwargs["row_updates_from"] = row_updates_from
         super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **kwargs)
-        self.row_updates_from = check_row_updates_from(row_updates_from)
 
 
 def _move_rows(moment: Any, ids: Any, target: Any, share: float) -> Any:

@@ -89,13 +89,20 @@ def fit_ranker(
     batches = _count_batches(train)
     total = epochs * batches
     steps = batches if validation is None else math.ceil(batches / evaluations_per_epoch)
-    model.compile(_decaying_adam(learning_rate, total) if optimizer is None else optimizer)
+    if optimizer is None:
+        decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, total, 0.0)
+        optimizer = LazyAdam(decay)
+    model.compile(optimizer)
 
     before, after, checkpoints = _partition(callbacks)
     if validation is not None:
         default = default_policy(getattr(model, "schema", None))
         before.append(PolicyScore(default if policy is None else policy))
-        after.append(_best_weights(patience))
+        after.append(
+            keras.callbacks.EarlyStopping(
+                "val_score", mode="max", patience=patience, restore_best_weights=True
+            )
+        )
     batches_of_fit, done = train.repeat(epochs), 0
     if checkpoints is not None:
         checkpoints.adopt(after[-1:] if validation is not None else [])
@@ -180,19 +187,6 @@ def _check_dataset(name: str, data: Any) -> None:
             f"fit_ranker: `{name}` is a {type(data).__name__}; expected a batched "
             "`tf.data.Dataset`, such as `Batches`, or a `RankingData`."
         )
-
-
-def _decaying_adam(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
-    schedule = keras.optimizers.schedules.PolynomialDecay(
-        learning_rate, decay_steps=steps, end_learning_rate=0.0
-    )
-    return LazyAdam(schedule)
-
-
-def _best_weights(patience: int) -> keras.callbacks.Callback:
-    return keras.callbacks.EarlyStopping(
-        "val_score", mode="max", patience=patience, restore_best_weights=True
-    )
 
 
 def _partition(

@@ -31,7 +31,13 @@ class RowUpdates(keras.optimizers.Optimizer):
     id are summed first, then clipped: rows without a gradient add nothing to a norm.
     """
 
-    row_updates_from: int
+    def __init__(self, *args: Any, row_updates_from: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if row_updates_from < 0:
+            raise ValueError(
+                f"`row_updates_from` must be 0 or more rows. Received: {row_updates_from}"
+            )
+        self.row_updates_from = row_updates_from
 
     def updates_rows(self, variable: Any) -> bool:
         """Whether a variable is updated by rows."""
@@ -134,13 +140,6 @@ class RowUpdates(keras.optimizers.Optimizer):
                     f" by rows, and {what} would read all of them in every step. Leave it out, or "
                     f"update the table densely: row_updates_from={table.shape[0] + 1}."
                 )
-
-
-def check_row_updates_from(row_updates_from: int) -> int:
-    """The number, if it is one of rows."""
-    if row_updates_from < 0:
-        raise ValueError(f"`row_updates_from` must be 0 or more rows. Received: {row_updates_from}")
-    return row_updates_from
 
 
 def _divided(gradient: Any, scale: Any) -> Any:

@@ -7,11 +7,7 @@ from keras import ops
 
 from keras_infnet._backend.row_gradients import read_rows, write_rows
 from keras_infnet._keras_internals import adagrad_sums
-from keras_infnet.training.row_updates import (
-    ROW_UPDATES_FROM,
-    RowUpdates,
-    check_row_updates_from,
-)
+from keras_infnet.training.row_updates import ROW_UPDATES_FROM, RowUpdates
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -59,8 +55,8 @@ class SparseAdagrad(RowUpdates, keras.optimizers.Adagrad):
         row_updates_from: int = ROW_UPDATES_FROM,
         **kwargs: Any,
     ) -> None:
+        kwargs["row_updates_from"] = row_updates_from
         super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
-        self.row_updates_from = check_row_updates_from(row_updates_from)
 
     def row_step(self, ids: Any, gradient: Any, index: int, learning_rate: Any) -> Any:
         """Writes the accumulator's rows, and gives what is subtracted from the table's."""

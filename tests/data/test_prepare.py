@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from keras_infnet import CategoricalFeature
 from keras_infnet.data import Batches, FeatureEncoder, Histories, prepare
 from keras_infnet.data.shards import ShardWriter
 from tests.logs import log_schema, make_log
@@ -76,8 +77,10 @@ def test_encoder_and_rows_are_those_of_the_way_through_memory(kind, log, tmp_pat
 
 def test_csv_files_are_read_like_frames(log, tmp_path):
     schema = log_schema()
-    kept = [f for f in schema.features if f.name not in ("word", "image")]
-    schema = type(schema)(kept, schema.tasks, schema.histories)
+    kept = [f for f in schema.features if f.name not in ("word", "image", "country")]
+    # Without a dtype pandas reads the numbers of a CSV file as such.
+    country = CategoricalFeature("country", "user", dtype="string")
+    schema = type(schema)([*kept, country], schema.tasks, schema.histories)
     log = log.drop(columns=["word", "word_weight", "image"]).assign(note="not read")
     log.loc[:, "country"] = "0" + (log.index % 7).astype(str)
     log.iloc[:400].to_csv(tmp_path / "a.csv", index=False)

@@ -92,7 +92,7 @@ def unfinished(session, files, tmp_path_factory):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["keras_infnet.data.prepare"], "publish", full)
+        patch.setattr("keras_infnet.data.prepare_steps.Preparation.publish", full)
         with pytest.raises(OSError, match="No space left"):
             on_spark(path / "out", files, session, earlier={"seen": str(path / "earlier.parquet")})
     return path / ".out.unfinished"
@@ -177,7 +177,7 @@ def damaged(path, frame):
             "b.parquet: column `user_id` has 170 missing values; expected a user in every row",
         ),
         (
-            lambda path, f: f.assign(is_click=7).to_parquet(path),
+            lambda path, f: f.assign(is_click=f.is_click.where(f.index >= 470, 7)).to_parquet(path),
             "b.parquet, rows 300 to 469: Task `click`.* labels are neither 0 nor 1",
         ),
         (damaged, "b.parquet can't be read. It is cut short or damaged: write it again"),
@@ -190,13 +190,6 @@ def test_what_workers_find_is_said_in_the_local_engines_words(
     write(tmp_path / "b.parquet", log.iloc[300:])
     with pytest.raises(ValueError, match=f"^prepare: .*{message}"):
         on_spark(tmp_path / "out", str(tmp_path / "*.parquet"), session)
-
-
-def test_files_are_given_once(files, tmp_path):
-    from keras_infnet.data.spark_spool import _alike
-
-    with pytest.raises(ValueError, match="a.parquet is given twice"):
-        _alike([files / "a.parquet"] * 2)
 
 
 class SparkFrame:
