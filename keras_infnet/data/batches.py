@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, cast
 
@@ -273,10 +272,14 @@ class Batches:
             epoch, place = divmod(batch, end - first)
             start = epoch * whole + first + place
             numbered = later(start).enumerate(start)
-            wanted = numbered.filter(
-                lambda number, _: (number % whole >= first) & (number % whole < end)
-            )
-            return wanted.map(lambda _, elements: elements)
+
+            def is_wanted(number: Any, _: Any) -> Any:
+                return (number % whole >= first) & (number % whole < end)
+
+            def without_number(_: Any, elements: Any) -> Any:
+                return elements
+
+            return numbered.filter(is_wanted).map(without_number)
 
         return _batches(own, starting_at, end - first)
 
@@ -337,7 +340,11 @@ class RowOrder:
                     yield of_epoch
 
         epochs = tf.data.Dataset.from_generator(seeds, output_signature=tf.TensorSpec((), "int64"))
-        return epochs.flat_map(lambda seed: self._cut(self._permutation(seed))).skip(first)
+
+        def rows_of(seed: Any) -> Any:
+            return self._cut(self._permutation(seed))
+
+        return epochs.flat_map(rows_of).skip(first)
 
     def _cut(self, numbers: Any) -> Any:
         return numbers.batch(self.batch_size, drop_remainder=self.drop_remainder)
@@ -415,10 +422,10 @@ class EncodedRows:
         arrays = self._encoded(labels) | _on_cpu("window", windows)
 
         def assembled(numbers: Any) -> Any:
-            mapped = numbers.map(
-                lambda index: _batch(self._schema, arrays, index, lengths, labels),
-                num_parallel_calls=tf.data.AUTOTUNE,
-            )
+            def batch_of(index: Any) -> Any:
+                return _batch(self._schema, arrays, index, lengths, labels)
+
+            mapped = numbers.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
             return mapped.prefetch(tf.data.AUTOTUNE)
 
         known = tf.data.experimental.assert_cardinality(order.batches)
@@ -432,7 +439,8 @@ class EncodedRows:
         """Inputs, events, and with labels these and their weights, encoded once."""
         if not self._arrays:
             self._arrays = _on_cpu("x", self._encoder.transform(self._frame))
-            for name, events in (self._histories.events if self._histories else {}).items():
+            found = self._histories.events.items() if self._histories else ()
+            for name, events in found:
                 # One more: a history may have none.
                 columns = np.pad(events.columns, ((0, 1), (0, 0)))
                 self._arrays |= _on_cpu("events", {name: columns})
@@ -452,11 +460,12 @@ def _batches(dataset: Any, later: Callable[[int], Any], epoch: int | None) -> An
     return batches
 
 
-def _read_rows(rows: Rows) -> pd.DataFrame:
+def _read_rows(rows: Any) -> pd.DataFrame:
     """The frame itself, or the rows of Parquet shards (a file, a folder, or a list of files)."""
-    if not isinstance(rows, (str, Path, list, tuple)):
+    is_path = issubclass(type(rows), (str, Path))
+    if not is_path and not issubclass(type(rows), (list, tuple)):
         return as_frame(rows, _FRAME, "one or more paths of Parquet files")
-    paths = [rows] if isinstance(rows, (str, Path)) else rows
+    paths: list[Any] = [rows] if is_path else list(rows)
     if not all(isinstance(path, (str, Path)) for path in paths):
         raise ValueError(
             f"{_FRAME}: the rows are a {type(rows).__name__} of other things than paths; expected "
@@ -549,5 +558,5 @@ def _folder_dataset(
 def check_whole(who: str, least: int, kind: str = "", **arguments: Any) -> None:
     """Raises a ValueError unless all are whole numbers, of numpy or not, of at least `least`."""
     for name, value in arguments.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise bad(who, name, value, f"{kind}{least} or more")

@@ -133,7 +133,7 @@ class FolderParts(_Parts):
         """The raw columns that the folder keeps of a split; a frame is itself."""
         if not isinstance(rows, str):
             return rows
-        table = self._columns(rows, lambda name: name == ROW or name.startswith("raw/"))
+        table = self._columns(rows, (ROW, "raw/"))
         frame = to_frame(table.drop_columns(ROW), np.asarray(table[ROW]))
         return frame.rename(columns=lambda name: name.removeprefix("raw/"))
 
@@ -141,7 +141,7 @@ class FolderParts(_Parts):
         """Labels and weights by task."""
         if not isinstance(rows, str):
             return super().labels(rows)
-        table = self._columns(rows, lambda name: name.startswith(("label/", "weight/")))
+        table = self._columns(rows, ("label/", "weight/"))
         tasks = self.encoder.schema.task_names
         labels, weights = (
             {task: np.asarray(table[f"{kind}/{task}"]) for task in tasks}
@@ -173,8 +173,8 @@ class FolderParts(_Parts):
             )
         return self.encoded(rows).batches(**options)
 
-    def _columns(self, split: str, wanted: Any) -> pa.Table:
-        return read_row_columns(self._folder, self._manifest, split, wanted)
+    def _columns(self, split: str, starts: tuple[str, ...]) -> pa.Table:
+        return read_row_columns(self._folder, self._manifest, split, starts)
 
 
 def save_parts(
@@ -231,4 +231,4 @@ def _read(path: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"RankingData.load: {path} can't be read: {error}") from error
     index = pd.Index(table[_INDEX].to_pandas()).rename(None)
-    return to_frame(table.drop_columns(_INDEX), index)
+    return to_frame(table.drop_columns(_INDEX), index.to_numpy())

@@ -16,7 +16,7 @@ ORDER = "order"
 
 def join_blocks(blocks: Sequence[Arrays]) -> Arrays:
     """Rows and events of all blocks, in their order."""
-    joined = {}
+    joined: Arrays = {}
     for name in blocks[0]:
         parts = [block[name] for block in blocks]
         if name.startswith("window/"):
@@ -29,14 +29,15 @@ def join_blocks(blocks: Sequence[Arrays]) -> Arrays:
 
 def take_rows(block: Arrays, rows: np.ndarray) -> Arrays:
     """Some rows with the events that they point to, and no others."""
-    taken = {}
+    taken: Arrays = {}
     for name, array in block.items():
         kind, _, history = name.partition("/")
         if kind == "window":
             starts, ends, times = array[rows].T
             lengths = ends - starts
             new_ends = np.cumsum(lengths)
-            index = np.repeat(starts - (new_ends - lengths), lengths) + np.arange(lengths.sum())
+            shifts = np.repeat(starts - (new_ends - lengths), lengths)
+            index: np.ndarray = shifts + np.arange(len(shifts))
             taken[name] = np.stack([new_ends - lengths, new_ends, times], axis=1)
             taken[f"events/{history}"] = block[f"events/{history}"][index]
             taken[f"times/{history}"] = block[f"times/{history}"][index]
@@ -167,8 +168,9 @@ class LengthBuckets:
         Args:
             windows: Start, end and time of every row, `(rows, 3)`, by history.
         """
-        lengths = np.max([windows[n][:, 1] - windows[n][:, 0] for n in self.histories], axis=0)
-        return np.searchsorted(self.lengths, lengths)
+        lengths = [windows[n][:, 1] - windows[n][:, 0] for n in self.histories]
+        most: np.ndarray = np.max(lengths, axis=0)
+        return np.searchsorted(np.asarray(self.lengths), most)
 
     def order(
         self,

@@ -78,19 +78,20 @@ class Histories:
         self,
         encoder: FeatureEncoder,
         log: Frame,
-        earlier: Mapping[str, Frame] | None = None,
+        earlier: Any = None,
     ) -> None:
         log = as_frame(log, "Histories")
         require_rows(log, "Histories")
         self.encoder, self.schema = encoder, encoder.schema
         self.schema.require_fitted()
-        if not isinstance(earlier, Mapping | None):
+        if earlier is not None and not issubclass(type(earlier), Mapping):
             raise ValueError(
                 f"Histories: `earlier` is a {type(earlier).__name__}; expected frames by history "
                 "name, such as `{'seen': frame}`."
             )
-        earlier = {n: as_frame(e, f"Histories, earlier `{n}`") for n, e in (earlier or {}).items()}
-        for name in earlier:
+        before: dict[str, Any] = dict(earlier or {})
+        before = {n: as_frame(e, f"Histories, earlier `{n}`") for n, e in before.items()}
+        for name in before:
             self.schema.history(name)
         if self.schema.time_key is None and not log.index.is_unique:
             raise ValueError(
@@ -100,13 +101,14 @@ class Histories:
         self._log_index = log.index
         self._user_kind = _kind(column(log, self.schema.user_key, "Histories, user key"))
         users = self._users(log)
-        for events in earlier.values():
+        for events in before.values():
             users = users.append(self._users(events))
         self._user_codes = pd.Index(users.unique())
-        self._log_users = self.user_codes(log) if self.schema.time_key is None else None
-        self._log_start = None if self.schema.time_key is None else int(self._times(log).min())
+        if self.schema.time_key is None:
+            self._log_users = self.user_codes(log)
+        self._log_start = 0 if self.schema.time_key is None else int(self._times(log).min())
         self.events = {
-            s.name: self._build(s, log, earlier.get(s.name)) for s in self.schema.histories
+            s.name: self._build(s, log, before.get(s.name)) for s in self.schema.histories
         }
 
     def windows(
@@ -150,7 +152,8 @@ class Histories:
             A copy with columns `{history}_{field}`, `{history}_{action}`, `{history}_ratio` and
             `{history}_age_seconds`, oldest event first.
         """
-        frame, added = as_frame(frame, "Histories.attach"), {}
+        frame = as_frame(frame, "Histories.attach")
+        added: dict[str, pd.Series] = {}
         for history in self.schema.histories:
             events = self.events[history.name]
             starts, ends, times = self.windows(history.name, frame, freeze_at)
@@ -164,7 +167,8 @@ class Histories:
             for quantity in history.of_row:
                 known = (events.times[chosen] != NO_TIME) & (self.schema.time_key is not None)
                 since = np.where(known, events.times[chosen], 0)
-                values = np.where(known, quantity.of_time(row_times, since), quantity.missing())
+                of_time = np.asarray(quantity.of_time(row_times, since))
+                values = np.where(known, of_time, np.asarray(quantity.missing()))
                 (suffix,) = quantity.raw_inputs()
                 name = f"{history.name}_{suffix}"
                 added[name] = _list_series(bounds, pa.array(values), frame.index)
@@ -173,21 +177,23 @@ class Histories:
     def _build(
         self, history: History, log: pd.DataFrame, earlier: pd.DataFrame | None
     ) -> EventArrays:
-        parts = []
+        parts: list[tuple[dict[str, Any], np.ndarray, np.ndarray]] = []
         # Events from before the log may lack a time, and columns of quantities.
-        for frame, may_lack in ((earlier, True), (log, False)):
-            if frame is None or not len(frame):
-                continue
+        frames = [log] if earlier is None else [earlier, log]
+        for frame in (frame for frame in frames if len(frame)):
+            may_lack = frame is not log
             if history.where is not None:
                 label = f"{history.label}, where `{history.where}`"
-                frame = frame[feedbacks(column(frame, history.where, label), label) == 1]
+                took_place = feedbacks(column(frame, history.where, label), label) == 1
+                frame = frame.iloc[np.flatnonzero(took_place)]
             if may_lack and self.schema.time_key not in frame.columns:
                 times = np.full(len(frame), NO_TIME)
             else:
                 times = self._times(frame)
             events = log_events(history, frame, may_lack, self.schema)
             parts.append((events, self.user_codes(frame), times))
-        users, times = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+        users = np.concatenate([users for _, users, _ in parts])
+        times = np.concatenate([times for _, _, times in parts])
         raw = {name: pa.concat_arrays([part[0][name] for part in parts]) for name in parts[0][0]}
         order = np.lexsort((times, users))
         first = self.schema.feature(history.fields[0])
@@ -256,7 +262,7 @@ class Histories:
 
     def _check_milliseconds(self, what: str, times: np.ndarray) -> None:
         """An error if times of a frame are seconds where the log's are milliseconds."""
-        is_epoch = self._log_start is not None and self._log_start > _EARLIEST_EPOCH
+        is_epoch = self._log_start > _EARLIEST_EPOCH
         last = times.max(initial=0)
         if is_epoch and _EARLIEST_EPOCH // 1000 < last < self._log_start // 100:
             raise ValueError(
@@ -274,7 +280,7 @@ def check_histories(
     who: str,
     encoder: FeatureEncoder,
     frame: pd.DataFrame,
-    histories: Histories | None,
+    histories: Any,
     freeze_at: int | str | None,
 ) -> list[str]:
     """Names of the histories that the rows lack as list columns; an error if nothing gives them."""

@@ -163,7 +163,8 @@ def _prepare_locally(
     def read(counts: EncoderCounts | None) -> None:
         for name, rows in sources.items():
             progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
-            spool, columns, chunks = plan.spool(name), None, set()
+            spool, columns = plan.spool(name), None
+            chunks: set[str] = set()
             for place, table in read_chunks(rows, plan.wanted_columns(name), plan.chunk_rows):
                 chunk = f"{len(chunks):06d}"
                 chunks.add(chunk)
@@ -177,7 +178,8 @@ def _prepare_locally(
             spool.keep(chunks)
 
     encoder, number = plan.learn(given, sources, read)
-    progress, shards = Progress("prepare: writing shards", "rows", number, verbose), []
+    progress = Progress("prepare: writing shards", "rows", number, verbose)
+    shards: list[dict[str, Any]] = []
     for partition in range(plan.partitions):
         known = plan.shard(encoder, partition)
         if known is not None:

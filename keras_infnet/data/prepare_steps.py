@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,9 @@ class Preparation:
         names, ends = list(self.splits), list(self.splits.values())
         if not names or not all(re.fullmatch(r"\w+", name) for name in names):
             raise ValueError(f"prepare: splits are {names}; expected names such as `train`.")
-        known = ends[:-1] if ends[-1] is None else ends
-        if None in known or sorted(set(known)) != known:
+        until = ends[:-1] if ends[-1] is None else ends
+        known = [end for end in until if end is not None]
+        if known != until or sorted(set(known)) != known:
             raise ValueError(
                 f"prepare: splits end at {ends}; expected ends that grow, and None for no end "
                 "in the last one alone."
@@ -137,7 +138,7 @@ class Preparation:
             read: Fills the spools, and counts rows for an encoder that is not fitted.
         """
         done = self.work / _SPOOL / _SPOOLED
-        before = read_json(done, "prepare") if done.exists() else {}
+        before: dict[str, Any] = read_json(done, "prepare") if done.exists() else {}
         # Files were found unchanged; frames can be compared only by reading them again.
         if before and all(list_files(rows) for rows in sources.values()):
             return FeatureEncoder.load(self.work / ENCODER), before["rows"]
@@ -165,7 +166,7 @@ class Preparation:
     def count(self, counts: EncoderCounts | None, source: str, frame: pd.DataFrame) -> None:
         """Counts a chunk for the encoder: of the log, the rows of the first split."""
         if source == ROWS:
-            frame = frame[self._split_codes(frame) == 0]
+            frame = frame.iloc[np.flatnonzero(self._split_codes(frame) == 0)]
         if counts is None or not len(frame):
             return
         counts.add_rows(frame) if source == ROWS else counts.add_events(source, frame)
@@ -205,7 +206,7 @@ class Preparation:
                 f"column `{self.split_by}` holds {values.dtype}; to split by it, it must hold "
                 "numbers in every row."
             )
-        codes = np.searchsorted(self._ends, values.to_numpy(), side="right")
+        codes = np.searchsorted(np.array(self._ends), np.asarray(values), side="right")
         return np.where(codes < len(self.splits), codes, -1)
 
 
@@ -214,7 +215,7 @@ def _shard_name(number: int) -> str:
 
 
 @contextlib.contextmanager
-def named(source: Any) -> Iterator[None]:
+def named(source: Any) -> Generator[None, None, None]:
     """Says in every error where the rows come from."""
     try:
         yield

@@ -1,7 +1,7 @@
 """Prepared folders: their manifest, the checks of their files, and their blocks of rows."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class PreparedRows:
             if name not in from_log
         }
         self._types = self._row_types(labels)
-        files = []
+        files: list[tuple[Path, dict[str, pa.DataType], list[int]]] = []
         for shard in shards:
             shard_name = shard["name"]
             files.append((rows_file(folder, split, shard_name), self._types, shard["rows"][split]))
@@ -79,7 +79,9 @@ class PreparedRows:
                 path, rows = events_file(folder, name, shard_name), shard["events"][name]
                 files.append((path, self._event_types(name), rows))
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda file: _check_file(*file, schema.fingerprint), files))
+            checks = [pool.submit(_check_file, *file, schema.fingerprint) for file in files]
+            for check in checks:
+                check.result()
 
     def read(self, block: int) -> Arrays:
         """The arrays of a block.
@@ -181,18 +183,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_row_columns(
-    folder: Path, manifest: dict[str, Any], split: str, wanted: Callable[[str], bool]
+    folder: Path, manifest: dict[str, Any], split: str, starts: tuple[str, ...]
 ) -> pa.Table:
-    """Columns of a split's rows, in the order in which they are read unshuffled.
+    """Columns whose names start so, of a split's rows in the order in which they are read.
 
     Raises:
         ValueError: A file is missing or damaged.
     """
-    tables = []
+    tables: list[pa.Table] = []
     for shard in manifest["shards"]:
         if sum(shard["rows"][split]):
             with _opened(rows_file(folder, split, shard["name"])) as file:
-                names = [name for name in file.schema_arrow.names if wanted(name)]
+                names = [name for name in file.schema_arrow.names if name.startswith(starts)]
                 tables.append(file.read(names).replace_schema_metadata(None))
     return pa.concat_tables(tables, promote_options="permissive")
 
@@ -232,7 +234,8 @@ def _check_file(
                 f"{'missing' if found is None else f'of type {found}'}; expected {kind}. The "
                 "shard is of another schema: prepare the folder again."
             )
-    if (schema.metadata or {}).get(b"fingerprint") != fingerprint.encode():
+    described: dict[bytes, bytes] = schema.metadata or {}
+    if described.get(b"fingerprint") != fingerprint.encode():
         raise ValueError(
             f"prepared rows: {path} is of another schema than the folder's. Prepare it again."
         )
@@ -260,7 +263,7 @@ def _read_block(path: Path, number: int, columns: list[str]) -> pa.Table:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path) -> Generator[pq.ParquetFile, None, None]:
     try:
         with pq.ParquetFile(path) as file:
             yield file

@@ -283,7 +283,7 @@ class RankingData:
         predicted = self.predict(
             model, rows, freeze_at=freeze_at, batch_size=batch_size, verbose=verbose
         )
-        measured = {}
+        measured: dict[str, dict[str, float]] = {}
         for task in self.schema.tasks:
             outputs, observed = predicted[list(task.columns)].to_numpy(), weights[task.name]
             measured[task.name] = task.measures(
@@ -456,8 +456,11 @@ def _warm_events(schema: FeatureSchema, warm: Any) -> dict[str, pd.DataFrame]:
     """Events from before the log, by history."""
     if warm is None:
         return {}
-    if not isinstance(warm, Mapping):
-        warm = {sequence.name: warm for sequence in schema.histories}
-    for name in warm:
+    events: dict[str, Any]
+    if issubclass(type(warm), Mapping):
+        events = dict(warm)
+    else:
+        events = {history.name: warm for history in schema.histories}
+    for name in events:
         schema.history(name)
-    return {name: as_frame(events, f"RankingData, warm `{name}`") for name, events in warm.items()}
+    return {name: as_frame(rows, f"RankingData, warm `{name}`") for name, rows in events.items()}

@@ -88,15 +88,16 @@ def _is_frame(rows: Any) -> bool:
     return isinstance(rows, pd.DataFrame) or hasattr(rows, "__arrow_c_stream__")
 
 
-def list_files(rows: RowSource) -> list[Path] | None:
+def list_files(rows: Any) -> list[Path] | None:
     """The files of a folder, a glob or a list; `None` where the rows are frames.
 
     Raises:
         ValueError: There is no such file, or it is neither Parquet nor CSV.
     """
-    if _is_frame(rows) or not isinstance(rows, (str, Path, list, tuple)):
+    is_path = issubclass(type(rows), (str, Path))
+    if not is_path and not issubclass(type(rows), (list, tuple)):
         return None
-    given = [rows] if isinstance(rows, (str, Path)) else list(rows)
+    given: list[Any] = [rows] if is_path else list(rows)
     if given and _is_frame(given[0]):
         return None
     files = [file for path in given for file in _expand(Path(path))]
@@ -113,7 +114,7 @@ def list_files(rows: RowSource) -> list[Path] | None:
 def count_rows(rows: RowSource) -> int | None:
     """Number of rows: exact for frames and Parquet, estimated for CSV, `None` for an iterator."""
     if _is_frame(rows):
-        return len(rows) if hasattr(rows, "__len__") else None
+        return getattr(rows, "__len__", lambda: None)()
     files = list_files(rows)
     return None if files is None else sum(_count_file(file) for file in files)
 
@@ -127,7 +128,7 @@ def describe(rows: RowSource) -> Any:
 
 
 def read_chunks(
-    rows: RowSource, columns: WantedColumns, chunk_rows: int
+    rows: Any, columns: WantedColumns, chunk_rows: int
 ) -> Iterator[tuple[Place, pa.Table]]:
     """Tables of at most `chunk_rows` rows, each with where it comes from.
 
@@ -179,7 +180,7 @@ def _expand(path: Path) -> list[Path]:
     return found
 
 
-def _shown(given: list) -> str:
+def _shown(given: list[Any]) -> str:
     return ", ".join(map(str, given[:3])) or "an empty list"
 
 

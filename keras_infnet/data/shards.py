@@ -123,7 +123,7 @@ class ShardWriter:
         """
         schema = self.encoder.schema
         from_log = lacking_histories(schema, frame)
-        histories = Histories(self.encoder, frame, earlier) if from_log else None
+        histories: Any = Histories(self.encoder, frame, earlier) if from_log else None
         users = (
             histories.user_codes(frame) if histories else pd.factorize(frame[schema.user_key])[0]
         )
@@ -133,10 +133,9 @@ class ShardWriter:
         for name in from_log:
             starts, ends, times = histories.windows(name, frame)
             columns[TIME] = pa.array(times)
-            of_block = np.searchsorted(
-                histories.events[name].users,
-                np.searchsorted(block_of_user, np.arange(block_of_user[-1] + 2)),
-            )
+            of_events: np.ndarray = histories.events[name].users
+            first_users = np.searchsorted(block_of_user, np.arange(int(block_of_user[-1]) + 2))
+            of_block = np.searchsorted(of_events, first_users)
             first = of_block[block_of_user[users]]
             for column, values in zip(window_columns(name), (starts, ends), strict=True):
                 columns[column] = pa.array((values - first).astype("int32"))

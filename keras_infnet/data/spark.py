@@ -7,7 +7,7 @@ import pickle
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def prepare_on_spark(
     return encoder, [shard for shard in shards if shard is not None]
 
 
-def write_spool(session: Any, plan: Preparation, name: str, rows: RowSource) -> None:
+def write_spool(session: Any, plan: Preparation, name: str, rows: Any) -> None:
     """Reads a source and writes its chunks by user.
 
     Raises:
@@ -84,7 +84,8 @@ def write_spool(session: Any, plan: Preparation, name: str, rows: RowSource) -> 
         def write_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             from pyspark import TaskContext
 
-            part = TaskContext.get().partitionId()
+            task: Any = TaskContext.get()
+            part: int = task.partitionId()
             write(part, _tables(batches, plan.chunk_rows), "Spark DataFrame")
             yield from ()
 
@@ -136,9 +137,9 @@ def _counted(session: Any, plan: Preparation, name: str) -> EncoderCounts:
     def count(numbers: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         counts = EncoderCounts(plan.schema)
         for frame in numbers:
-            for number in frame["id"]:
-                with named(chunks[number].place):
-                    plan.count(counts, name, spool.rows_of(chunks[number]))
+            for chunk in (chunks[int(number)] for number in frame["id"]):
+                with named(chunk.place):
+                    plan.count(counts, name, spool.rows_of(chunk))
         yield pd.DataFrame({"counts": [pickle.dumps(counts)]})
 
     def merge(counted: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -218,7 +219,7 @@ def is_spark_frame(rows: Any) -> bool:
 
 
 @contextlib.contextmanager
-def spark_session(given: Any) -> Iterator[Any]:
+def spark_session(given: Any) -> Generator[Any, None, None]:
     """The session that was given, the active one, or one that is stopped at the end.
 
     Raises:
@@ -247,7 +248,7 @@ def spark_session(given: Any) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors() -> Generator[None, None, None]:
     """Errors of workers and of Spark's readers as the local engine has them."""
     try:
         yield

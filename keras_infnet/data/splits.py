@@ -1,7 +1,6 @@
 """Splits of a log: by time, by the values of a column, or as frames given."""
 
 from datetime import date, datetime
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -66,10 +65,10 @@ def to_milliseconds(value: Any, argument: str) -> int:
     Raises:
         ValueError: It is no time.
     """
-    if isinstance(value, Integral) and not isinstance(value, bool):
+    if issubclass(type(value), (int, np.integer)) and not isinstance(value, bool):
         return int(value)
     try:
-        if not isinstance(value, (str, date, np.datetime64)):
+        if not issubclass(type(value), (str, date, np.datetime64)):
             raise ValueError("not a time")
         time = pd.Timestamp(value)
         if time is pd.NaT:
@@ -150,7 +149,8 @@ def _shown(value: Any, split_key: str | None) -> str:
 def _by_frames(
     schema: FeatureSchema, log: pd.DataFrame, frames: dict[str, pd.DataFrame]
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    codes, more = np.zeros(len(log), "int8"), []
+    codes = np.zeros(len(log), "int8")
+    more: list[tuple[int, pd.DataFrame]] = []
     for name, frame in frames.items():
         if not len(frame):
             raise ValueError(f"RankingData: `{name}` has no row. Leave it out, or give its rows.")

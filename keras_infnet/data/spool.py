@@ -83,7 +83,8 @@ class Spool:
 
     def chunks(self) -> list[Chunk]:
         """All chunks in their order."""
-        chunks, first = [], 0
+        chunks: list[Chunk] = []
+        first = 0
         for path in sorted(self.folder.glob("*.arrow")):
             checksum, source, columns = _metadata(path)
             place = Place(source, first, _rows(checksum))
@@ -105,7 +106,8 @@ class Spool:
         return self._read([chunk.path], range(self.partitions), chunk.place.first)
 
     def _read(self, paths: Sequence[Path], partitions: Sequence[int], first: int) -> pd.DataFrame:
-        tables, numbers = [], []
+        tables: list[pa.Table] = []
+        numbers: list[np.ndarray] = []
         for path in paths:
             with pa.memory_map(str(path)) as opened, pa.ipc.open_file(opened) as file:
                 table = pa.Table.from_batches([file.get_batch(part) for part in partitions])
@@ -138,7 +140,7 @@ class Spool:
                 "row."
             )
         values = users.to_numpy()
-        if pa.types.is_floating(users.type) and (values == np.round(values)).all():
+        if pa.types.is_floating(users.type) and not (values % 1).any():
             values = values.astype("int64")
         if np.issubdtype(values.dtype, np.integer) or values.dtype == bool:
             values = values.astype("int64")
