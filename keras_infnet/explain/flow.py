@@ -1,7 +1,7 @@
 """Information flow of INFNet, tokens -> proxies and task tokens -> heads: table and diagram."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -37,7 +37,7 @@ def flow_table(
         Columns `source`, `target`, `kind` and `width`, without flows of width 0.
     """
     parts = [
-        _attention(schema, tables["attention"].xs(block, level="block")),
+        _attention(schema, cast(pd.DataFrame, tables["attention"].xs(block, level="block"))),
         _made_of(schema, tables),
         _heads(tables["heads"]),
     ]
@@ -56,7 +56,7 @@ def plot_flow(flow: pd.DataFrame) -> Any:
     figure, axes = new_figure(10, max(4.0, 0.45 * height + 1.0))
     axis = axes[0, 0]
     used = [dict.fromkeys(column, (0.0, 0.0)) for column in nodes]
-    for edge in _drawn_order(flow, nodes).itertuples():
+    for _, edge in _drawn_order(flow, nodes).iterrows():
         left = int(edge.kind == "head")
         starts = nodes[left][edge.source][0] + used[left][edge.source][1]
         ends = nodes[left + 1][edge.target][0] + used[left + 1][edge.target][0]
@@ -106,7 +106,7 @@ def _heads(heads: pd.DataFrame) -> pd.DataFrame:
     by_task = by_group.groupby(level="task", sort=False).mean()
     edges = [
         {
-            "source": f"{task} token" if group == "tasks" else _TOKENS[group],
+            "source": f"{task} token" if group == "tasks" else _TOKENS[str(group)],
             "target": task,
             "kind": "head",
             "width": width,
@@ -129,7 +129,7 @@ def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def _source(schema: FeatureSchema, memory: str, name: str | int) -> str:
     if memory == "fields":
-        return f"{schema.feature(name).owner} fields"
+        return f"{schema.feature(str(name)).owner} fields"
     return {"tasks": "task tokens", "proxies": "proxies"}.get(memory, f"history {memory}")
 
 
@@ -167,9 +167,9 @@ def _drawn_order(flow: pd.DataFrame, nodes: list[dict[str, tuple[float, float]]]
     """From the bottom up, so that bands of a node don't cross beside it."""
     at = {}
     for left, kinds in ((0, ("made of", "attention")), (1, ("head",))):
-        for edge in flow[flow["kind"].isin(kinds)].itertuples():
-            at[edge.Index] = nodes[left][edge.source][0], nodes[left + 1][edge.target][0]
-    return flow.loc[sorted(at, key=at.get)]
+        for place, edge in flow[flow["kind"].isin(kinds)].iterrows():
+            at[place] = nodes[left][edge.source][0], nodes[left + 1][edge.target][0]
+    return flow.loc[sorted(at, key=at.__getitem__)]
 
 
 def _band(axis: Any, column: int, start: float, end: float, width: float, colour: str) -> None:
