@@ -149,7 +149,7 @@ class TaskCalibration:
         for name in ("inputs", "outputs"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
         # In float32, as the graph has them.
-        steps, rises = np.diff(np.float32(self.inputs)), np.diff(self.outputs)
+        steps, rises = np.diff(np.array(self.inputs, "float32")), np.diff(self.outputs)
         same = len(self.inputs) == len(self.outputs) > 0
         points = same and (steps > 0).all() and (rises >= 0).all()
         if self.method == "isotonic" and not points:
@@ -173,7 +173,7 @@ class TaskCalibration:
         if self.method == "none":
             return p
         if self.method == "isotonic":
-            return _interpolate(p, np.float32(self.inputs), np.float32(self.outputs))
+            return _interpolate(p, *np.array([self.inputs, self.outputs], "float32"))
         p = ops.clip(p, EPSILON, 1 - EPSILON)
         return ops.sigmoid(self.slope * (ops.log(p) - ops.log1p(-p)) + self.intercept)
 

@@ -84,7 +84,7 @@ def fit_calibration(
 
 
 def _fit_task(
-    method: Method | None, labels: Any, predicted: Any, weights: Any, rate: float | None
+    method: Any, labels: Any, predicted: Any, weights: Any, rate: float | None
 ) -> TaskCalibration:
     check_method(method)
     check_rate(rate)
@@ -140,7 +140,7 @@ def _log_loss(z: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     return float(w @ (np.logaddexp(0, z) - y * z))
 
 
-def _isotonic(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _isotonic(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[tuple, tuple]:
     """Ends of the steps of the rising function of least weighted squared error."""
     inputs, level = np.unique(p.astype("float32").astype("float64"), return_inverse=True)
     weight = np.bincount(level, w)
@@ -153,7 +153,7 @@ def _isotonic(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, 
         mean = total / weight
     last = np.append(first[1:], len(inputs)) - 1
     ends = np.unique(np.concatenate([first, last]))
-    return inputs[ends], mean[np.searchsorted(first, ends, side="right") - 1]
+    return tuple(inputs[ends]), tuple(mean[np.searchsorted(first, ends, side="right") - 1])
 
 
 def _of(given: Any, task: str) -> Any:

@@ -25,6 +25,7 @@ from keras_infnet.datasets.split import Split, split_by_date
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.event_quantity import Age, Ratio
+from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.schema import FeatureSchema
@@ -274,11 +275,11 @@ def _joined(frame: pd.DataFrame, tables: Iterable[SideTable]) -> pd.DataFrame:
     return frame
 
 
-def _integers(columns: Iterable[str], owner: str, **options: Any) -> Iterator[CategoricalFeature]:
+def _integers(columns: Iterable[str], owner: Owner, **options: Any) -> Iterator[CategoricalFeature]:
     return (CategoricalFeature(c, owner, dtype="int", **options) for c in columns)
 
 
-def _log_numbers(columns: Iterable[str], owner: str) -> Iterator[NumericFeature]:
+def _log_numbers(columns: Iterable[str], owner: Owner) -> Iterator[NumericFeature]:
     return (NumericFeature(c, owner, bucketing="log", allow_missing=True) for c in columns)
 
 

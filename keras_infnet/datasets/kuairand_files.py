@@ -151,7 +151,7 @@ class KuaiRandFiles:
         extra = (folder / name for name in (WARM_FILE, TRUTH_FILE))
         warm, truth = (file if file.is_file() else None for file in extra)
         tables_only = (parts[name] for name in _TABLES[len(LOG_NAMES) :])
-        return cls(folder, variants[0], logs, *tables_only, warm, truth)
+        return cls(folder, variants[0], logs, *tables_only, warm_histories=warm, truth=truth)
 
     def __str__(self) -> str:
         """One line a kind of file."""

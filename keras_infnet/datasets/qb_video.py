@@ -109,7 +109,7 @@ class QBVideo:
 
     def schema(self) -> FeatureSchema:
         """User: `user_id`, `gender`, `age`; item: `item_id`, `video_category`."""
-        features = [
+        features: list[CategoricalFeature | NumericFeature] = [
             CategoricalFeature("user_id", "user", dtype="int", min_frequency=3),
             CategoricalFeature("gender", "user", dtype="int"),
             CategoricalFeature("age", "user", dtype="int"),

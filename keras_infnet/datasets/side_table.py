@@ -39,8 +39,8 @@ class SideTable:
 
     def join(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A left join: the frame's rows and index, the table's columns after the frame's."""
-        key = self._keys.name
-        places = self._keys.get_indexer(frame[key])
+        key = str(self._keys.name)
+        places = self._keys.get_indexer(pd.Index(frame[key]))
         absent = frame.loc[places < 0, key]
         if len(absent) and self._absent == "error":
             distinct = absent.unique()

@@ -162,7 +162,7 @@ def simulate(
     )
     files = np.repeat([f"{name}{_SUFFIX}" for name in logs], [len(r) for r in logs.values()])
     known = pd.concat([truth.add_suffix("_true"), best.add_suffix("_best")], axis=1)
-    known.insert(0, "file", pd.Categorical(files))
+    known.insert(0, "file", pd.Series(pd.Categorical(files)))
     with whole_folder(path, _CANT_WRITE, replace=True) as folder:
         (folder / "data").mkdir()
         for name, table in tables.items():
@@ -237,7 +237,7 @@ def _user_table(world: World, timeline: Timeline, rng: np.random.Generator) -> p
 def _video_table(world: World, rng: np.random.Generator) -> pd.DataFrame:
     """Columns of `video_features_basic_*.csv`; the first tag is the topic, a second is noise."""
     videos, n = world.videos, len(world.videos.topic)
-    topic = pd.Series(videos.topic.astype(str))
+    topic = pd.Series(videos.topic).astype(str)
     second = topic.iloc[rng.integers(n, size=n)].to_numpy()
     days = pd.Timestamp("2022-04-08") + pd.to_timedelta(rng.integers(4, size=n), unit="D")
     table = {

@@ -181,7 +181,7 @@ def _appealing(past: Past, rng: np.random.Generator) -> np.ndarray:
     n, events = past.video.shape
     rows, two = np.arange(n)[:, None], rng.integers(events, size=(n, 2))
     appeal = sum(w * past.given(name)[rows, two] for name, w in _APPEAL.items())
-    return past.video[rows, two][rows[:, 0], appeal.argmax(axis=1)]
+    return past.video[rows, two][rows[:, 0], np.argmax(appeal, axis=1)]
 
 
 def run_rounds(

@@ -337,6 +337,7 @@ class Explanation:
         if not 0 <= row < len(self.frame):
             last = len(self.frame) - 1
             raise ValueError(f"Explanation.{what}: row is {row!r}; expected a place, 0 to {last}.")
+        assert self.reader is not None
         inputs = {name: values[row : row + 1] for name, values in self.inputs.items()}
         return rows_of_tasks(self.reader.attention(inputs), block)
 
@@ -359,7 +360,7 @@ def _with_histories(
     freeze_at: int | str | None,
 ) -> pd.DataFrame:
     """The rows with all their histories as list columns."""
-    if not check_histories("explain", encoder, frame, histories, freeze_at):
+    if not check_histories("explain", encoder, frame, histories, freeze_at) or histories is None:
         return frame
     attached = histories.attach(frame, freeze_at)
     return frame.assign(**{c: attached[c] for c in attached.columns if c not in frame.columns})

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ def flow_table(
         Columns `source`, `target`, `kind` and `width`, without flows of width 0.
     """
     parts = [
-        _attention(schema, tables["attention"].xs(block, level="block")),
+        _attention(schema, cast(pd.DataFrame, tables["attention"].xs(block, level="block"))),
         _made_of(schema, tables),
         _heads(tables["heads"]),
     ]
@@ -120,7 +120,7 @@ def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def _source(schema: FeatureSchema, memory: str, name: str | int) -> str:
     if memory == "fields":
-        return f"{schema.feature(name).owner} fields"
+        return f"{schema.feature(str(name)).owner} fields"
     return {"tasks": "task tokens", "proxies": "proxies"}.get(memory, f"history {memory}")
 
 
@@ -150,9 +150,9 @@ def _drawn_order(flow: pd.DataFrame, nodes: list[dict[str, tuple[float, float]]]
     """From the bottom up, so that bands of a node don't cross beside it."""
     at = {}
     for left, kinds in ((0, ("made of", "attention")), (1, ("head",))):
-        for edge in flow[flow["kind"].isin(kinds)].itertuples():
-            at[edge.Index] = nodes[left][edge.source][0], nodes[left + 1][edge.target][0]
-    return flow.loc[sorted(at, key=at.get)]
+        for place, edge in flow[flow["kind"].isin(kinds)].iterrows():
+            at[place] = nodes[left][edge.source][0], nodes[left + 1][edge.target][0]
+    return flow.loc[sorted(at, key=at.__getitem__)]
 
 
 def _band(axis: Any, column: int, start: float, end: float, width: float, colour: str) -> None:

@@ -90,14 +90,14 @@ def by_task(
         ValueError: No task has the metric.
     """
     metrics: dict[str, str] = {}
-    for task, name in dict.fromkeys(importance.index.droplevel(["kind", "name"])):
+    for task, name in dict.fromkeys(importance.droplevel(["kind", "name"]).index):
         if metric in (None, name):
             metrics.setdefault(task, name)
     if not metrics:
         known = ", ".join(dict.fromkeys(importance.index.get_level_values("metric")))
         raise ValueError(f"Explanation: no task has the metric `{metric}`. Known: {known}.")
     tables = {t: importance.xs((t, name), level=("task", "metric")) for t, name in metrics.items()}
-    return tables, metrics
+    return tables, metrics  # pyright: ignore[reportReturnType]  # `xs` of a frame is a frame.
 
 
 def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
     """
     tasks = attention.xs("tasks", level="group").groupby(["block", "token"], sort=False).mean()
     rows = {}
-    for task, metric in dict.fromkeys(importance.index.droplevel(["kind", "name"])):
+    for task, metric in dict.fromkeys(importance.droplevel(["kind", "name"]).index):
         of_metric = importance.xs((task, metric), level=("task", "metric"))
         for block in dict.fromkeys(tasks.index.get_level_values("block")):
             masses = attention_masses(tasks.loc[block, task])

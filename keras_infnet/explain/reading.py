@@ -79,7 +79,7 @@ class InfnetReader:
         for start in range(0, rows, _BATCH):
             part = {name: values[start : start + _BATCH] for name, values in inputs.items()}
             for member, reading in enumerate(self._readings):
-                values = keras.tree.map_structure(_as_array, reading.predict_on_batch(part))
+                values: Any = keras.tree.map_structure(_as_array, reading.predict_on_batch(part))
                 for key, summed in self._sums(member, values):
                     total[key] = total.get(key, 0) + summed
         return {key: summed / rows for key, summed in total.items()}
@@ -303,7 +303,7 @@ def head_share_sums(
     return (norms / np.where(total > 0, total, 1)).sum(1)
 
 
-def ordered_index(rows: Sequence[tuple], names: Sequence[str]) -> pd.MultiIndex:
+def ordered_index(rows: Sequence[tuple], names: tuple[str, ...]) -> pd.MultiIndex:
     """Index whose levels keep the order of appearance: pandas then looks up parts without a search.
 
     Args:
@@ -314,7 +314,7 @@ def ordered_index(rows: Sequence[tuple], names: Sequence[str]) -> pd.MultiIndex:
         The index; empty without rows.
     """
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    coded = [pd.Index(column).factorize() for column in columns]
+    coded: list[Any] = [pd.Index(column).factorize() for column in columns]
     return pd.MultiIndex([level for _, level in coded], [codes for codes, _ in coded], names=names)
 
 

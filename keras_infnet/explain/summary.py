@@ -46,7 +46,7 @@ def _last(agreed: pd.DataFrame, task: str, metric: str) -> list[tuple[str, pd.Se
         return []
     of_metric = agreed.xs((task, metric), level=("task", "metric"))
     last = of_metric.xs(of_metric.index.get_level_values("block").max(), level="block")
-    return list(last.iterrows())
+    return [(str(memory), row) for memory, row in last.iterrows()]
 
 
 def _verdict(row: pd.Series, memory: str) -> str:

@@ -44,11 +44,11 @@ def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) ->
     Reference:
         Li et al., INFNet, arXiv:2508.11565v1, Figure 5.
     """
-    attention = InfnetReader(model).attention(inputs) if isinstance(model, INFNet) else None
-    reason = why_no_attention(model, attention)
+    weights = InfnetReader(model).attention(inputs) if isinstance(model, INFNet) else pd.DataFrame()
+    reason = why_no_attention(model, weights)
     if reason:
         raise ValueError(f"task_attention: {reason}.")
-    return rows_of_tasks(attention, block)
+    return rows_of_tasks(weights, block)
 
 
 def why_no_attention(model: Any, attention: pd.DataFrame | None) -> str | None:
@@ -60,7 +60,7 @@ def why_no_attention(model: Any, attention: pd.DataFrame | None) -> str | None:
     """
     if not isinstance(model, INFNet):
         return f"{type(model).__name__} has no task tokens whose attention could be read"
-    if not len(attention):
+    if attention is None or not len(attention):
         return "the model has no heterogeneous flow that could be read"
     if not {"tasks", "task_proxies"} & query_groups(attention):
         return "the model has no task tokens, real or shared"
@@ -83,7 +83,7 @@ def rows_of_tasks(attention: pd.DataFrame, block: int) -> pd.DataFrame:
     memories = [c for c in attention.columns if c[0] != "tasks"]
     of_block = attention[memories].xs(checked_block(attention, block), level="block")
     members = of_block.index.get_level_values("member").nunique()
-    groups = query_groups(of_block)
+    groups = set(of_block.index.get_level_values("group"))
     parts = []
     if "tasks" in groups:
         tasks = of_block.xs("tasks", level="group")

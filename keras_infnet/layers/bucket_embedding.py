@@ -57,7 +57,7 @@ class BucketEmbedding(ConfiguredLayer):
             )
         self.num_buckets = num_buckets
         self.dim = dim
-        self.initializer = keras.initializers.get(
+        self.initializer: Any = keras.initializers.get(
             initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
 

@@ -12,8 +12,8 @@ class ConfiguredLayer(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         ours = [kind for kind in type(self).__mro__ if issubclass(kind, ConfiguredLayer)]
         names = [name for kind in ours for name in inspect.getfullargspec(kind.__init__).args[1:]]
-        arguments = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), **keras.saving.serialize_keras_object(arguments)}
+        arguments = {n: keras.saving.serialize_keras_object(getattr(self, n)) for n in names}
+        return {**super().get_config(), **arguments}
 
     def _dense(self, name: str, in_dim: int, out_dim: int, **options: Any) -> keras.layers.Dense:
         """A part that is built, of the layer's own policy."""

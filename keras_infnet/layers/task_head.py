@@ -67,7 +67,7 @@ class TaskHead(ConfiguredLayer):
         self.hidden_dim = hidden_dim
         self.units = units
         self.activation = activation
-        self.bias = list(bias) if isinstance(bias, Sequence) else bias
+        self.bias: Any = list(bias) if isinstance(bias, Sequence) else bias
         self.dropout = dropout
         self.dropout_layer = CheapDropout(dropout, dtype=self.dtype_policy)
 
