@@ -63,7 +63,7 @@ class Calibration:
         (sampling); Guo et al., arXiv:1706.04599 (Platt scaling, temperature, isotonic regression).
     """
 
-    def __init__(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, tasks: Mapping[str, Any]) -> None:
         self.tasks = {name: _task_calibration(name, given) for name, given in tasks.items()}
 
     def __call__(self, outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,12 +59,12 @@ def plot_flow(flow: pd.DataFrame) -> Any:
     axis = axes[0, 0]
     # How much of a side of a node the bands have taken.
     used: defaultdict[tuple[int, str, str], float] = defaultdict(float)
-    for edge in _drawn_order(flow, nodes).itertuples():
+    for _, edge in _drawn_order(flow, nodes).iterrows():
         left, ends = int(edge.kind == "head"), []
         for place in ((left, edge.source, "out"), (left + 1, edge.target, "in")):
             ends.append(nodes[place[0]][place[1]][0] + used[place])
             used[place] += edge.width
-        _band(axis, left, *ends, edge.width, _COLOURS[edge.kind])
+        _band(axis, left, ends[0], ends[1], edge.width, _COLOURS[edge.kind])
     for x, column, side in zip(_COLUMNS, nodes, ("right", "left", "left"), strict=True):
         for name, (bottom, size) in column.items():
             axis.bar(x, size, bottom=bottom, width=2 * _BAR, color="black")
@@ -106,15 +106,15 @@ def _heads(heads: pd.DataFrame) -> pd.DataFrame:
     edges = _edges(by_group.groupby(level="task", sort=False).mean().T, "head")
     edges["source"] = [
         f"{edge.target} token" if edge.source == "tasks" else _TOKENS[edge.source]
-        for edge in edges.itertuples()
+        for _, edge in edges.iterrows()
     ]
     return edges
 
 
 def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
     """A row for each cell of a table of sources by targets."""
-    cells = widths.astype("float64").unstack().rename_axis(["target", "source"])
-    edges = cells.reset_index(name="width").assign(kind=kind)
+    cells = cast(pd.Series, widths.astype("float64").unstack())
+    edges = cells.rename_axis(["target", "source"]).reset_index(name="width").assign(kind=kind)
     return edges[["source", "target", "kind", "width"]]
 
 
