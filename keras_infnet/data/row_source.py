@@ -40,11 +40,13 @@ class WantedColumns:
         required: Without one of them all columns are read, so that an error can suggest a name.
         wanted: Columns that are read where they are there.
         text: Columns that are text even where every value looks like a number.
+        ids: Columns of ids whose dtype is read from the log.
     """
 
     required: frozenset[str]
     wanted: frozenset[str]
     text: frozenset[str]
+    ids: frozenset[str]
 
     @classmethod
     def of(cls, schema: FeatureSchema, more: Collection[str] = ()) -> "WantedColumns":
@@ -52,7 +54,10 @@ class WantedColumns:
         required = {*schema.log_columns(), *more}
         events = {c for h in schema.histories for c in (*h.log_columns, *h.list_columns)}
         text = {f.name for f in schema.features if f.is_text}
-        return cls(frozenset(required), frozenset(required | events), frozenset(text))
+        ids = {f.name for f in schema.features if f.has_dtype}
+        ids = {name for name in ids if schema.declared_dtype(name) is None}
+        wanted = frozenset(required | events)
+        return cls(frozenset(required), wanted, frozenset(text), frozenset(ids))
 
     def among(self, names: Iterable[str]) -> list[str]:
         """Of a table's columns, those to read."""
@@ -228,12 +233,22 @@ def read_file(
         return
     try:
         names = columns.among(pd.read_csv(file, nrows=0).columns)
-        text = {name: "str" for name in names if name in columns.text}
+        text = {name: "str" for name in names if name in columns.text | columns.ids}
         with pd.read_csv(file, usecols=names, dtype=text, chunksize=chunk_rows) as frames:
             for frame in frames:
+                for name in columns.ids.intersection(names):
+                    frame[name] = _as_written(frame[name])
                 yield _as_table(frame[names], str(file))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError) as error:
         raise ValueError(f"prepare: {file} can't be read as CSV: {error}") from error
+
+
+def _as_written(texts: pd.Series) -> pd.Series:
+    """Integers if all are written so, `7` or the `7.0` of a column with gaps; `07` is text."""
+    whole = texts.str.removesuffix(".0")
+    if whole.dropna().str.fullmatch(r"-?(0|[1-9]\d{0,17})").all():
+        return whole.astype("Int64")
+    return texts
 
 
 def _frame_tables(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_infnet import CategoricalFeature
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema
 from keras_infnet.data import Batches, FeatureEncoder, Histories, prepare
 from keras_infnet.data.shards import ShardWriter
 from tests.logs import log_schema, make_log
@@ -78,9 +78,9 @@ def test_encoder_and_rows_are_those_of_the_way_through_memory(kind, log, tmp_pat
 def test_csv_files_are_read_like_frames(log, tmp_path):
     schema = log_schema()
     kept = [f for f in schema.features if f.name not in ("word", "image", "country")]
-    # Without a dtype pandas reads the numbers of a CSV file as such.
-    country = CategoricalFeature("country", "user", dtype="string")
-    schema = type(schema)([*kept, country], schema.tasks, schema.histories)
+    schema = type(schema)(
+        [*kept, CategoricalFeature("country", "user")], schema.tasks, schema.histories
+    )
     log = log.drop(columns=["word", "word_weight", "image"]).assign(note="not read")
     log.loc[:, "country"] = "0" + (log.index % 7).astype(str)
     log.iloc[:400].to_csv(tmp_path / "a.csv", index=False)
@@ -92,6 +92,14 @@ def test_csv_files_are_read_like_frames(log, tmp_path):
     )
     assert encoder.schema == FeatureEncoder(schema).fit(train_rows(read)).schema
     check_rows(tmp_path / "out", encoder, read)
+
+
+def test_a_csv_file_says_which_ids_are_numbers(tmp_path):
+    (tmp_path / "log.csv").write_text("user_id,time_ms,zip,gaps,click\n1,5,07,7.0,0\n2,6,70,,1\n")
+    features = [CategoricalFeature(name, "user") for name in ("user_id", "zip", "gaps")]
+    schema = FeatureSchema(features, [BinaryTask("click")])
+    encoder = prepare(schema, tmp_path / "log.csv", tmp_path / "out", verbose=False)
+    assert encoder.schema.layout.dtypes == {"user_id": "int", "zip": "string", "gaps": "int"}
 
 
 def test_events_from_before_the_log_come_first(log, tmp_path):
