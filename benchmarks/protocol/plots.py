@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.text import Text
 
 from benchmarks.protocol.ablations import FIELD_PROXIES, TASK_PROXIES
 from benchmarks.protocol.report import with_mean
@@ -14,6 +15,12 @@ from benchmarks.protocol.tables import Tables
 
 # Points of area of a model with a million parameters.
 _AREA = 120.0
+# Where a name may stand, in points from its circle's middle, the best first.
+_LABEL_OFFSETS = [
+    (x, y)
+    for r in (14, 26, 40, 56)
+    for x, y in ((0, r), (0, -r), (3 * r, r), (-3 * r, r), (3 * r, -r), (-3 * r, -r))
+]
 
 
 def draw_plots(tables: Tables, folder: Path) -> list[str]:
@@ -47,14 +54,39 @@ def _cost_plot(results: pd.DataFrame, cost: pd.DataFrame) -> plt.Figure | None:
     microseconds = 1e6 / cost["inference_examples_per_second"]
     values = means[cost["model"]]
     axis.scatter(microseconds, values, _AREA * cost["parameters"] / 1e6, alpha=0.4)
-    for name, x, y in zip(cost["model"], microseconds, values, strict=True):
-        offset = {"xytext": (0, 10), "textcoords": "offset points"}
-        axis.annotate(name, (x, y), fontsize=8, ha="center", **offset)
     axis.set_xlabel("inference, microseconds an example")
     axis.set_ylabel("mean test AUC of the tasks")
     axis.set_title("area: number of parameters")
     axis.margins(0.15)
+    figure.tight_layout()
+    _label_points(axis, list(cost["model"]), list(zip(microseconds, values, strict=True)))
     return figure
+
+
+def _label_points(axis: plt.Axes, names: list[str], points: list[tuple[float, float]]) -> None:
+    """Names beside their points, each at the first place where it covers no earlier one."""
+    taken = []
+    for name, point in sorted(zip(names, points, strict=True), key=lambda pair: -pair[1][1]):
+        for offset in _LABEL_OFFSETS:
+            label = axis.annotate(
+                name,
+                point,
+                offset,
+                textcoords="offset points",
+                fontsize=8,
+                ha="center",
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.5},
+            )
+            label.set_in_layout(False)
+            label.update_positions(axis.figure.canvas.get_renderer())
+            # Of the name alone, without its line.
+            box = Text.get_window_extent(label).padded(2)
+            if axis.bbox.containsx(box.x0) and not any(box.overlaps(other) for other in taken):
+                break
+            if offset != _LABEL_OFFSETS[-1]:
+                label.remove()
+        taken.append(box)
 
 
 def _proxy_plot(ablation: pd.DataFrame) -> plt.Figure | None:
