@@ -257,7 +257,7 @@ def pareto_plot(trials: pd.DataFrame, metric: str) -> plt.Figure | None:
     axis.set_xlabel("inference, milliseconds a batch")
     axis.set_ylabel(f"quality (validation {_name(metric)})")
     axis.grid(alpha=0.3)
-    axis.legend()
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 

@@ -19,13 +19,14 @@ from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema
 
-# Who queries, and the memory that is its own group's; kernels of an attention are in this order.
+# Who queries, and the memory that it does not read unless `own_group`; kernels of an attention are
+# in this order.
 OWN_MEMORY = {
     "field_proxies": "fields",  # C~ of C
     "sequence_proxies": "history",  # S~ of S
     "task_proxies": "tasks",  # T~ of T
     "tasks": "tasks",  # T
-    "candidate_proxy": "tasks",  # K
+    "candidate_proxy": "tasks",  # K, which is no task but reads what T reads
 }
 GATED_BY = {"fields": "field_proxies", "history": "sequence_proxies"}
 _MEMORIES = ("fields", "history", "tasks")
@@ -46,8 +47,8 @@ class Form:
             Defaults to `True`.
         share_kv: Whether all that read a memory share its `W_K` and `W_V`. Defaults to `True`.
         score_biases: Whether scores on the history add `B`. Defaults to `True`.
-        own_group: Whether queries read all three memories, and `[T; T~]` is one group that gates
-            `T` as a whole. Defaults to `False`.
+        own_group: Whether queries read all three memories, and `[T; T~]` is one group of queries,
+            which after the heterogeneous flow gates `T^` as a whole. Defaults to `False`.
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
         gate_hidden: Hidden width of the gates' MLP, in token widths; `None`: there is no hidden
             layer. Defaults to `None`.
@@ -95,15 +96,21 @@ class Memory:
 class INFNet(RankingModel):
     """INFNet: fields, histories and tasks exchange information through a few proxies.
 
-    **Tokens**, all `dim` wide: `C` one a field; `S` one an event, all histories side by side; `T`
-    one a task; `cand`, the candidate in the space of the events.
+    **Tokens**, all `dim` wide: `C`, the embedding of each field; `S`, one an event, all histories
+    side by side, `S_l = W_tok [E_1; E_2; ...] + A[action] + R[ratio] + D[age] + P[position]` with
+    the embeddings `E` of the event's fields; `T`, one a task; `cand = W_tok [E_1; E_2; ...]` of the
+    candidate's same fields, made once (without history: a projection of the item's fields). In the
+    paper's forms an event of one field has no `W_tok`. `event_context` says which of `A`, `R`, `D`
+    and `P` there are.
 
     **Proxies**: `C~ = reshape(W_c flatten(C) + b_c)`; `S~`, one for each group of events; `T~`,
     shared task tokens; `K = W_k cand + b_k`, of the default alone. Task tokens are learned vectors
     `T = t`, `T~ = t~`; in the default the candidate is added, `T = t + reshape(W_t cand)` and
-    `T~ = t~ + reshape(W_s cand)`. With `n_f` the number of events `l` in group `f`,
+    `T~ = t~ + reshape(W_s cand)`. A group is one that a `History` declares, such as its clicked
+    events; padding is in none. With `n_f` the number of events `l` in group `f`, and matrices
+    `(dim, dim)`,
 
-    - default: `S~_f = W_f mean_l(S_l) + b_f + log1p(n_f)/2 * c_f`, the mean of no event being 0;
+    - default: `S~_f = W_f mean_l(S_l) + b_f + (log1p(n_f) / 2) c_f`, the mean of no event being 0;
     - `paper_v1`: `S~_f = sum_l (W S_l + b)`, with one `W` and `b` for all groups;
     - `paper_v2`: `S~_f = W'_f mean_l(relu(W_f S_l + b_f)) + b'_f`, and 0 without events.
 
@@ -113,14 +120,15 @@ class INFNet(RankingModel):
     `CA(Q, X) = softmax((Q W_Q) (X W_K)^T / sqrt(dim / num_heads) + B) (X W_V)`,
 
     head by head, with matrices `(dim, dim)` of which each head has its columns, no bias, and a
-    `W_Q` for each group of queries in each memory. Padding in `S` gets no weight; without any event
-    `CA(Q, S) = 0`.
+    `W_Q` for each group of queries in each memory. The heads' outputs stand side by side, with no
+    projection after them. Padding in `S` gets no weight; without any event `CA(Q, S) = 0`.
 
     - Default: `Q' = Q + sum_X CA(Q, X)` over the memories of the other groups: `C~` reads `S` and
-      `T`, `S~` reads `C` and `T`, and `T~`, `T` and `K` read `C` and `S`. Each token of `Q` and `X`
-      is divided by its root mean square before `W_Q` and `W_K`, not before `W_V`; all that read a
-      memory share its `W_K` and `W_V`. `B`, on `S` alone and equal in all heads, has for each query
-      one scalar for each bucket of the event's action, ratio, age and position, summed.
+      `T`, `S~` reads `C` and `T`, and `T~`, `T` and `K` read `C` and `S`. Each token of `Q` and of
+      the gated `X` is divided by its root mean square before `W_Q` and `W_K`, not before `W_V`; all
+      that read a memory share its `W_K` and `W_V`. `B`, on `S` alone and equal in all heads,
+      has for each query one scalar for each bucket of the event's action, ratio, age and position
+      (those in `event_context`), summed.
     - `paper_v1`: `Q' = sum_X CA(Q, X)` over the same memories, each group with a `W_K` and a `W_V`
       of its own, without root mean squares and `B`; there is no `K`.
     - `paper_v2`: `Q' = LN(Q + W [CA(Q, C); CA(Q, S); CA(Q, T)] + b)`, its own group included, with
@@ -129,16 +137,20 @@ class INFNet(RankingModel):
 
     Homogeneous: the new proxies gate the tokens that they stand for, `C' = PGU(C, C~')`,
     `S' = PGU(S, S~')`, `T' = PGU(T^, T~')`, where `T^` is `Q'` of `Q = T`; in `paper_v2`
-    `[T^; T~']` gate `T^`. Proxies are not gated themselves. A gate is one vector for all tokens:
+    `[T^; T~']` gate `T^`. Proxies are not gated themselves. A gate is one
+    vector for all tokens but with `"interpolate"`. Each has weights (and an LN) of its own, and
+    every Dense a bias:
 
     - default: `PGU(X, X~) = X * sigmoid(W_g flatten(X~) + b_g)`;
     - `paper_v1`: `PGU(X, X~) = X * sigmoid(MLP(flatten(X~)))`, `MLP = Dense(dim, relu) ->
       Dense(dim)`;
     - `paper_v2`: `PGU(X, X~) = LN(X + X * sigmoid(alpha) + beta)`, `[alpha; beta] =
-      MLP(flatten(X~))`, `MLP = Dense(4 dim, relu) -> Dense(2 dim)`; padding is set to 0.
+      MLP(flatten(X~))`, `MLP = Dense(4 dim, relu) -> Dense(2 dim)`; padding is set to 0;
+    - `gate="interpolate"`: each token `x` becomes `g * h + (1 - g) * x` with `p =
+      MLP(flatten(X~))`, `g = sigmoid(W_g [x; p] + b_g)` and `h = relu(W_h [x; p] + b_h)`.
 
-    The next block reads `C'`, `S'`, `T'` and the new proxies. The last block computes what heads
-    read alone: `C` and `S` are not gated, and in the paper's forms `C~` and `S~` ask nothing.
+    The next block reads `C'`, `S'`, `T'` and the new proxies. The last block computes only what the
+    heads read: `C` and `S` are not gated, and in the paper's forms `C~` and `S~` query nothing.
 
     **Heads** read what the last block gives. With `H = [C~'; S~'; T~'; K']`,
 
@@ -146,7 +158,8 @@ class INFNet(RankingModel):
       token of `H W_h` is multiplied by the same vector;
     - paper: `y_i = head_i(T'_i)`;
 
-    `head_i` is Dense(head_dim, relu) and a Dense with the task's activation.
+    `head_i` is Dense(head_dim, relu) and a Dense of the task's units with its activation; `dropout`
+    acts on the input of both.
 
     Args:
         schema: A fitted schema, such as `RankingData(schema, log).schema`.
@@ -468,6 +481,7 @@ def gated(memory: Memory, proxies: Any, config: INFNet.Config, name: str) -> Mem
     unit = _gate(config, name)
     if config.form.gate != "sigmoid":
         return replace(memory, tokens=unit(memory.tokens, proxies, tokens_mask=memory.mask))
+    # Gating a token of ones gives the gate itself.
     gate = unit(ops.ones_like(proxies[:, :1]), proxies)
     return replace(memory, gate=gate if memory.gate is None else memory.gate * gate)
 
