@@ -115,6 +115,10 @@ class Feature(ABC):
             ValueError: The column holds what it must not.
         """
 
+    def listed(self, values: pa.Array) -> pa.Array:
+        """Canonical values as list columns have them, which `values` reads again."""
+        return values
+
     @abstractmethod
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
         """Shape without batch (`None`: any length) and dtype of a request's inputs, by name."""
