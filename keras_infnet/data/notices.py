@@ -49,8 +49,8 @@ def warn_of_repeated_rows(repeated: int, rows: int, who: str, stacklevel: int) -
     """Says that a log holds rows twice, if it does."""
     if repeated:
         warnings.warn(
-            f"{who}: {repeated} of {rows} rows equal an earlier row of the same user and time. They "
-            "train, count and enter histories twice: if the log was read or joined twice, use "
+            f"{who}: {repeated} of {rows} rows equal an earlier row of the same user and time. "
+            "They train, count and enter histories twice: if the log was read or joined twice, use "
             "`log.drop_duplicates()`.",
             stacklevel=stacklevel,
         )
@@ -66,8 +66,8 @@ def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray) -> None:
     back = int(((places[1:] < places[:-1]) & (users[1:] == users[:-1]) & (users[1:] >= 0)).sum())
     if back:
         warnings.warn(
-            f"Histories: {back} of {len(labels)} rows have a smaller index than the row of the same "
-            "user before them. With `time_key=None` the order of rows is the order of time: was "
+            f"Histories: {back} of {len(labels)} rows have a smaller index than the row of the "
+            "same user before them. With `time_key=None` the order of rows is the order of time: was "
             "the log shuffled? Use `log.sort_index()`, or `log.reset_index(drop=True)` if the "
             "order is right.",
             stacklevel=3,

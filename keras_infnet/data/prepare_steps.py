@@ -177,8 +177,8 @@ class Preparation:
         unit = self.schema.instants.unit_of(table[key], f"column `{key}`")
         if None not in (unit, before) and unit != before and pa.types.is_integer(table[key].type):
             raise ValueError(
-                f"column `{key}` holds integers of {unit}, but of {before} in the rows before. Give "
-                "all files of a log the same unit."
+                f"column `{key}` holds integers of {unit}, but of {before} in the rows before. "
+                "Give all files of a log the same unit."
             )
         return unit or before
 

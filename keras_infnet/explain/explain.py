@@ -25,8 +25,8 @@ from keras_infnet.explain.task_attention import (
 )
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.schema.instants import Time
 from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.schema.instants import Time
 
 
 def explain(

@@ -111,6 +111,9 @@ class DateTimeFeature(Feature):
         known = pc.if_else(pc.equal(values, MISSING_INT), None, values)
         return known.cast(pa.timestamp("ms", "UTC"))
 
+    def sent(self, values: np.ndarray, label: str) -> np.ndarray:
+        return np.asarray(self.values(pd.Series(values.ravel()), None, label)).reshape(values.shape)
+
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
         return {self.name: ((), "int64")}
 

@@ -178,6 +178,14 @@ class Feature(ABC):
         """Canonical values as a request has them: `(rows,)`, of a bag `(rows, longest)`."""
         return np.asarray(values)
 
+    def sent(self, values: np.ndarray, label: str) -> np.ndarray:
+        """A client's typed values, of any shape, as the exported model takes them.
+
+        Raises:
+            ValueError: They are not what they should be.
+        """
+        return values
+
     @abstractmethod
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
         """Two rows of known values, for an example request."""

@@ -95,7 +95,9 @@ def test_csv_files_are_read_like_frames(log, tmp_path):
 
 
 def test_a_csv_file_says_which_ids_are_numbers(tmp_path):
-    (tmp_path / "log.csv").write_text("user_id,time_ms,zip,gaps,click\n1,5,07,7.0,0\n2,6,70,,1\n")
+    (tmp_path / "log.csv").write_text(
+        "user_id,time_ms,zip,gaps,click\n1,1650000005,07,7.0,0\n2,1650000006,70,,1\n"
+    )
     features = [CategoricalFeature(name, "user") for name in ("user_id", "zip", "gaps")]
     schema = FeatureSchema(features, [BinaryTask("click")])
     encoder = prepare(schema, tmp_path / "log.csv", tmp_path / "out", verbose=False)
