@@ -58,9 +58,13 @@ class Histories:
         earlier: Events from before the log by history name, in the order of time within a user; a
             time column is optional, and actions or ratio that are absent are unknown.
 
+    Attributes:
+        time_unit: Unit of the log's times, `"s"`, `"ms"`, `"us"` or `"ns"`: that of its datetimes,
+            the declared one, or the one that was recognised. `None` with `time_key=None`.
+
     Raises:
-        ValueError: A column is missing or holds what it must not, the log is empty, or `earlier`
-            names an unknown history.
+        ValueError: A column is missing or holds what it must not, times are implausible, the log is
+            empty, or `earlier` names an unknown history.
 
     Example:
         >>> import pandas as pd
@@ -111,6 +115,9 @@ class Histories:
         self._user_codes = pd.Index(users.unique())
         self._log_users = self.user_codes(log)
         times = self._times(log)
+        self.time_unit = None
+        if (key := self.schema.time_key) is not None:
+            self.time_unit = self.schema.instants.unit_of(log[key], f"column `{key}`")
         self.events = {
             s.name: self._build(s, log, times, before.get(s.name)) for s in self.schema.histories
         }

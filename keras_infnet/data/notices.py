@@ -67,8 +67,8 @@ def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray) -> None:
     if back:
         warnings.warn(
             f"Histories: {back} of {len(labels)} rows have a smaller index than the row of the "
-            "same user before them. With `time_key=None` the order of rows is the order of time: was "
-            "the log shuffled? Use `log.sort_index()`, or `log.reset_index(drop=True)` if the "
+            "same user before them. With `time_key=None` the order of rows is the order of time: "
+            "was the log shuffled? Use `log.sort_index()`, or `log.reset_index(drop=True)` if the "
             "order is right.",
             stacklevel=3,
         )

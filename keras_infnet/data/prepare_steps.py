@@ -220,10 +220,10 @@ class Preparation:
         if not self._ends or self.split_by is None:
             return np.zeros(len(frame), "int64")
         if self.split_by == self.schema.time_key:
-            values: Any = read_times(self.schema, frame, "prepare")
+            values = read_times(self.schema, frame, "prepare")
         else:
             values = self._split_values(frame)
-        codes = np.searchsorted(np.array(self._ends), values, side="right")
+        codes: np.ndarray = np.searchsorted(np.array(self._ends), values, side="right")
         return np.where(codes < len(self.splits), codes, -1)
 
     def _split_values(self, frame: pd.DataFrame) -> np.ndarray:

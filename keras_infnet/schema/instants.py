@@ -23,8 +23,8 @@ _YEARS = "from 1990 to 2100"
 # From here on two whole numbers may be one float.
 _LARGEST_FLOAT = 2**53
 _UNIX_REMEDY = (
-    "Convert them, such as with `pandas.to_datetime`; the times of a clock of no known origin need "
-    '`FeatureSchema(time_unit="ms", time_origin=None)`, with their unit.'
+    'Convert them, such as with `pandas.to_datetime(column, unit="s")`; the times of a clock of no '
+    'known origin need `FeatureSchema(time_unit="ms", time_origin=None)`, with their unit.'
 )
 
 
@@ -73,17 +73,18 @@ class Instants:
         """The unit of a column: of its type, declared, or recognised; `None` without a value."""
         return self._read(times, label)[1]
 
-    def of_value(self, time: Any, label: str) -> int:
+    def of_value(self, time: Time, label: str) -> int:
         """Milliseconds of a single time: a number, a datetime, a date, or a text that is one.
 
         Raises:
             ValueError: It is no time, or implausible in every unit.
         """
-        is_number = isinstance(time, (int, np.integer)) and not isinstance(time, bool)
+        value: Any = time
+        is_number = issubclass(type(value), (int, np.integer)) and not isinstance(value, bool)
         try:
-            if not is_number and not isinstance(time, (str, date, np.datetime64)):
+            if not is_number and not issubclass(type(value), (str, date, np.datetime64)):
                 raise ValueError("not a time")
-            series = pd.Series([time if is_number else pd.Timestamp(time)])
+            series = pd.Series([value if is_number else pd.Timestamp(value)])
             if series.isna().any():
                 raise ValueError("not a time")
         except (ValueError, OverflowError) as error:
@@ -123,7 +124,7 @@ class Instants:
                 return declared
             worst = low if low < first else high
             what = "datetimes" if of_dates else f"integers of the declared unit {declared}"
-            found = f"{what}, of which {_shown(worst, declared)} is none {_YEARS}"
+            found = f"{what}, of which {_shown(worst, declared)} is not {_YEARS}"
         elif low_unit is not None and low_unit == high_unit:
             return low_unit
         elif None not in (low_unit, high_unit):
@@ -140,10 +141,8 @@ def _recognised(time: int) -> str | None:
 
 
 def _shown(time: int, unit: str) -> str:
-    try:
-        return f"{np.datetime64(time, unit).astype('datetime64[s]').item():%Y-%m-%d %H:%M} ({time})"
-    except (AttributeError, ValueError):
-        return str(time)
+    """A time with its day."""
+    return f"{time} ({np.array(time).view(f'M8[{unit}]').astype('M8[D]')})"
 
 
 def _integers(times: Any, label: str) -> tuple[np.ndarray, str | None]:
@@ -176,19 +175,22 @@ def _integers(times: Any, label: str) -> tuple[np.ndarray, str | None]:
 
 
 def _arrow(times: Any, label: str) -> pa.Array:
+    values = times
     try:
-        values = times
-        if isinstance(times, pd.Series):
+        if issubclass(type(times), pd.Series):
             values = pa.array(times, from_pandas=True)
             is_zoned = pa.types.is_timestamp(values.type) and values.type.tz is not None
             if is_zoned and times.dtype == object:
                 # Arrow would read datetimes without a zone in the zone of the others.
                 values = pa.array(pd.to_datetime(times, utc=True), from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
-        kinds = sorted({type(value).__name__ for value in times.dropna().head(1000)})
-        raise _no_times(label, ", ".join(kinds)) from error
+        raise _no_times(label, _kinds(times)) from error
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _kinds(series: pd.Series) -> str:
+    return ", ".join(sorted({type(value).__name__ for value in series.dropna().head(1000)}))
 
 
 def _no_times(label: str, found: str) -> ValueError:

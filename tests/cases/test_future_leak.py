@@ -135,12 +135,15 @@ MIXED = "found times of several units, such as 1700000001 .s. and 1700000004000 
         (lambda t: t.where(t.index > 0, t // 1000), MIXED),
         (lambda t: t - START, "found 1000, which is no time from 1990 to 2100 in s, ms, us or ns"),
         (lambda t: pd.Series(20231114, t.index), "found 20231114, which is no time from 1990"),
-        (lambda t: pd.to_datetime(t // 1000), r"datetimes, of which 1970-01-01 00:00 .* is none"),
+        (
+            lambda t: pd.to_datetime(t // 1000),
+            r"found datetimes, of which .* .1970-01-01. is not",
+        ),
         (lambda t: t.astype(str), "found values of type .*string; expected datetimes, or integers"),
         (lambda t: t + 0.5, "found values of type double with a fraction, or of 2..53 or more"),
         (lambda t: t * 1e6, "found values of type double with a fraction, or of 2..53 or more"),
         (lambda t: t > 0, "found values of type bool; expected datetimes, or integers of seconds"),
-        (lambda t: t.astype("Int64").mask(t.index == 3), "has 1 missing values; expected a time"),
+        (lambda t: t.astype("Int64").mask(t.index == 3), "has 1 missing values; "),
         (lambda t: pd.to_datetime(t, unit="ms").mask(t.index < 2), "has 2 missing values"),
     ],
 )
@@ -180,7 +183,7 @@ def test_a_declared_unit_and_a_clock_of_no_origin():
     assert data.attach("test").seen_age_seconds.map(list).tolist() == [[2, 1], [3, 2]] * 2
     seconds = in_form(log(), "s")
     assert seen(seconds, in_form(log(), "zone"), time_unit="s") == RIGHT
-    with pytest.raises(ValueError, match="integers of the declared unit s, of which .* is none"):
+    with pytest.raises(ValueError, match="integers of the declared unit s, of which .* is not"):
         seen(seconds, log(), time_unit="s")
     with pytest.raises(ValueError, match="time_unit is 'sec'; expected one of"):
         schema(time_unit="sec")

@@ -18,6 +18,8 @@ from tests.datasets.tiny_kuairand import (
     write_statistics,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:KuaiRand. .* standard logs:UserWarning")
+
 
 def merged(*logs: pd.DataFrame) -> pd.DataFrame:
     log = pd.concat(logs, ignore_index=True)

@@ -28,7 +28,7 @@ def test_rows_without_a_date_are_in_no_part_and_said():
 
 def test_datetimes_begin_parts_too():
     frame = frame_of_days(20220501, 20220502, 20220503)
-    frame["time_ms"] = pd.to_datetime(frame["date"], format="%Y%m%d")
+    frame["time_ms"] = pd.to_datetime(frame["date"].astype(str))
     split = split_by_date(frame, validation_days=1, test_days=1)
     assert split.validation_start == pd.Timestamp("2022-05-02")
     assert split.test_start == pd.Timestamp("2022-05-03")
