@@ -46,7 +46,7 @@ log = pd.DataFrame(
         "video_id": video,
         "topic": [f"topic {i}" for i in topic_of[video]],
         "seconds": (10 + 5 * np.exp(random.normal(size=videos)))[video].round(1),
-        "time_ms": np.sort(random.integers(10**9, size=rows)),
+        "time_ms": 1_790_000_000_000 + np.sort(random.integers(10**9, size=rows)),
         "is_click": click.astype(int),
         "is_like": (click & like).astype(int),
     }

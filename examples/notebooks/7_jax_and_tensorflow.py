@@ -51,7 +51,7 @@ log = pd.DataFrame(
         "user_id": user,
         "video_id": video,
         "author_id": author_of[video],
-        "time_ms": np.arange(rows) * 1000,
+        "time_ms": 1_790_000_000_000 + np.arange(rows) * 1000,
         "is_click": random.binomial(1, click),
         "is_like": random.binomial(1, 0.3 * click),
     }

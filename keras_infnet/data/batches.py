@@ -19,6 +19,7 @@ from keras_infnet.data.shards import MANIFEST
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import require_rows
+from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 Rows = Frame | str | Path | Sequence[str | Path]
@@ -68,7 +69,7 @@ class Batches:
         batch_size: int = 512,
         shuffle: bool = False,
         seed: int = 0,
-        freeze_at: int | str | None = None,
+        freeze_at: Time | None = None,
         labels: bool = True,
         drop_remainder: bool = False,
         length_buckets: Sequence[int] | None = None,
@@ -88,7 +89,7 @@ class Batches:
             batch_size: Rows a batch.
             shuffle: Whether rows come in another order in each epoch. Rows of the whole frame mix.
             seed: Seed of the order; the same seed gives the same epochs.
-            freeze_at: Unix milliseconds from which on no event enters a history; see
+            freeze_at: Time from which on no event enters a history; see
                 `Histories.windows`.
             labels: Whether batches have labels and weights, or are `x` alone.
             drop_remainder: Whether a last, smaller batch is left out.
@@ -122,7 +123,7 @@ class Batches:
         batch_size: int = 512,
         shuffle: bool = False,
         seed: int = 0,
-        freeze_at: int | str | None = None,
+        freeze_at: Time | None = None,
         labels: bool = True,
         drop_remainder: bool = False,
         start_batch: int = 0,
@@ -145,7 +146,7 @@ class Batches:
             shuffle: Whether each epoch has another order: blocks of all shards come in random
                 order, and the rows of `mix_blocks` of them mix. If not, rows come as in the files.
             seed: Seed of the order; the same seed gives the same epochs.
-            freeze_at: Unix milliseconds from which on no event enters a history, or `"first_row"`;
+            freeze_at: Time from which on no event enters a history, or `"first_row"`;
                 see `Histories.windows`. Rows of other splits do not count as a user's first.
             labels: Whether batches have labels and weights, or are `x` alone.
             drop_remainder: Whether a last, smaller batch of an epoch is left out.
@@ -182,6 +183,7 @@ class Batches:
             >>> log = pd.DataFrame(
             ...     {"user_id": 1, "time_ms": [1, 2, 3], "country": "NL", "click": [0, 1, 1]}
             ... )
+            >>> log["time_ms"] += 1_790_000_000_000
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     encoder = keras_infnet.data.prepare(schema, log, f"{folder}/log", verbose=False)
             ...     batches = keras_infnet.data.Batches.from_folder(
@@ -392,12 +394,12 @@ class EncodedRows:
         # `check_histories` says when they lack.
         self._histories: Any = histories
         self._arrays: dict[str, Any] = {}
-        self._windows: dict[int | str | None, dict[str, np.ndarray]] = {}
+        self._windows: dict[Time | None, dict[str, np.ndarray]] = {}
 
     def batches(
         self,
         *,
-        freeze_at: int | str | None,
+        freeze_at: Time | None,
         labels: bool,
         length_buckets: Sequence[int] | None,
         **of_order: Any,

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from keras_infnet._base.whole_files import whole_folder, write_json
 from keras_infnet.data.batches import Batches, EncodedRows
-from keras_infnet.data.histories import Histories, lacking_histories
+from keras_infnet.data.histories import Histories, lacking_histories, read_times
+from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.row_source import to_frame
 from keras_infnet.data.shards import ENCODER, ROW
@@ -19,7 +20,7 @@ from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import read_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.schema.canonical import column
+from keras_infnet.schema.instants import Time
 
 _FORMAT = 1
 _STATE, _ROWS, _WARM = "data.json", "rows.parquet", "warm"
@@ -40,15 +41,15 @@ class _Parts:
         """The rows of a part as far as they are kept; a frame is itself."""
         raise NotImplementedError
 
-    def start(self, rows: str | pd.DataFrame) -> int:
+    def start(self, rows: str | pd.DataFrame) -> np.datetime64:
         """The first time of rows."""
-        time_key = self.encoder.schema.time_key
-        if time_key is None:
+        schema = self.encoder.schema
+        if schema.time_key is None:
             raise ValueError(
                 'RankingData: freeze_at="part" needs times, and the schema has no time_key. Use '
                 '"first_row".'
             )
-        return int(column(self.frame(rows), time_key, "RankingData, time key").min())
+        return np.datetime64(int(read_times(schema, self.frame(rows), _WHO).min()), "ms")
 
     def labels(self, rows: str | pd.DataFrame) -> Labels:
         """Labels and weights by task."""
@@ -86,6 +87,8 @@ class LogParts(_Parts):
         self.rows = {part: int(n) for part, n in zip(PARTS, counts, strict=True) if n}
         from_log = lacking_histories(encoder.schema, log)
         self.histories = Histories(encoder, log, self.warm) if from_log else None
+        if self.histories is None:
+            warn_of_repeated_rows(repeated_in_frame(encoder.schema, log), len(log), _WHO, 4)
         self._encoded: dict[str, EncodedRows] = {}
 
     def frame(self, rows: str | pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +101,7 @@ class LogParts(_Parts):
             return self.log.iloc[places[0] : places[-1] + 1]
         return self.log.iloc[places]
 
-    def attach(self, rows: str | pd.DataFrame, freeze_at: int | str | None) -> pd.DataFrame:
+    def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
         """The rows with their raw histories as list columns."""
         frame = self.frame(rows)
         return frame.copy() if self.histories is None else self.histories.attach(frame, freeze_at)
@@ -149,7 +152,7 @@ class FolderParts(_Parts):
         )
         return labels, weights
 
-    def attach(self, rows: str | pd.DataFrame, freeze_at: int | str | None) -> pd.DataFrame:
+    def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
         """Refused where there are histories: the folder has no raw events."""
         if not isinstance(rows, str) and not self.lacking(rows):
             return rows.copy()

@@ -8,17 +8,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet.data.notices import (
+    repeated_rows,
+    warn_of_repeated_rows,
+    warn_of_shuffled_rows,
+)
 from keras_infnet.data.row_source import Frame, as_frame
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.events import encode_events, has_list_columns, log_events, window_index
 from keras_infnet.schema.canonical import column, feedbacks, require_rows
 from keras_infnet.schema.history import History
+from keras_infnet.schema.instants import MISSING_TIME, Time
 from keras_infnet.schema.schema import FeatureSchema
 
 # Before every other time: events that are known to be past, but not since when.
-NO_TIME = np.iinfo("int64").min
-# Times of 1973 and later are above it in milliseconds, and above its thousandth in seconds.
-_EARLIEST_EPOCH = 10**11
+NO_TIME = MISSING_TIME
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,13 @@ class Histories:
         earlier: Events from before the log by history name, in the order of time within a user; a
             time column is optional, and actions or ratio that are absent are unknown.
 
+    Attributes:
+        time_unit: Unit of the log's times, `"s"`, `"ms"`, `"us"` or `"ns"`: that of its datetimes,
+            the declared one, or the one that was recognised. `None` with `time_key=None`.
+
     Raises:
-        ValueError: A column is missing or holds what it must not, the log is empty, or `earlier`
-            names an unknown history.
+        ValueError: A column is missing or holds what it must not, times are implausible, the log is
+            empty, or `earlier` names an unknown history.
 
     Example:
         >>> import pandas as pd
@@ -68,6 +76,7 @@ class Histories:
         >>> log = pd.DataFrame(
         ...     {"user_id": 1, "time_ms": [10, 20, 20], "video_id": [7, 8, 9], "click": [0, 1, 1]}
         ... )
+        >>> log["time_ms"] += 1_790_000_000_000
         >>> encoder = keras_infnet.data.FeatureEncoder(schema).fit(log)
         >>> histories = keras_infnet.data.Histories(encoder, log)
         >>> histories.attach(log)["seen_video_id"].tolist()
@@ -104,24 +113,30 @@ class Histories:
         for events in before.values():
             users = users.append(self._users(events))
         self._user_codes = pd.Index(users.unique())
-        if self.schema.time_key is None:
-            self._log_users = self.user_codes(log)
-        self._log_start = 0 if self.schema.time_key is None else int(self._times(log).min())
+        self._log_users = self.user_codes(log)
+        times = self._times(log)
+        self.time_unit = None
+        if (key := self.schema.time_key) is not None:
+            self.time_unit = self.schema.instants.unit_of(log[key], f"column `{key}`")
         self.events = {
-            s.name: self._build(s, log, before.get(s.name)) for s in self.schema.histories
+            s.name: self._build(s, log, times, before.get(s.name)) for s in self.schema.histories
         }
+        if self.schema.time_key is None:
+            warn_of_shuffled_rows(log.index, self._log_users)
+        else:
+            self._repeated(repeated_rows(self.schema, log, self._log_users, times), len(log))
 
     def windows(
-        self, name: str, frame: Frame, freeze_at: int | str | None = None
+        self, name: str, frame: Frame, freeze_at: Time | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the history of each row lies.
 
         Args:
             name: Name of the history.
             frame: Rows with user and time columns.
-            freeze_at: Unix milliseconds: no event at or after it enters, so that histories do not
-                roll on inside an evaluated period. `"first_row"`: each user's first row in `frame`.
-                Ages still count from the row's own time.
+            freeze_at: A time: no event at or after it enters, so that histories do not roll on
+                inside an evaluated period. `"first_row"`: each user's first row in `frame`. Ages
+                still count from the row's own time.
 
         Returns:
             `(starts, ends, times)`, int64 `(rows,)`: events `start .. end - 1` are the newest
@@ -129,19 +144,17 @@ class Histories:
 
         Raises:
             ValueError: A column is missing, users are of another kind (strings, numbers) than in
-                the log, `freeze_at` is no time, times seem to be seconds, or, with
+                the log, `freeze_at` or a value of the time column is no time, or, with
                 `time_key=None`, the frame's index is not the log's.
         """
         frame = as_frame(frame, "Histories.windows")
         events = self.events[self.schema.history(name).name]
         users, times = self.user_codes(frame), self._times(frame)
-        self._check_milliseconds("times of the frame", times)
-        cut = frozen_times(times, users, freeze_at, self.schema.time_key)
-        self._check_milliseconds("times that `freeze_at` cuts", cut)
+        cut = frozen_times(times, users, freeze_at, self.schema)
         length = self.schema.history(name).max_length
         return *newest_before(events.users, events.times, users, cut, length), times
 
-    def attach(self, frame: Frame, freeze_at: int | str | None = None) -> pd.DataFrame:
+    def attach(self, frame: Frame, freeze_at: Time | None = None) -> pd.DataFrame:
         """The frame with each row's raw histories as list columns.
 
         Args:
@@ -162,6 +175,8 @@ class Histories:
             chosen = index[inside]
             for suffix, values in events.raw.items():
                 taken = values.take(pa.array(chosen))
+                if suffix in history.fields:
+                    taken = self.schema.feature(suffix).listed(taken)
                 added[f"{history.name}_{suffix}"] = _list_series(bounds, taken, frame.index)
             row_times = np.broadcast_to(times[:, None], inside.shape)[inside]
             for quantity in history.of_row:
@@ -174,24 +189,34 @@ class Histories:
                 added[name] = _list_series(bounds, pa.array(values), frame.index)
         return frame.drop(columns=list(added), errors="ignore").assign(**added)
 
+    def _repeated(self, repeated: int, rows: int) -> None:
+        """What is done about rows of the log that are there twice."""
+        warn_of_repeated_rows(repeated, rows, "Histories", 4)
+
     def _build(
-        self, history: History, log: pd.DataFrame, earlier: pd.DataFrame | None
+        self,
+        history: History,
+        log: pd.DataFrame,
+        log_times: np.ndarray,
+        earlier: pd.DataFrame | None,
     ) -> EventArrays:
         parts: list[tuple[dict[str, Any], np.ndarray, np.ndarray]] = []
         # Events from before the log may lack a time, and columns of quantities.
         frames = [log] if earlier is None else [earlier, log]
         for frame in (frame for frame in frames if len(frame)):
             may_lack = frame is not log
+            if not may_lack:
+                users, times = self._log_users, log_times
+            elif self.schema.time_key in frame.columns:
+                users, times = self.user_codes(frame), self._times(frame)
+            else:
+                users, times = self.user_codes(frame), np.full(len(frame), NO_TIME)
             if history.where is not None:
                 label = f"{history.label}, where `{history.where}`"
                 took_place = feedbacks(column(frame, history.where, label), label) == 1
-                frame = frame.iloc[np.flatnonzero(took_place)]
-            if may_lack and self.schema.time_key not in frame.columns:
-                times = np.full(len(frame), NO_TIME)
-            else:
-                times = self._times(frame)
-            events = log_events(history, frame, may_lack, self.schema)
-            parts.append((events, self.user_codes(frame), times))
+                there = np.flatnonzero(took_place)
+                frame, users, times = frame.iloc[there], users[there], times[there]
+            parts.append((log_events(history, frame, may_lack, self.schema), users, times))
         users = np.concatenate([users for _, users, _ in parts])
         times = np.concatenate([times for _, _, times in parts])
         raw = {name: pa.concat_arrays([part[0][name] for part in parts]) for name in parts[0][0]}
@@ -238,14 +263,7 @@ class Histories:
                 )
             self._check_users_of_rows(frame, times)
             return times
-        series = column(frame, key, "Histories, time key")
-        if not pd.api.types.is_integer_dtype(series.dtype) or series.isna().any():
-            raise ValueError(
-                f"Histories: column `{key}` holds {series.dtype}"
-                + (" with missing values" if series.isna().any() else "")
-                + "; expected whole Unix milliseconds."
-            )
-        return series.to_numpy("int64")
+        return read_times(self.schema, frame, "Histories")
 
     def _check_users_of_rows(self, frame: pd.DataFrame, places: np.ndarray) -> None:
         """With `time_key=None`: another user at the same index is another row."""
@@ -260,15 +278,20 @@ class Histories:
                 "rows are found by the index: don't reset it after a split."
             )
 
-    def _check_milliseconds(self, what: str, times: np.ndarray) -> None:
-        """An error if times of a frame are seconds where the log's are milliseconds."""
-        is_epoch = self._log_start > _EARLIEST_EPOCH
-        last = times.max(initial=0)
-        if is_epoch and _EARLIEST_EPOCH // 1000 < last < self._log_start // 100:
-            raise ValueError(
-                f"Histories: {what} end at {last}, and the log begins at {self._log_start}. "
-                "Are they seconds? Expected Unix milliseconds."
-            )
+
+def read_times(schema: FeatureSchema, frame: pd.DataFrame, who: str) -> np.ndarray:
+    """Milliseconds of the rows of a schema with a time key.
+
+    Raises:
+        ValueError: The column is missing, or a value is none or no time.
+    """
+    key = str(schema.time_key)
+    label = f"{who}: column `{key}`"
+    times = schema.instants.of_column(column(frame, key, f"{who}, time key"), label)
+    missing = int((times == MISSING_TIME).sum())
+    if missing:
+        raise ValueError(f"{label} has {missing} missing values; expected a time in every row.")
+    return times
 
 
 def lacking_histories(schema: FeatureSchema, frame: pd.DataFrame) -> list[str]:
@@ -281,7 +304,7 @@ def check_histories(
     encoder: FeatureEncoder,
     frame: pd.DataFrame,
     histories: Any,
-    freeze_at: int | str | None,
+    freeze_at: Time | None,
 ) -> list[str]:
     """Names of the histories that the rows lack as list columns; an error if nothing gives them."""
     encoder.schema.require_fitted()
@@ -365,19 +388,19 @@ def _kind(users: pd.Series) -> str | None:
 
 
 def frozen_times(
-    times: np.ndarray, users: np.ndarray, freeze_at: int | str | None, time_key: str | None
+    times: np.ndarray, users: np.ndarray, freeze_at: Time | None, schema: FeatureSchema
 ) -> np.ndarray:
     """Times before which events enter a history, where it is frozen."""
     if freeze_at is None:
         return times
-    if freeze_at == "first_row":
+    if isinstance(freeze_at, str) and freeze_at == "first_row":
         return pd.Series(times).groupby(users).transform("min").to_numpy()
-    if time_key is None or not isinstance(freeze_at, (int, np.integer)):
+    if schema.time_key is None:
         raise ValueError(
-            f"freeze_at is {freeze_at!r} and the schema's time_key {time_key!r}; expected whole "
-            'Unix milliseconds (with a time_key), "first_row" or None.'
+            f'freeze_at is {freeze_at!r} and the schema has no time_key; expected "first_row" or '
+            "None."
         )
-    return np.minimum(times, freeze_at)
+    return np.minimum(times, schema.instants.of_value(freeze_at, "freeze_at (also 'first_row')"))
 
 
 def newest_before(

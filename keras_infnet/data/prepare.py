@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.data.prepare_steps import ROWS, Preparation, named
+from keras_infnet.data.notices import warn_of_repeated_rows
+from keras_infnet.data.prepare_steps import ROWS, Preparation, named, split_ends
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import RowSource, count_rows, read_chunks, to_frame
 from keras_infnet.data.shards import FORMAT, MANIFEST
@@ -16,6 +17,7 @@ from keras_infnet.data.spool import unify
 from keras_infnet.data.whole_files import write_json
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 _ROWS_OF_A_PARTITION = 500_000
@@ -29,7 +31,7 @@ def prepare(
     out: str | Path,
     *,
     earlier: Mapping[str, RowSource] | None = None,
-    splits: Mapping[str, int | None] | None = None,
+    splits: Mapping[str, Time | None] | None = None,
     split_by: str | None = None,
     keep: Sequence[str] = (),
     partitions: int | None = None,
@@ -61,10 +63,11 @@ def prepare(
             `row`, their number in the log, and `raw/{column}`.
         earlier: Events from before the log by history name, as in `Histories`; they are counted for
             the encoder too. Defaults to none.
-        splits: Where each split ends, in the order of time: `{"train": 100, "test": None}`. Rows
-            before 100 train, all others test; the encoder learns from the first split alone, and
-            histories reach over all of them. Defaults to one split `train`.
-        split_by: Column of numbers that `splits` are about. Defaults to the schema's `time_key`.
+        splits: Where each split ends, in the order of time: `{"train": "2026-11-20", "test":
+            None}`. Rows before that day train, all others test; the encoder learns from the first
+            split alone, and histories reach over all of them. Defaults to one split `train`.
+        split_by: Column of numbers that `splits` are values of. Defaults to the schema's
+            `time_key`, whose splits end at times as `RankingData` takes them.
         keep: Raw columns to carry along, besides the user and the time.
         partitions: Number of partitions, which is that of the shards; one must fit in memory.
             Defaults to one for each 500,000 rows, or 64 where the number of rows is not known.
@@ -102,6 +105,7 @@ def prepare(
         >>> log = pd.DataFrame(
         ...     {"user_id": 1, "time_ms": [10, 20, 30], "video_id": [7, 8, 9], "click": [0, 1, 1]}
         ... )
+        >>> log["time_ms"] += 1_790_000_000_000
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     encoder = keras_infnet.data.prepare(schema, log, f"{folder}/log", verbose=False)
         ...     data = keras_infnet.data.Batches.from_folder(encoder, f"{folder}/log", batch_size=2)
@@ -118,12 +122,13 @@ def prepare(
         partitions = _PARTITIONS_OF_UNKNOWN
         if known is not None:
             partitions = max(1, -(-known // _ROWS_OF_A_PARTITION))
+    by = split_by or given.schema.time_key
     plan = Preparation(
         Path(out).absolute(),
         given.schema,
         tuple(earlier or ()),
-        dict(splits or {"train": None}),
-        split_by or given.schema.time_key,
+        split_ends(given.schema, splits or {"train": None}, by),
+        by,
         tuple(keep),
         partitions,
         chunk_rows,
@@ -136,6 +141,8 @@ def prepare(
         encoder, shards = _prepare_locally(plan, given, sources, verbose)
     write_json(plan.work / MANIFEST, _manifest(plan, encoder, shards))
     plan.publish()
+    repeated, known = (sum(shard[key] for shard in shards) for key in ("repeated", "log_rows"))
+    warn_of_repeated_rows(repeated, known, "prepare", 3)
     return encoder
 
 
@@ -163,13 +170,14 @@ def _prepare_locally(
     def read(counts: EncoderCounts | None) -> None:
         for name, rows in sources.items():
             progress = Progress(f"prepare: reading {name}", "rows", count_rows(rows), verbose)
-            spool, columns = plan.spool(name), None
+            spool, columns, unit = plan.spool(name), None, None
             chunks: set[str] = set()
             for place, table in read_chunks(rows, plan.wanted_columns(name), plan.chunk_rows):
                 chunk = f"{len(chunks):06d}"
                 chunks.add(chunk)
                 with named(place):
                     columns = unify(columns, table.schema)
+                    unit = plan.time_unit(table, unit)
                     new = spool.write(chunk, table, place.source)
                     numbers = np.arange(place.first, place.first + len(table))
                     plan.count(counts, name, to_frame(table, numbers))

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from keras_infnet._base.checks import check_integer
 from keras_infnet._base.whole_files import put_in_place, remove_partial
+from keras_infnet.data.histories import read_times
 from keras_infnet.data.row_source import RowSource, WantedColumns, describe, list_files
 from keras_infnet.data.shards import ENCODER, MANIFEST, SHARDS, ShardWriter, shard_file
 from keras_infnet.data.spool import Spool
@@ -163,6 +165,23 @@ class Preparation:
                 more += (self.split_by,)
         return WantedColumns.of(self.schema, more)
 
+    def time_unit(self, table: pa.Table, before: str | None = None) -> str | None:
+        """The unit of a chunk's times.
+
+        Raises:
+            ValueError: They are no times, or integers of another unit than in the rows before.
+        """
+        key = self.schema.time_key
+        if key is None or key not in table.column_names:
+            return before
+        unit = self.schema.instants.unit_of(table[key], f"column `{key}`")
+        if None not in (unit, before) and unit != before and pa.types.is_integer(table[key].type):
+            raise ValueError(
+                f"column `{key}` holds integers of {unit}, but of {before} in the rows before. "
+                "Give all files of a log the same unit."
+            )
+        return unit or before
+
     def count(self, counts: EncoderCounts | None, source: str, frame: pd.DataFrame) -> None:
         """Counts a chunk for the encoder: of the log, the rows of the first split."""
         if source == ROWS:
@@ -200,14 +219,35 @@ class Preparation:
         """Index of each row's split; -1 for rows after the end of the last."""
         if not self._ends or self.split_by is None:
             return np.zeros(len(frame), "int64")
-        values = column(frame, self.split_by, "prepare, split_by")
+        if self.split_by == self.schema.time_key:
+            values = read_times(self.schema, frame, "prepare")
+        else:
+            values = self._split_values(frame)
+        codes: np.ndarray = np.searchsorted(np.array(self._ends), values, side="right")
+        return np.where(codes < len(self.splits), codes, -1)
+
+    def _split_values(self, frame: pd.DataFrame) -> np.ndarray:
+        values = column(frame, str(self.split_by), "prepare, split_by")
         if not pd.api.types.is_numeric_dtype(values.dtype) or values.isna().any():
             raise ValueError(
                 f"column `{self.split_by}` holds {values.dtype}; to split by it, it must hold "
                 "numbers in every row."
             )
-        codes = np.searchsorted(np.array(self._ends), np.asarray(values), side="right")
-        return np.where(codes < len(self.splits), codes, -1)
+        return np.asarray(values)
+
+
+def split_ends(
+    schema: FeatureSchema, splits: Mapping[str, Any], split_by: str | None
+) -> dict[str, Any]:
+    """Where splits end: milliseconds if it is by time, values of the column if not."""
+    if split_by is None or split_by != schema.time_key:
+        return dict(splits)
+    return {
+        name: end
+        if end is None
+        else schema.instants.of_value(end, f"prepare: the end of split `{name}`")
+        for name, end in splits.items()
+    }
 
 
 def _shard_name(number: int) -> str:

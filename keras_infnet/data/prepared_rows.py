@@ -25,6 +25,7 @@ from keras_infnet.data.shards import (
     window_columns,
 )
 from keras_infnet.data.whole_files import read_json
+from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = dict[str, np.ndarray]
@@ -51,7 +52,7 @@ class PreparedRows:
         schema: FeatureSchema,
         split: str,
         labels: bool = True,
-        freeze_at: int | str | None = None,
+        freeze_at: Time | None = None,
     ) -> None:
         self._folder, self._schema, self._split = folder, schema, split
         self._freeze_at = freeze_at
@@ -117,7 +118,7 @@ class PreparedRows:
         starts, ends = (rows[n].to_numpy().astype("int64") for n in window_columns(name))
         if self._freeze_at is not None:
             users, event_users = rows[USER].to_numpy(), table[USER].to_numpy()
-            cut = frozen_times(row_times, users, self._freeze_at, self._schema.time_key)
+            cut = frozen_times(row_times, users, self._freeze_at, self._schema)
             length = self._schema.history(name).max_length
             starts, ends = newest_before(event_users, times, users, cut, length)
         if (starts < 0).any() or (ends < starts).any() or (ends > len(columns)).any():

@@ -18,11 +18,12 @@ from keras_infnet.data.data_parts import (
 )
 from keras_infnet.data.histories import Histories
 from keras_infnet.data.row_source import Frame, as_frame
-from keras_infnet.data.splits import PARTS, Boundary, split_log, to_milliseconds
+from keras_infnet.data.splits import PARTS, Boundary, split_log
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.metrics.task_metrics import calibration_measures
 from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 # Predictions need less memory than training.
@@ -42,9 +43,9 @@ class RankingData:
         schema: The schema, or a fitted encoder, which is used as it is.
         log: Rows in any order: a pandas, Polars or Arrow frame.
         validation: Where the validation begins: a time (a date such as `"2026-11-20"`, a datetime,
-            or Unix milliseconds; without a zone it is UTC), or with `split_key` a value of that
-            column. Or its rows as a frame: rows of the log itself (of the same index, user and
-            time) then don't train; others are added to the log. Defaults to none.
+            or an integer as the log may have; without a zone it is UTC), or with `split_key` a
+            value of that column. Or its rows as a frame: rows of the log itself (of the same index,
+            user and time) then don't train; others are added to the log. Defaults to none.
         test: The same for the test, which ends the validation.
         split_key: Column to split by, such as a date that differs from the time. Defaults to the
             schema's `time_key`.
@@ -80,7 +81,8 @@ class RankingData:
         >>> log = pd.DataFrame(
         ...     {"user_id": 1, "time_ms": [10, 20, 30], "video_id": [7, 8, 9], "click": [0, 1, 1]}
         ... )
-        >>> data = keras_infnet.RankingData(schema, log, validation=30)
+        >>> log["time_ms"] += 1_790_000_000_000
+        >>> data = keras_infnet.RankingData(schema, log, validation=1_790_000_000_030)
         >>> data.rows
         {'train': 2, 'validation': 1}
         >>> [x["seen"][:, :, 0].tolist() for x, y, weight in data.validation.as_numpy_iterator()]
@@ -370,7 +372,7 @@ class RankingData:
             ValueError: The data are a prepared folder, which needs no saving.
         """
         options = {
-            "freeze_at": self._freeze_at,
+            "freeze_at": str(self._freeze_at),
             "batch_size": self._batch_size,
             "seed": self._seed,
             "length_buckets": self._length_buckets and list(self._length_buckets),
@@ -403,7 +405,7 @@ class RankingData:
         self.histories: Histories | None = parts.histories
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
         self._length_buckets = length_buckets
-        self._freeze_at = _checked_freeze(freeze_at)
+        self._freeze_at = _checked_freeze(self.schema, freeze_at)
 
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
         if not isinstance(rows, str):
@@ -415,7 +417,7 @@ class RankingData:
             f"RankingData.{who}: the data have no part `{rows}`, but {', '.join(self.rows)}.{hint}"
         )
 
-    def _freeze_at_of(self, rows: str | Frame, given: FreezeAt | None) -> int | str | None:
+    def _freeze_at_of(self, rows: str | Frame, given: FreezeAt | None) -> Time | None:
         """What `Histories.windows` takes."""
         if isinstance(rows, str):
             rolls = rows == "train"
@@ -423,12 +425,10 @@ class RankingData:
             rolls = bool(self.schema.histories) and not self._parts.lacking(rows)
         if given is None and rolls:
             return None
-        freeze_at = self._freeze_at if given is None else _checked_freeze(given)
-        if freeze_at == "never":
-            return None
-        if freeze_at == "part":
-            return self._parts.start(rows)
-        return freeze_at
+        freeze_at = self._freeze_at if given is None else _checked_freeze(self.schema, given)
+        if not isinstance(freeze_at, str) or freeze_at == "first_row":
+            return freeze_at
+        return None if freeze_at == "never" else self._parts.start(rows)
 
     def _group_keys(self, rows: str | pd.DataFrame, groups: Groups | None) -> dict[str, Any]:
         if groups is None:
@@ -446,10 +446,11 @@ class RankingData:
         return {"gauc": keys(groups)}
 
 
-def _checked_freeze(freeze_at: Any) -> int | str:
+def _checked_freeze(schema: FeatureSchema, freeze_at: Any) -> str | np.datetime64:
     if isinstance(freeze_at, str) and freeze_at in ("part", "first_row", "never"):
         return freeze_at
-    return to_milliseconds(freeze_at, "freeze_at (also 'part', 'first_row' or 'never')")
+    label = "RankingData: freeze_at (also 'part', 'first_row' or 'never')"
+    return np.datetime64(schema.instants.of_value(freeze_at, label), "ms")
 
 
 def _warm_events(schema: FeatureSchema, warm: Any) -> dict[str, pd.DataFrame]:

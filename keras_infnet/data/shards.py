@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
+from keras_infnet.data.notices import repeated_in_frame
 from keras_infnet.data.whole_files import whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
@@ -81,6 +82,15 @@ def window_columns(history: str) -> list[str]:
     return [f"{history}/start", f"{history}/end"]
 
 
+class ShardHistories(Histories):
+    """Histories of one shard, which count rows that are there twice: `prepare` says their sum."""
+
+    repeated = 0
+
+    def _repeated(self, repeated: int, rows: int) -> None:
+        self.repeated = repeated
+
+
 @dataclass(frozen=True)
 class ShardWriter:
     """Writes partitions.
@@ -123,7 +133,7 @@ class ShardWriter:
         """
         schema = self.encoder.schema
         from_log = lacking_histories(schema, frame)
-        histories: Any = Histories(self.encoder, frame, earlier) if from_log else None
+        histories: Any = ShardHistories(self.encoder, frame, earlier) if from_log else None
         users = (
             histories.user_codes(frame) if histories else pd.factorize(frame[schema.user_key])[0]
         )
@@ -147,7 +157,9 @@ class ShardWriter:
             split: self._write_rows(shard, split, table, blocks, codes == code)
             for code, split in enumerate(self.splits)
         }
+        repeated = histories.repeated if histories else repeated_in_frame(schema, frame)
         known = {"name": shard, "log_rows": len(frame), "rows": rows, "events": events}
+        known["repeated"] = repeated
         write_json(shard_file(self.folder, shard), known)
         return known
 
@@ -160,7 +172,8 @@ class ShardWriter:
             TIME: pa.array(np.full(len(frame), NO_TIME)),
         }
         if schema.time_key is not None:
-            columns[TIME] = pa.array(frame[schema.time_key], pa.int64())
+            times, label = frame[schema.time_key], f"column `{schema.time_key}`"
+            columns[TIME] = pa.array(schema.instants.of_column(times, label))
         columns |= {f"raw/{c}": pa.array(frame[c], from_pandas=True) for c in dict.fromkeys(raw)}
         for name, array in self.encoder.transform(frame).items():
             columns |= to_columns(name, array)

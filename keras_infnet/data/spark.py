@@ -77,6 +77,7 @@ def write_spool(session: Any, plan: Preparation, name: str, rows: Any) -> None:
     def write(part: int, tables: Iterable[pa.Table], source: str) -> None:
         for number, table in enumerate(tables):
             with named(source):
+                plan.time_unit(table)
                 spool.write(f"{part:06d}-{number:06d}", table, source)
 
     if is_spark_frame(rows):

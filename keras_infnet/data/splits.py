@@ -1,18 +1,19 @@
 """Splits of a log: by time, by the values of a column, or as frames given."""
 
-from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from keras_infnet.data.histories import read_times
 from keras_infnet.data.row_source import Frame, WantedColumns, as_frame
 from keras_infnet.schema.canonical import column
+from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 PARTS = ("train", "validation", "test")
 
-Boundary = int | str | date | datetime | np.datetime64
+Boundary = Time
 
 
 def split_log(
@@ -59,29 +60,6 @@ def split_log(
     return log, _by_boundaries(schema, log, given, split_key)
 
 
-def to_milliseconds(value: Any, argument: str) -> int:
-    """Unix milliseconds of a time: a whole number of them, a date, or a datetime (UTC if naive).
-
-    Raises:
-        ValueError: It is no time.
-    """
-    if issubclass(type(value), (int, np.integer)) and not isinstance(value, bool):
-        return int(value)
-    try:
-        if not issubclass(type(value), (str, date, np.datetime64)):
-            raise ValueError("not a time")
-        time = pd.Timestamp(value)
-        if time is pd.NaT:
-            raise ValueError("not a time")
-    except ValueError as error:
-        raise ValueError(
-            f"RankingData: {argument} is {value!r}; expected whole Unix milliseconds, a date such "
-            "as '2026-11-20', or a datetime."
-        ) from error
-    time = time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
-    return int(time.as_unit("ms").asm8.astype("int64"))
-
-
 def _is_boundary(value: Any) -> bool:
     return np.ndim(value) == 0 and not hasattr(value, "__arrow_c_stream__")
 
@@ -95,20 +73,19 @@ def _by_boundaries(
             "RankingData: the schema has no time_key to split by. Pass `split_key`, a column "
             "whose values the boundaries are, or the parts as frames."
         )
-    values = column(log, key, "RankingData, split")
+    values: Any = column(log, key, "RankingData, split")
     if values.isna().any():
         raise ValueError(
             f"RankingData: column `{key}` has {int(values.isna().sum())} missing values; to split "
             "by it, every row must have one."
         )
-    bounds = parts
-    if split_key is None:
-        if not pd.api.types.is_integer_dtype(values.dtype):
-            raise ValueError(
-                f"RankingData: column `{key}` holds {values.dtype}; expected whole Unix "
-                "milliseconds."
-            )
-        bounds = {name: to_milliseconds(value, name) for name, value in parts.items()}
+    bounds, is_time = parts, key == schema.time_key
+    if is_time:
+        values = read_times(schema, log, "RankingData")
+        bounds = {
+            name: schema.instants.of_value(value, f"RankingData: {name}")
+            for name, value in parts.items()
+        }
     try:
         low, high = values.min(), values.max()
         begun = {name: np.asarray(values >= bound) for name, bound in bounds.items()}
@@ -128,7 +105,7 @@ def _by_boundaries(
         if of_part.all() or not of_part.any():
             raise ValueError(
                 f"RankingData: {name}={parts[name]!r} is beyond the log, whose column `{key}` goes "
-                f"from {_shown(low, split_key)} to {_shown(high, split_key)}: no row would be "
+                f"from {_shown(low, is_time)} to {_shown(high, is_time)}: no row would be "
                 f"{'before' if of_part.all() else 'after'} it."
             )
         codes[of_part] = PARTS.index(name)
@@ -140,10 +117,10 @@ def _by_boundaries(
     return codes
 
 
-def _shown(value: Any, split_key: str | None) -> str:
-    if split_key is not None:
+def _shown(value: Any, is_time: bool) -> str:
+    if not is_time:
         return repr(value.item() if hasattr(value, "item") else value)
-    return f"{value} ({pd.Timestamp(value, unit='ms'):%Y-%m-%d %H:%M})"
+    return f"{value} ({np.datetime64(int(value), 'ms').astype('datetime64[m]')})"
 
 
 def _by_frames(
@@ -174,9 +151,21 @@ def _by_frames(
     if codes.all():
         raise ValueError("RankingData: the parts take all rows of the log; none is left to train.")
     if more:
-        log = pd.concat([log, *(frame for _, frame in more)])
+        log = pd.concat(_with_times_alike(schema, [log, *(frame for _, frame in more)]))
         codes = np.concatenate([codes, *(np.full(len(f), code, "int8") for code, f in more)])
     return log, codes
+
+
+def _with_times_alike(schema: FeatureSchema, frames: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The frames; where their times differ in type or unit, with instants instead."""
+    key = schema.time_key
+    if key is None or any(key not in frame.columns for frame in frames):
+        return frames
+    units = {(str(f[key].dtype), schema.instants.unit_of(f[key], f"`{key}`")) for f in frames}
+    if len(units) == 1:
+        return frames
+    times = [read_times(schema, frame, "RankingData") for frame in frames]
+    return [f.assign(**{key: t.view("M8[ms]")}) for f, t in zip(frames, times, strict=True)]
 
 
 def _places(
@@ -195,8 +184,12 @@ def _places(
     same = np.ones(len(places), bool)
     for key in (schema.user_key, schema.time_key):
         if key in log.columns and key in frame.columns:
-            there, here = log[key].iloc[places], frame[key][known]
-            same &= np.asarray(there) == np.asarray(here)
+            is_time = key == schema.time_key
+            there, here = (
+                read_times(schema, rows, "RankingData") if is_time else np.asarray(rows[key])
+                for rows in (log.iloc[places], frame[known])
+            )
+            same &= there == here
     if same.all() and known.all():
         return places
     if not same.any() or (schema.time_key is None and not schema.histories):

@@ -1,5 +1,6 @@
 """KuaiRand: logs of a short-video app, in the layout of the original archives."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -225,6 +226,15 @@ class KuaiRand:
             raise FileNotFoundError(
                 f"KuaiRand: {folder} holds the random-exposure log only; expected a standard log. "
                 "Pass random_log=True to read it."
+            )
+        names = [file.name.lower() for file in self.found.logs]
+        absent = [log for log in layout.LOG_NAMES if not any(n.startswith(log) for n in names)]
+        if names and absent:
+            warnings.warn(
+                f"KuaiRand: {folder} has {len(layout.LOG_NAMES) - len(absent)} of the "
+                f"{len(layout.LOG_NAMES)} standard logs: `{absent[0]}_{variant}.csv` is missing, "
+                "and with it the rows and histories of its days.",
+                stacklevel=3,
             )
         needed = {
             "user_features": self.found.user_features,

@@ -1,5 +1,6 @@
 """Training, validation and test rows of a log."""
 
+import warnings
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,9 +16,9 @@ class Split:
         train: Training rows, with the index of the whole frame.
         validation: Validation rows.
         test: Test rows.
-        validation_start: Smallest `time_ms` of the validation rows, Unix milliseconds: histories
-            that are frozen for the validation hold earlier events only. `None` in a log without
-            times.
+        validation_start: Smallest `time_ms` of the validation rows, as the column has it: histories
+            that are frozen for the validation (`freeze_at`) hold earlier events only. `None` in a
+            log without times.
         test_start: The same for the test rows.
 
     Example:
@@ -31,15 +32,15 @@ class Split:
     train: pd.DataFrame
     validation: pd.DataFrame
     test: pd.DataFrame
-    validation_start: int | None = None
-    test_start: int | None = None
+    validation_start: int | pd.Timestamp | None = None
+    test_start: int | pd.Timestamp | None = None
 
 
 def split_by_date(frame: pd.DataFrame, validation_days: int = 2, test_days: int = 2) -> Split:
     """Splits by the column `date` (yyyymmdd): the last days test, the days before them validate.
 
     Days count where the frame has rows. Times are not asked: a log's `date` may differ from
-    `time_ms`.
+    `time_ms`. Rows without a date are in no part, which a warning says.
 
     Args:
         frame: Rows with the columns `date` and `time_ms`.
@@ -66,17 +67,26 @@ def split_by_date(frame: pd.DataFrame, validation_days: int = 2, test_days: int 
             f"split: validation_days is {validation_days} and test_days is {test_days}; "
             "expected 1 or more."
         )
-    days = sorted(dates.unique())
+    known = dates.notna()
+    if not known.all():
+        warnings.warn(
+            f"split: {int((~known).sum())} of {len(frame)} rows have no `date`, so that they are "
+            "in no part. Give them one, or drop them.",
+            stacklevel=2,
+        )
+    days = sorted(dates[known].unique())
     if len(days) <= validation_days + test_days:
         span = f" ({days[0]} to {days[-1]})" if days else ""
         raise ValueError(
             f"split: the frame has {len(days)} days{span}; expected more than {validation_days} "
             f"for validation and {test_days} for test. Ask for fewer days, or read more log files."
         )
-    tests = dates >= days[-test_days]
-    validates = (dates >= days[-validation_days - test_days]) & ~tests
-    starts = (int(times[part].min()) for part in (validates, tests))
-    return Split(frame[~validates & ~tests], frame[validates], frame[tests], *starts)
+    tests = (dates >= days[-test_days]) & known
+    validates = (dates >= days[-validation_days - test_days]) & known & ~tests
+    trains = known & ~validates & ~tests
+    starts = (times[part].min() for part in (validates, tests))
+    starts = (time if isinstance(time, pd.Timestamp) else int(time) for time in starts)
+    return Split(frame[trains], frame[validates], frame[tests], *starts)
 
 
 def split_by_order(

@@ -26,6 +26,7 @@ from keras_infnet.explain.task_attention import (
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.schema.instants import Time
 
 
 def explain(
@@ -34,7 +35,7 @@ def explain(
     frame: pd.DataFrame,
     histories: Histories | None = None,
     *,
-    freeze_at: int | str | None = None,
+    freeze_at: Time | None = None,
     groups: str | Sequence[str] | None = None,
     repeats: int = 5,
     seed: int = 0,
@@ -59,7 +60,7 @@ def explain(
         histories: Past events. Not needed where the rows hold their histories as list columns, or
             the schema has none. A row without events is read as it is: its attention to events is
             0, and it counts in all means.
-        freeze_at: Unix milliseconds from which on no event enters a history; see
+        freeze_at: Time from which on no event enters a history; see
             `Histories.windows`.
         groups: Column, or columns, whose values group the rows for gAUC. Defaults to `None`: no
             gAUC.
@@ -357,7 +358,7 @@ def _with_histories(
     encoder: FeatureEncoder,
     frame: pd.DataFrame,
     histories: Histories | None,
-    freeze_at: int | str | None,
+    freeze_at: Time | None,
 ) -> pd.DataFrame:
     """The rows with all their histories as list columns."""
     if not check_histories("explain", encoder, frame, histories, freeze_at) or histories is None:

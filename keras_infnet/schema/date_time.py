@@ -15,11 +15,17 @@ import pyarrow.compute as pc
 from keras_infnet._base.checks import bad
 from keras_infnet.schema.canonical import MISSING_INT, column
 from keras_infnet.schema.feature import Feature, RawInput
+from keras_infnet.schema.instants import MISSING_TIME, Instants
 from keras_infnet.schema.programs import Graph, Program
 from keras_infnet.schema.value_counts import ValueCounts
 
 _HOUR, _DAY = 3_600_000, 86_400_000
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
+_INSTANTS = Instants(
+    dates_of_any_year=True,
+    remedy="Convert the column with `pandas.to_datetime(column, unit=...)`: datetimes may be of "
+    "any year.",
+)
 
 
 class DateParts(Program):
@@ -61,7 +67,8 @@ class DateTimeFeature(Feature):
     """An instant, embedded as the mean of its hour, its weekday and its day of the month.
 
     A column holds datetimes of any unit and zone (those without a zone are taken as UTC), or
-    integers, which are Unix milliseconds as in requests; `-1` and NaT are missing.
+    integers of seconds, milliseconds, microseconds or nanoseconds, whichever makes all of them
+    times from 1990 to 2100; `-1` and NaT are missing. Requests hold Unix milliseconds.
 
     Args:
         name: Column of the frame, name in requests.
@@ -97,16 +104,15 @@ class DateTimeFeature(Feature):
         return DateParts(self.zone).num_ids
 
     def values(self, series: pd.Series, dtype: str | None, label: str) -> pa.Array:
-        values = pa.array(series, from_pandas=True)
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        if pa.types.is_timestamp(values.type):
-            values = values.cast(pa.timestamp("ms", values.type.tz), safe=False)
-        elif not pa.types.is_integer(values.type):
-            raise ValueError(
-                f"{label}: found values of type {values.type}; expected datetimes, or integers of "
-                "Unix milliseconds. Convert the column, such as with `pandas.to_datetime`."
-            )
-        return pc.fill_null(values.cast(pa.int64()), MISSING_INT)
+        integers = _INSTANTS.of_column(_without_gaps(series), label)
+        return pa.array(np.where(integers == MISSING_TIME, MISSING_INT, integers))
+
+    def listed(self, values: pa.Array) -> pa.Array:
+        known = pc.if_else(pc.equal(values, MISSING_INT), None, values)
+        return known.cast(pa.timestamp("ms", "UTC"))
+
+    def sent(self, values: np.ndarray, label: str) -> np.ndarray:
+        return np.asarray(self.values(pd.Series(values.ravel()), None, label)).reshape(values.shape)
 
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
         return {self.name: ((), "int64")}
@@ -141,6 +147,14 @@ class DateTimeFeature(Feature):
 
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
         return {self.name: np.array([1_767_225_600_000, 1_782_820_800_000])}
+
+
+def _without_gaps(series: pd.Series) -> pd.Series:
+    """The column with `-1` of integers as missing."""
+    if pd.api.types.is_integer_dtype(series.dtype):
+        gaps = np.asarray(series.eq(MISSING_INT).fillna(False), bool)
+        return series.astype("Int64").mask(gaps) if gaps.any() else series
+    return series
 
 
 def _parts(local: Any) -> list[Any]:

@@ -115,6 +115,10 @@ class Feature(ABC):
             ValueError: The column holds what it must not.
         """
 
+    def listed(self, values: pa.Array) -> pa.Array:
+        """Canonical values as list columns have them, which `values` reads again."""
+        return values
+
     @abstractmethod
     def raw_inputs(self, dtype: str | None) -> dict[str, RawInput]:
         """Shape without batch (`None`: any length) and dtype of a request's inputs, by name."""
@@ -173,6 +177,14 @@ class Feature(ABC):
     def request_values(self, values: pa.Array, dtype: str | None) -> np.ndarray:
         """Canonical values as a request has them: `(rows,)`, of a bag `(rows, longest)`."""
         return np.asarray(values)
+
+    def sent(self, values: np.ndarray, label: str) -> np.ndarray:
+        """A client's typed values, of any shape, as the exported model takes them.
+
+        Raises:
+            ValueError: They are not what they should be.
+        """
+        return values
 
     @abstractmethod
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.schema.event_quantity import EventQuantity
 from keras_infnet.schema.feature import OWNERS, PACKED, Feature, Owner, RawInput
 from keras_infnet.schema.history import History
+from keras_infnet.schema.instants import Instants
 from keras_infnet.schema.layout import Layout
 from keras_infnet.schema.task import Task
 
@@ -38,8 +39,13 @@ class FeatureSchema:
         tasks: One or more tasks.
         histories: Histories of a user's events.
         user_key: Column that tells users apart: histories and per-user metrics go by it.
-        time_key: Column of Unix milliseconds. `None`: the order of a user's rows is the order of
-            time.
+        time_key: Column of times: datetimes (without a zone they are UTC), or integers. Events of
+            the same millisecond happened at once. `None`: the order of a user's rows is the order
+            of time.
+        time_unit: Unit of integer times: `"s"`, `"ms"`, `"us"` or `"ns"`. Defaults to the one in
+            which all times of a column are from 1990 to 2100, in the log and in each other frame.
+        time_origin: `"unix"`, whose times are from 1990 to 2100, or `None` for a clock of no known
+            origin, which needs a `time_unit`.
         sample_weight: Column with the weight of a row in loss and weighted metrics.
         layout: Sizes and dtypes, without which no model can be built. `FeatureEncoder.fit` learns
             it from training rows.
@@ -65,6 +71,8 @@ class FeatureSchema:
     histories: tuple[History, ...] = ()
     user_key: str = "user_id"
     time_key: str | None = "time_ms"
+    time_unit: str | None = None
+    time_origin: str | None = "unix"
     sample_weight: str | None = None
     layout: Layout | None = None
 
@@ -76,6 +84,7 @@ class FeatureSchema:
         _check_names(self)
         _check_references(self)
         _check_layout(self)
+        Instants(self.time_unit, self.time_origin)
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -107,6 +116,11 @@ class FeatureSchema:
     def fitted(self) -> bool:
         """Whether sizes are known: `FeatureEncoder.fit` has seen training rows."""
         return self.layout is not None
+
+    @property
+    def instants(self) -> Instants:
+        """How the times of a log, of rows and of arguments are read."""
+        return Instants(self.time_unit, self.time_origin)
 
     @property
     def fingerprint(self) -> str:
@@ -347,6 +361,10 @@ class FeatureSchema:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain |= {name: [part.to_dict() for part in getattr(self, name)] for name in _PARTS}
         plain["layout"] = None if self.layout is None else self.layout.to_dict()
+        for name, default in (("time_unit", None), ("time_origin", "unix")):
+            # Schemas that were saved before keep their fingerprints.
+            if plain[name] == default:
+                del plain[name]
         return json.loads(json.dumps(plain))
 
     @classmethod

@@ -58,6 +58,10 @@ def checked_inputs(
     if missing:
         raise ValueError(f"Client: inputs are missing: {', '.join(f'`{n}`' for n in missing)}.")
     inputs = {name: _typed(name, rows[name], *spec) for name, spec in specs.items()}
+    for f in schema.features:
+        of_events = (f"{h.name}_{f.name}" for h in schema.histories if f.name in h.fields)
+        for name in {f.name, *of_events} & inputs.keys():
+            inputs[name] = f.sent(inputs[name], f"Client: `{name}`")
     first = next(iter(inputs), "")
     exact = {name for f in schema.features for name in f.finite_inputs}
     for name, values in inputs.items():

@@ -328,7 +328,7 @@ def test_what_is_no_prepared_folder_of_this_encoder_is_refused(encoder, folder, 
         ({"seed": -3}, "seed is -3"),
         ({"shard": (2, 2)}, r"shard is \(2, 2\); expected \(index, number of workers\)"),
         ({"batch_size": 5000, "drop_remainder": True}, "no batch of 5000 for each of 1 workers"),
-        ({"freeze_at": "noon"}, "freeze_at is 'noon'"),
+        ({"freeze_at": "noon"}, "freeze_at .also 'first_row'. is 'noon'"),
     ],
 )
 def test_arguments_out_of_range_are_refused(encoder, folder, arguments, message):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History, RankingData
 from keras_infnet.data import FeatureEncoder, Histories
 from tests.logs import log_schema, make_log
 
@@ -57,7 +57,8 @@ def test_no_event_of_the_present_or_the_future_enters(log, encoder):
 
 def test_a_row_repeated_at_the_same_millisecond_never_sees_itself(encoder, log):
     twice = pd.concat([log, log], ignore_index=True)
-    frame = Histories(encoder, twice).attach(twice)
+    with pytest.warns(UserWarning, match="300 of 600 rows equal an earlier row of the same user"):
+        frame = Histories(encoder, twice).attach(twice)
     single = Histories(encoder, log).attach(log)
     first = frame.groupby(["user_id"]).time_ms.transform("min") == frame.time_ms
     assert (frame.seen_video_id[first].map(len) == 0).all()
@@ -118,7 +119,11 @@ def test_without_times_the_order_of_rows_counts(log):
 
 def test_events_without_an_id_are_left_out():
     schema = FeatureSchema(
-        [CategoricalFeature("video", "item")], [BinaryTask("click")], [History("s", ("video",))]
+        [CategoricalFeature("video", "item")],
+        [BinaryTask("click")],
+        [History("s", ("video",))],
+        time_unit="ms",
+        time_origin=None,
     )
     log = pd.DataFrame(
         {"user_id": 1, "time_ms": [1, 2, 3], "video": ["a", None, "b"], "click": [0, 1, 0]}
@@ -130,8 +135,11 @@ def test_events_without_an_id_are_left_out():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"time_ms": 1.5}, "column `time_ms` holds float64; expected whole Unix milliseconds"),
-        ({"time_ms": "today"}, "column `time_ms` holds str"),
+        ({"time_ms": 1.5}, "column `time_ms`: found values of type double with a fraction"),
+        (
+            {"time_ms": "today"},
+            "column `time_ms`: found values of type .*string; expected date",
+        ),
         ({"user_id": None}, "column `user_id` has 300 missing values"),
         ({"is_like": 3}, "action `is_like`: 300 values are not 0, 1"),
     ],
@@ -148,7 +156,7 @@ def test_missing_columns_and_wrong_arguments_are_named(encoder, log):
         Histories(encoder, log, {"sen": log})
     with pytest.raises(ValueError, match="the frame is empty"):
         Histories(encoder, log.iloc[:0])
-    with pytest.raises(ValueError, match="freeze_at is 'noon'"):
+    with pytest.raises(ValueError, match="freeze_at .also 'first_row'. is 'noon'; expected a date"):
         Histories(encoder, log).attach(log, freeze_at="noon")
     untimed = FeatureEncoder(log_schema(time_key=None)).fit(log)
     with pytest.raises(ValueError, match="repeated labels"):
@@ -197,17 +205,40 @@ def test_users_of_another_number_type_are_the_same_users(encoder, log, dtype):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_times_in_seconds_are_an_error(encoder, log):
-    histories = Histories(encoder, log)
-    with pytest.raises(ValueError, match="times of the frame end at .*Are they seconds. Expected"):
-        histories.windows("seen", log.assign(time_ms=log.time_ms // 1000))
-    with pytest.raises(ValueError, match="times that `freeze_at` cuts end at .*seconds"):
-        histories.windows("seen", log, freeze_at=int(log.time_ms.max()) // 1000)
-    starts, ends, _ = histories.windows("seen", log, freeze_at=0)
+def test_times_in_seconds_are_the_same_instants(encoder, log):
+    whole = log.assign(time_ms=log.time_ms // 1000 * 1000)
+    histories = Histories(encoder, whole)
+    for freeze_at in (None, int(log.time_ms.median()) // 1000):
+        expected = histories.windows("seen", whole, freeze_at and freeze_at * 1000)
+        windows = histories.windows("seen", log.assign(time_ms=log.time_ms // 1000), freeze_at)
+        for found, right in zip(windows, expected, strict=True):
+            np.testing.assert_array_equal(found, right)
+    starts, ends, _ = histories.windows("seen", log, freeze_at="1990-01-01")
     np.testing.assert_array_equal(starts, ends)
-    toy = Histories(encoder, log.assign(time_ms=log.time_ms % 10**6))
-    starts, ends, _ = toy.windows("seen", log.assign(time_ms=0))
-    np.testing.assert_array_equal(starts, ends)
+
+
+def test_rows_twice_and_shuffled_rows_are_said(encoder, log):
+    twice = pd.concat([log, log[:7]], ignore_index=True)
+    with pytest.warns(UserWarning, match="Histories: 7 of 307 rows equal an earlier row"):
+        Histories(encoder, twice)
+    plain = FeatureSchema(log_schema().features, log_schema().tasks)
+    with pytest.warns(UserWarning, match="RankingData: 7 of 307 rows equal an earlier row"):
+        RankingData(plain, twice)
+    # Rows that differ in one label are two rows; so are those of two users.
+    other = log[:7].assign(is_click=1 - log.is_click[:7])
+    Histories(encoder, pd.concat([log, other], ignore_index=True))
+    Histories(encoder, pd.concat([log, log[:7].assign(user_id=99)], ignore_index=True))
+    untimed = FeatureEncoder(log_schema(time_key=None)).fit(log)
+    shuffled = log.sample(frac=1, random_state=0)
+    users, places = shuffled.user_id.to_numpy(), shuffled.index.to_numpy()
+    back = 0
+    for user in set(users):
+        back += int((np.diff(places[users == user]) < 0).sum())
+    with pytest.warns(UserWarning, match=f"{back} of 300 rows have a smaller index"):
+        Histories(untimed, shuffled)
+    Histories(untimed, twice)
+    Histories(untimed, log[log.user_id > 3])
+    Histories(untimed, shuffled.set_axis(shuffled.index.astype(str)))
 
 
 def test_a_column_of_the_log_does_not_stand_in_for_the_declared_ratio(encoder, log):

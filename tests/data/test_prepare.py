@@ -95,7 +95,8 @@ def test_csv_files_are_read_like_frames(log, tmp_path):
 
 
 def test_a_csv_file_says_which_ids_are_numbers(tmp_path):
-    (tmp_path / "log.csv").write_text("user_id,time_ms,zip,gaps,click\n1,5,07,7.0,0\n2,6,70,,1\n")
+    rows = "1,1650000005,07,7.0,0\n2,1650000006,70,,1\n"
+    (tmp_path / "log.csv").write_text(f"user_id,time_ms,zip,gaps,click\n{rows}")
     features = [CategoricalFeature(name, "user") for name in ("user_id", "zip", "gaps")]
     schema = FeatureSchema(features, [BinaryTask("click")])
     encoder = prepare(schema, tmp_path / "log.csv", tmp_path / "out", verbose=False)
@@ -311,8 +312,8 @@ def test_what_is_there_is_replaced_only_when_asked(log, tmp_path):
         ({"partitions": -1}, "partitions is -1"),
         ({"chunk_rows": 0}, "chunk_rows is 0"),
         ({"splits": {"../x": None}}, "splits are ..../x.*expected names such as `train`"),
-        ({"splits": {"a": None, "b": 3}}, r"splits end at \[None, 3\]"),
-        ({"splits": {"a": 3, "b": 3}}, "expected ends that grow"),
+        ({"splits": {"a": None, "b": "2026-01-01"}}, r"splits end at \[None, 1767225600000\]"),
+        ({"splits": {"a": "2026-01-01", "b": 1_767_225_600}}, "expected ends that grow"),
         ({"earlier": {"sen": EARLIER}}, "no history `sen`. Did you mean `seen`"),
         ({"split_by": "tab"}, "rows 0 to 169: .*no column `tab`.*Did you mean `tag`"),
         ({"split_by": "country"}, "column `country` holds str; to split by it"),

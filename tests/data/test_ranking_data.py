@@ -365,15 +365,16 @@ def test_what_a_prepared_folder_lacks_is_said(log, folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"validation": "soon"}, "validation is 'soon'; expected whole Unix milliseconds, a date"),
-        ({"validation": 1.5}, "validation is 1.5; expected whole Unix milliseconds"),
-        ({"test": True}, "test is True; expected whole Unix milliseconds"),
+        ({"validation": "soon"}, "validation is 'soon'; expected a date such as '2026-11-20'"),
+        ({"validation": 1.5}, "validation is 1.5; expected a date such as"),
+        ({"test": True}, "test is True; expected a date such as"),
         (
             {"test": "2027-01-01"},
             "test='2027-01-01' is beyond the log, whose column `time_ms` goes from 17.* "
-            r"\(2026-11-18 00:00\) to .* \(2026-11-22 23:31\): no row would be after it",
+            r"\(2026-11-18T00:00\) to .* \(2026-11-22T23:31\): no row would be after it",
         ),
         ({"validation": START // 1000}, "validation=17.*beyond the log.* no row would be before"),
+        ({"validation": 5}, "RankingData: validation is 5: found 5, which is no time from 1990 to"),
         (
             {"validation": "2026-11-22", "test": "2026-11-20"},
             "validation begins at '2026-11-22' and test at '2026-11-20'; expected the validation",

@@ -18,6 +18,8 @@ from tests.datasets.tiny_kuairand import (
     write_statistics,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:KuaiRand. .* standard logs:UserWarning")
+
 
 def merged(*logs: pd.DataFrame) -> pd.DataFrame:
     log = pd.concat(logs, ignore_index=True)
@@ -73,7 +75,9 @@ def test_parts_are_read_in_the_order_of_their_numbers(tmp_path):
 
 def test_one_log_file_is_enough(tmp_path):
     write_kuairand(tmp_path, logs={LATE: log_rows([23])})
-    data = KuaiRand(tmp_path)
+    missing = "has 1 of the 2 standard logs: `log_standard_4_08_to_4_21_pure.csv` is missing"
+    with pytest.warns(UserWarning, match=missing):
+        data = KuaiRand(tmp_path)
     assert len(data.frame()) == 2
     assert "log_standard_4_22_to_5_08_pure.csv" in data.describe()
     assert "random-exposure logs: none" in data.describe()

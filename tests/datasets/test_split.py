@@ -18,6 +18,22 @@ def test_days_without_rows_do_not_count():
     assert split.test.index.tolist() == [3] and split.test_start == 30
 
 
+def test_rows_without_a_date_are_in_no_part_and_said():
+    frame = frame_of_days(20220501, 20220502, 20220503, None, None)
+    with pytest.warns(UserWarning, match="split: 2 of 5 rows have no `date`, so that they are in"):
+        split = split_by_date(frame, validation_days=1, test_days=1)
+    parts = [part.index.tolist() for part in (split.train, split.validation, split.test)]
+    assert parts == [[0], [1], [2]]
+
+
+def test_datetimes_begin_parts_too():
+    frame = frame_of_days(20220501, 20220502, 20220503)
+    frame["time_ms"] = pd.to_datetime(frame["date"].astype(str))
+    split = split_by_date(frame, validation_days=1, test_days=1)
+    assert split.validation_start == pd.Timestamp("2022-05-02")
+    assert split.test_start == pd.Timestamp("2022-05-03")
+
+
 @pytest.mark.parametrize(
     ("frame", "days", "message"),
     [

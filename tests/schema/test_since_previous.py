@@ -51,7 +51,7 @@ def test_ids_are_logarithms_of_seconds():
             "is_click": [0, 1, 0, 1, 0],
         }
     )
-    encoder = FeatureEncoder(schema()).fit(log)
+    encoder = FeatureEncoder(schema(time_unit="ms", time_origin=None)).fit(log)
     column = encoder.schema.history_columns("seen")["#since_previous"]
     events = Histories(encoder, log).events["seen"]
     # Users in order; unknown, 1 second, 4 seconds, 3 seconds; the second user's first event.
