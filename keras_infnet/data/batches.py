@@ -14,11 +14,10 @@ from keras_infnet._base.checks import bad
 from keras_infnet.data.epochs import ORDER, EpochOrder, LengthBuckets, WorkerEpochs
 from keras_infnet.data.histories import NO_TIME, Histories, check_histories, gather_windows
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
-from keras_infnet.data.row_source import Frame, as_frame
 from keras_infnet.data.shards import MANIFEST
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.schema.canonical import require_rows
+from keras_infnet.schema.frames import Frame, as_frame, as_rows
 from keras_infnet.schema.schema import FeatureSchema
 
 Rows = Frame | str | Path | Sequence[str | Path]
@@ -386,7 +385,7 @@ class EncodedRows:
     def __init__(
         self, encoder: FeatureEncoder, frame: pd.DataFrame, histories: Histories | None, who: str
     ) -> None:
-        require_rows(frame, who)
+        frame = as_rows(frame, who)
         self._encoder, self._schema, self._who = encoder, encoder.schema, who
         self._frame = frame
         # `check_histories` says when they lack.

@@ -13,13 +13,13 @@ from keras_infnet._base.whole_files import whole_folder, write_json
 from keras_infnet.data.batches import Batches, EncodedRows
 from keras_infnet.data.histories import Histories, lacking_histories
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
-from keras_infnet.data.row_source import to_frame
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import read_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import column
+from keras_infnet.schema.frames import to_frame
 
 _FORMAT = 1
 _STATE, _ROWS, _WARM = "data.json", "rows.parquet", "warm"

@@ -11,10 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
 from keras_infnet.schema.schema import FeatureSchema
 
-# A pandas frame, or what gives its rows as an Arrow stream: frames of Polars, tables of Arrow.
-Frame = Any
 RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
@@ -67,32 +66,6 @@ class WantedColumns:
         return [name for name in names if name in self.wanted]
 
 
-def as_frame(rows: Frame, who: str, other: str = "") -> pd.DataFrame:
-    """The rows as a pandas frame; those of Polars or Arrow are numbered from 0.
-
-    Args:
-        rows: A pandas frame, or anything with an Arrow stream.
-        who: Who asks, for the error message.
-        other: What else would do, for the error message.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if isinstance(rows, pd.DataFrame):
-        return rows
-    if not _is_frame(rows):
-        raise ValueError(
-            f"{who}: found {type(rows).__name__}; expected a pandas DataFrame, a Polars or Arrow "
-            f"table{f', {other}' if other else ''}."
-        )
-    table = decoded(pa.table(rows))
-    return to_frame(table, np.arange(len(table)))
-
-
-def _is_frame(rows: Any) -> bool:
-    return isinstance(rows, pd.DataFrame) or hasattr(rows, "__arrow_c_stream__")
-
-
 def list_files(rows: Any) -> list[Path] | None:
     """The files of a folder, a glob or a list; `None` where the rows are frames.
 
@@ -103,7 +76,7 @@ def list_files(rows: Any) -> list[Path] | None:
     if not is_path and not issubclass(type(rows), (list, tuple)):
         return None
     given: list[Any] = [rows] if is_path else list(rows)
-    if given and _is_frame(given[0]):
+    if given and is_frame(given[0]):
         return None
     files = [file for path in given for file in _expand(Path(path))]
     if not files:
@@ -118,7 +91,7 @@ def list_files(rows: Any) -> list[Path] | None:
 
 def count_rows(rows: RowSource) -> int | None:
     """Number of rows: exact for frames and Parquet, estimated for CSV, `None` for an iterator."""
-    if _is_frame(rows):
+    if is_frame(rows):
         return getattr(rows, "__len__", lambda: None)()
     files = list_files(rows)
     return None if files is None else sum(_count_file(file) for file in files)
@@ -142,7 +115,7 @@ def read_chunks(
     """
     files, first = list_files(rows), 0
     if files is None:
-        tables = _frame_tables([rows] if _is_frame(rows) else rows, columns)
+        tables = _frame_tables([rows] if is_frame(rows) else rows, columns)
     else:
         tables = ((str(f), table) for f in files for table in read_file(f, columns, chunk_rows))
     for source, table in tables:
@@ -265,39 +238,3 @@ def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
         return decoded(pa.Table.from_pandas(frame, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"prepare: {source}: {' '.join(map(str, error.args))}.") from error
-
-
-def decoded(table: pa.Table) -> pa.Table:
-    """Columns of plain types: dictionaries of two chunks need not agree."""
-    for i, field in enumerate(table.schema):
-        values, kind = table[i], _without_views(field.type)
-        values = values if kind == field.type else values.cast(kind)
-        if pa.types.is_dictionary(kind):
-            values = values.cast(kind.value_type)
-        if values.type != field.type:
-            table = table.set_column(i, field.name, values)
-    return table.replace_schema_metadata(None)
-
-
-def _without_views(kind: pa.DataType) -> pa.DataType:
-    """Polars has strings of a kind that many functions of Arrow lack."""
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, _without_views(kind.value_type))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_without_views(kind.value_type))
-    return kind
-
-
-def to_frame(table: pa.Table, index: np.ndarray) -> pd.DataFrame:
-    """A frame as pandas reads it, but with lists and whole numbers with gaps kept as they are."""
-    kept = {
-        field.name: pd.array(table[field.name], dtype=pd.ArrowDtype(field.type))
-        for field in table.schema
-        if pa.types.is_list(field.type)
-        or pa.types.is_large_list(field.type)
-        or (pa.types.is_integer(field.type) and table[field.name].null_count)
-    }
-    frame = table.drop_columns(list(kept)).to_pandas().set_axis(index)
-    return frame.assign(**kept)[table.column_names]

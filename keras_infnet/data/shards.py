@@ -14,6 +14,7 @@ from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
 from keras_infnet.data.whole_files import whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
+from keras_infnet.schema.canonical import column, user_codes
 
 FORMAT = 1
 MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
@@ -124,9 +125,12 @@ class ShardWriter:
         schema = self.encoder.schema
         from_log = lacking_histories(schema, frame)
         histories: Any = Histories(self.encoder, frame, earlier) if from_log else None
-        users = (
-            histories.user_codes(frame) if histories else pd.factorize(frame[schema.user_key])[0]
-        )
+        if histories:
+            users = histories.user_codes(frame)
+        else:
+            users = user_codes(column(frame, schema.user_key, "user key"), "user key")
+        # Each row of nobody is a user without events.
+        users = np.where(users < 0, users.max(initial=-1) + np.cumsum(users < 0), users)
         block_of_user = _blocks(users, self.block_rows)
         columns = self._rows(frame, users)
         events = {}

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.data.row_source import Frame, WantedColumns, as_frame
+from keras_infnet.data.row_source import WantedColumns
 from keras_infnet.schema.canonical import column
+from keras_infnet.schema.frames import Frame, as_frame
 from keras_infnet.schema.schema import FeatureSchema
 
 PARTS = ("train", "validation", "test")
