@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from keras_infnet._backend.batch_dataset import dataset_class
 from keras_infnet._base.checks import bad
@@ -17,7 +18,14 @@ from keras_infnet.data.prepared_rows import Arrays, PreparedRows
 from keras_infnet.data.shards import MANIFEST
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.schema.frames import Frame, as_frame, as_rows
+from keras_infnet.schema.frames import (
+    Frame,
+    as_frame,
+    as_rows,
+    below_another,
+    decoded,
+    to_frame,
+)
 from keras_infnet.schema.schema import FeatureSchema
 
 Rows = Frame | str | Path | Sequence[str | Path]
@@ -477,7 +485,8 @@ def _read_rows(rows: Any) -> pd.DataFrame:
         raise ValueError(
             f"{_FRAME}: {paths[0]} was written by `prepare`; use `Batches.from_folder` to read it."
         )
-    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    table = below_another([decoded(pq.read_table(path)) for path in paths])
+    return to_frame(table, np.arange(len(table)))
 
 
 def _on_cpu(kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

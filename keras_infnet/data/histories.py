@@ -43,8 +43,8 @@ class Histories:
 
     Only events strictly earlier than a row enter its history: a row never sees itself, nor a
     repetition at the same millisecond. A row without a user (`None`, NaN, `-1` or `""`) is
-    nobody's: it has no history, and enters none. Memory is that of the events, whatever the number of rows
-    and the history's length.
+    nobody's: it has no history, and enters none. Memory is that of the events, whatever the number
+    of rows and the history's length.
 
     Args:
         encoder: A fitted encoder.
@@ -101,9 +101,8 @@ class Histories:
         self._log_index = log.index
         self._user_dtype: str | None = None
         users = pd.concat([self._users(frame) for frame in (log, *before.values())])
-        self._user_codes = pd.Index(
-            users[(users != MISSING_INT) & (users != MISSING_STRING)].unique()
-        )
+        is_known = (users != MISSING_INT) & (users != MISSING_STRING)
+        self._user_codes = pd.Index(users[is_known].unique())
         if self.schema.time_key is None:
             self._log_users = self.user_codes(log)
         self._log_start = 0 if self.schema.time_key is None else int(self._times(log).min())
@@ -161,10 +160,8 @@ class Histories:
             bounds = pa.array(np.concatenate([[0], np.cumsum(inside.sum(1))]), pa.int32())
             chosen = index[inside]
             for suffix, values in events.raw.items():
-                taken = values.take(pa.array(chosen))
-                added[f"{history.name}_{suffix}"] = list_series(
-                    pa.ListArray.from_arrays(bounds, taken), frame.index
-                )
+                lists = pa.ListArray.from_arrays(bounds, values.take(pa.array(chosen)))
+                added[f"{history.name}_{suffix}"] = list_series(lists, frame.index)
             row_times = np.broadcast_to(times[:, None], inside.shape)[inside]
             for quantity in history.of_row:
                 known = (events.times[chosen] != NO_TIME) & (self.schema.time_key is not None)
@@ -172,10 +169,8 @@ class Histories:
                 of_time = np.asarray(quantity.of_time(row_times, since))
                 values = np.where(known, of_time, np.asarray(quantity.missing()))
                 (suffix,) = quantity.raw_inputs()
-                name = f"{history.name}_{suffix}"
-                added[name] = list_series(
-                    pa.ListArray.from_arrays(bounds, pa.array(values)), frame.index
-                )
+                lists = pa.ListArray.from_arrays(bounds, pa.array(values))
+                added[f"{history.name}_{suffix}"] = list_series(lists, frame.index)
         return frame.drop(columns=list(added), errors="ignore").assign(**added)
 
     def _build(
@@ -215,13 +210,18 @@ class Histories:
         label = f"Histories, user key `{self.schema.user_key}`"
         users, dtype = user_ids(column(frame, self.schema.user_key, label), label)
         self._user_dtype = self._user_dtype or dtype
-        if dtype not in (None, self._user_dtype):
-            kinds = {"int": "numbers", "string": "strings"}
+        kinds = {"int": "numbers", "string": "strings"}
+        if dtype != self._user_dtype and {dtype, self._user_dtype} == set(kinds):
             raise ValueError(
                 f"Histories: column `{self.schema.user_key}` holds {kinds[dtype]}, and the log's "
                 f"{kinds[self._user_dtype]}, so that no user would be found. Convert one of them."
             )
         return users
+
+    @property
+    def number_of_users(self) -> int:
+        """How many codes of users there are."""
+        return len(self._user_codes)
 
     def user_codes(self, frame: pd.DataFrame) -> np.ndarray:
         """Codes of users, as in `EventArrays`; -1, which has no event, for unknown or nobody."""

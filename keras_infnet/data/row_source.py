@@ -1,7 +1,7 @@
 """Rows in chunks: a frame, an iterator of frames, Parquet or CSV files."""
 
 import glob
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
@@ -18,6 +19,11 @@ RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 _SAMPLE_BYTES = 1 << 20
+# What pandas takes for a missing number by itself.
+_NO_NUMBER = (
+    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|"
+    "nan|null"
+).split("|")
 
 
 class Place(NamedTuple):
@@ -38,25 +44,23 @@ class WantedColumns:
     Args:
         required: Without one of them all columns are read, so that an error can suggest a name.
         wanted: Columns that are read where they are there.
-        text: Columns that are text even where every value looks like a number.
-        ids: Columns of ids whose dtype is read from the log.
+        ids: Columns of identifiers, with their dtype; `None`: as the log has it.
     """
 
     required: frozenset[str]
     wanted: frozenset[str]
-    text: frozenset[str]
-    ids: frozenset[str]
+    ids: Mapping[str, str | None]
 
     @classmethod
     def of(cls, schema: FeatureSchema, more: Collection[str] = ()) -> "WantedColumns":
         """Columns of a schema's features, histories, tasks and keys, and some more."""
         required = {*schema.log_columns(), *more}
         events = {c for h in schema.histories for c in (*h.log_columns, *h.list_columns)}
-        text = {f.name for f in schema.features if f.is_text}
-        ids = {f.name for f in schema.features if f.has_dtype}
-        ids = {name for name in ids if schema.declared_dtype(name) is None}
-        wanted = frozenset(required | events)
-        return cls(frozenset(required), wanted, frozenset(text), frozenset(ids))
+        ids: dict[str, str | None] = {schema.user_key: None}
+        for f in (f for f in schema.features if f.has_dtype):
+            dtype = schema.declared_dtype(schema.table_of(f.name))
+            ids[f.name] = "string" if f.is_text else dtype
+        return cls(frozenset(required), frozenset(required | events), ids)
 
     def among(self, names: Iterable[str]) -> list[str]:
         """Of a table's columns, those to read."""
@@ -206,22 +210,47 @@ def read_file(
         return
     try:
         names = columns.among(pd.read_csv(file, nrows=0).columns)
-        text = {name: "str" for name in names if name in columns.text | columns.ids}
-        with pd.read_csv(file, usecols=names, dtype=text, chunksize=chunk_rows) as frames:
+        ids = {name: dtype for name, dtype in columns.ids.items() if name in names}
+        # "NA" may be an identifier: only an empty field is none.
+        texts = {name for name, dtype in ids.items() if dtype != "int"}
+        missing = {name: [""] if name in texts else _NO_NUMBER for name in names}
+        with pd.read_csv(
+            file,
+            usecols=names,
+            dtype=dict.fromkeys(ids, "str"),
+            keep_default_na=False,
+            na_values=missing,
+            chunksize=chunk_rows,
+        ) as frames:
             for frame in frames:
-                for name in columns.ids.intersection(names):
-                    frame[name] = _as_written(frame[name])
+                for name, dtype in ids.items():
+                    if dtype != "string":
+                        frame[name] = _as_written(frame[name], dtype)
                 yield _as_table(frame[names], str(file))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError) as error:
         raise ValueError(f"prepare: {file} can't be read as CSV: {error}") from error
 
 
-def _as_written(texts: pd.Series) -> pd.Series:
-    """Integers if all are written so, `7` or the `7.0` of a column with gaps; `07` is text."""
-    whole = texts.str.removesuffix(".0")
-    if whole.dropna().str.fullmatch(r"-?(0|[1-9]\d{0,17})").all():
-        return whole.astype("Int64")
-    return texts
+def _as_written(texts: pd.Series, dtype: str | None) -> pd.Series:
+    """Integers if all are written so, `7` or the `7.0` of a column with gaps; `07` is text.
+
+    Args:
+        texts: What the file has.
+        dtype: `"int"` where that is declared: then `07` is 7.
+    """
+    written = pc.utf8_trim_whitespace(pa.array(texts, pa.string(), from_pandas=True))
+    of_floats = pc.ends_with(written, ".0")
+    if pc.any(of_floats).as_py():
+        written = pc.replace_substring_regex(written, r"\.0$", "")
+    try:
+        numbers: Any = written.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return texts
+    if dtype is None and not pc.all(pc.equal(numbers.cast(pa.string()), written)).as_py():
+        return texts
+    if pc.any(pc.and_(of_floats, pc.greater_equal(pc.abs(numbers), 2**53))).as_py():
+        return texts.astype("float64")
+    return pd.Series(pd.array(numbers, dtype=pd.ArrowDtype(pa.int64())), texts.index)
 
 
 def _frame_tables(
@@ -235,6 +264,11 @@ def _frame_tables(
 
 def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
     try:
-        return decoded(pa.Table.from_pandas(frame, preserve_index=False))
+        table = decoded(pa.Table.from_pandas(frame, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"prepare: {source}: {' '.join(map(str, error.args))}.") from error
+    for i, name in enumerate(table.column_names):
+        # Without any value the type is not known, and must not contradict that of other chunks.
+        if table[name].null_count == len(table):
+            table = table.set_column(i, name, pa.nulls(len(table)))
+    return table

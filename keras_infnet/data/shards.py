@@ -126,11 +126,13 @@ class ShardWriter:
         from_log = lacking_histories(schema, frame)
         histories: Any = Histories(self.encoder, frame, earlier) if from_log else None
         if histories:
-            users = histories.user_codes(frame)
+            users, number = histories.user_codes(frame), histories.number_of_users
         else:
             users = user_codes(column(frame, schema.user_key, "user key"), "user key")
-        # Each row of nobody is a user without events.
-        users = np.where(users < 0, users.max(initial=-1) + np.cumsum(users < 0), users)
+            number = int(users.max()) + 1
+        # Each row of nobody is a user of its own, without events.
+        nobody = users < 0
+        users[nobody] = number + np.arange(int(nobody.sum()))
         block_of_user = _blocks(users, self.block_rows)
         columns = self._rows(frame, users)
         events = {}
@@ -141,8 +143,9 @@ class ShardWriter:
             first_users = np.searchsorted(block_of_user, np.arange(int(block_of_user[-1]) + 2))
             of_block = np.searchsorted(of_events, first_users)
             first = of_block[block_of_user[users]]
-            for column, values in zip(window_columns(name), (starts, ends), strict=True):
-                columns[column] = pa.array((values - first).astype("int32"))
+            for pointer, values in zip(window_columns(name), (starts, ends), strict=True):
+                of_row = np.where(nobody, 0, values - first)
+                columns[pointer] = pa.array(of_row.astype("int32"))
             events[name] = self._write_events(shard, name, histories, of_block)
         order = np.argsort(users, kind="stable")
         table = pa.table(columns).take(pa.array(order))

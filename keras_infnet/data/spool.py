@@ -15,7 +15,7 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.data.row_source import Place
 from keras_infnet.data.whole_files import whole_file
 from keras_infnet.schema.canonical import missing_id, user_ids
-from keras_infnet.schema.frames import to_frame
+from keras_infnet.schema.frames import below_another, to_frame
 
 _CHECKSUM, _SOURCE = "checksum", "source"
 # Column of a row's number in its chunk.
@@ -116,7 +116,7 @@ class Spool:
             numbers.append(first + np.asarray(table[_NUMBER]))
             first += _rows(table.schema.metadata[_CHECKSUM.encode()].decode())
             tables.append(table.drop_columns(_NUMBER).replace_schema_metadata(None))
-        return to_frame(_below_another(tables), np.concatenate(numbers))
+        return to_frame(below_another(tables), np.concatenate(numbers))
 
     def _path(self, chunk: str) -> Path:
         return self.folder / f"chunk-{chunk}.arrow"
@@ -165,28 +165,10 @@ def unify(known: pa.Schema | None, schema: pa.Schema) -> pa.Schema:
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
             raise ValueError(
                 f"column `{name}` holds {kinds[1].type}, but {kinds[0].type} in the rows before. "
-                "Give all files of a log the same types."
+                "Give all files of a log the same types; of CSV, declare its feature with "
+                'dtype="string".'
             ) from error
     return pa.unify_schemas([known, schema], promote_options="permissive")
-
-
-def _below_another(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table; whole numbers of a chunk that those of another can't hold are a ValueError."""
-    try:
-        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-    except pa.ArrowInvalid as error:
-        for name in tables[0].column_names:
-            columns = [table.select([name]) for table in tables]
-            kinds = sorted({str(column.schema.field(0).type) for column in columns})
-            try:
-                pa.concat_tables(columns, promote_options="permissive")
-            except pa.ArrowInvalid:
-                raise ValueError(
-                    f"column `{name}` holds {' in some chunks and '.join(kinds)} in others, which "
-                    "can't be one type without merging values. Give all files and frames one type: "
-                    "`Int64` knows missing values."
-                ) from error
-        raise
 
 
 def _checksum(table: pa.Table) -> str:

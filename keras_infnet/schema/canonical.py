@@ -75,6 +75,10 @@ def user_ids(series: pd.Series, label: str) -> tuple[pd.Series, str | None]:
     Raises:
         ValueError: They are neither, or floats that may stand for two integers.
     """
+    if series.dtype == object and pd.api.types.infer_dtype(series) == "mixed-integer":
+        # Numbers of users and names of guests.
+        nobody = series.isna() | (series == MISSING_STRING)
+        return series.where(~nobody, MISSING_INT).reset_index(drop=True), "mixed"
     dtype = infer_dtype(series, label)
     # Of a column without any value it is not known.
     values = np.full(len(series), MISSING_INT)

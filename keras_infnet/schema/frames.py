@@ -1,5 +1,6 @@
 """Frames: rows of pandas, Polars or Arrow as a pandas frame that keeps whole numbers and lists."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,25 @@ def _without_views(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_without_views(kind.value_type))
     return kind
+
+
+def below_another(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table; whole numbers of a chunk that those of another can't hold are a ValueError."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    except pa.ArrowInvalid as error:
+        for name in tables[0].column_names:
+            columns = [table.select([name]) for table in tables]
+            kinds = sorted({str(column.schema.field(0).type) for column in columns})
+            try:
+                pa.concat_tables(columns, promote_options="permissive")
+            except pa.ArrowInvalid:
+                raise ValueError(
+                    f"column `{name}` holds {' in some chunks and '.join(kinds)} in others, which "
+                    "can't be one type without merging values. Give all files and frames one type: "
+                    "`Int64` knows missing values."
+                ) from error
+        raise
 
 
 def to_frame(table: pa.Table, index: np.ndarray) -> pd.DataFrame:
