@@ -218,11 +218,6 @@ class Histories:
             )
         return users
 
-    @property
-    def number_of_users(self) -> int:
-        """How many codes of users there are."""
-        return len(self._user_codes)
-
     def user_codes(self, frame: pd.DataFrame) -> np.ndarray:
         """Codes of users, as in `EventArrays`; -1, which has no event, for unknown or nobody."""
         return self._user_codes.get_indexer(self._users(frame)).astype("int64")

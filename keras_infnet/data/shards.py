@@ -126,13 +126,13 @@ class ShardWriter:
         from_log = lacking_histories(schema, frame)
         histories: Any = Histories(self.encoder, frame, earlier) if from_log else None
         if histories:
-            users, number = histories.user_codes(frame), histories.number_of_users
+            users = histories.user_codes(frame)
+            last = max(events.users.max(initial=-1) for events in histories.events.values())
         else:
-            users = user_codes(column(frame, schema.user_key, "user key"), "user key")
-            number = int(users.max()) + 1
+            users, last = user_codes(column(frame, schema.user_key, "user key"), "user key"), -1
         # Each row of nobody is a user of its own, without events.
         nobody = users < 0
-        users[nobody] = number + np.arange(int(nobody.sum()))
+        users[nobody] = 1 + max(last, users.max()) + np.arange(int(nobody.sum()))
         block_of_user = _blocks(users, self.block_rows)
         columns = self._rows(frame, users)
         events = {}

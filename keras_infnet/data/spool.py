@@ -135,7 +135,7 @@ class Spool:
         if key not in table.column_names:
             raise ValueError(f"no column `{key}`.{did_you_mean(key, table.column_names)}")
         label = f"user key `{key}`"
-        users, dtype = user_ids(table.select([key]).to_pandas()[key], label)
+        users, dtype = user_ids(to_frame(table.select([key]), np.arange(len(table)))[key], label)
         hashed = pd.util.hash_array(users.to_numpy("int64" if dtype != "string" else object))
         # Rows of nobody need not lie together, and may be too many to.
         nobody = np.asarray(users == missing_id(dtype or "int"))
