@@ -180,6 +180,14 @@ def _by_frames(
     return log, codes
 
 
+def _plain(values: pd.Series) -> np.ndarray:
+    """The values, missing ones as `None`, which is equal to itself."""
+    missing = values.isna()
+    if not missing.any():
+        return np.asarray(values)
+    return values.astype(object).where(~missing, None).to_numpy()
+
+
 def _places(
     schema: FeatureSchema, log: pd.DataFrame, name: str, frame: pd.DataFrame
 ) -> np.ndarray | None:
@@ -196,8 +204,8 @@ def _places(
     same = np.ones(len(places), bool)
     for key in (schema.user_key, schema.time_key):
         if key in log.columns and key in frame.columns:
-            there, here = log[key].iloc[places], frame[key][known]
-            same &= np.asarray(there) == np.asarray(here)
+            there, here = _plain(log[key].iloc[places]), _plain(frame[key][known])
+            same &= there == here
     if same.all() and known.all():
         return places
     if not same.any() or (schema.time_key is None and not schema.histories):

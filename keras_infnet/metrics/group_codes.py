@@ -49,7 +49,8 @@ def group_codes(groups: Any) -> np.ndarray:
 
 def _key_columns(groups: Any) -> list[Any]:
     if hasattr(groups, "columns"):
-        return [groups[name] for name in groups.columns]
+        # Arrow has the columns themselves there.
+        return [groups[name] for name in getattr(groups, "column_names", groups.columns)]
     if isinstance(groups, np.ndarray) and groups.ndim == 2:
         return list(groups.T)
     if isinstance(groups, Sequence) and len(groups):

@@ -37,7 +37,9 @@ class FeatureSchema:
         features: Features of any kind, in any order.
         tasks: One or more tasks.
         histories: Histories of a user's events.
-        user_key: Column that tells users apart: histories and per-user metrics go by it.
+        user_key: Column that tells users apart: histories and per-user metrics go by it. Rows
+            without a user (`None`, NaN, `-1` or `""`) are nobody's: they have no history, enter
+            none, and are in no group of gAUC.
         time_key: Column of Unix milliseconds. `None`: the order of a user's rows is the order of
             time.
         sample_weight: Column with the weight of a row in loss and weighted metrics.
@@ -45,7 +47,8 @@ class FeatureSchema:
             it from training rows.
 
     Raises:
-        ValueError: A name occurs twice, or a part names a feature that is not there.
+        ValueError: A name occurs twice, a part names a feature that is not there, or a label or
+            weight of rows is a feature.
 
     Example:
         >>> schema = keras_infnet.FeatureSchema(
