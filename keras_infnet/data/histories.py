@@ -210,17 +210,17 @@ class Histories:
         label = f"Histories, user key `{self.schema.user_key}`"
         users, dtype = user_ids(column(frame, self.schema.user_key, label), label)
         self._user_dtype = self._user_dtype or dtype
-        kinds = {"int": "numbers", "string": "strings"}
-        if dtype != self._user_dtype and {dtype, self._user_dtype} == set(kinds):
+        if {dtype, self._user_dtype} == {"int", "string"}:
+            here, there = ("numbers", "strings") if dtype == "int" else ("strings", "numbers")
             raise ValueError(
-                f"Histories: column `{self.schema.user_key}` holds {kinds[dtype]}, and the log's "
-                f"{kinds[self._user_dtype]}, so that no user would be found. Convert one of them."
+                f"Histories: column `{self.schema.user_key}` holds {here}, and the log's {there}, "
+                "so that no user would be found. Convert one of them."
             )
         return users
 
     def user_codes(self, frame: pd.DataFrame) -> np.ndarray:
         """Codes of users, as in `EventArrays`; -1, which has no event, for unknown or nobody."""
-        return self._user_codes.get_indexer(self._users(frame)).astype("int64")
+        return self._user_codes.get_indexer(pd.Index(self._users(frame))).astype("int64")
 
     def _times(self, frame: pd.DataFrame) -> np.ndarray:
         key = self.schema.time_key

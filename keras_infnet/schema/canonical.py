@@ -20,6 +20,7 @@ _EXPECTED = {"int": "integers", "string": "strings"}
 _LARGEST_FLOAT_ID = 2**53
 # What Python, JSON and numpy write of a list.
 _WRITTEN_LIST = r"^\s*[\[(][^\[\]()]*[\])]\s*$"
+_SEVERAL = (list, tuple, np.ndarray)
 _AS_TEXT = "`frame[name].map(str, na_action='ignore')`"
 
 
@@ -341,8 +342,8 @@ def _advice(found: pa.DataType) -> str:
 
 def _wrong_values(series: pd.Series, expected: str, label: str) -> ValueError:
     values: Any = series.dropna()
-    is_nested = len(values) and isinstance(values.iloc[0], (list, tuple, np.ndarray))
-    inner = (v for row in values for v in np.atleast_1d(row)) if is_nested else values
+    is_nested = len(values) and isinstance(values.iloc[0], _SEVERAL)
+    inner = (v for row in values for v in (row if isinstance(row, _SEVERAL) else [row]))
     found = sorted({type(v).__name__ for v in inner})
     advice = ""
     if expected.endswith("numbers") or "list" in expected:

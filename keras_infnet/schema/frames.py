@@ -17,8 +17,7 @@ class _ListDtype(pd.ArrowDtype):
     def __str__(self) -> str:
         return "object"
 
-    @classmethod
-    def construct_array_type(cls) -> type["_Lists"]:
+    def construct_array_type(self) -> type["_Lists"]:
         return _Lists
 
 
