@@ -1,9 +1,16 @@
 """Field checks: errors that say what, where, what was found and what is expected."""
 
+import keyword
+import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from keras_infnet._base.did_you_mean import did_you_mean
+
+# What to do about a column that is called otherwise, before the name that is proposed.
+RENAME = "Rename the column (`frame.rename(columns={...})`), such as"
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def bad(part: Any, argument: str, found: Any, expected: str) -> ValueError:
@@ -30,6 +37,35 @@ def check_name(part: Any) -> None:
     """Raises a ValueError unless the `name` of an object is a text that is not empty."""
     if not isinstance(part.name, str) or not part.name:
         raise bad(type(part).__name__, "name", part.name, "a name")
+
+
+def check_word(
+    part: Any, argument: str, word: Any, remedy: str, taken: Collection[str] = ()
+) -> None:
+    """Raises a ValueError unless a text can name an input, an output, a layer and a file.
+
+    Args:
+        part: As in `bad`.
+        argument: Name of the argument.
+        word: The text.
+        remedy: What to do about another name, before the one that is proposed.
+        taken: Names that the signature `rank_top_k` of an exported model needs for itself.
+    """
+    if not isinstance(word, str):
+        raise bad(part, argument, word, "a name")
+    refused = {"self", *keyword.kwlist, *taken}
+    if _WORD.fullmatch(word) and word not in refused:
+        return
+    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
+    plain = re.sub(r"\W+", "_", plain).strip("_") or "x"
+    plain = plain if _WORD.fullmatch(plain) else f"x_{plain}"
+    plain += "_" if plain in refused else ""
+    also = "".join(f", nor `{name}` of `rank_top_k`" for name in taken)
+    raise ValueError(
+        f"{_who(part)}: {argument} is {word!r}; expected letters a to z, digits and `_`, a letter "
+        f"first, and no word of Python{also}: inputs, outputs and layers of TensorFlow are named "
+        f"so. {remedy} {plain!r}."
+    )
 
 
 def check_at_least(part: Any, **least: int) -> None:

@@ -8,17 +8,24 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from keras_infnet._backend.batch_dataset import dataset_class
 from keras_infnet._base.checks import bad
 from keras_infnet.data.epochs import ORDER, EpochOrder, LengthBuckets, WorkerEpochs
 from keras_infnet.data.histories import NO_TIME, Histories, check_histories, gather_windows
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
-from keras_infnet.data.row_source import Frame, as_frame
 from keras_infnet.data.shards import MANIFEST
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.schema.canonical import require_rows
+from keras_infnet.schema.frames import (
+    Frame,
+    as_frame,
+    as_rows,
+    below_another,
+    decoded,
+    to_frame,
+)
 from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -388,7 +395,7 @@ class EncodedRows:
     def __init__(
         self, encoder: FeatureEncoder, frame: pd.DataFrame, histories: Histories | None, who: str
     ) -> None:
-        require_rows(frame, who)
+        frame = as_rows(frame, who)
         self._encoder, self._schema, self._who = encoder, encoder.schema, who
         self._frame = frame
         # `check_histories` says when they lack.
@@ -480,7 +487,8 @@ def _read_rows(rows: Any) -> pd.DataFrame:
         raise ValueError(
             f"{_FRAME}: {paths[0]} was written by `prepare`; use `Batches.from_folder` to read it."
         )
-    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    table = below_another([decoded(pq.read_table(path)) for path in paths])
+    return to_frame(table, np.arange(len(table)))
 
 
 def _on_cpu(kind: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from keras_infnet.data.batches import Batches, EncodedRows
 from keras_infnet.data.histories import Histories, lacking_histories, read_times
 from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
-from keras_infnet.data.row_source import to_frame
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import read_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
+from keras_infnet.schema.frames import to_frame
 from keras_infnet.schema.instants import Time
 
 _FORMAT = 1

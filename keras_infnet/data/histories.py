@@ -13,10 +13,10 @@ from keras_infnet.data.notices import (
     warn_of_repeated_rows,
     warn_of_shuffled_rows,
 )
-from keras_infnet.data.row_source import Frame, as_frame
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.events import encode_events, has_list_columns, log_events, window_index
-from keras_infnet.schema.canonical import column, feedbacks, require_rows
+from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING, column, feedbacks, user_ids
+from keras_infnet.schema.frames import Frame, as_frame, as_rows, list_series
 from keras_infnet.schema.history import History
 from keras_infnet.schema.instants import MISSING_TIME, Time
 from keras_infnet.schema.schema import FeatureSchema
@@ -46,8 +46,9 @@ class Histories:
     """The past events of every user, for each history of a schema.
 
     Only events strictly earlier than a row enter its history: a row never sees itself, nor a
-    repetition at the same millisecond. Memory is that of the events, whatever the number of rows
-    and the history's length.
+    repetition at the same millisecond. A row without a user (`None`, NaN, `-1` or `""`) is
+    nobody's: it has no history, and enters none. Memory is that of the events, whatever the number
+    of rows and the history's length.
 
     Args:
         encoder: A fitted encoder.
@@ -89,8 +90,7 @@ class Histories:
         log: Frame,
         earlier: Any = None,
     ) -> None:
-        log = as_frame(log, "Histories")
-        require_rows(log, "Histories")
+        log = as_rows(log, "Histories")
         self.encoder, self.schema = encoder, encoder.schema
         self.schema.require_fitted()
         if earlier is not None and not issubclass(type(earlier), Mapping):
@@ -108,11 +108,10 @@ class Histories:
                 "repeated labels. Use `log.reset_index(drop=True)` before you split."
             )
         self._log_index = log.index
-        self._user_kind = _kind(column(log, self.schema.user_key, "Histories, user key"))
-        users = self._users(log)
-        for events in before.values():
-            users = users.append(self._users(events))
-        self._user_codes = pd.Index(users.unique())
+        self._user_dtype: str | None = None
+        users = pd.concat([self._users(frame) for frame in (log, *before.values())])
+        is_known = (users != MISSING_INT) & (users != MISSING_STRING)
+        self._user_codes = pd.Index(users[is_known].unique())
         self._log_users = self.user_codes(log)
         times = self._times(log)
         self.time_unit = None
@@ -177,7 +176,8 @@ class Histories:
                 taken = values.take(pa.array(chosen))
                 if suffix in history.fields:
                     taken = self.schema.feature(suffix).listed(taken)
-                added[f"{history.name}_{suffix}"] = _list_series(bounds, taken, frame.index)
+                lists = pa.ListArray.from_arrays(bounds, taken)
+                added[f"{history.name}_{suffix}"] = list_series(lists, frame.index)
             row_times = np.broadcast_to(times[:, None], inside.shape)[inside]
             for quantity in history.of_row:
                 known = (events.times[chosen] != NO_TIME) & (self.schema.time_key is not None)
@@ -185,8 +185,8 @@ class Histories:
                 of_time = np.asarray(quantity.of_time(row_times, since))
                 values = np.where(known, of_time, np.asarray(quantity.missing()))
                 (suffix,) = quantity.raw_inputs()
-                name = f"{history.name}_{suffix}"
-                added[name] = _list_series(bounds, pa.array(values), frame.index)
+                lists = pa.ListArray.from_arrays(bounds, pa.array(values))
+                added[f"{history.name}_{suffix}"] = list_series(lists, frame.index)
         return frame.drop(columns=list(added), errors="ignore").assign(**added)
 
     def _repeated(self, repeated: int, rows: int) -> None:
@@ -224,7 +224,7 @@ class Histories:
         first = self.schema.feature(history.fields[0])
         program = self.encoder.programs[self.schema.table_of(first.name)]
         label = f"{history.label}, field `{first.name}`"
-        there = first.pack(raw[first.name], program, label)[:, 0] != 0
+        there = (first.pack(raw[first.name], program, label)[:, 0] != 0) & (users >= 0)
         order = order[there[order]]
         users, times = users[order], times[order]
         raw = {name: values.take(pa.array(order)) for name, values in raw.items()}
@@ -232,24 +232,21 @@ class Histories:
         columns = encode_events(self.schema, self.encoder.programs, history, raw)
         return EventArrays(columns, users, times, raw)
 
-    def _users(self, frame: pd.DataFrame) -> pd.Index:
-        users = column(frame, self.schema.user_key, "Histories, user key")
-        if users.isna().any():
+    def _users(self, frame: pd.DataFrame) -> pd.Series:
+        label = f"Histories, user key `{self.schema.user_key}`"
+        users, dtype = user_ids(column(frame, self.schema.user_key, label), label)
+        self._user_dtype = self._user_dtype or dtype
+        if {dtype, self._user_dtype} == {"int", "string"}:
+            here, there = ("numbers", "strings") if dtype == "int" else ("strings", "numbers")
             raise ValueError(
-                f"Histories: column `{self.schema.user_key}` has {int(users.isna().sum())} "
-                "missing values; expected a user in every row."
+                f"Histories: column `{self.schema.user_key}` holds {here}, and the log's {there}, "
+                "so that no user would be found. Convert one of them."
             )
-        kind = _kind(users)
-        if None not in (kind, self._user_kind) and kind != self._user_kind:
-            raise ValueError(
-                f"Histories: column `{self.schema.user_key}` holds {kind}, and the log's "
-                f"{self._user_kind}, so that no user would be found. Convert one of them."
-            )
-        return pd.Index(users)
+        return users
 
     def user_codes(self, frame: pd.DataFrame) -> np.ndarray:
-        """Codes of users, as in `EventArrays`; -1, which has no event, for an unknown user."""
-        return self._user_codes.get_indexer(self._users(frame)).astype("int64")
+        """Codes of users, as in `EventArrays`; -1, which has no event, for unknown or nobody."""
+        return self._user_codes.get_indexer(pd.Index(self._users(frame))).astype("int64")
 
     def _times(self, frame: pd.DataFrame) -> np.ndarray:
         key = self.schema.time_key
@@ -270,11 +267,12 @@ class Histories:
         users = self.user_codes(frame)
         other = np.flatnonzero(users != self._log_users[places])
         if len(other):
-            row = frame.index[other[0]]
+            row, in_log = frame.index[other[0]], self._log_users[places[other[0]]]
+            known = self._user_codes[in_log] if in_log >= 0 else None
             raise ValueError(
                 f"Histories: {len(other)} rows have another user than the log's rows of the same "
                 f"index (such as {row}: {frame[self.schema.user_key].iloc[other[0]]!r}, in the log "
-                f"{self._user_codes[self._log_users[places[other[0]]]]!r}). With `time_key=None` "
+                f"{known!r}). With `time_key=None` "
                 "rows are found by the index: don't reset it after a split."
             )
 
@@ -373,20 +371,6 @@ def gather_windows(
     return gathered
 
 
-def _kind(users: pd.Series) -> str | None:
-    """What users are: only users of one kind can be equal. None where they are mixed."""
-    values = getattr(users.dtype, "categories", users)
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return "numbers"
-    found = pd.api.types.infer_dtype(values, skipna=True)
-    return {
-        "string": "strings",
-        "bytes": "bytes",
-        "integer": "numbers",
-        "floating": "numbers",
-    }.get(found)
-
-
 def frozen_times(
     times: np.ndarray, users: np.ndarray, freeze_at: Time | None, schema: FeatureSchema
 ) -> np.ndarray:
@@ -419,8 +403,3 @@ def newest_before(
     before[merged] = np.cumsum(is_event[merged])
     ends = before[: len(users)]
     return np.maximum(np.searchsorted(event_users, users), ends - length), ends
-
-
-def _list_series(offsets: pa.Array, values: pa.Array, index: pd.Index) -> pd.Series:
-    lists = pa.chunked_array([pa.ListArray.from_arrays(offsets, values)])
-    return pd.Series(pd.arrays.ArrowExtensionArray(lists), index=index)

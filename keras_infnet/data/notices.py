@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet.data.row_source import WantedColumns
+from keras_infnet.schema.frames import is_list
 from keras_infnet.schema.schema import FeatureSchema
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
@@ -76,7 +77,9 @@ def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray) -> None:
 
 def _is_scalar(values: pd.Series) -> bool:
     """Whether values can be compared: lists and arrays can't."""
+    if isinstance(values.dtype, pd.ArrowDtype):
+        return not is_list(values.dtype.pyarrow_dtype)
     if values.dtype != object:
-        return not str(values.dtype).startswith(("list", "large_list", "fixed_size_list"))
+        return True
     known = values.dropna()
     return not len(known) or not isinstance(known.iloc[0], (list, tuple, dict, set, np.ndarray))

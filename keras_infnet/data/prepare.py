@@ -10,13 +10,14 @@ import numpy as np
 from keras_infnet.data.notices import warn_of_repeated_rows
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named, split_ends
 from keras_infnet.data.progress import Progress
-from keras_infnet.data.row_source import RowSource, count_rows, read_chunks, to_frame
+from keras_infnet.data.row_source import RowSource, count_rows, read_chunks
 from keras_infnet.data.shards import FORMAT, MANIFEST
 from keras_infnet.data.spark import check_engine, prepare_on_spark
 from keras_infnet.data.spool import unify
 from keras_infnet.data.whole_files import write_json
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.schema.frames import to_frame
 from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 

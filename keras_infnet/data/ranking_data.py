@@ -17,12 +17,12 @@ from keras_infnet.data.data_parts import (
     save_parts,
 )
 from keras_infnet.data.histories import Histories
-from keras_infnet.data.row_source import Frame, as_frame
 from keras_infnet.data.splits import PARTS, Boundary, split_log
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.metrics.task_metrics import calibration_measures
-from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.schema.canonical import column
+from keras_infnet.schema.frames import Frame, as_frame, as_rows
 from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -105,8 +105,7 @@ class RankingData:
     ) -> None:
         given = isinstance(schema, FeatureEncoder)
         encoder = schema if given else FeatureEncoder(schema)
-        log = as_frame(log, "RankingData")
-        require_rows(log, "RankingData")
+        log = as_rows(log, "RankingData")
         log, codes = split_log(encoder.schema, log, validation, test, split_key)
         events = _warm_events(encoder.schema, warm)
         if not (given and encoder.schema.fitted):
@@ -264,7 +263,8 @@ class RankingData:
             model: A model of this library, built from `schema`.
             rows: Name of a part, or a frame with labels.
             groups: Column, or columns together, inside whose values gAUC ranks: `gauc`; or a dict
-                name -> column(s), giving `gauc_{name}` each; `()`: none. Defaults to the user.
+                name -> column(s), giving `gauc_{name}` each; `()`: none. Rows without a value there
+                are in no group. Defaults to the user.
             freeze_at: As in `RankingData`. Defaults to that of the data.
             weighting: Weighting of gAUC; see `group_auc`.
             calibration: Whether to measure calibration, too; see `task_metrics`.
@@ -277,7 +277,7 @@ class RankingData:
             by the schema's weights, and only where a task is observed.
 
         Raises:
-            ValueError: As `predict`, a label or group column is missing, or a group has no value.
+            ValueError: As `predict`, or a label or group column is missing.
         """
         rows = self._part_or_frame(rows, "evaluate")
         keys = self._group_keys(rows, groups)

@@ -1,7 +1,7 @@
 """Rows in chunks: a frame, an iterator of frames, Parquet or CSV files."""
 
 import glob
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,16 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
 from keras_infnet.schema.schema import FeatureSchema
 
-# A pandas frame, or what gives its rows as an Arrow stream: frames of Polars, tables of Arrow.
-Frame = Any
 RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 _SAMPLE_BYTES = 1 << 20
+# What pandas takes for a missing number by itself.
+_NO_NUMBER = (
+    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|"
+    "nan|null"
+).split("|")
 
 
 class Place(NamedTuple):
@@ -39,25 +44,23 @@ class WantedColumns:
     Args:
         required: Without one of them all columns are read, so that an error can suggest a name.
         wanted: Columns that are read where they are there.
-        text: Columns that are text even where every value looks like a number.
-        ids: Columns of ids whose dtype is read from the log.
+        ids: Columns of identifiers, with their dtype; `None`: as the log has it.
     """
 
     required: frozenset[str]
     wanted: frozenset[str]
-    text: frozenset[str]
-    ids: frozenset[str]
+    ids: Mapping[str, str | None]
 
     @classmethod
     def of(cls, schema: FeatureSchema, more: Collection[str] = ()) -> "WantedColumns":
         """Columns of a schema's features, histories, tasks and keys, and some more."""
         required = {*schema.log_columns(), *more}
         events = {c for h in schema.histories for c in (*h.log_columns, *h.list_columns)}
-        text = {f.name for f in schema.features if f.is_text}
-        ids = {f.name for f in schema.features if f.has_dtype}
-        ids = {name for name in ids if schema.declared_dtype(name) is None}
-        wanted = frozenset(required | events)
-        return cls(frozenset(required), wanted, frozenset(text), frozenset(ids))
+        ids: dict[str, str | None] = {schema.user_key: None}
+        for f in (f for f in schema.features if f.has_dtype):
+            dtype = schema.declared_dtype(schema.table_of(f.name))
+            ids[f.name] = "string" if f.is_text else dtype
+        return cls(frozenset(required), frozenset(required | events), ids)
 
     def among(self, names: Iterable[str]) -> list[str]:
         """Of a table's columns, those to read."""
@@ -65,32 +68,6 @@ class WantedColumns:
         if not self.required <= set(names):
             return names
         return [name for name in names if name in self.wanted]
-
-
-def as_frame(rows: Frame, who: str, other: str = "") -> pd.DataFrame:
-    """The rows as a pandas frame; those of Polars or Arrow are numbered from 0.
-
-    Args:
-        rows: A pandas frame, or anything with an Arrow stream.
-        who: Who asks, for the error message.
-        other: What else would do, for the error message.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if isinstance(rows, pd.DataFrame):
-        return rows
-    if not _is_frame(rows):
-        raise ValueError(
-            f"{who}: found {type(rows).__name__}; expected a pandas DataFrame, a Polars or Arrow "
-            f"table{f', {other}' if other else ''}."
-        )
-    table = decoded(pa.table(rows))
-    return to_frame(table, np.arange(len(table)))
-
-
-def _is_frame(rows: Any) -> bool:
-    return isinstance(rows, pd.DataFrame) or hasattr(rows, "__arrow_c_stream__")
 
 
 def list_files(rows: Any) -> list[Path] | None:
@@ -103,7 +80,7 @@ def list_files(rows: Any) -> list[Path] | None:
     if not is_path and not issubclass(type(rows), (list, tuple)):
         return None
     given: list[Any] = [rows] if is_path else list(rows)
-    if given and _is_frame(given[0]):
+    if given and is_frame(given[0]):
         return None
     files = [file for path in given for file in _expand(Path(path))]
     if not files:
@@ -118,7 +95,7 @@ def list_files(rows: Any) -> list[Path] | None:
 
 def count_rows(rows: RowSource) -> int | None:
     """Number of rows: exact for frames and Parquet, estimated for CSV, `None` for an iterator."""
-    if _is_frame(rows):
+    if is_frame(rows):
         return getattr(rows, "__len__", lambda: None)()
     files = list_files(rows)
     return None if files is None else sum(_count_file(file) for file in files)
@@ -142,7 +119,7 @@ def read_chunks(
     """
     files, first = list_files(rows), 0
     if files is None:
-        tables = _frame_tables([rows] if _is_frame(rows) else rows, columns)
+        tables = _frame_tables([rows] if is_frame(rows) else rows, columns)
     else:
         tables = ((str(f), table) for f in files for table in read_file(f, columns, chunk_rows))
     for source, table in tables:
@@ -233,22 +210,47 @@ def read_file(
         return
     try:
         names = columns.among(pd.read_csv(file, nrows=0).columns)
-        text = {name: "str" for name in names if name in columns.text | columns.ids}
-        with pd.read_csv(file, usecols=names, dtype=text, chunksize=chunk_rows) as frames:
+        ids = {name: dtype for name, dtype in columns.ids.items() if name in names}
+        # "NA" may be an identifier: only an empty field is none.
+        texts = {name for name, dtype in ids.items() if dtype != "int"}
+        missing = {name: [""] if name in texts else _NO_NUMBER for name in names}
+        with pd.read_csv(
+            file,
+            usecols=names,
+            dtype=dict.fromkeys(ids, "str"),
+            keep_default_na=False,
+            na_values=missing,
+            chunksize=chunk_rows,
+        ) as frames:
             for frame in frames:
-                for name in columns.ids.intersection(names):
-                    frame[name] = _as_written(frame[name])
+                for name, dtype in ids.items():
+                    if dtype != "string":
+                        frame[name] = _as_written(frame[name], dtype)
                 yield _as_table(frame[names], str(file))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError) as error:
         raise ValueError(f"prepare: {file} can't be read as CSV: {error}") from error
 
 
-def _as_written(texts: pd.Series) -> pd.Series:
-    """Integers if all are written so, `7` or the `7.0` of a column with gaps; `07` is text."""
-    whole = texts.str.removesuffix(".0")
-    if whole.dropna().str.fullmatch(r"-?(0|[1-9]\d{0,17})").all():
-        return whole.astype("Int64")
-    return texts
+def _as_written(texts: pd.Series, dtype: str | None) -> pd.Series:
+    """Integers if all are written so, `7` or the `7.0` of a column with gaps; `07` is text.
+
+    Args:
+        texts: What the file has.
+        dtype: `"int"` where that is declared: then `07` is 7.
+    """
+    written = pc.utf8_trim_whitespace(pa.array(texts, pa.string(), from_pandas=True))
+    of_floats = pc.ends_with(written, ".0")
+    if pc.any(of_floats).as_py():
+        written = pc.replace_substring_regex(written, r"\.0$", "")
+    try:
+        numbers: Any = written.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return texts
+    if dtype is None and not pc.all(pc.equal(numbers.cast(pa.string()), written)).as_py():
+        return texts
+    if pc.any(pc.and_(of_floats, pc.greater_equal(pc.abs(numbers), 2**53))).as_py():
+        return texts.astype("float64")
+    return pd.Series(pd.array(numbers, dtype=pd.ArrowDtype(pa.int64())), texts.index)
 
 
 def _frame_tables(
@@ -262,42 +264,11 @@ def _frame_tables(
 
 def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
     try:
-        return decoded(pa.Table.from_pandas(frame, preserve_index=False))
+        table = decoded(pa.Table.from_pandas(frame, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"prepare: {source}: {' '.join(map(str, error.args))}.") from error
-
-
-def decoded(table: pa.Table) -> pa.Table:
-    """Columns of plain types: dictionaries of two chunks need not agree."""
-    for i, field in enumerate(table.schema):
-        values, kind = table[i], _without_views(field.type)
-        values = values if kind == field.type else values.cast(kind)
-        if pa.types.is_dictionary(kind):
-            values = values.cast(kind.value_type)
-        if values.type != field.type:
-            table = table.set_column(i, field.name, values)
-    return table.replace_schema_metadata(None)
-
-
-def _without_views(kind: pa.DataType) -> pa.DataType:
-    """Polars has strings of a kind that many functions of Arrow lack."""
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, _without_views(kind.value_type))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_without_views(kind.value_type))
-    return kind
-
-
-def to_frame(table: pa.Table, index: np.ndarray) -> pd.DataFrame:
-    """A frame as pandas reads it, but with lists and whole numbers with gaps kept as they are."""
-    kept = {
-        field.name: pd.array(table[field.name], dtype=pd.ArrowDtype(field.type))
-        for field in table.schema
-        if pa.types.is_list(field.type)
-        or pa.types.is_large_list(field.type)
-        or (pa.types.is_integer(field.type) and table[field.name].null_count)
-    }
-    frame = table.drop_columns(list(kept)).to_pandas().set_axis(index)
-    return frame.assign(**kept)[table.column_names]
+    for i, name in enumerate(table.column_names):
+        # Without any value the type is not known, and must not contradict that of other chunks.
+        if table[name].null_count == len(table):
+            table = table.set_column(i, name, pa.nulls(len(table)))
+    return table

@@ -15,6 +15,7 @@ from keras_infnet.data.notices import repeated_in_frame
 from keras_infnet.data.whole_files import whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
+from keras_infnet.schema.canonical import column, user_codes
 
 FORMAT = 1
 MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
@@ -134,9 +135,14 @@ class ShardWriter:
         schema = self.encoder.schema
         from_log = lacking_histories(schema, frame)
         histories: Any = ShardHistories(self.encoder, frame, earlier) if from_log else None
-        users = (
-            histories.user_codes(frame) if histories else pd.factorize(frame[schema.user_key])[0]
-        )
+        if histories:
+            users = histories.user_codes(frame)
+            last = max(events.users.max(initial=-1) for events in histories.events.values())
+        else:
+            users, last = user_codes(column(frame, schema.user_key, "user key"), "user key"), -1
+        # Each row of nobody is a user of its own, without events.
+        nobody = users < 0
+        users[nobody] = 1 + max(last, users.max()) + np.arange(int(nobody.sum()))
         block_of_user = _blocks(users, self.block_rows)
         columns = self._rows(frame, users)
         events = {}
@@ -147,8 +153,9 @@ class ShardWriter:
             first_users = np.searchsorted(block_of_user, np.arange(int(block_of_user[-1]) + 2))
             of_block = np.searchsorted(of_events, first_users)
             first = of_block[block_of_user[users]]
-            for column, values in zip(window_columns(name), (starts, ends), strict=True):
-                columns[column] = pa.array((values - first).astype("int32"))
+            for pointer, values in zip(window_columns(name), (starts, ends), strict=True):
+                of_row = np.where(nobody, 0, values - first)
+                columns[pointer] = pa.array(of_row.astype("int32"))
             events[name] = self._write_events(shard, name, histories, of_block)
         order = np.argsort(users, kind="stable")
         table = pa.table(columns).take(pa.array(order))

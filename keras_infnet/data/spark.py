@@ -19,7 +19,6 @@ from keras_infnet.data.prepare_steps import Preparation, named
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import (
     RowSource,
-    decoded,
     file_parts,
     list_files,
     no_row,
@@ -30,6 +29,7 @@ from keras_infnet.data.shards import ENCODER
 from keras_infnet.data.spool import unify
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.schema.frames import decoded
 
 _OURS = re.compile(
     r"^(?P<kind>ValueError|OSError): (?P<text>prepare: .*?)(?=\n\s+at |\n\w+(\.\w+)+: |\n File |"

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet.data.histories import read_times
-from keras_infnet.data.row_source import Frame, WantedColumns, as_frame
+from keras_infnet.data.row_source import WantedColumns
 from keras_infnet.schema.canonical import column
+from keras_infnet.schema.frames import Frame, as_frame
 from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -168,6 +169,14 @@ def _with_times_alike(schema: FeatureSchema, frames: list[pd.DataFrame]) -> list
     return [f.assign(**{key: t.view("M8[ms]")}) for f, t in zip(frames, times, strict=True)]
 
 
+def _plain(values: pd.Series) -> np.ndarray:
+    """The values, missing ones as `None`, which is equal to itself."""
+    missing = values.isna()
+    if not missing.any():
+        return np.asarray(values)
+    return values.astype(object).where(~missing, None).to_numpy()
+
+
 def _places(
     schema: FeatureSchema, log: pd.DataFrame, name: str, frame: pd.DataFrame
 ) -> np.ndarray | None:
@@ -184,9 +193,10 @@ def _places(
     same = np.ones(len(places), bool)
     for key in (schema.user_key, schema.time_key):
         if key in log.columns and key in frame.columns:
-            is_time = key == schema.time_key
             there, here = (
-                read_times(schema, rows, "RankingData") if is_time else np.asarray(rows[key])
+                read_times(schema, rows, "RankingData")
+                if key == schema.time_key
+                else _plain(rows[key])
                 for rows in (log.iloc[places], frame[known])
             )
             same &= there == here

@@ -12,8 +12,10 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet.data.row_source import Place, to_frame
+from keras_infnet.data.row_source import Place
 from keras_infnet.data.whole_files import whole_file
+from keras_infnet.schema.canonical import missing_id, user_ids
+from keras_infnet.schema.frames import below_another, to_frame
 
 _CHECKSUM, _SOURCE = "checksum", "source"
 # Column of a row's number in its chunk.
@@ -60,7 +62,7 @@ class Spool:
             source: Where they come from.
 
         Raises:
-            ValueError: The user column is missing, or a row has no user.
+            ValueError: The user column is missing, or holds what can't tell users apart.
         """
         path, found = self._path(chunk), _checksum(table)
         if path.exists() and _metadata(path)[0] == found:
@@ -114,8 +116,7 @@ class Spool:
             numbers.append(first + np.asarray(table[_NUMBER]))
             first += _rows(table.schema.metadata[_CHECKSUM.encode()].decode())
             tables.append(table.drop_columns(_NUMBER).replace_schema_metadata(None))
-        table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-        return to_frame(table, np.concatenate(numbers))
+        return to_frame(below_another(tables), np.concatenate(numbers))
 
     def _path(self, chunk: str) -> Path:
         return self.folder / f"chunk-{chunk}.arrow"
@@ -133,18 +134,13 @@ class Spool:
         key = self.user_key
         if key not in table.column_names:
             raise ValueError(f"no column `{key}`.{did_you_mean(key, table.column_names)}")
-        users = table[key]
-        if users.null_count:
-            raise ValueError(
-                f"column `{key}` has {users.null_count} missing values; expected a user in every "
-                "row."
-            )
-        values = users.to_numpy()
-        if pa.types.is_floating(users.type) and not (values % 1).any():
-            values = values.astype("int64")
-        if np.issubdtype(values.dtype, np.integer) or values.dtype == bool:
-            values = values.astype("int64")
-        return (pd.util.hash_array(values) % self.partitions).astype("int64")
+        label = f"user key `{key}`"
+        users, dtype = user_ids(to_frame(table.select([key]), np.arange(len(table)))[key], label)
+        hashed = pd.util.hash_array(users.to_numpy("int64" if dtype != "string" else object))
+        # Rows of nobody need not lie together, and may be too many to.
+        nobody = np.asarray(users == missing_id(dtype or "int"))
+        hashed = np.where(nobody, np.arange(len(hashed), dtype="uint64"), hashed)
+        return (hashed % self.partitions).astype("int64")
 
 
 def unify(known: pa.Schema | None, schema: pa.Schema) -> pa.Schema:
@@ -169,7 +165,8 @@ def unify(known: pa.Schema | None, schema: pa.Schema) -> pa.Schema:
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
             raise ValueError(
                 f"column `{name}` holds {kinds[1].type}, but {kinds[0].type} in the rows before. "
-                "Give all files of a log the same types."
+                "Give all files of a log the same types; of CSV, declare its feature with "
+                'dtype="string".'
             ) from error
     return pa.unify_schemas([known, schema], promote_options="permissive")
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from keras_infnet.schema.canonical import column
+from keras_infnet.schema.canonical import column, user_codes
+from keras_infnet.schema.frames import Frame, as_frame
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Split:
     test_start: int | pd.Timestamp | None = None
 
 
-def split_by_date(frame: pd.DataFrame, validation_days: int = 2, test_days: int = 2) -> Split:
+def split_by_date(frame: Frame, validation_days: int = 2, test_days: int = 2) -> Split:
     """Splits by the column `date` (yyyymmdd): the last days test, the days before them validate.
 
     Days count where the frame has rows. Times are not asked: a log's `date` may differ from
@@ -61,6 +62,7 @@ def split_by_date(frame: pd.DataFrame, validation_days: int = 2, test_days: int 
         >>> split.train["date"].tolist(), split.test_start
         ([20220501], 30)
     """
+    frame = as_frame(frame, "split")
     dates, times = (column(frame, name, "split") for name in ("date", "time_ms"))
     if validation_days < 1 or test_days < 1:
         raise ValueError(
@@ -90,7 +92,7 @@ def split_by_date(frame: pd.DataFrame, validation_days: int = 2, test_days: int 
 
 
 def split_by_order(
-    frame: pd.DataFrame, validation: float = 0.1, test: float = 0.1, user_key: str = "user_id"
+    frame: Frame, validation: float = 0.1, test: float = 0.1, user_key: str = "user_id"
 ) -> Split:
     """Splits each user's rows by their order: the last share tests, the share before it validates.
 
@@ -98,7 +100,7 @@ def split_by_order(
     validation, so users with few rows only train.
 
     Args:
-        frame: Rows; the order of a user's rows is the order of time.
+        frame: Rows; the order of a user's rows is the order of time. Rows without a user train.
         validation: Share of each user's rows that validates, above 0 and below 1.
         test: Share of each user's rows that tests, above 0 and below 1.
         user_key: Column that tells users apart.
@@ -116,14 +118,18 @@ def split_by_order(
         >>> split.train.index.tolist(), split.validation.index.tolist(), split.test.index.tolist()
         ([0, 1, 2, 3], [4], [5])
     """
+    frame = as_frame(frame, "split")
     users = column(frame, user_key, "split")
     if not (0 < validation and 0 < test and validation + test < 1):
         raise ValueError(
             f"split: validation is {validation} and test is {test}; expected shares above 0 with "
             "a sum below 1."
         )
-    of_user = users.groupby(users, sort=False)
-    rows, from_end = of_user.transform("size"), of_user.cumcount(ascending=False)
+    codes = pd.Series(user_codes(users, "split, user key"), users.index)
+    of_user = codes.groupby(codes, sort=False)
+    # Rows of nobody train, as those of users with few rows.
+    rows = of_user.transform("size").where(codes >= 0, 0)
+    from_end = of_user.cumcount(ascending=False)
     # The tolerance lets 10 rows times 0.3 be 3, whatever the rounding of the product.
     test_rows = (rows * test + 1e-9).astype("int64")
     last_rows = test_rows + (rows * validation + 1e-9).astype("int64")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.events import (
@@ -16,8 +15,8 @@ from keras_infnet.encoding.events import (
     has_list_columns,
     log_events,
 )
-from keras_infnet.schema.canonical import require_rows
 from keras_infnet.schema.feature import PACKED
+from keras_infnet.schema.frames import Frame, as_frame, as_rows
 from keras_infnet.schema.programs import Program
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -47,13 +46,12 @@ class FeatureEncoder:
         # By table, and by `{history}/#{quantity}` for what is learned of events.
         self.programs: dict[str, Program] = {}
 
-    def fit(
-        self, frame: pd.DataFrame, events: Mapping[str, pd.DataFrame] | None = None
-    ) -> "FeatureEncoder":
+    def fit(self, frame: Frame, events: Mapping[str, Frame] | None = None) -> "FeatureEncoder":
         """Learns from training rows.
 
         Args:
-            frame: Training rows, with features, labels and the columns of the histories.
+            frame: Training rows, a pandas, Polars or Arrow frame, with features, labels and the
+                columns of the histories.
             events: Further events by history name, such as those from before the log's first row.
                 They may lack actions (then unknown), not fields. Histories that `frame` holds as
                 list columns are found without it.
@@ -65,15 +63,15 @@ class FeatureEncoder:
             ValueError: A column is missing or holds what its feature does not allow; the labels of
                 a task are all equal; `events` names an unknown history.
         """
-        require_rows(frame, "FeatureEncoder.fit")
+        frame = as_rows(frame, "FeatureEncoder.fit")
         counts = EncoderCounts(self.schema)
         counts.add_rows(frame)
         for name, more in (events or {}).items():
-            counts.add_events(name, more)
+            counts.add_events(name, as_frame(more, f"FeatureEncoder.fit, events of `{name}`"))
         counts.fit(self)
         return self
 
-    def transform(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    def transform(self, frame: Frame) -> dict[str, np.ndarray]:
         """Packed inputs of a model.
 
         Histories are encoded where the frame has them as list columns (`{history}_{field}`, oldest
@@ -90,7 +88,7 @@ class FeatureEncoder:
                 holds what its feature does not allow.
         """
         self.schema.require_fitted()
-        require_rows(frame, "FeatureEncoder.transform")
+        frame = as_rows(frame, "FeatureEncoder.transform")
         parts: dict[str, list[np.ndarray]] = {name: [] for name in PACKED}
         for feature in self.schema.features:
             program = self.programs.get(self.schema.table_of(feature.name))
@@ -103,7 +101,7 @@ class FeatureEncoder:
                 packed |= encode_list_columns(self.schema, self.programs, history, frame)
         return packed
 
-    def encode_events(self, name: str, frame: pd.DataFrame, may_lack: bool = False) -> np.ndarray:
+    def encode_events(self, name: str, frame: Frame, may_lack: bool = False) -> np.ndarray:
         """Packed columns of the events of a history, one event a row of `frame`.
 
         Args:
@@ -118,7 +116,7 @@ class FeatureEncoder:
             ValueError: A column is missing or holds what its feature does not allow.
         """
         self.schema.require_fitted()
-        history = self.schema.history(name)
+        history, frame = self.schema.history(name), as_frame(frame, "FeatureEncoder.encode_events")
         events = log_events(history, frame, may_lack, self.schema)
         events |= history.of_order(np.arange(len(frame)), None)
         return encode_events(self.schema, self.programs, history, events)

@@ -8,13 +8,13 @@ import pandas as pd
 
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.events import listed_events
-from keras_infnet.schema.canonical import require_rows
 from keras_infnet.schema.feature import OWNERS, Owner
+from keras_infnet.schema.frames import Frame, as_rows
 from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
 
 
-def frame_to_request(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+def frame_to_request(schema: FeatureSchema, frame: Frame) -> dict[str, np.ndarray]:
     """Arrays by the names of `schema.raw_inputs()`, one row of the frame a row of the request.
 
     Args:
@@ -28,8 +28,7 @@ def frame_to_request(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, np
     Raises:
         ValueError: A column is missing or holds what its feature does not allow.
     """
-    require_rows(frame, "frame_to_request")
-    return owned_request(schema, frame, OWNERS)
+    return owned_request(schema, as_rows(frame, "frame_to_request"), OWNERS)
 
 
 def owned_request(

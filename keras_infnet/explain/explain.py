@@ -25,14 +25,15 @@ from keras_infnet.explain.task_attention import (
 )
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.schema.canonical import column, require_rows
+from keras_infnet.schema.canonical import column
+from keras_infnet.schema.frames import Frame, as_rows
 from keras_infnet.schema.instants import Time
 
 
 def explain(
     model: RankingModel,
     encoder: FeatureEncoder,
-    frame: pd.DataFrame,
+    frame: Frame,
     histories: Histories | None = None,
     *,
     freeze_at: Time | None = None,
@@ -90,7 +91,7 @@ def explain(
         permutation importance.
     """
     encoder.check_model(model, "explain")
-    require_rows(frame, "explain")
+    frame = as_rows(frame, "explain")
     if not isinstance(repeats, int) or repeats < 0 or repeats == 1:
         raise ValueError(
             f"explain: repeats is {repeats!r}; expected 2 or more, for a standard error, or 0 for "

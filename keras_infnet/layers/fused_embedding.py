@@ -13,6 +13,7 @@ from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 # Of tables that several devices share out, each has as many rows.
 _MULTIPLE, _PADDED_FROM = 64, 131_072
+_MOST_ROWS = 2**31 - 1
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -49,8 +50,8 @@ class FusedEmbedding(ConfiguredLayer):
         Float tensor `(batch, ..., columns, dim)`; with `whole`, float32 `(rows of tables, dim)`.
 
     Raises:
-        ValueError: A size is below 1, a table is unknown, or `tables` and the columns of `ids`
-            differ in number.
+        ValueError: A size is below 1, there are 2^31 rows or more, a table is unknown, or `tables`
+            and the columns of `ids` differ in number.
 
     Example:
         >>> embedding = keras_infnet.layers.FusedEmbedding({"user_id": 10, "video_id": 20}, dim=4)
@@ -73,6 +74,11 @@ class FusedEmbedding(ConfiguredLayer):
         if not table_rows or min(dim, *table_rows.values()) < 1:
             raise ValueError(
                 f"`table_rows` and `dim` must be 1 or more. Received: {table_rows=}, {dim=}"
+            )
+        if sum(table_rows.values()) > _MOST_ROWS:
+            raise ValueError(
+                f"`table_rows` must sum up to {_MOST_ROWS} or less, since ids are int32. Received: "
+                f"{table_rows=}"
             )
         self.table_rows = table_rows
         self.dim = dim

@@ -31,7 +31,8 @@ def group_auc(
         labels: 0 or 1, `(rows,)` or `(rows, 1)`.
         scores: Any numbers that rank the rows, `(rows,)` or `(rows, 1)`.
         groups: One hashable key a row, or several key columns: a DataFrame, an array
-            `(rows, columns)`, or a list or tuple of columns such as `[user, day]`.
+            `(rows, columns)`, or a list or tuple of columns such as `[user, day]`. Rows with a
+            missing key (`None`, NaN, `-1` or `""`) are nobody's: they are in no group.
         weighting: `"impressions"`, `"positives"` or `"uniform"`.
         sample_weight: Weight of each row; rows of weight 0 are left out. Defaults to 1.
 
@@ -39,8 +40,8 @@ def group_auc(
         Group AUC in [0, 1]; NaN where no group holds both classes.
 
     Raises:
-        ValueError: An observed label is not 0 or 1, a score is NaN, a key is missing, lengths
-            differ, or `weighting` is unknown.
+        ValueError: An observed label is not 0 or 1, a score is NaN, lengths differ, keys are floats
+            that may stand for two integers, or `weighting` is unknown.
 
     Example:
         >>> user = ["ann", "ann", "bob", "bob", "bob", "eve"]
@@ -58,9 +59,13 @@ def group_auc(
             f"The groups must have one key a row. Received: {len(codes)} keys and "
             f"{len(observed)} labels. Several key columns go in a list: groups=[user, day]."
         )
-    if not len(labels):
+    codes = codes[observed]
+    somebody = codes >= 0
+    if not somebody.any():
         return float("nan")
-    values, positives, negatives = auc_by_group(labels, scores, weights, codes[observed])
+    values, positives, negatives = auc_by_group(
+        *(rows[somebody] for rows in (labels, scores, weights, codes))
+    )
     counts = _counts(positives, negatives)[weighting]
     both = (positives > 0) & (negatives > 0)
     return weighted_mean(values[both], counts[both])
@@ -88,7 +93,8 @@ class GroupAUC(keras.metrics.Metric):
     Call arguments:
         y_true: 0 or 1, `(batch,)` or `(batch, 1)`.
         y_pred: Probabilities, like `y_true`.
-        groups: Integer keys `(batch,)`, or key columns `(batch, columns)`.
+        groups: Integer keys `(batch,)`, or key columns `(batch, columns)`. Rows with a key of -1
+            are nobody's: they are in no group.
         sample_weight: Weight of each row, like `y_true`. Defaults to 1.
 
     Returns:
@@ -129,7 +135,11 @@ class GroupAUC(keras.metrics.Metric):
         self, y_true: Any, y_pred: Any, groups: Any, sample_weight: Any = None
     ) -> None:
         labels, scores, weights = flat_rows(self.dtype, y_true, y_pred, sample_weight)
-        cells = self._buckets(groups) * self.num_bins + logit_cells(scores, self.num_bins)
+        keys = ops.convert_to_tensor(groups)
+        columns = [keys] if len(keys.shape) == 1 else ops.unstack(keys, axis=1)
+        for column in columns:
+            weights = ops.where(ops.equal(column, -1), 0.0, weights)
+        cells = self._buckets(columns) * self.num_bins + logit_cells(scores, self.num_bins)
         added = ops.stack([weights * labels, weights * (1 - labels)], axis=-1)
         counts = ops.scatter_update(self.counts, cells[:, None], added, reduction="add")
         self.counts.assign(counts)
@@ -151,11 +161,9 @@ class GroupAUC(keras.metrics.Metric):
         config = {"weighting": self.weighting, "num_buckets": self.num_buckets}
         return {**super().get_config(), **config, "num_bins": self.num_bins}
 
-    def _buckets(self, groups: Any) -> Any:
-        keys = ops.cast(groups, "int32")
-        columns = [keys] if len(keys.shape) == 1 else ops.unstack(keys, axis=1)
-        code = columns[0]
-        for further in columns[1:]:
+    def _buckets(self, columns: Any) -> Any:
+        code, *others = (ops.cast(column, "int32") for column in columns)
+        for further in others:
             code = code * 1000003 + further
         return ops.mod(code, self.num_buckets)
 

@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# From here on two whole numbers may be one float.
+_LARGEST_FLOAT_KEY = 2**53
+
 
 def group_codes(groups: Any) -> np.ndarray:
-    """One integer a row, equal where the keys are equal.
+    """One integer a row, equal where the keys are equal; -1 where a key is missing.
+
+    Missing are `None`, NaN, `-1` and `""`: rows of nobody are no group.
 
     Args:
         groups: One key a row: an array, series or list of ints, strings, tuples or other hashable
@@ -19,7 +24,8 @@ def group_codes(groups: Any) -> np.ndarray:
         Int64 array `(rows,)`.
 
     Raises:
-        ValueError: A key is missing, or the columns differ in length.
+        ValueError: Keys are floats that may stand for two integers, or the columns differ in
+            length.
 
     Example:
         >>> group_codes([["ann", "ann", "bob"], [1, 2, 1]]).tolist()
@@ -33,14 +39,18 @@ def group_codes(groups: Any) -> np.ndarray:
         )
     codes = columns[0]
     for further in columns[1:]:
+        both = (codes >= 0) & (further >= 0)
         # Coding again after each column keeps the product below rows * rows.
-        codes, _ = pd.factorize(codes * (further.max(initial=0) + 1) + further, sort=True)
+        pairs, _ = pd.factorize((codes * (further.max(initial=0) + 1) + further)[both], sort=True)
+        codes = np.full(len(both), -1)
+        codes[both] = pairs
     return codes
 
 
 def _key_columns(groups: Any) -> list[Any]:
     if hasattr(groups, "columns"):
-        return [groups[name] for name in groups.columns]
+        # Arrow has the columns themselves there.
+        return [groups[name] for name in getattr(groups, "column_names", groups.columns)]
     if isinstance(groups, np.ndarray) and groups.ndim == 2:
         return list(groups.T)
     if isinstance(groups, Sequence) and len(groups):
@@ -52,13 +62,20 @@ def _key_columns(groups: Any) -> list[Any]:
 
 
 def _column_codes(keys: Any) -> np.ndarray:
-    keys = pd.Series(keys if hasattr(keys, "dtype") else list(keys))
-    # Keys of Python need not be comparable.
-    codes, _ = pd.factorize(keys, sort=keys.dtype != object)
-    missing = codes < 0
-    if missing.any():
+    if hasattr(keys, "to_pandas"):
+        keys = keys.to_pandas()
+    elif not hasattr(keys, "dtype"):
+        # A gap must not make floats of whole numbers.
+        keys = pd.Series(list(keys), dtype=object)
+        keys = keys if keys.isna().any() else keys.infer_objects()
+    keys = pd.Series(keys)
+    if pd.api.types.is_float_dtype(keys.dtype) and (keys.abs() >= _LARGEST_FLOAT_KEY).any():
         raise ValueError(
-            f"The groups hold {int(missing.sum())} missing keys, the first at position "
-            f"{int(missing.argmax())}. Drop these rows, or give each a key of its own."
+            "The keys of the groups are floats of 2**53 or more, where two integers may be one "
+            "float. Read them as integers: pandas has `Int64`, which knows missing values."
         )
-    return codes
+    # Keys of Python need not be comparable.
+    codes, distinct = pd.factorize(keys, sort=keys.dtype != object)
+    distinct = pd.Series(distinct)
+    missing = np.asarray((distinct == -1) | (distinct == ""), bool)
+    return np.where(np.append(missing, True)[codes], -1, codes)

@@ -11,12 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.schema.frames import is_list
 
 MISSING_INT = -1
 MISSING_STRING = ""
 _EXPECTED = {"int": "integers", "string": "strings"}
 # From here on two whole numbers may be one float.
 _LARGEST_FLOAT_ID = 2**53
+# What Python, JSON and numpy write of a list.
+_WRITTEN_LIST = r"^\s*[\[(][^\[\]()]*[\])]\s*$"
+_SEVERAL = (list, tuple, np.ndarray)
+_AS_TEXT = "`frame[name].map(str, na_action='ignore')`"
 
 
 def missing_id(dtype: str) -> Any:
@@ -42,14 +47,6 @@ def column(frame: pd.DataFrame, name: str, needed_by: str) -> pd.Series:
     return found
 
 
-def require_rows(frame: Any, what: str) -> None:
-    """A ValueError for something that is no frame or has no row."""
-    if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"{what}: found {type(frame).__name__}; expected a pandas DataFrame.")
-    if len(frame) == 0:
-        raise ValueError(f"{what}: the frame is empty; expected at least one row.")
-
-
 def infer_dtype(series: pd.Series, label: str) -> str | None:
     """`"int"` or `"string"`, as the values (or the values of lists) are; `None` if all are missing.
 
@@ -57,24 +54,47 @@ def infer_dtype(series: pd.Series, label: str) -> str | None:
         ValueError: They are neither, such as times or numbers with a fraction.
     """
     values = _arrow(series, "integers or strings", label)
-    while _is_list(values.type):
+    while is_list(values.type):
         values = values.flatten()
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    kind = _plain_type(values.type)
     # A column without any value is floats in pandas.
     if values.null_count == len(values):
         return None
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return "string"
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind):
-        return "int"
-    raise ValueError(
-        f"{label}: found values of type {kind}; expected integers or strings. Convert the column."
-    )
+    if (dtype := _dtype_of(kind)) is None:
+        raise _wrong_type(kind, "integers or strings", label)
+    return dtype
 
 
 def id_values(series: pd.Series, dtype: str, label: str) -> pa.Array:
     """Values of a one-valued field, missing ones as -1 or the empty string."""
     return _canonical(_arrow(series, _EXPECTED[dtype], label), dtype, label)
+
+
+def user_ids(series: pd.Series, label: str) -> tuple[pd.Series, str | None]:
+    """Users as canonical integers or strings, `-1` or `""` for nobody, and which they are.
+
+    Raises:
+        ValueError: They are neither, or floats that may stand for two integers.
+    """
+    if series.dtype == object and pd.api.types.infer_dtype(series) == "mixed-integer":
+        # Numbers of users and names of guests.
+        nobody = series.isna() | (series == MISSING_STRING)
+        return series.where(~nobody, MISSING_INT).reset_index(drop=True), "mixed"
+    dtype = infer_dtype(series, label)
+    # Of a column without any value it is not known.
+    values = np.full(len(series), MISSING_INT)
+    if dtype is not None:
+        values = id_values(series, dtype, label).to_pandas()
+    return pd.Series(values), dtype
+
+
+def user_codes(series: pd.Series, label: str) -> np.ndarray:
+    """A code of each row's user, in the order in which they appear; -1 for nobody."""
+    users, dtype = user_ids(series, label)
+    codes = np.full(len(users), -1, "int64")
+    known = np.asarray(users != missing_id(dtype or "int"))
+    codes[known] = pd.factorize(users[known])[0]
+    return codes
 
 
 def id_lists(series: pd.Series, dtype: str, separator: str | None, label: str) -> pa.ListArray:
@@ -126,7 +146,12 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
     """float32 values; NaN is an error unless `allow_missing`, infinity always."""
     # numpy would make nanoseconds of a time, and drop an imaginary part.
     if getattr(series.dtype, "kind", "O") in "cmM":
-        raise ValueError(f"{label}: found values of type {series.dtype}; expected numbers.")
+        raise ValueError(
+            f"{label}: found values of type {series.dtype}; expected numbers. Convert the column"
+            + (", or declare a DateTimeFeature." if series.dtype.kind == "M" else ".")
+        )
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = series.sparse.to_dense()
     if series.dtype == object or not pd.api.types.is_numeric_dtype(series.dtype):
         try:
             series = pd.Series(np.asarray(series, dtype="float64"), name=series.name)
@@ -188,11 +213,10 @@ def _canonical(values: pa.Array, dtype: str, label: str) -> pa.Array:
         values = values.combine_chunks()
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    kind = values.type
-    if pa.types.is_null(kind):
-        values = values.cast(pa.string() if dtype == "string" else pa.int64())
-    elif dtype == "string" and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise _wrong_type(kind, dtype, label)
+    if values.null_count == len(values):
+        values = pa.nulls(len(values), arrow_type(dtype))
+    elif _dtype_of(values.type) != dtype:
+        raise _wrong_type(values.type, _EXPECTED[dtype], label)
     elif dtype == "int":
         values = _as_int64(values, label)
     if dtype == "string":
@@ -202,21 +226,34 @@ def _canonical(values: pa.Array, dtype: str, label: str) -> pa.Array:
 
 def _as_int64(values: pa.Array, label: str) -> pa.Array:
     kind = values.type
-    if pa.types.is_boolean(kind):
-        return values.cast(pa.int64())
     if pa.types.is_floating(kind):
+        values = pc.cast(values, pa.float64())
         values = pc.if_else(pc.is_nan(values), None, values)
         if (pc.max(pc.abs(values)).as_py() or 0) >= _LARGEST_FLOAT_ID:
             raise ValueError(
                 f"{label}: found floats of 2**53 or more, where two integers may be one float. "
                 "Read the column as integers: pandas has `Int64`, which knows missing values."
             )
-    elif not pa.types.is_integer(kind):
-        raise _wrong_type(kind, "int", label)
     try:
         return values.cast(pa.int64())
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{label}: expected integers; {error}.") from error
+        raise ValueError(
+            f"{label}: expected integers; {error}. Make them whole numbers below 2**63, or text "
+            f"by {_AS_TEXT}."
+        ) from error
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values themselves, where a column is a dictionary of them."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _dtype_of(kind: pa.DataType) -> str | None:
+    """`"int"` or `"string"`, as what identifiers of this type are read; `None`: as neither."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "string"
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return "int" if is_number or pa.types.is_boolean(kind) else None
 
 
 def _as_lists(series: pd.Series, dtype: str, separator: str | None, label: str) -> pa.ListArray:
@@ -224,7 +261,16 @@ def _as_lists(series: pd.Series, dtype: str, separator: str | None, label: str) 
         raise ValueError(f"{label}: found sets, whose order is not defined; expected lists.")
     values = _arrow(series, f"lists of {_EXPECTED[dtype]}", label)
     if separator is not None and not pa.types.is_list(values.type):
-        parts = pc.split_pattern(_canonical(values, "string", label), separator)
+        texts = _canonical(values, "string", label)
+        lists = pc.filter(texts, pc.match_substring_regex(texts, _WRITTEN_LIST))
+        if len(lists):
+            raise ValueError(
+                f"{label}: {len(lists)} values are lists written as text (such as "
+                f"{lists[0].as_py()!r}), not values with {separator!r} between them. Read them by "
+                "`frame[name].map(ast.literal_eval, na_action='ignore')`, and leave out "
+                "`separator`."
+            )
+        parts = pc.split_pattern(texts, separator)
         return _split_values(parts, dtype, label)
     return _list_array(values, label, " (or strings, with `separator`)")
 
@@ -236,9 +282,11 @@ def _first_value(series: pd.Series) -> Any:
 
 
 def _arrow(series: pd.Series, expected: str, label: str) -> pa.Array:
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = series.sparse.to_dense()
     try:
         values = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise _wrong_values(series, expected, label) from error
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
@@ -246,19 +294,13 @@ def _arrow(series: pd.Series, expected: str, label: str) -> pa.Array:
 def _list_array(values: pa.Array, label: str, hint: str = "") -> pa.ListArray:
     if pa.types.is_null(values.type):
         values = values.cast(pa.list_(pa.null()))
-    if _is_list(values.type) and not pa.types.is_list(values.type):
+    if is_list(values.type) and not pa.types.is_list(values.type):
         values = values.cast(pa.list_(values.type.value_type))
     if not pa.types.is_list(values.type):
         raise ValueError(
             f"{label}: found values of type {values.type}; expected one list a row{hint}."
         )
     return values
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
 
 
 def _split_values(parts: pa.ListArray, dtype: str, label: str) -> pa.ListArray:
@@ -277,14 +319,38 @@ def offsets(lists: pa.ListArray) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
 
 
-def _wrong_type(found: pa.DataType, dtype: str, label: str) -> ValueError:
-    other = "string" if dtype == "int" else "int"
-    return ValueError(
-        f"{label}: found values of type {found}; expected {_EXPECTED[dtype]}. Convert the column, "
-        f'or declare the feature with dtype="{other}".'
-    )
+def _wrong_type(found: pa.DataType, expected: str, label: str) -> ValueError:
+    advice = _advice(_plain_type(found))
+    return ValueError(f"{label}: found values of type {found}; expected {expected}. {advice}")
+
+
+def _advice(found: pa.DataType) -> str:
+    """What to do with a column of a type that was not expected."""
+    if is_list(found):
+        return (
+            "Of nested lists make one list a row; of one list a row declare a CategoricalFeature "
+            "with `max_values` of 2 or more."
+        )
+    if (dtype := _dtype_of(found)) is not None:
+        convert = "`.astype('Int64')`" if dtype == "string" else _AS_TEXT
+        return f'Convert the column by {convert}, or declare the feature with dtype="{dtype}".'
+    if pa.types.is_binary(found) or pa.types.is_large_binary(found):
+        return "Make text of the bytes: `frame[name].str.decode('utf-8')`."
+    more = ", or declare a DateTimeFeature" if pa.types.is_temporal(found) else ""
+    return f"Make text of them by {_AS_TEXT}{more}."
 
 
 def _wrong_values(series: pd.Series, expected: str, label: str) -> ValueError:
-    kinds = sorted({type(v).__name__ for v in series.dropna().head(1000)})
-    return ValueError(f"{label}: found values of type {', '.join(kinds)}; expected {expected}.")
+    values: Any = series.dropna()
+    is_nested = len(values) and isinstance(values.iloc[0], _SEVERAL)
+    inner = (v for row in values for v in (row if isinstance(row, _SEVERAL) else [row]))
+    found = sorted({type(v).__name__ for v in inner})
+    advice = ""
+    if expected.endswith("numbers") or "list" in expected:
+        pass
+    elif len(found) > 1:
+        advice = f" Make all of one type, such as text: {_AS_TEXT}."
+    elif found == ["int"]:
+        advice = f" They are beyond 64 bits: make text of them by {_AS_TEXT}."
+    shown = f"{'lists of ' if is_nested else ''}{', '.join(found)}"
+    return ValueError(f"{label}: found values of type {shown}; expected {expected}.{advice}")

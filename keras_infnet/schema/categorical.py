@@ -23,6 +23,9 @@ from keras_infnet.schema.programs import Graph, Hash, Program, fit_width
 from keras_infnet.schema.value_counts import ValueCounts
 from keras_infnet.schema.vocabulary import Vocabulary
 
+# Ids go up to the number of buckets, and tables have one row more.
+_MOST_BUCKETS = 2**31 - 2
+
 
 @dataclass(frozen=True)
 class CategoricalFeature(Feature):
@@ -74,6 +77,10 @@ class CategoricalFeature(Feature):
                 if getattr(self, name) != default:
                     expected = "no such argument: there is no vocabulary with `hash_buckets`"
                     raise bad(self, name, getattr(self, name), expected)
+        for name in ("oov_buckets", "hash_buckets"):
+            if (getattr(self, name) or 0) > _MOST_BUCKETS:
+                expected = f"{_MOST_BUCKETS} or less: ids are int32"
+                raise bad(self, name, getattr(self, name), expected)
         if self.separator == "":
             raise bad(self, "separator", "", "one or more characters, or None")
         if not self.is_bag and (self.weights is not None or self.separator is not None):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet._base.checks import bad, check_name
+from keras_infnet._base.checks import RENAME, bad, check_name, check_word
 from keras_infnet.schema.canonical import column
 from keras_infnet.schema.programs import Graph, Program
 from keras_infnet.schema.value_counts import ValueCounts
@@ -54,6 +54,8 @@ class Feature(ABC):
 
     def __post_init__(self) -> None:
         check_name(self)
+        for name in self.columns:
+            check_word(self, "column", name, RENAME, taken=("exponents", "k"))
         if self.owner not in OWNERS:
             raise bad(self, "owner", self.owner, f"one of {OWNERS}")
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_infnet._base.checks import (
+    RENAME,
     as_names,
     bad,
     check_at_least,
     check_different,
     check_name,
+    check_word,
 )
 from keras_infnet.schema.event_quantity import Actions, Age, EventQuantity, Groups
 
@@ -79,8 +81,11 @@ class History:
         for argument in ("fields", "actions"):
             object.__setattr__(self, argument, as_names(self, argument, getattr(self, argument)))
         check_name(self)
+        check_word(self, "name", self.name, "Call it")
         for argument in ("fields", "actions"):
             check_different(self, argument)
+        for action in self.actions:
+            check_word(self, "an input", f"{self.name}_{action}", RENAME)
         for argument, kind in (("quantities", EventQuantity), ("groups", HistoryGroup)):
             found: Any = getattr(self, argument)
             is_list = issubclass(type(found), (list, tuple))

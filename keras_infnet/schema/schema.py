@@ -38,7 +38,9 @@ class FeatureSchema:
         features: Features of any kind, in any order.
         tasks: One or more tasks.
         histories: Histories of a user's events.
-        user_key: Column that tells users apart: histories and per-user metrics go by it.
+        user_key: Column that tells users apart: histories and per-user metrics go by it. Rows
+            without a user (`None`, NaN, `-1` or `""`) are nobody's: they have no history, enter
+            none, and are in no group of gAUC.
         time_key: Column of times: datetimes (without a zone they are UTC), or integers. Events of
             the same millisecond happened at once. `None`: the order of a user's rows is the order
             of time.
@@ -51,7 +53,8 @@ class FeatureSchema:
             it from training rows.
 
     Raises:
-        ValueError: A name occurs twice, or a part names a feature that is not there.
+        ValueError: A name occurs twice, a part names a feature that is not there, or a label or
+            weight of rows is a feature.
 
     Example:
         >>> schema = keras_infnet.FeatureSchema(
@@ -431,11 +434,36 @@ def _check_names(schema: FeatureSchema) -> None:
         if h.name in PACKED or h.name in of_rows:
             raise ValueError(f"FeatureSchema: a history can't be named `{h.name}`.")
         _check_unique(f"list columns of history `{h.name}`", h.list_columns)
-        both = sorted(set(h.list_columns) & {f.name for f in schema.features})
-        if both:
+    names = {f.name for f in schema.features}
+    listed = [column for h in schema.histories for column in h.list_columns]
+    _check_unique("list columns of two histories", listed)
+    of_log = {*schema.log_columns(), *(c for h in schema.histories for c in h.log_columns)}
+    for h in schema.histories:
+        if both := sorted(set(h.list_columns) & of_log):
             raise ValueError(
-                f"FeatureSchema: feature `{both[0]}` has the name of a list column of history "
-                f"`{h.name}`. Name one of them otherwise."
+                f"FeatureSchema: {'feature' if both[0] in names else 'column'} `{both[0]}` has the "
+                f"name of a list column of history `{h.name}`. Name one of them otherwise."
+            )
+    for f in schema.features:
+        if len(f.columns) > 1 and (both := sorted(set(f.columns[1:]) & names)):
+            raise ValueError(
+                f"FeatureSchema: `{both[0]}` is the weights of `{f.name}` and a feature; a request "
+                "has one input of the name. Give one of them a column of another name."
+            )
+    _check_no_label(schema)
+
+
+def _check_no_label(schema: FeatureSchema) -> None:
+    """A ValueError if a model would read what it shall predict, or how much a row counts."""
+    what = {schema.sample_weight: "the sample weight"}
+    for task in schema.tasks:
+        what |= {task.label: f"the label of task `{task.name}`"}
+        what |= {task.observed_when: f"`observed_when` of task `{task.name}`"}
+    for name in (column for f in schema.features for column in f.columns):
+        if name in what:
+            raise ValueError(
+                f"FeatureSchema: feature `{name}` is {what[name]}, which is not known when the "
+                "model is asked. Leave it out; a history tells past ones by `actions` and `where`."
             )
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from keras_infnet._base.checks import bad, check_name
+from keras_infnet._base.checks import bad, check_name, check_word
 from keras_infnet.schema.canonical import number_values
 
 
@@ -51,9 +51,8 @@ class Task(ABC):
 
     def __post_init__(self) -> None:
         check_name(self)
-        if "/" in self.name:
-            expected = "a name without `/`: layers are named after it"
-            raise bad(self, "name", self.name, expected)
+        remedy = "Say `label=` for the column, and call the task"
+        check_word(type(self).__name__, "name", self.name, remedy, taken=("index", "score"))
         if self.label is None:
             object.__setattr__(self, "label", self.name)
         for argument in ("label", "observed_when"):

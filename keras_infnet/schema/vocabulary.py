@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet._backend.string_hash import hash_buckets
-from keras_infnet.schema.canonical import arrow_type, missing_id
+from keras_infnet.schema.canonical import arrow_type, id_values, missing_id
 from keras_infnet.schema.programs import Graph, Program, hash_in_graph
 from keras_infnet.schema.value_counts import ValueCounts
 
@@ -87,8 +88,8 @@ class Vocabulary(Program):
         """
         shape = (len(values),) if isinstance(values, pa.Array) else np.shape(values)
         if not isinstance(values, pa.Array):
-            flat = np.asarray(values, dtype=object if self.dtype == "string" else "int64").ravel()
-            values = pa.array(flat, self.values.type)
+            flat = np.asarray(values, dtype=object if self.dtype == "string" else None).ravel()
+            values = id_values(pd.Series(flat), self.dtype, label)
         index = pc.index_in(values, value_set=self.values)
         ids = np.asarray(pc.fill_null(index, -1)).astype("int32") + np.int32(1 + self.oov_buckets)
         missing = np.asarray(pc.equal(values, missing_id(self.dtype)))
@@ -105,6 +106,9 @@ class Vocabulary(Program):
         # Negative: a hash chooses the bucket. Without buckets an unknown value is served like a
         # missing one.
         default = -1 if self.oov_buckets > 1 else self.oov_buckets
+        if not len(keys):
+            # TensorFlow has no table without a key: "missing", whose id is 0 in any case.
+            keys, ids = np.array([missing_id(self.dtype)], object), np.zeros(1, "int64")
         initializer = tf.lookup.KeyValueTensorInitializer(
             tf.constant(keys, dtype, shape=(len(keys),)), tf.constant(ids), dtype, tf.int64
         )

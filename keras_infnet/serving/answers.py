@@ -10,6 +10,7 @@ import pandas as pd
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.schema.frames import Frame, as_rows
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.artefacts import read_options
 from keras_infnet.serving.requests import item_inputs, rank_request
@@ -20,7 +21,7 @@ _USERS = 4
 _CANDIDATES = 50
 
 
-def verify(path: str | Path, model: Any, data: Any, rows: pd.DataFrame | None = None) -> float:
+def verify(path: str | Path, model: Any, data: Any, rows: Frame | None = None) -> float:
     """Compares an exported model with its Keras model on real rows.
 
     `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
@@ -61,7 +62,7 @@ def verify(path: str | Path, model: Any, data: Any, rows: pd.DataFrame | None = 
 
 
 def encoder_and_rows(
-    data: Any, rows: pd.DataFrame | None, who: str
+    data: Any, rows: Frame | None, who: str
 ) -> tuple[FeatureEncoder, pd.DataFrame | None]:
     """Encoder of an object that is or holds it, and rows: those given, or those that it keeps.
 
@@ -76,7 +77,7 @@ def encoder_and_rows(
         )
     if rows is None and hasattr(data, "verification_rows"):
         rows = data.verification_rows()
-    return encoder, rows
+    return encoder, None if rows is None else as_rows(rows, f"{who}, rows to verify")
 
 
 def compare(

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +11,7 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.encoding.requests import owned_request
 from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
 from keras_infnet.schema.feature import OWNERS, Owner
+from keras_infnet.schema.frames import as_rows, is_frame, kind_of
 from keras_infnet.schema.schema import FeatureSchema
 
 # By dtype: how values are called, what stands for a missing one, and with what lists are padded.
@@ -29,7 +29,7 @@ def checked_inputs(
 
     Args:
         schema: The schema.
-        rows: A DataFrame as `frame_to_request` takes it, or a dict, input name -> values
+        rows: A frame as `frame_to_request` takes it, or a dict, input name -> values
             `(rows, ...)`; histories and bags are padded there already.
         owners: Whose features are wanted; histories are the user's.
 
@@ -39,13 +39,11 @@ def checked_inputs(
     Raises:
         ValueError: An input is missing or unknown, or its values have the wrong type or shape.
     """
-    if isinstance(rows, pd.DataFrame):
-        if len(rows) == 0:
-            raise ValueError("Client: the frame is empty; expected at least one row.")
-        return owned_request(schema, rows, owners)
+    if is_frame(rows):
+        return owned_request(schema, as_rows(rows, "Client"), owners)
     if not isinstance(rows, Mapping):
         raise ValueError(
-            f"Client: found {type(rows).__name__}; expected a DataFrame, or a dict of input name "
+            f"Client: found {kind_of(rows)}; expected a DataFrame, or a dict of input name "
             "-> values."
         )
     specs = schema.raw_inputs(owners)

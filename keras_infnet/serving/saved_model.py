@@ -9,11 +9,9 @@ import pandas as pd
 
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.answers import compare, encoder_and_rows
 from keras_infnet.serving.artefacts import write_artefacts
 from keras_infnet.serving.new_path import new_version
-from keras_infnet.serving.requests import item_inputs
 from keras_infnet.serving.signatures import ExportOptions, make_signatures
 from keras_infnet.serving.under_tensorflow import write_under_tensorflow
 from keras_infnet.serving.weights import exported_variables
@@ -105,7 +103,6 @@ def export(
     """
     encoder, rows = encoder_and_rows(data, verify, "export")
     encoder.check_model(model, "export")
-    _check_names(encoder.schema)
     options = ExportOptions(calibration or Calibration({}), table_dtype, score, top_k)
     options.check_schema(encoder.schema)
     folder = Path(path)
@@ -130,20 +127,3 @@ def write_saved_model(
     with exported_variables(model, options.table_dtype) as module.model_variables:
         signatures = make_signatures(model, module.encoder, encoder.schema, options)
     tf.saved_model.save(module, str(path), signatures=signatures)
-
-
-def _check_names(schema: FeatureSchema) -> None:
-    bad = [name for name in schema.raw_inputs() if not name.isidentifier()]
-    if bad:
-        raise ValueError(
-            f"export: {', '.join(f'`{name}`' for name in bad)} can't be names of "
-            "inputs; expected letters, digits and `_`. Rename the features."
-        )
-    taken = {"exponents", "k"} & set(schema.raw_inputs())
-    taken |= {"index", "score"} & set(schema.task_names)
-    if taken and item_inputs(schema):
-        raise ValueError(
-            f"export: {', '.join(f'`{name}`' for name in sorted(taken))} can't be "
-            "names of features or tasks: `rank_top_k` has inputs `exponents` and `k`, and outputs "
-            "`index` and `score`. Rename them."
-        )

@@ -22,13 +22,14 @@ class GroupAUCCallback(keras.callbacks.Callback):
             labels and weights are dicts task -> `(batch, 1)`, weight 0 where a label is not
             observed. The weights may be missing.
         groups: One key a row of the dataset, in its order, or several key columns; see `group_auc`.
+            Rows without a key are in no group.
         tasks: Tasks to measure. Defaults to all in the labels; regressions must be left out.
         weighting: `"impressions"`, `"positives"` or `"uniform"`.
         name: Name of the metric in the logs.
 
     Raises:
-        ValueError: A key is missing, `weighting` or a task is unknown, or the number of keys is not
-            that of the dataset's rows.
+        ValueError: `weighting` or a task is unknown, or the number of keys is not that of the
+            dataset's rows.
 
     Example:
         ```python

@@ -140,7 +140,9 @@ def test_events_without_an_id_are_left_out():
             {"time_ms": "today"},
             "column `time_ms`: found values of type .*string; expected date",
         ),
-        ({"user_id": None}, "column `user_id` has 300 missing values"),
+        ({"user_id": pd.Timestamp("2026-01-01")}, "user key `user_id`: found values of type time"),
+        ({"user_id": b"a"}, r"user key `user_id`: .*binary.*`frame\[name\].str.decode\('utf-8'\)`"),
+        ({"user_id": 2.0**53}, r"user key `user_id`: found floats of 2\*\*53 or more.*`Int64`"),
         ({"is_like": 3}, "action `is_like`: 300 values are not 0, 1"),
     ],
 )

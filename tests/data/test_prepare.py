@@ -329,7 +329,10 @@ def test_arguments_out_of_range_are_refused(log, tmp_path, arguments, message):
     [
         (lambda f: f.drop(columns="video_id"), "frame 1, rows 300 .*other columns .*video_id"),
         (lambda f: f.assign(fans="many"), "frame 1, .*column `fans` holds .*string, but int64 in"),
-        (lambda f: f.assign(user_id=None), "frame 1, .*column `user_id` has 170 missing values"),
+        (
+            lambda f: f.assign(user_id=f.user_id + 0.5),
+            "frame 1, .*user key `user_id`: expected",
+        ),
         (lambda f: f.assign(is_click=7), "frame 1, rows 300 to 469: Task `click`.* row 300"),
         (lambda f: f.assign(country=[{1: 2}, 3] * 300), "frame 1: .*country"),
         (lambda f: [1, 2], "frame 1: found list; expected a pandas DataFrame"),

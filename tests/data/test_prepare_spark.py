@@ -173,8 +173,8 @@ def damaged(path, frame):
             r"b.parquet, rows 300 to 469: other columns .*missing: \['tag'\]",
         ),
         (
-            lambda path, f: f.assign(user_id=f.user_id.where(f.index > 500)).to_parquet(path),
-            "b.parquet: column `user_id` has 170 missing values; expected a user in every row",
+            lambda path, f: f.assign(user_id=pd.to_datetime(f.user_id)).to_parquet(path),
+            "b.parquet: user key `user_id`: found values of type timestamp.*expected integers",
         ),
         (
             lambda path, f: f.assign(is_click=f.is_click.where(f.index >= 470, 7)).to_parquet(path),

@@ -30,6 +30,19 @@ def test_several_key_columns_group_by_all_of_them():
     assert group_auc(labels, scores, [user, day]) == pytest.approx(expected, abs=1e-12)
 
 
+def test_rows_of_nobody_are_in_no_group():
+    labels, scores, keys = ranked_rows(400, 6)
+    scores = np.random.default_rng(4).choice([0.02, 0.1, 0.3, 0.6, 0.9], len(labels))
+    keys[::3] = -1
+    known = keys >= 0
+    expected = group_auc_loop(labels[known], scores[known], keys[known])
+    users = [None if key < 0 else f"u{key}" for key in keys]
+    found = [group_auc(labels, scores, groups) for groups in (keys, users, [users, keys % 1])]
+    streaming = update_in_batches(GroupAUC(num_buckets=60), labels, scores, keys)
+    assert [*found, streaming] == pytest.approx([expected] * 4, abs=1e-5)
+    assert np.isnan(group_auc([0, 1], [0.1, 0.2], ["", ""]))
+
+
 def test_no_group_with_both_classes_is_nan():
     assert np.isnan(group_auc([0, 1], [0.1, 0.2], ["ann", "bob"]))
     assert np.isnan(group_auc([], [], []))

@@ -23,7 +23,7 @@ BY_BOTH = [0, 1, 2, 0]
         np.array([[7, 1], [3, 1], [7, 2], [7, 1]]),
         list(zip(USER, DAY, strict=True)),
         pd.Series(["b1", "a1", "b2", "b1"], dtype="category"),
-        [40, 2**40, -1, 40],
+        [40, 2**40, -7, 40],
     ],
 )
 def test_rows_have_one_code_where_their_keys_are_equal(groups):
@@ -39,18 +39,29 @@ def test_no_rows_are_no_codes():
 @pytest.mark.parametrize(
     "groups",
     [
-        ["ann", None, "bob"],
-        [1.0, np.nan, 2.0],
-        np.array([1.0, np.nan, 2.0]),
-        pd.Series(["ann", None, "bob"]),
-        pd.Series([1, None, 2], dtype="Int64"),
-        np.array(["2022-04-22", "NaT", "2022-04-23"], dtype="datetime64[D]"),
-        [["ann", "bob", "eve"], [1, None, 2]],
+        ["ann", None, "bob", "ann"],
+        ["ann", "", "bob", "ann"],
+        [3, -1, 5, 3],
+        [2**60, None, 2**60 + 1, 2**60],
+        [1.0, np.nan, 2.0, 1.0],
+        np.array([1.0, -1.0, 2.0, 1.0]),
+        pd.Series(["ann", None, "bob", "ann"]),
+        pd.Series(["ann", "", "bob", "ann"], dtype="category"),
+        pd.Series([2**60, None, 2**60 + 1, 2**60], dtype="Int64"),
+        pd.Series([5, 2**64 - 1, 7, 5], dtype="uint64").astype("int64"),
+        np.array(["2022-04-22", "NaT", "2022-04-23", "2022-04-22"], dtype="datetime64[D]"),
+        [["ann", "bob", "eve", "ann"], [1, None, 2, 1]],
     ],
 )
-def test_a_missing_key_is_an_error(groups):
-    with pytest.raises(ValueError, match="hold 1 missing keys, the first at position 1"):
-        group_codes(groups)
+def test_rows_of_nobody_have_no_code(groups):
+    codes = group_codes(groups)
+    assert codes[1] == -1 and codes[0] == codes[3] >= 0 and codes[2] not in (-1, codes[0])
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series])
+def test_floats_that_may_be_two_integers_are_an_error(kind):
+    with pytest.raises(ValueError, match=r"floats of 2\*\*53 or more.*Int64"):
+        group_codes(kind([float(2**53), 1.0]))
 
 
 def test_columns_of_two_lengths_are_an_error():

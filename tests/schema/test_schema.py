@@ -141,6 +141,44 @@ def test_an_unfitted_schema_says_what_to_do():
             "list columns of history `s` with the same name: s_video_id",
         ),
         (
+            lambda: FeatureSchema(
+                [CategoricalFeature("id", "user")], [BinaryTask("a")], [History("user", ("id",))]
+            ),
+            "column `user_id` has the name of a list column of history `user`",
+        ),
+        (
+            lambda: FeatureSchema(
+                [CategoricalFeature("b_c", "item"), CategoricalFeature("c", "item")],
+                [BinaryTask("a")],
+                [History("s", ("b_c",)), History("s_b", ("c",), quantities=())],
+            ),
+            "list columns of two histories with the same name: s_b_c",
+        ),
+        (
+            lambda: FeatureSchema(
+                [
+                    CategoricalFeature("tag", "item", max_values=2, weights="w"),
+                    NumericFeature("w", "item"),
+                ],
+                [BinaryTask("a")],
+            ),
+            "`w` is the weights of `tag` and a feature",
+        ),
+        (
+            lambda: FeatureSchema([VIDEO, NumericFeature("a", "item")], [BinaryTask("a")]),
+            "feature `a` is the label of task `a`, which is not known when the model is asked",
+        ),
+        (
+            lambda: FeatureSchema(
+                [NumericFeature("c", "item")], [BinaryTask("a", observed_when="c")]
+            ),
+            "feature `c` is `observed_when` of task `a`",
+        ),
+        (
+            lambda: FeatureSchema([VIDEO], [BinaryTask("a")], sample_weight="video_id"),
+            "feature `video_id` is the sample weight",
+        ),
+        (
             lambda: FeatureSchema({"a": VIDEO}, [BinaryTask("a")]),
             "features: found dict; expected a list",
         ),
@@ -195,7 +233,22 @@ def test_a_schema_that_does_not_fit_together_is_refused(make, message):
         (lambda: History("s", ("v",), actions=("a", "a")), "each name once, not a twice"),
         (lambda: History("s", ("v",), groups=("a",)), "expected a tuple of HistoryGroup"),
         (lambda: BinaryTask(3), "BinaryTask: name is 3"),
-        (lambda: BinaryTask("a/b"), "name is 'a/b'; expected a name without `/`"),
+        (lambda: BinaryTask("a/b"), "name is 'a/b'; expected letters.*`label=`.* the task 'a_b'"),
+        (lambda: BinaryTask("score"), "name is 'score'.*`score` of `rank_top_k`.*'score_'"),
+        (lambda: CategoricalFeature("it's", "user"), "column is \"it's\".*frame.rename.*'it_s'"),
+        (lambda: CategoricalFeature("k", "user"), "column is 'k'.*`k` of `rank_top_k`.*'k_'"),
+        (lambda: CategoricalFeature("self", "user"), "'self'.*no word of Python.*'self_'"),
+        (lambda: NumericFeature("prix_é", "user"), "expected letters a to z.*'prix_e'"),
+        (lambda: NumericFeature("日本", "user"), "'日本'; expected letters a to z.*such as 'x'"),
+        (lambda: DenseFeature("2d", "user", dim=2), "a letter first.*'x_2d'"),
+        (
+            lambda: CategoricalFeature("a", "user", max_values=2, weights="a w"),
+            "`a`: column is 'a w'.*'a_w'",
+        ),
+        (lambda: History("a b", ("v",)), "name is 'a b'; expected letters.*Call it 'a_b'"),
+        (lambda: History("s", ("v",), actions=("is-like",)), "`s`: an input is 's_is-like'"),
+        (lambda: CategoricalFeature("a", "user", hash_buckets=2**31), "or less: ids are int32"),
+        (lambda: CategoricalFeature("a", "user", oov_buckets=2**32), "or less: ids are int32"),
         (lambda: BinaryTask("a", label=["b"]), r"label is \['b'\]; expected a column name"),
         (lambda: BinaryTask("a", loss_weight="2"), "loss_weight is '2'"),
         (lambda: History("s", ("v",), quantities=("age",)), "expected a tuple of EventQuantity"),

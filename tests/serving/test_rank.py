@@ -256,11 +256,3 @@ def test_a_score_that_no_request_could_have_is_refused(encoder, tmp_path, argume
     model = SharedBottom(encoder.schema, dim=4)
     with pytest.raises(ValueError, match=message):
         export(model, encoder, tmp_path, version=1, **arguments)
-
-
-@pytest.mark.parametrize("feature, task", [("k", "click"), ("video", "score")])
-def test_names_that_rank_top_k_needs_are_refused(tmp_path, feature, task):
-    frame = pd.DataFrame({feature: list("ab"), task: [0, 1]})
-    model, encoder = small([CategoricalFeature(feature, "item")], [BinaryTask(task)], frame)
-    with pytest.raises(ValueError, match="can't be names of features or tasks: `rank_top_k` has"):
-        export(model, encoder, tmp_path, version=1)

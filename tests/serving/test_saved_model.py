@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
+from keras_infnet import FeatureSchema, INFNet
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
@@ -184,16 +184,6 @@ def test_a_model_of_another_schema_is_refused(exported, tmp_path):
     with pytest.raises(ValueError, match="the model is of another schema than the encoder"):
         export(exported[0], other, tmp_path, version=1)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_name_that_can_not_be_an_input_is_refused(tmp_path):
-    import pandas as pd
-
-    schema = FeatureSchema([CategoricalFeature("user id", "user")], [BinaryTask("click")])
-    frame = pd.DataFrame({"user id": list("ab"), "click": [0, 1]})
-    encoder = FeatureEncoder(schema).fit(frame)
-    with pytest.raises(ValueError, match="`user id` can't be names of inputs"):
-        export(SharedBottom(encoder.schema), encoder, tmp_path, version=1)
 
 
 def test_a_folder_that_can_not_be_written_is_named(exported, encoder, tmp_path):
