@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from keras_infnet._base.whole_files import whole_folder, write_json
+from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.batches import Batches, EncodedRows
 from keras_infnet.data.histories import Histories, lacking_histories
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.row_source import to_frame
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
-from keras_infnet.data.whole_files import read_json
+from keras_infnet.data.whole_files import open_parquet, parquet_writer, read_json, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import column
@@ -201,6 +200,7 @@ def save_parts(
 
 def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
     """What `save_parts` wrote, and the options."""
+    tidy(folder)
     state = read_json(folder / _STATE, "RankingData.load")
     if state.pop("format", None) != _FORMAT:
         raise ValueError(
@@ -222,12 +222,14 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
         )
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.append_column(_INDEX, pa.array(frame.index))
-    pq.write_table(table.replace_schema_metadata(None), path, compression="zstd")
+    with parquet_writer(path, table.schema.remove_metadata()) as writer:
+        writer.write_table(table.replace_schema_metadata(None))
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pq.read_table(path)
+        with open_parquet(path) as file:
+            table = file.read()
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"RankingData.load: {path} can't be read: {error}") from error
     index = pd.Index(table[_INDEX].to_pandas()).rename(None)

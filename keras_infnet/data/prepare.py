@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.paths import local_path
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import RowSource, count_rows, read_chunks, to_frame
@@ -119,7 +120,7 @@ def prepare(
         if known is not None:
             partitions = max(1, -(-known // _ROWS_OF_A_PARTITION))
     plan = Preparation(
-        Path(out).absolute(),
+        local_path(out, "prepare", "out").absolute(),
         given.schema,
         tuple(earlier or ()),
         dict(splits or {"train": None}),

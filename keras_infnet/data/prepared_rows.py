@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.data.histories import frozen_times, newest_before
@@ -24,7 +23,7 @@ from keras_infnet.data.shards import (
     rows_file,
     window_columns,
 )
-from keras_infnet.data.whole_files import read_json
+from keras_infnet.data.whole_files import open_parquet, read_json
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = dict[str, np.ndarray]
@@ -263,9 +262,9 @@ def _read_block(path: Path, number: int, columns: list[str]) -> pa.Table:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Generator[pq.ParquetFile, None, None]:
+def _opened(path: Path) -> Generator[Any, None, None]:
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             yield file
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from keras_infnet._base.paths import local_path
+from keras_infnet.data.whole_files import open_parquet
 from keras_infnet.schema.schema import FeatureSchema
 
 # A pandas frame, or what gives its rows as an Arrow stream: frames of Polars, tables of Arrow.
@@ -19,6 +20,10 @@ RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 _SAMPLE_BYTES = 1 << 20
+_STORES = (
+    "Copy the files here, give frames (`pandas.read_parquet` reads them), or with engine='spark' "
+    "a Spark DataFrame."
+)
 
 
 class Place(NamedTuple):
@@ -105,7 +110,8 @@ def list_files(rows: Any) -> list[Path] | None:
     given: list[Any] = [rows] if is_path else list(rows)
     if given and _is_frame(given[0]):
         return None
-    files = [file for path in given for file in _expand(Path(path))]
+    paths = [local_path(path, "prepare", "rows", _STORES) for path in given]
+    files = [file for path in paths for file in _expand(path)]
     if not files:
         raise ValueError(f"prepare: no Parquet or CSV file in {_shown(given)}.")
     for file in files:
@@ -204,10 +210,10 @@ def _is_parquet(file: Path) -> bool:
     return file.name.lower().endswith(_PARQUET)
 
 
-def _open_parquet(file: Path) -> pq.ParquetFile:
+def _open_parquet(file: Path) -> Any:
     """Opens a file; a damaged one is a ValueError."""
     try:
-        return pq.ParquetFile(file)
+        return open_parquet(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(
             f"prepare: {file} can't be read as Parquet ({error}). It is cut short or damaged: "

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
-from keras_infnet.data.whole_files import whole_file, write_json
+from keras_infnet.data.whole_files import parquet_writer, whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 
@@ -193,7 +192,7 @@ class ShardWriter:
             return []
         with (
             whole_file(path) as temporary,
-            pq.ParquetWriter(str(temporary), schema, compression="zstd") as writer,
+            parquet_writer(temporary, schema) as writer,
         ):
             for start, size in zip(bounds, sizes, strict=False):
                 part = table.slice(start, size).replace_schema_metadata(schema.metadata)

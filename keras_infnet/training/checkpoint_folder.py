@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.arrays import open_arrays
 from keras_infnet._base.whole_files import remove_partial, whole_folder
 
 STATE, ARRAYS, CHECKSUMS = "state.json", "variables.npz", "checksums.json"
@@ -99,7 +100,7 @@ class CheckpointFolder:
 
 def read_arrays(path: Path) -> np.lib.npyio.NpzFile:
     """Arrays of a checkpoint by name, open; each is read when it is asked for."""
-    return np.load(path / ARRAYS, allow_pickle=False)
+    return open_arrays(path / ARRAYS)
 
 
 def _write_files(

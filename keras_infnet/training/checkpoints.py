@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_infnet._base.paths import local_path
 from keras_infnet._keras_internals import start_at_epoch
 from keras_infnet.training.checkpoint_folder import CheckpointFolder, read_arrays
 from keras_infnet.training.checkpoint_state import (
@@ -91,7 +92,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise ValueError(
                 f"Checkpoints: `every` and `keep` must be 1 or more. Received: {every=}, {keep=}"
             )
-        self.folder = CheckpointFolder(Path(folder))
+        self.folder = CheckpointFolder(local_path(folder, "Checkpoints", "folder"))
         self.every = every
         self.keep = keep
         self._given, self._adopted = list(callbacks), []
