@@ -23,10 +23,7 @@ def open_arrays(path: Path) -> np.lib.npyio.NpzFile:
         zipfile.BadZipFile: It is damaged.
     """
     with zipfile.ZipFile(path) as file:
-        members = file.infolist()
-        if sum(member.file_size for member in members) > path.stat().st_size:
-            raise ValueError(f"{path.name} says that it holds more bytes than it has")
-        for member in members:
+        for member in file.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{path.name}: array `{member.filename}` is deflated")
             with file.open(member) as opened:
@@ -38,4 +35,6 @@ def open_arrays(path: Path) -> np.lib.npyio.NpzFile:
                     f"{path.name}: array `{member.filename}` of shape {shape} and {dtype} has "
                     f"{there} bytes"
                 )
+        if sum(member.file_size for member in file.infolist()) > path.stat().st_size:
+            raise ValueError(f"{path.name} says that it holds more bytes than it has")
     return np.load(path, allow_pickle=False)

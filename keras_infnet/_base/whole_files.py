@@ -38,7 +38,7 @@ def whole_file(
     Raises:
         OSError: The file can't be written.
     """
-    with _explained(path, words, errors), scratch_folder(path) as scratch:
+    with explained(path, words, errors), scratch_folder(path) as scratch:
         yield scratch / path.name
         os.replace(scratch / path.name, path)
 
@@ -66,7 +66,7 @@ def whole_folder(
     Raises:
         OSError: The folder can't be written.
     """
-    with _explained(path, words, errors), scratch_folder(path) as scratch:
+    with explained(path, words, errors), scratch_folder(path) as scratch:
         new = scratch / path.name
         new.mkdir()
         yield new
@@ -224,7 +224,10 @@ def _checksum(value: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _explained(path: Path, words: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def explained(
+    path: Path, words: str, errors: tuple[type[Exception], ...] = (OSError,)
+) -> Iterator[None]:
+    """In its context these errors become an `OSError` with `words`; arguments as `whole_file`."""
     try:
         yield
     except errors as error:

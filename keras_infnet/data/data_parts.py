@@ -15,7 +15,13 @@ from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.row_source import to_frame
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
-from keras_infnet.data.whole_files import open_parquet, parquet_writer, read_json, write_json
+from keras_infnet.data.whole_files import (
+    footer_checksum,
+    open_parquet,
+    parquet_writer,
+    read_json,
+    write_json,
+)
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import column
@@ -195,7 +201,10 @@ def save_parts(
         _write(new / _ROWS, parts.log.assign(**{_PART: parts.codes}))
         for name, events in parts.warm.items():
             _write(new / _WARM / f"{name}.parquet", events)
-        write_json(new / _STATE, {"format": _FORMAT, "warm": list(parts.warm), **options})
+        files = [_ROWS, *(f"{_WARM}/{name}.parquet" for name in parts.warm)]
+        footers = {file: footer_checksum(new / file) for file in files}
+        known = {"format": _FORMAT, "warm": list(parts.warm), "footers": footers}
+        write_json(new / _STATE, {**known, **options})
 
 
 def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
@@ -208,9 +217,10 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
             "this version."
         )
     encoder = FeatureEncoder.load(folder / ENCODER)
-    log = _read(folder / _ROWS)
+    footers = state.pop("footers")
+    log = _read(folder, _ROWS, footers)
     codes = np.asarray(log.pop(_PART))
-    warm = {name: _read(folder / _WARM / f"{name}.parquet") for name in state.pop("warm")}
+    warm = {n: _read(folder, f"{_WARM}/{n}.parquet", footers) for n in state.pop("warm")}
     return LogParts(encoder, log, codes, warm), state
 
 
@@ -226,11 +236,14 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
         writer.write_table(table.replace_schema_metadata(None))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(folder: Path, name: str, footers: Mapping[str, str]) -> pd.DataFrame:
+    path = folder / name
     try:
+        if footer_checksum(path) != footers[name]:
+            raise ValueError("its footer has another checksum than when it was written")
         with open_parquet(path) as file:
             table = file.read()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"RankingData.load: {path} can't be read: {error}") from error
     index = pd.Index(table[_INDEX].to_pandas()).rename(None)
     return to_frame(table.drop_columns(_INDEX), index.to_numpy())

@@ -130,13 +130,13 @@ def prepare(
         chunk_rows,
         block_rows,
     )
-    plan.open(sources, overwrite, engine)
-    if engine == "spark":
-        encoder, shards = prepare_on_spark(plan, given, sources, verbose, spark)
-    else:
-        encoder, shards = _prepare_locally(plan, given, sources, verbose)
-    write_json(plan.work / MANIFEST, _manifest(plan, encoder, shards))
-    plan.publish()
+    with plan.open(sources, overwrite, engine):
+        if engine == "spark":
+            encoder, shards = prepare_on_spark(plan, given, sources, verbose, spark)
+        else:
+            encoder, shards = _prepare_locally(plan, given, sources, verbose)
+        write_json(plan.work / MANIFEST, _manifest(plan, encoder, shards))
+        plan.publish()
     return encoder
 
 

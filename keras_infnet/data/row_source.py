@@ -214,7 +214,7 @@ def _open_parquet(file: Path) -> Any:
     """Opens a file; a damaged one is a ValueError."""
     try:
         return open_parquet(file)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"prepare: {file} can't be read as Parquet ({error}). It is cut short or damaged: "
             "write it again."
@@ -231,7 +231,7 @@ def read_file(
             try:
                 for batch in opened.iter_batches(chunk_rows, row_groups=groups, columns=names):
                     yield decoded(pa.Table.from_batches([batch]))
-            except (pa.ArrowInvalid, OSError) as error:
+            except (pa.ArrowException, OSError) as error:
                 raise ValueError(
                     f"prepare: {file} can't be read. It is cut short or damaged: write it again "
                     f"({error})."

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
-from keras_infnet.data.whole_files import parquet_writer, whole_file, write_json
+from keras_infnet.data.whole_files import footer_checksum, parquet_writer, whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 
@@ -146,7 +146,11 @@ class ShardWriter:
             split: self._write_rows(shard, split, table, blocks, codes == code)
             for code, split in enumerate(self.splits)
         }
+        files = [rows_file(self.folder, split, shard) for split in rows if rows[split]]
+        files += [events_file(self.folder, name, shard) for name in events if events[name]]
+        footers = {str(file.relative_to(self.folder)): footer_checksum(file) for file in files}
         known = {"name": shard, "log_rows": len(frame), "rows": rows, "events": events}
+        known["footers"] = footers
         write_json(shard_file(self.folder, shard), known)
         return known
 
