@@ -39,15 +39,6 @@ def _jax_lookup(table: Any, ids: Any) -> Any:
 def _tensorflow_lookup(table: Any, ids: Any) -> Any:
     import tensorflow as tf
 
-    rows, dim = table.shape
-
-    @tf.custom_gradient
-    def lookup(values: Any) -> Any:
-        def gradient(upstream: Any) -> Any:
-            flat = tf.reshape(upstream, (-1, dim))
-            return tf.math.unsorted_segment_sum(flat, tf.reshape(ids, (-1,)), rows)
-
-        return tf.gather(values, ids), gradient
-
-    # Read outside: a variable that the function itself reads would have no gradient from it.
-    return lookup(tf.convert_to_tensor(table))
+    # The gradient of a reshape sums duplicate rows. A gradient of our own would do so too, but
+    # TensorFlow keeps each, with its whole graph, until the process ends.
+    return tf.gather(tf.reshape(table, table.shape), ids)

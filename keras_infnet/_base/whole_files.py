@@ -1,6 +1,7 @@
 """Whole files and folders: written under another name, then renamed, so none is half there."""
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -9,7 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_PARTIAL = ".partial"
+from keras_infnet._base.digest import digest
+from keras_infnet._base.locks import hold
+
+# Ends of hidden names: of what is being written, and of what is being replaced.
+_PARTIAL, _BEFORE = ".partial", ".before"
+_CHECKSUM = "checksum"
 
 
 @contextlib.contextmanager
@@ -32,7 +38,7 @@ def whole_file(
     Raises:
         OSError: The file can't be written.
     """
-    with _explained(path, words, errors), scratch_folder(path) as scratch:
+    with explained(path, words, errors), scratch_folder(path) as scratch:
         yield scratch / path.name
         os.replace(scratch / path.name, path)
 
@@ -60,7 +66,7 @@ def whole_folder(
     Raises:
         OSError: The folder can't be written.
     """
-    with _explained(path, words, errors), scratch_folder(path) as scratch:
+    with explained(path, words, errors), scratch_folder(path) as scratch:
         new = scratch / path.name
         new.mkdir()
         yield new
@@ -78,18 +84,13 @@ def whole_folder(
 @contextlib.contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """A hidden folder beside `path`, on the same disk, that is gone at the end."""
-    scratch = hidden_name(path)
-    scratch.mkdir(parents=True)
+    tidy(path)
+    scratch, held = _held_folder(path)
     try:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def hidden_name(path: Path) -> Path:
-    """A name beside `path` that nothing else has, and that `remove_partial` knows."""
-    # Two processes may write the same file.
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
+        _let_go(held)
 
 
 def put_in_place(new: Path, path: Path) -> None:
@@ -97,55 +98,136 @@ def put_in_place(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    with scratch_folder(path) as scratch:
-        before = path.rename(scratch / path.name)
+    before, held = _hidden_name(path, _BEFORE), _hold(path)
+    try:
+        path.rename(before)
         try:
             new.rename(path)
         except BaseException:
             before.rename(path)
             raise
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        _let_go(held)
+
+
+def tidy(path: Path) -> None:
+    """Takes away what killed writers of `path` left, or puts back what one was replacing."""
+    remove_partial(path.parent, glob.escape(path.name))
 
 
 def remove_partial(folder: Path, name: str = "*", deep: bool = False) -> None:
-    """Takes away what killed processes were writing in a folder.
+    """Takes away what killed processes were writing in a folder; what lives on is left alone.
+
+    Where one was killed while it put a new folder in place of another, that one is put back.
 
     Args:
         folder: The folder.
         name: Pattern of the finished names. Defaults to all.
         deep: Whether in the folders below too.
     """
-    pattern = f".{name}{_PARTIAL}"
-    for left in list(folder.rglob(pattern) if deep else folder.glob(pattern)):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+    find = folder.rglob if deep else folder.glob
+    for left in [path for end in (_PARTIAL, _BEFORE) for path in find(f".{name}.*{end}")]:
+        # A writer holds its folder; where locks are unknown, so is whether it lives.
+        with contextlib.suppress(OSError):
+            held = hold(left)
+            if held is not None:
+                try:
+                    _take_away(left)
+                finally:
+                    os.close(held)
 
 
-def write_json(path: Path, value: Any, words: str = "") -> None:
-    """Writes JSON as a whole file; `words` as in `whole_file`."""
+def _take_away(left: Path) -> None:
+    path = left.with_name(left.name[1:].rsplit(".", 2)[0])
+    if left.name.endswith(_BEFORE) and not path.exists():
+        left.rename(path)
+    elif left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
+
+
+def _hidden_name(path: Path, end: str) -> Path:
+    """A name beside `path` that nothing else has, and that `remove_partial` knows."""
+    # Two processes may write the same file.
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{end}")
+
+
+def _held_folder(path: Path) -> tuple[Path, int | None]:
+    """A new hidden folder, and what holds it."""
+    while True:
+        scratch = _hidden_name(path, _PARTIAL)
+        scratch.mkdir(parents=True)
+        held = _hold(scratch)
+        if scratch.is_dir():
+            return scratch, held
+        # Another process took it for a killed one's before it was held.
+        _let_go(held)
+
+
+def _hold(path: Path) -> int | None:
+    try:
+        return hold(path)
+    except OSError:
+        # Not every file system locks folders. Nothing is then taken away there either.
+        return None
+
+
+def _let_go(held: int | None) -> None:
+    if held is not None:
+        os.close(held)
+
+
+def write_json(path: Path, value: Any, words: str = "", checked: bool = False) -> None:
+    """Writes JSON as a whole file.
+
+    Args:
+        path: The file.
+        value: Its value.
+        words: As in `whole_file`.
+        checked: Whether a checksum is added to it, a dict, which `read_json` compares.
+    """
+    if checked:
+        value = {**value, _CHECKSUM: _checksum(value)}
     with whole_file(path, words) as temporary:
         temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
-def read_json(path: Path, words: str = "{path} can't be read: {error}") -> Any:
+def read_json(
+    path: Path, words: str = "{path} can't be read: {error}", checked: bool = False
+) -> Any:
     """Reads JSON.
 
     Args:
         path: The file.
         words: What an error says, with `{path}` and `{error}`.
+        checked: Whether it must have the checksum that `write_json` added.
 
     Raises:
         ValueError: The file is missing or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if checked and _checksum(value) != value.pop(_CHECKSUM, None):
+            raise ValueError("it is not as it was written: its checksum differs")
+        return value
+    except (AttributeError, OSError, ValueError) as error:
         raise ValueError(words.format(path=path, error=error)) from error
 
 
+def _checksum(value: dict[str, Any]) -> str:
+    """Of a dict's JSON, whatever checksum it has."""
+    text = json.dumps({key: part for key, part in value.items() if key != _CHECKSUM})
+    # As it is read: keys that are numbers become texts, in another order.
+    return digest(json.dumps(json.loads(text), sort_keys=True))
+
+
 @contextlib.contextmanager
-def _explained(path: Path, words: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def explained(
+    path: Path, words: str, errors: tuple[type[Exception], ...] = (OSError,)
+) -> Iterator[None]:
+    """In its context these errors become an `OSError` with `words`; arguments as `whole_file`."""
     try:
         yield
     except errors as error:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from keras_infnet._backend.batch_dataset import dataset_class
 from keras_infnet._base.checks import bad
+from keras_infnet._base.paths import local_path
 from keras_infnet.data.epochs import ORDER, EpochOrder, LengthBuckets, WorkerEpochs
 from keras_infnet.data.histories import NO_TIME, Histories, check_histories, gather_windows
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
@@ -199,6 +200,7 @@ class Batches:
             ...     [y["click"][:, 0].tolist() for x, y, weight in batches.as_numpy_iterator()]
             [[0.0, 1.0], [1.0]]
         """
+        folder = local_path(folder, _FOLDER, "folder")
         encoder.schema.require_fitted()
         check_whole(_FOLDER, 1, batch_size=batch_size, mix_blocks=mix_blocks)
         check_whole(_FOLDER, 0, start_batch=start_batch, seed=seed)
@@ -209,7 +211,7 @@ class Batches:
                 shard,
                 "(index, number of workers) with an index from 0 to the number less one",
             )
-        rows = PreparedRows(Path(folder), encoder.schema, split, labels, freeze_at)
+        rows = PreparedRows(folder, encoder.schema, split, labels, freeze_at)
         order = EpochOrder(rows.block_rows, mix_blocks, shuffle, seed)
         buckets = None
         if length_buckets is not None:
@@ -480,10 +482,11 @@ def _read_rows(rows: Any) -> pd.DataFrame:
             f"{_FRAME}: the rows are a {type(rows).__name__} of other things than paths; expected "
             "a frame, or one or more paths of Parquet files."
         )
-    missing = [str(path) for path in paths if not Path(path).exists()]
+    paths = [local_path(path, _FRAME, "rows") for path in paths]
+    missing = [str(path) for path in paths if not path.exists()]
     if missing or not paths:
         raise ValueError(f"{_FRAME}: no Parquet file or folder {missing or 'was given'}.")
-    if any((Path(path) / MANIFEST).exists() for path in paths):
+    if any((path / MANIFEST).exists() for path in paths):
         raise ValueError(
             f"{_FRAME}: {paths[0]} was written by `prepare`; use `Batches.from_folder` to read it."
         )

@@ -7,16 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from keras_infnet._base.whole_files import whole_folder, write_json
+from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.batches import Batches, EncodedRows
 from keras_infnet.data.histories import Histories, lacking_histories, read_times
 from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
-from keras_infnet.data.whole_files import read_json
+from keras_infnet.data.whole_files import (
+    footer_checksum,
+    open_parquet,
+    parquet_writer,
+    read_json,
+    write_json,
+)
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.frames import to_frame
@@ -199,11 +204,15 @@ def save_parts(
         _write(new / _ROWS, parts.log.assign(**{_PART: parts.codes}))
         for name, events in parts.warm.items():
             _write(new / _WARM / f"{name}.parquet", events)
-        write_json(new / _STATE, {"format": _FORMAT, "warm": list(parts.warm), **options})
+        files = [_ROWS, *(f"{_WARM}/{name}.parquet" for name in parts.warm)]
+        footers = {file: footer_checksum(new / file) for file in files}
+        known = {"format": _FORMAT, "warm": list(parts.warm), "footers": footers}
+        write_json(new / _STATE, {**known, **options})
 
 
 def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
     """What `save_parts` wrote, and the options."""
+    tidy(folder)
     state = read_json(folder / _STATE, "RankingData.load")
     if state.pop("format", None) != _FORMAT:
         raise ValueError(
@@ -211,9 +220,10 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
             "this version."
         )
     encoder = FeatureEncoder.load(folder / ENCODER)
-    log = _read(folder / _ROWS)
+    footers = state.pop("footers")
+    log = _read(folder, _ROWS, footers)
     codes = np.asarray(log.pop(_PART))
-    warm = {name: _read(folder / _WARM / f"{name}.parquet") for name in state.pop("warm")}
+    warm = {n: _read(folder, f"{_WARM}/{n}.parquet", footers) for n in state.pop("warm")}
     return LogParts(encoder, log, codes, warm), state
 
 
@@ -225,13 +235,18 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
         )
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.append_column(_INDEX, pa.array(frame.index))
-    pq.write_table(table.replace_schema_metadata(None), path, compression="zstd")
+    with parquet_writer(path, table.schema.remove_metadata()) as writer:
+        writer.write_table(table.replace_schema_metadata(None))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(folder: Path, name: str, footers: Mapping[str, str]) -> pd.DataFrame:
+    path = folder / name
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        if footer_checksum(path) != footers[name]:
+            raise ValueError("its footer has another checksum than when it was written")
+        with open_parquet(path) as file:
+            table = file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"RankingData.load: {path} can't be read: {error}") from error
     index = pd.Index(table[_INDEX].to_pandas()).rename(None)
     return to_frame(table.drop_columns(_INDEX), index.to_numpy())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.paths import local_path
 from keras_infnet.data.notices import warn_of_repeated_rows
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named, split_ends
 from keras_infnet.data.progress import Progress
@@ -125,7 +126,7 @@ def prepare(
             partitions = max(1, -(-known // _ROWS_OF_A_PARTITION))
     by = split_by or given.schema.time_key
     plan = Preparation(
-        Path(out).absolute(),
+        local_path(out, "prepare", "out").absolute(),
         given.schema,
         tuple(earlier or ()),
         split_ends(given.schema, splits or {"train": None}, by),
@@ -135,13 +136,13 @@ def prepare(
         chunk_rows,
         block_rows,
     )
-    plan.open(sources, overwrite, engine)
-    if engine == "spark":
-        encoder, shards = prepare_on_spark(plan, given, sources, verbose, spark)
-    else:
-        encoder, shards = _prepare_locally(plan, given, sources, verbose)
-    write_json(plan.work / MANIFEST, _manifest(plan, encoder, shards))
-    plan.publish()
+    with plan.open(sources, overwrite, engine):
+        if engine == "spark":
+            encoder, shards = prepare_on_spark(plan, given, sources, verbose, spark)
+        else:
+            encoder, shards = _prepare_locally(plan, given, sources, verbose)
+        write_json(plan.work / MANIFEST, _manifest(plan, encoder, shards))
+        plan.publish()
     repeated, known = (sum(shard[key] for shard in shards) for key in ("repeated", "log_rows"))
     warn_of_repeated_rows(repeated, known, "prepare", 3)
     return encoder

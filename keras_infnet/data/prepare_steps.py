@@ -13,12 +13,13 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_infnet._base.checks import check_integer
-from keras_infnet._base.whole_files import put_in_place, remove_partial
+from keras_infnet._base.locks import locked
+from keras_infnet._base.whole_files import put_in_place, remove_partial, tidy
 from keras_infnet.data.histories import read_times
 from keras_infnet.data.row_source import RowSource, WantedColumns, describe, list_files
 from keras_infnet.data.shards import ENCODER, MANIFEST, SHARDS, ShardWriter, shard_file
 from keras_infnet.data.spool import Spool
-from keras_infnet.data.whole_files import read_json, write_json
+from keras_infnet.data.whole_files import new_folder, read_json, write_json
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.schema.canonical import column
@@ -26,7 +27,7 @@ from keras_infnet.schema.schema import FeatureSchema
 
 # Name of the log among the sources; all others are events from before it.
 ROWS = "rows"
-_SPOOL, _SPOOLED, _REQUEST = "spool", "spooled.json", "request.json"
+_SPOOL, _SPOOLED, _REQUEST, _LOCK = "spool", "spooled.json", "request.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -84,24 +85,44 @@ class Preparation:
             **{name: getattr(self, name) for name in names},
         }
 
-    def open(self, sources: Mapping[str, RowSource], overwrite: bool, engine: str) -> None:
-        """Makes the work folder, or goes on in it.
+    @contextlib.contextmanager
+    def open(
+        self, sources: Mapping[str, RowSource], overwrite: bool, engine: str
+    ) -> Generator[None, None, None]:
+        """Makes the work folder, or goes on in it; in its context no other process does.
 
         Raises:
             FileExistsError: `out` is there already.
-            ValueError: The earlier run had other arguments or other rows.
+            ValueError: The earlier run had other arguments or other rows, or another process
+                prepares the folder.
             OSError: The folder can't be written.
         """
+        # A run may have been killed after its last step but one.
+        tidy(self.out)
+        self._clear_out()
+        self._check_out(overwrite)
+        described = {name: describe(rows) for name, rows in sources.items()}
+        request = {**self.to_dict(), "rows": described, "engine": engine}
+        new_folder(self.work)
+        taken = f"prepare: another process prepares {self.out}. Wait for its end."
+        with locked(self.work / _LOCK, taken):
+            self._begin(request, overwrite)
+            yield
+
+    def _check_out(self, overwrite: bool) -> None:
         is_prepared = (self.out / MANIFEST).is_file()
         if self.out.exists() and not (overwrite and is_prepared):
             hint = ", or pass overwrite=True to replace it" if is_prepared else ""
             raise FileExistsError(f"prepare: {self.out} exists. Choose another folder{hint}.")
+
+    def _begin(self, request: Mapping[str, Any], overwrite: bool) -> None:
+        """Goes on with what an earlier run of the same request has finished, or clears it."""
         work = self.work
-        described = {name: describe(rows) for name, rows in sources.items()}
-        request = {**self.to_dict(), "rows": described, "engine": engine}
-        # Where nothing was finished there is nothing to go on with.
-        if any(any(work.rglob(name)) for name in ("*.arrow", _SPOOLED, SHARDS)):
-            earlier = read_json(work / _REQUEST, "prepare")
+        # Where nothing was finished there is nothing to go on with, nor where a run was killed
+        # while it cleared the folder, which begins with the request.
+        finished = any(any(work.rglob(name)) for name in ("*.arrow", _SPOOLED, SHARDS))
+        if finished and (work / _REQUEST).exists():
+            earlier = self._earlier_request(overwrite)
             other = sorted(key for key in request if request[key] != earlier.get(key))
             if other and not overwrite:
                 raise ValueError(
@@ -111,15 +132,34 @@ class Preparation:
             if not other:
                 remove_partial(work, deep=True)
                 return
-        shutil.rmtree(work, ignore_errors=True)
-        write_json(work / _REQUEST, request)
+        (work / _REQUEST).unlink(missing_ok=True)
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+        write_json(work / _REQUEST, dict(request))
+
+    def _earlier_request(self, overwrite: bool) -> dict[str, Any]:
+        try:
+            return read_json(self.work / _REQUEST, "prepare")
+        except ValueError:
+            if not overwrite:
+                raise
+            return {}
 
     def publish(self) -> None:
         """Makes the finished folder `out`; what was there goes when the new one is in place."""
         remove_partial(self.work, deep=True)
         put_in_place(self.work, self.out)
-        (self.out / _REQUEST).unlink()
-        shutil.rmtree(self.out / _SPOOL)
+        self._clear_out()
+
+    def _clear_out(self) -> None:
+        """Takes away what was needed only until `out` was in place; the request goes last."""
+        if (self.out / _REQUEST).exists() and (self.out / MANIFEST).is_file():
+            shutil.rmtree(self.out / _SPOOL, ignore_errors=True)
+            (self.out / _LOCK).unlink(missing_ok=True)
+            (self.out / _REQUEST).unlink(missing_ok=True)
 
     def spool(self, source: str) -> Spool:
         """The rows of a source by user."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.whole_files import tidy
 from keras_infnet.data.histories import frozen_times, newest_before
 from keras_infnet.data.shards import (
     FORMAT,
@@ -24,7 +24,7 @@ from keras_infnet.data.shards import (
     rows_file,
     window_columns,
 )
-from keras_infnet.data.whole_files import read_json
+from keras_infnet.data.whole_files import footer_checksum, open_parquet, read_json
 from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -72,13 +72,14 @@ class PreparedRows:
             if name not in from_log
         }
         self._types = self._row_types(labels)
-        files: list[tuple[Path, dict[str, pa.DataType], list[int]]] = []
+        files: list[tuple[Path, dict[str, pa.DataType], list[int], str]] = []
         for shard in shards:
             shard_name = shard["name"]
-            files.append((rows_file(folder, split, shard_name), self._types, shard["rows"][split]))
+            path, rows = rows_file(folder, split, shard_name), shard["rows"][split]
+            files.append((path, self._types, rows, _footer(folder, shard, path)))
             for name in self.histories:
                 path, rows = events_file(folder, name, shard_name), shard["events"][name]
-                files.append((path, self._event_types(name), rows))
+                files.append((path, self._event_types(name), rows, _footer(folder, shard, path)))
         with ThreadPoolExecutor() as pool:
             checks = [pool.submit(_check_file, *file, schema.fingerprint) for file in files]
             for check in checks:
@@ -168,6 +169,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ValueError: There is no such folder, or it is of another format.
     """
     what = "prepared rows"
+    tidy(folder)
     if not folder.is_dir():
         raise ValueError(f"{what}: there is no folder {folder}; expected one that `prepare` wrote.")
     if not (folder / MANIFEST).is_file():
@@ -194,7 +196,8 @@ def read_row_columns(
     tables: list[pa.Table] = []
     for shard in manifest["shards"]:
         if sum(shard["rows"][split]):
-            with _opened(rows_file(folder, split, shard["name"])) as file:
+            path = rows_file(folder, split, shard["name"])
+            with _opened(path, _footer(folder, shard, path)) as file:
                 names = [name for name in file.schema_arrow.names if name.startswith(starts)]
                 tables.append(file.read(names).replace_schema_metadata(None))
     return pa.concat_tables(tables, promote_options="permissive")
@@ -221,11 +224,11 @@ def _histories(manifest: dict[str, Any]) -> set[str]:
 
 
 def _check_file(
-    path: Path, types: dict[str, pa.DataType], rows: list[int], fingerprint: str
+    path: Path, types: dict[str, pa.DataType], rows: list[int], footer: str, fingerprint: str
 ) -> None:
     if not path.is_file():
         raise ValueError(f"prepared rows: {path} is missing. Copy it again, or prepare again.")
-    with _opened(path) as file:
+    with _opened(path, footer) as file:
         schema, metadata = file.schema_arrow, file.metadata
     for name, kind in types.items():
         found = schema.field(name).type if name in schema.names else None
@@ -263,12 +266,19 @@ def _read_block(path: Path, number: int, columns: list[str]) -> pa.Table:
         return file.read_row_group(number, columns, use_threads=False)
 
 
+def _footer(folder: Path, shard: dict[str, Any], file: Path) -> str:
+    """Checksum of the footer that a file of a shard was written with."""
+    return shard["footers"][str(file.relative_to(folder))]
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Generator[pq.ParquetFile, None, None]:
+def _opened(path: Path, footer: str | None = None) -> Generator[Any, None, None]:
     try:
-        with pq.ParquetFile(path) as file:
+        if footer is not None and footer_checksum(path) != footer:
+            raise ValueError("its footer has another checksum than when it was written")
+        with open_parquet(path) as file:
             yield file
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(
             f"prepared rows: {path} can't be read as Parquet ({error}). It is empty, cut short or "
             "damaged: copy it again, or prepare again."

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.fit import fit_calibration
 from keras_infnet.data.batches import Batches, check_whole
 from keras_infnet.data.data_parts import (
@@ -143,7 +144,10 @@ class RankingData:
             ValueError: There is no such folder, or a file is missing or damaged.
         """
         data = cls.__new__(cls)
-        parts = FolderParts(Path(folder), {"shard": shard, "mix_blocks": mix_blocks})
+        parts = FolderParts(
+            local_path(folder, "RankingData.open", "folder"),
+            {"shard": shard, "mix_blocks": mix_blocks},
+        )
         data._set(parts, freeze_at, batch_size, seed, length_buckets)
         return data
 
@@ -377,7 +381,8 @@ class RankingData:
             "seed": self._seed,
             "length_buckets": self._length_buckets and list(self._length_buckets),
         }
-        save_parts(self._parts, Path(folder), options, overwrite)
+        folder = local_path(folder, "RankingData.save", "folder")
+        save_parts(self._parts, folder, options, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path) -> "RankingData":
@@ -386,7 +391,7 @@ class RankingData:
         Raises:
             ValueError: A file is missing or damaged.
         """
-        parts, options = load_parts(Path(folder))
+        parts, options = load_parts(local_path(folder, "RankingData.load", "folder"))
         data = cls.__new__(cls)
         data._set(parts, **options)
         return data

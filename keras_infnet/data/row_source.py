@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from keras_infnet._base.paths import local_path
+from keras_infnet.data.whole_files import open_parquet
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -24,6 +25,10 @@ _NO_NUMBER = (
     "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|"
     "nan|null"
 ).split("|")
+_STORES = (
+    "Copy the files here, give frames (`pandas.read_parquet` reads them), or with engine='spark' "
+    "a Spark DataFrame."
+)
 
 
 class Place(NamedTuple):
@@ -82,7 +87,8 @@ def list_files(rows: Any) -> list[Path] | None:
     given: list[Any] = [rows] if is_path else list(rows)
     if given and is_frame(given[0]):
         return None
-    files = [file for path in given for file in _expand(Path(path))]
+    paths = [local_path(path, "prepare", "rows", _STORES) for path in given]
+    files = [file for path in paths for file in _expand(path)]
     if not files:
         raise ValueError(f"prepare: no Parquet or CSV file in {_shown(given)}.")
     for file in files:
@@ -181,11 +187,11 @@ def _is_parquet(file: Path) -> bool:
     return file.name.lower().endswith(_PARQUET)
 
 
-def _open_parquet(file: Path) -> pq.ParquetFile:
+def _open_parquet(file: Path) -> Any:
     """Opens a file; a damaged one is a ValueError."""
     try:
-        return pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
+        return open_parquet(file)
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"prepare: {file} can't be read as Parquet ({error}). It is cut short or damaged: "
             "write it again."
@@ -202,7 +208,7 @@ def read_file(
             try:
                 for batch in opened.iter_batches(chunk_rows, row_groups=groups, columns=names):
                     yield decoded(pa.Table.from_batches([batch]))
-            except (pa.ArrowInvalid, OSError) as error:
+            except (pa.ArrowException, OSError) as error:
                 raise ValueError(
                     f"prepare: {file} can't be read. It is cut short or damaged: write it again "
                     f"({error})."

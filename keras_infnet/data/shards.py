@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
 from keras_infnet.data.notices import repeated_in_frame
-from keras_infnet.data.whole_files import whole_file, write_json
+from keras_infnet.data.whole_files import footer_checksum, parquet_writer, whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import column, user_codes
@@ -164,9 +163,12 @@ class ShardWriter:
             split: self._write_rows(shard, split, table, blocks, codes == code)
             for code, split in enumerate(self.splits)
         }
+        files = [rows_file(self.folder, split, shard) for split in rows if rows[split]]
+        files += [events_file(self.folder, name, shard) for name in events if events[name]]
+        footers = {str(file.relative_to(self.folder)): footer_checksum(file) for file in files}
         repeated = histories.repeated if histories else repeated_in_frame(schema, frame)
         known = {"name": shard, "log_rows": len(frame), "rows": rows, "events": events}
-        known["repeated"] = repeated
+        known |= {"repeated": repeated, "footers": footers}
         write_json(shard_file(self.folder, shard), known)
         return known
 
@@ -213,7 +215,7 @@ class ShardWriter:
             return []
         with (
             whole_file(path) as temporary,
-            pq.ParquetWriter(str(temporary), schema, compression="zstd") as writer,
+            parquet_writer(temporary, schema) as writer,
         ):
             for start, size in zip(bounds, sizes, strict=False):
                 part = table.slice(start, size).replace_schema_metadata(schema.metadata)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from keras_infnet._base.checks import check_choice, known_names
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.paths import local_path
 from keras_infnet.datasets import kuairand_files as layout
 from keras_infnet.datasets.csv_table import (
     MISSING_ID,
@@ -90,7 +91,7 @@ class KuaiRand:
         self.history = check_choice("KuaiRand", "history", history, ("exposures", "positives"))
         self.absent = check_choice("KuaiRand", "absent", absent, ("error", "missing"))
         self.statistics, self.random_log = statistics, random_log
-        self.found = KuaiRandFiles.find(Path(path))
+        self.found = KuaiRandFiles.find(local_path(path, "KuaiRand", "path"))
         self._check_files()
 
     @property

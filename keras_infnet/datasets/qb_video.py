@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from keras_infnet._base.checks import check_choice, known_names
+from keras_infnet._base.paths import local_path
 from keras_infnet.datasets.csv_table import read_csv_table
 from keras_infnet.datasets.split import Split, split_by_order
 from keras_infnet.schema.binary_task import BinaryTask
@@ -77,7 +77,7 @@ class QBVideo:
         self.tasks = known_names("QBVideo", "task", tasks, FEEDBACKS)
         self.history = check_choice("QBVideo", "history", history, ("exposures", "positives"))
         self.watching_times = watching_times
-        path = Path(path)
+        path = local_path(path, "QBVideo", "path")
         self.found = path / FILE_NAME if path.is_dir() else path
         if not self.found.is_file():
             raise FileNotFoundError(

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from keras_infnet._base.checks import bad
+from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import whole_folder
 from keras_infnet.datasets import kuairand_files as names
 from keras_infnet.datasets.simulation_feedback import FEEDBACK_NAMES, Impressions, run_rounds
@@ -141,7 +142,8 @@ def simulate(
         >>> len(simulation.truth)
         500
     """
-    path, settings = Path(path), settings or SimulationSettings()
+    path = local_path(path, "simulate", "path")
+    settings = settings or SimulationSettings()
     _check(path, rows, users, items, overwrite)
     rng = np.random.default_rng(seed)
     world = make_world(users, items, settings, rng)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.paths import local_path
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.events import (
     encode_events,
@@ -141,7 +142,7 @@ class FeatureEncoder:
         from keras_infnet.encoding.encoder_file import save_encoder
 
         self.schema.require_fitted()
-        save_encoder(self, Path(path))
+        save_encoder(self, local_path(path, "FeatureEncoder.save", "path"))
 
     @classmethod
     def load(cls, path: str | Path, schema: FeatureSchema | None = None) -> "FeatureEncoder":
@@ -156,7 +157,7 @@ class FeatureEncoder:
         """
         from keras_infnet.encoding.encoder_file import load_encoder
 
-        return load_encoder(cls, Path(path), schema)
+        return load_encoder(cls, local_path(path, "FeatureEncoder.load", "path"), schema)
 
     def check_model(self, model: Any, what: str) -> None:
         """A ValueError unless the model was built from this encoder's schema.

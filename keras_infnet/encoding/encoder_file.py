@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet._base.whole_files import whole_folder
+from keras_infnet._base.arrays import open_arrays
+from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.schema.schema import FeatureSchema
 
 SCHEMA_FILE, ARRAYS_FILE = "schema.json", "vocabularies.npz"
@@ -23,8 +24,7 @@ def save_encoder(encoder: Any, path: Path) -> None:
     if path.exists():
         _check_is_encoder(path)
     with whole_folder(path, replace=True) as folder:
-        text = json.dumps(encoder.schema.to_dict(), indent=1)
-        (folder / SCHEMA_FILE).write_text(text, encoding="utf-8")
+        (folder / SCHEMA_FILE).write_text(encoder.schema.to_json(), encoding="utf-8")
         arrays = {
             name: _utf8(a) if a.dtype == object else {"": a} for name, a in encoder.arrays().items()
         }
@@ -34,22 +34,24 @@ def save_encoder(encoder: Any, path: Path) -> None:
 
 def load_encoder(cls: type, path: Path, schema: FeatureSchema | None) -> Any:
     """Reads the folder, and checks that arrays and schema belong together."""
+    tidy(path)
     for name in (SCHEMA_FILE, ARRAYS_FILE):
         if not (path / name).is_file():
             raise ValueError(f"FeatureEncoder.load: `{path}` has no file `{name}`.")
     try:
         plain = json.loads((path / SCHEMA_FILE).read_text(encoding="utf-8"))
         encoder = cls(FeatureSchema.from_dict(plain))
-        # numpy leaves a damaged file open, so it is opened here.
-        with open(path / ARRAYS_FILE, "rb") as file:
-            _restore(encoder, dict(np.load(file, allow_pickle=False)))
+        with open_arrays(path / ARRAYS_FILE) as arrays:
+            _restore(encoder, dict(arrays))
     except (
-        KeyError,
+        AttributeError,
+        LookupError,
         TypeError,
         OSError,
         EOFError,
+        RuntimeError,
+        ValueError,
         zipfile.BadZipFile,
-        json.JSONDecodeError,
     ) as error:
         raise ValueError(f"FeatureEncoder.load: `{path}` is damaged: {error!r}.") from error
     expected = encoder.schema.require_fitted().vocabulary

@@ -370,15 +370,31 @@ class FeatureSchema:
                 del plain[name]
         return json.loads(json.dumps(plain))
 
+    def to_json(self) -> str:
+        """The text of a `schema.json`: `to_dict` with the fingerprint, which `from_dict` checks."""
+        return json.dumps({"fingerprint": self.fingerprint, **self.to_dict()}, indent=1)
+
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "FeatureSchema":
-        """The schema that `to_dict` wrote."""
+        """The schema that `to_dict` or `to_json` wrote.
+
+        Raises:
+            ValueError: It is not what was written: its fingerprint is another.
+        """
+        plain = dict(plain)
+        written = plain.pop("fingerprint", None)
         parts: dict[str, Any] = {
             name: [kind.from_dict(part) for part in plain[name]] for name, kind in _PARTS.items()
         }
         layout = plain["layout"]
         parts["layout"] = None if layout is None else Layout(**layout)
-        return cls(**{**plain, **parts})
+        schema = cls(**{**plain, **parts})
+        if written not in (None, schema.fingerprint):
+            raise ValueError(
+                f"FeatureSchema: the fingerprint is {schema.fingerprint}, but was {written} when "
+                "the schema was written: the file was damaged or changed. Copy it again."
+            )
+        return schema
 
     @functools.cached_property
     def _history_columns(self) -> dict[str, dict[str, slice]]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from keras_infnet._base.locks import locked
+from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import read_json, remove_partial, whole_file, write_json
 from keras_infnet.search.latency_tradeoff import pareto_front
 
@@ -32,7 +34,7 @@ class SearchFolder:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = local_path(path, "ProxySearch", "folder")
         self.trials = self.path / _TRIALS
 
     def check(self, about: Mapping[str, Any]) -> None:
@@ -63,16 +65,11 @@ class SearchFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the folder; the system lets go of it when the process ends, however it ends."""
-        import fcntl
-
-        with (self.path / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ValueError(
-                    f"ProxySearch: another process searches in `{self.path}`. Wait for its end, or "
-                    "choose another folder."
-                ) from error
+        taken = (
+            f"ProxySearch: another process searches in `{self.path}`. Wait for its end, or choose "
+            "another folder."
+        )
+        with locked(self.path / _LOCK, taken):
             yield
 
     def of_trial(self, trial: str) -> Path:
@@ -166,7 +163,8 @@ def search_trials(folder: Path | str) -> pd.DataFrame:
         trials.groupby("num_field_proxies")["quality"].agg(["mean", "std"])
         ```
     """
-    if not (Path(folder) / _TRIALS).is_dir():
+    folder = local_path(folder, "search_trials", "folder")
+    if not (folder / _TRIALS).is_dir():
         raise ValueError(f"search_trials: `{folder}` holds no search. Run `ProxySearch` there.")
     return SearchFolder(folder).frame()
 
@@ -191,7 +189,7 @@ def load_config(path: Path | str) -> dict[str, Any]:
         keras_infnet.fit_ranker(model, train, validation, learning_rate=config["learning_rate"])
         ```
     """
-    path = Path(path)
+    path = local_path(path, "load_config", "path")
     path = path / _BEST if path.is_dir() else path
     if not path.is_file():
         raise ValueError(

@@ -95,11 +95,11 @@ class ProxySearch:
             hyper_model, train, validation, tradeoff, groups, tuple(seeds), latency_batch
         )
         _check_choices(self._training, oracle)
-        self.folder = Path(folder)
         self._oracle: OracleName = oracle
         self._seed = seed
         self._about = _description(self._training, objective, oracle, seed)
         self._on_disk = SearchFolder(folder)
+        self.folder = self._on_disk.path
         self._on_disk.check(self._about)
 
     def run(

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_infnet._base.paths import local_path
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.check import CheckReport, check_request, check_rows
 
@@ -25,16 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Runs a saved model through TensorFlow's C API, the runtime of TensorFlow "
         "Serving, in a small C program, and compares its answers with those of Python's runtime.",
     )
-    check.add_argument("saved_model", type=Path, metavar="DIR", help="the exported folder")
+    check.add_argument("saved_model", type=_path, metavar="DIR", help="the exported folder")
     check.add_argument(
         "--rows",
-        type=Path,
+        type=_path,
         required=True,
         metavar="FILE",
         help="Parquet with feature columns and list columns, or a REST request (.json)",
     )
-    check.add_argument("--model", type=Path, help="the model's .keras file, to compare with too")
-    check.add_argument("--encoder", type=Path, help="the folder of the model's encoder")
+    check.add_argument("--model", type=_path, help="the model's .keras file, to compare with too")
+    check.add_argument("--encoder", type=_path, help="the folder of the model's encoder")
     check.add_argument(
         "--tolerance",
         type=float,
@@ -54,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     _print(report, parsed.tolerance, parsed.repeat)
     return 0 if report.ok(parsed.tolerance) else 1
+
+
+def _path(text: str) -> Path:
+    try:
+        return local_path(text, "check", "path")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _check(parsed: argparse.Namespace) -> CheckReport:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.requests import frame_to_request
@@ -51,13 +52,13 @@ def verify(path: str | Path, model: Any, data: Any, rows: Frame | None = None) -
         keras_infnet.serving.verify("models/ranker/1", model, data, rows)
         ```
     """
+    path = local_path(path, "verify", "path")
     encoder, rows = encoder_and_rows(data, rows, "verify")
     if rows is None:
         raise ValueError(
             "verify: there are no rows to ask for. Give `rows`, with feature columns and with "
             "histories as list columns (`RankingData.attach`)."
         )
-    path = Path(path)
     return compare(path, model, encoder, rows, read_options(path, "verify"))
 
 

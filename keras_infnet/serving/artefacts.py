@@ -67,7 +67,8 @@ def write_artefacts(
     few = {name: values[:EXAMPLE_ROWS] for name, values in request.items()}
     card = model_card(model, encoder, options, rows, metrics, difference)
     card["signatures"] = signatures
-    files = {"schema": schema.to_dict(), "fingerprint": card["fingerprint"], "model_card": card}
+    (extra / "schema.json").write_text(schema.to_json(), encoding="utf-8")
+    files = {"fingerprint": card["fingerprint"], "model_card": card}
     for name, plain in files.items():
         (extra / f"{name}.json").write_text(json.dumps(plain, indent=1), encoding="utf-8")
     (extra / "model_card.md").write_text(markdown(card), encoding="utf-8")

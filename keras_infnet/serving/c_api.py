@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.paths import local_path
+
 LIBRARY = "libtensorflow_cc.so.2"
 
 
@@ -83,7 +85,8 @@ class CApiProcess:
             raise ValueError(
                 f"check: expected 0 to 127 threads. Received: {intra_threads=}, {inter_threads=}"
             )
-        self._arguments = [str(saved_model), str(intra_threads), str(inter_threads)]
+        folder = local_path(saved_model, "run_c_api", "saved_model")
+        self._arguments = [str(folder), str(intra_threads), str(inter_threads)]
 
     def __enter__(self) -> "CApiProcess":
         with ExitStack() as stack:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.paths import local_path
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.client_inputs import checked_inputs, fixed_width
 from keras_infnet.serving.requests import Arrays, column_names, read_artefact
@@ -76,7 +77,7 @@ class Client:
                 f"Client: url is {url!r}; expected http://host:port, https://host:port or "
                 "grpc://host:port."
             )
-        self.schema = schema if isinstance(schema, FeatureSchema) else _read_schema(Path(schema))
+        self.schema = schema if isinstance(schema, FeatureSchema) else _read_schema(schema)
         self.url = url
         self.model = model
         self.version = version
@@ -210,7 +211,8 @@ class Client:
         return inputs
 
 
-def _read_schema(path: Path) -> FeatureSchema:
+def _read_schema(given: str | Path) -> FeatureSchema:
+    path = local_path(given, "Client", "schema")
     file = path / "assets.extra" / "schema.json" if path.is_dir() else path
     if not file.is_file():
         raise ValueError(

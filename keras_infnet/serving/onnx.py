@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import whole_file
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.answers import encoder_and_rows, largest_difference
@@ -54,6 +55,7 @@ def export_onnx(
         (click,) = session.run(["click"], inputs)
         ```
     """
+    path = local_path(path, "export_onnx", "path")
     encoder, verify = encoder_and_rows(data, verify, "export_onnx")
     encoder.check_model(model, "export_onnx")
     missing = [name for name in ("tf2onnx", "onnxruntime") if find_spec(name) is None]
@@ -62,7 +64,6 @@ def export_onnx(
             f"export_onnx: {' and '.join(missing)} must be installed: "
             '`pip install "keras-infnet[onnx]"`.'
         )
-    path = Path(path)
     if path.exists():
         raise FileExistsError(f"export_onnx: `{path}` exists. Choose another file.")
     words = "export_onnx: `{path}` can't be written: {error}. Nothing was left there."

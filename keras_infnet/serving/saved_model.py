@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.answers import compare, encoder_and_rows
@@ -101,11 +102,11 @@ def export(
         print(path)  # models/ranker/1
         ```
     """
+    folder = local_path(path, "export", "path")
     encoder, rows = encoder_and_rows(data, verify, "export")
     encoder.check_model(model, "export")
     options = ExportOptions(calibration or Calibration({}), table_dtype, score, top_k)
     options.check_schema(encoder.schema)
-    folder = Path(path)
 
     def write(written: Path) -> None:
         write_under_tensorflow(partial(write_saved_model, options), model, encoder, written)
@@ -126,4 +127,6 @@ def write_saved_model(
     module.encoder = encoder.to_tensorflow()
     with exported_variables(model, options.table_dtype) as module.model_variables:
         signatures = make_signatures(model, module.encoder, encoder.schema, options)
-    tf.saved_model.save(module, str(path), signatures=signatures)
+    # Nobody trains it on, and TensorFlow never forgets the gradients of a model that it loads.
+    plain = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(path), signatures=signatures, options=plain)

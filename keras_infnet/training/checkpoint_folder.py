@@ -14,12 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet._base.arrays import open_arrays
+from keras_infnet._base.locks import take
 from keras_infnet._base.whole_files import remove_partial, whole_folder
 
 STATE, ARRAYS, CHECKSUMS = "state.json", "variables.npz", "checksums.json"
+_LOCK = ".lock"
+# Folders that this process holds: the lock's descriptor, and who has it.
+_HELD: dict[Path, tuple[int, "CheckpointFolder"]] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CheckpointFolder:
     """A folder of checkpoints, `step-0000000500` and so on.
 
@@ -31,14 +36,37 @@ class CheckpointFolder:
 
     path: Path
 
-    def require_writable(self) -> None:
-        """Raises an OSError if nothing can be written, and takes away what a killed run left."""
+    def take(self) -> None:
+        """Holds the folder until `release`, and takes away what a killed run left.
+
+        In this process the last that takes it has it: one that was interrupted never lets go.
+
+        Raises:
+            ValueError: Another process trains in it.
+            OSError: Nothing can be written.
+        """
         with self._explained("write to it"):
             self.path.mkdir(parents=True, exist_ok=True)
+            key = self.path.resolve()
+            if key not in _HELD:
+                _HELD[key] = take(self.path / _LOCK, self._taken("another process")), self
+            _HELD[key] = _HELD[key][0], self
             remove_partial(self.path, "step-*")
             probe = self.path / ".writable"
             probe.touch()
             probe.unlink()
+
+    def release(self) -> None:
+        """Lets go of the folder, if this one has it."""
+        key = self.path.resolve()
+        if key in _HELD and _HELD[key][1] is self:
+            os.close(_HELD.pop(key)[0])
+
+    def _taken(self, by: str) -> str:
+        return (
+            f"Checkpoints: {by} trains with the checkpoints in {self.path}. Wait for its end, or "
+            "give this training a folder of its own."
+        )
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest whole checkpoint and its state; `None` where there is no checkpoint.
@@ -74,8 +102,11 @@ class CheckpointFolder:
         """Adds a checkpoint, and takes away all but the newest `keep`.
 
         Raises:
+            ValueError: Another training has taken the folder.
             OSError: It can't be written; those before it stay as they are.
         """
+        if _HELD.get(self.path.resolve(), (0, None))[1] is not self:
+            raise ValueError(self._taken("another callback of this process"))
         path = self.path / f"step-{step:010d}"
         with self._explained(f"write the checkpoint of step {step}"):
             with whole_folder(path, replace=True, durable=True) as temporary:
@@ -99,7 +130,7 @@ class CheckpointFolder:
 
 def read_arrays(path: Path) -> np.lib.npyio.NpzFile:
     """Arrays of a checkpoint by name, open; each is read when it is asked for."""
-    return np.load(path / ARRAYS, allow_pickle=False)
+    return open_arrays(path / ARRAYS)
 
 
 def _write_files(

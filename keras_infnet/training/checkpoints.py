@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_infnet._base.paths import local_path
 from keras_infnet._keras_internals import start_at_epoch
 from keras_infnet.training.checkpoint_folder import CheckpointFolder, read_arrays
 from keras_infnet.training.checkpoint_state import (
@@ -42,17 +43,19 @@ class Checkpoints(keras.callbacks.Callback):
     three times the tables.
 
     Args:
-        folder: Where checkpoints lie; for one training alone. It is made when it is missing.
+        folder: Where checkpoints lie; for one training alone, which holds it from `batches` to the
+            end of `fit`. It is made when it is missing.
         every: Steps between two checkpoints. Defaults to `1000`.
         keep: How many of the newest stay. Defaults to `2`: with one, damage would lose all.
         callbacks: Callbacks whose counters and best weights are saved too, such as `EarlyStopping`
             and `ReduceLROnPlateau`; they also go to `fit`. `fit_ranker` adds its own.
 
     Raises:
-        ValueError: A number is below 1. In `batches`: all checkpoints are damaged, or the data have
-            no known number of batches. In `fit`: the data are not those of `batches`,
-            `steps_per_epoch` is missing, has changed, or is no multiple of `steps_per_execution`,
-            or the checkpoint is of another schema, model or optimizer.
+        ValueError: A number is below 1. In `batches`: another process trains in the folder, all
+            checkpoints are damaged, or the data have no known number of batches. In `fit`: the data
+            are not those of `batches`, `steps_per_epoch` is missing, has changed, or is no multiple
+            of `steps_per_execution`, the checkpoint is of another schema, model or optimizer, or
+            another callback has taken the folder.
         OSError: The folder can't be written to, or the disk is full; older checkpoints stay.
 
     Warns:
@@ -91,7 +94,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise ValueError(
                 f"Checkpoints: `every` and `keep` must be 1 or more. Received: {every=}, {keep=}"
             )
-        self.folder = CheckpointFolder(Path(folder))
+        self.folder = CheckpointFolder(local_path(folder, "Checkpoints", "folder"))
         self.every = every
         self.keep = keep
         self._given, self._adopted = list(callbacks), []
@@ -126,7 +129,7 @@ class Checkpoints(keras.callbacks.Callback):
                 f"cardinality is {batches}. Leave `repeat` out, or give the dataset the number: "
                 "`train.apply(tf.data.experimental.assert_cardinality(batches))`."
             )
-        self.folder.require_writable()
+        self.folder.take()
         self._found = self.folder.newest()
         self.step = 0 if self._found is None else self._found[1]["step"]
         self._ready, self._element_spec = True, train.element_spec
@@ -183,6 +186,7 @@ class Checkpoints(keras.callbacks.Callback):
         start_at_epoch(self.model, None)
         if trained:
             self._save(stopped=bool(self.model.stop_training))
+        self.folder.release()
 
     def _check_fit(self) -> None:
         steps = self.params.get("steps")

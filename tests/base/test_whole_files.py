@@ -1,4 +1,7 @@
 import errno
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +9,7 @@ from keras_infnet._base.whole_files import (
     put_in_place,
     read_json,
     remove_partial,
+    tidy,
     whole_file,
     whole_folder,
     write_json,
@@ -79,8 +83,8 @@ def test_what_can_not_be_put_in_place_leaves_what_was_there(tmp_path):
 
 
 def test_what_a_killed_process_left_is_taken_away(tmp_path):
-    context = whole_file(tmp_path / "deep" / "step-3")
-    context.__enter__().write_text("half")
+    (tmp_path / "deep" / ".step-3.12345678.partial").mkdir(parents=True)
+    (tmp_path / "deep" / ".step-3.12345678.partial" / "step-3").write_text("half")
     (tmp_path / ".step-2.12345678.partial").write_text("half")
     (tmp_path / ".other.12345678.partial").mkdir()
     (tmp_path / ".hidden").write_text("kept")
@@ -90,6 +94,62 @@ def test_what_a_killed_process_left_is_taken_away(tmp_path):
     assert list((tmp_path / "deep").iterdir())
     remove_partial(tmp_path, deep=True)
     assert names(tmp_path) == [".hidden", "deep"]
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path):
+    with whole_file(tmp_path / "model") as temporary:
+        temporary.write_text("first")
+        remove_partial(tmp_path)
+        with whole_file(tmp_path / "model") as other:
+            other.write_text("second")
+        assert (tmp_path / "model").read_text() == "second"
+    assert names(tmp_path) == ["model"] and (tmp_path / "model").read_text() == "first"
+
+
+@pytest.mark.parametrize("last", ["rename", "rmtree"])
+def test_a_writer_that_is_killed_while_it_replaces_a_folder_loses_neither(tmp_path, last):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old").touch()
+    child = os.fork()
+    if not child:
+        # It dies in the second renaming, or before what was there is taken away.
+        renamed, rename = [], Path.rename
+
+        def rename_once(new, target):
+            renamed.append(target)
+            return rename(new, target) if len(renamed) < 2 else os._exit(7)
+
+        if last == "rename":
+            Path.rename = rename_once
+        else:
+            shutil.rmtree = lambda *_, **__: os._exit(7)
+        with whole_folder(path, replace=True) as new:
+            (new / "new").touch()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert len(list(tmp_path.glob(".*"))) > 0
+    tidy(path)
+    assert names(tmp_path) == ["folder", "old" if last == "rename" else "new"]
+    with whole_folder(path, replace=True) as new:
+        (new / "newer").touch()
+    assert names(tmp_path) == ["folder", "newer"]
+
+
+def test_every_change_of_json_with_a_checksum_is_seen(tmp_path):
+    write_json(tmp_path / "a.json", {"rows": {3: 4}, "ö": [1, None]}, checked=True)
+    text = (tmp_path / "a.json").read_bytes()
+    assert read_json(tmp_path / "a.json", checked=True) == {"rows": {"3": 4}, "ö": [1, None]}
+    for bit in range(0, 8 * len(text), 3):
+        changed = bytearray(text)
+        changed[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "a.json").write_bytes(changed)
+        try:
+            found = read_json(tmp_path / "a.json", checked=True)
+        except ValueError as error:
+            assert "a.json can't be read: " in str(error)
+        else:
+            # Between values white space may change.
+            assert found == {"rows": {"3": 4}, "ö": [1, None]}
 
 
 def test_json(tmp_path):

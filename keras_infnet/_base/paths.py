@@ -1,0 +1,48 @@
+"""Paths that users give: local ones, with `~` expanded; other addresses are errors."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from keras_infnet._base.checks import bad
+
+# `s3:/` too, which is what pathlib makes of `s3://`; one letter alone is a drive.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_COPY = "Give a local path, and copy from or to the store yourself, or mount it."
+
+
+def local_path(value: Any, who: str, argument: str, instead: str = _COPY) -> Path:
+    """The local path that a user gave.
+
+    Args:
+        value: A text or `os.PathLike`; `~` at its start is the home folder, and `file:///a` is
+            `/a`.
+        who: Who was given it, for the error message.
+        argument: Name of the argument.
+        instead: What to do where it is the address of a store, such as `s3://bucket/logs`.
+
+    Raises:
+        ValueError: It is no path, of no user, or the address of a store.
+
+    Example:
+        >>> str(local_path("models/ranker", "export", "path"))
+        'models/ranker'
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise bad(who, argument, value, "a path")
+    scheme = _SCHEME.match(text)
+    if scheme is not None:
+        address = urlsplit(text)
+        if scheme[1].lower() != "file" or address.netloc not in ("", "localhost"):
+            raise ValueError(
+                f"{who}: {argument} is {text!r}, an address of `{scheme[1]}`; expected a path of "
+                f"this machine's files. {instead}"
+            )
+        text = unquote(address.path)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise bad(who, argument, text, "a path whose `~` is a user's home folder") from error
