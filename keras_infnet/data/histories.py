@@ -121,7 +121,7 @@ class Histories:
             s.name: self._build(s, log, times, before.get(s.name)) for s in self.schema.histories
         }
         if self.schema.time_key is None:
-            warn_of_shuffled_rows(log.index, self._log_users)
+            warn_of_shuffled_rows(log.index, self._log_users, "Histories")
         else:
             self._repeated(repeated_rows(self.schema, log, self._log_users, times), len(log))
 

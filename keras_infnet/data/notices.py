@@ -57,7 +57,7 @@ def warn_of_repeated_rows(repeated: int, rows: int, who: str, stacklevel: int) -
         )
 
 
-def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray) -> None:
+def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray, who: str) -> None:
     """Says that a log without times seems to be shuffled, as far as its index tells."""
     # Labels that are texts have no order.
     if labels.is_monotonic_increasing or labels.dtype.kind not in "iufM":
@@ -67,7 +67,7 @@ def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray) -> None:
     back = int(((places[1:] < places[:-1]) & (users[1:] == users[:-1]) & (users[1:] >= 0)).sum())
     if back:
         warnings.warn(
-            f"Histories: {back} of {len(labels)} rows have a smaller index than the row of the "
+            f"{who}: {back} of {len(labels)} rows have a smaller index than the row of the "
             "same user before them. With `time_key=None` the order of rows is the order of time: "
             "was the log shuffled? Use `log.sort_index()`, or `log.reset_index(drop=True)` if the "
             "order is right.",

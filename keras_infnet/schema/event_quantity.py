@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from keras_infnet.schema.canonical import column, feedbacks, id_values, number_values
 from keras_infnet.schema.programs import ActionPattern, Bucketize, Graph, GroupBits, Program
@@ -24,6 +25,19 @@ UNKNOWN_SECONDS = -1
 RATIO_EDGES = np.array(
     (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0, 1.25, 2.0, 3.0), dtype="float32"
 )
+
+
+def seconds_values(series: pd.Series, label: str) -> pa.Array:
+    """Whole seconds from 0 on, -1 where unknown; below it is what comes after the row."""
+    values = id_values(series, "int", label)
+    below = np.asarray(pc.less(values, UNKNOWN_SECONDS))
+    if below.any():
+        raise ValueError(
+            f"{label}: {int(below.sum())} values are below -1 (such as "
+            f"{np.asarray(values)[below][0]}): events after their row. Leave them out of its "
+            "history; -1 is unknown."
+        )
+    return values
 
 
 @dataclass(frozen=True)
@@ -325,7 +339,7 @@ class Age(EventQuantity):
         return (row_times - event_times) // 1000
 
     def of_list(self, series: pd.Series, label: str) -> pa.Array:
-        return id_values(series, "int", label)
+        return seconds_values(series, label)
 
     def check_order(self, values: pa.Array, bounds: np.ndarray, rows: pd.Index, label: str) -> None:
         seconds = np.asarray(values)

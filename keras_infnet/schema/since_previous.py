@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet.schema.canonical import id_values
-from keras_infnet.schema.event_quantity import SECONDS_EDGES, UNKNOWN_SECONDS, EventQuantity
+from keras_infnet.schema.event_quantity import (
+    SECONDS_EDGES,
+    UNKNOWN_SECONDS,
+    EventQuantity,
+    seconds_values,
+)
 from keras_infnet.schema.programs import Bucketize, Program
 
 
@@ -39,7 +43,7 @@ class SincePrevious(EventQuantity):
         return {"since_previous_seconds": pa.array(seconds)}
 
     def of_list(self, series: pd.Series, label: str) -> pa.Array:
-        return id_values(series, "int", label)
+        return seconds_values(series, label)
 
     def missing(self) -> Any:
         return UNKNOWN_SECONDS

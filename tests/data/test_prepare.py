@@ -103,6 +103,22 @@ def test_a_csv_file_says_which_ids_are_numbers(tmp_path):
     assert encoder.schema.layout.dtypes == {"user_id": "int", "zip": "string", "gaps": "int"}
 
 
+def test_rows_that_are_there_twice_are_said_once(log, tmp_path):
+    twice = pd.concat([log, log[:30]], ignore_index=True)
+    with pytest.warns(UserWarning, match="prepare: 30 of 930 rows equal an earlier row") as found:
+        prepared(tmp_path / "out", twice)
+    assert len(found) == 1
+    schema = FeatureSchema(log_schema().features, log_schema().tasks)
+    with pytest.warns(UserWarning, match="prepare: 30 of 930 rows equal an earlier row"):
+        prepared(tmp_path / "other", twice, schema)
+
+
+def test_a_shuffled_frame_without_times_is_said(log, tmp_path):
+    with pytest.warns(UserWarning, match="prepare: .* of 900 rows have a smaller index than"):
+        shuffled = log.sample(frac=1, random_state=0)
+        prepared(tmp_path / "out", shuffled, log_schema(time_key=None), splits=None)
+
+
 def test_events_from_before_the_log_come_first(log, tmp_path):
     encoder = prepared(tmp_path / "out", log, earlier={"seen": EARLIER})
     fitted = FeatureEncoder(log_schema()).fit(train_rows(log), {"seen": EARLIER})

@@ -251,6 +251,8 @@ def test_lists_of_different_length_and_events_out_of_order_are_refused():
         encoder.transform(frame.assign(seen_age_seconds=[[9, 3], [], [1, 2]]))
     with pytest.raises(ValueError, match="out of order in 1 rows .such as row 0"):
         encoder.transform(frame.assign(seen_age_seconds=[[3, 9], [], [1]]))
+    with pytest.raises(ValueError, match="seen_age_seconds`: 1 values are below -1 .such as -4"):
+        encoder.transform(frame.assign(seen_age_seconds=[[9, -4], [], [1]]))
 
 
 def test_an_action_other_than_zero_and_one_is_refused():

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_infnet import BinaryTask, CategoricalFeature, DateTimeFeature, FeatureSchema, History
-from keras_infnet.data import FeatureEncoder, Histories, frame_to_request
+from keras_infnet.data import Batches, FeatureEncoder, Histories, frame_to_request
 from keras_infnet.schema.date_time import DateParts
+from keras_infnet.serving.client_inputs import checked_inputs
 from tests.schema.whole_way import check_served, make_log, trained
 
 ZONES = ["UTC", "Europe/Lisbon", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York"]
@@ -65,6 +66,58 @@ def test_columns_of_any_unit_and_zone_are_the_same_instants():
         assert feature.values(column, None, "t").to_pylist() == instants.tolist()
     gap = pd.Series([naive[0], pd.NaT])
     assert feature.values(gap, None, "t").to_pylist() == [instants[0], -1]
+
+
+@pytest.mark.parametrize("per_second", [1, 10**3, 10**6, 10**9])
+def test_the_unit_of_integers_is_recognised(per_second):
+    instants = np.array([1_767_225_600, -1, 1_782_820_800])
+    values = np.where(instants < 0, -1, instants * per_second)
+    feature = DateTimeFeature("t", "context")
+    expected = np.where(instants < 0, -1, instants * 1000).tolist()
+    assert feature.values(pd.Series(values), None, "t").to_pylist() == expected
+    gaps = pd.Series(values, dtype="Int64").replace(-1, pd.NA)
+    assert feature.values(gaps, None, "t").to_pylist() == expected
+
+
+@pytest.mark.parametrize("instants", [[20260101, 20260102], [1_767_225_600, 1_767_225_600_000]])
+def test_integers_that_are_no_times_are_refused(instants):
+    with pytest.raises(ValueError, match="t: found .* `pandas.to_datetime.column, unit=.*any year"):
+        DateTimeFeature("t", "context").values(pd.Series(instants), None, "t")
+
+
+def test_datetimes_of_any_year_go_through_list_columns():
+    """Film premieres: from before computers had clocks, and read again from what `attach` wrote."""
+    log = make_log().assign(premiere=pd.Timestamp("1937-12-21 20:00"))
+    log.loc[log.index % 7 == 0, "premiere"] = pd.NaT
+    premiere = DateTimeFeature("premiere", "item", zone="America/New_York")
+    seen = History("seen", ("video_id", "premiere"), max_length=4)
+    declared = FeatureSchema(
+        [CategoricalFeature("video_id", "item"), premiere], [BinaryTask("c", "is_click")], [seen]
+    )
+    encoder = FeatureEncoder(declared).fit(log)
+    histories = Histories(encoder, log)
+    (batch,) = Batches.from_rows(encoder, log, histories, batch_size=len(log)).as_numpy_iterator()
+    listed = encoder.transform(histories.attach(log))
+    np.testing.assert_array_equal(listed["seen"], batch[0]["seen"])
+    # 20:00 UTC is 15:00 in New York, on a Tuesday.
+    assert {tuple(ids) for ids in batch[0]["bags"].tolist()} == {(0, 0, 0), (16, 26, 52)}
+    request = frame_to_request(encoder.schema, histories.attach(log))
+    assert set(request["premiere"].tolist()) == {-1, -11_699 * 86_400_000 + 72_000_000}
+
+
+def test_a_client_may_send_any_unit():
+    fitted = FeatureEncoder(schema(fields=("video_id", "time_ms"))).fit(make_log())
+    rows = Histories(fitted, make_log()).attach(make_log())[-2:]
+    request = frame_to_request(fitted.schema, rows)
+    assert (request["seen_time_ms"] == -1).any() or (request["seen_time_ms"] > 0).all()
+    for per in (1, 1000):
+        sent = dict(request)
+        for name in ("time_ms", "seen_time_ms"):
+            sent[name] = np.where(request[name] < 0, -1, request[name] * per)
+        for name, values in checked_inputs(fitted.schema, sent).items():
+            np.testing.assert_array_equal(values, request[name], err_msg=name)
+    with pytest.raises(ValueError, match="Client: `time_ms`: found 5, which is no time from 1990"):
+        checked_inputs(fitted.schema, {**request, "time_ms": [5, 5]})
 
 
 def test_rows_requests_and_histories_agree():
