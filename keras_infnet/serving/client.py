@@ -1,5 +1,6 @@
 """Client of a served model: requests typed by the schema that lies beside the SavedModel."""
 
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,21 +33,26 @@ class Client:
     Rows are a DataFrame with the feature columns and histories as list columns (see
     `frame_to_request`), or a dict, input name -> values `(rows, ...)`, where missing values are
     `None` (strings), -1 (integers) or NaN, and histories and bags are padded with those on the
-    right (a bag's weights with 0). The answer to a DataFrame is a DataFrame, that to a dict a dict.
+    right (a bag's weights with 0), or lists of different lengths. Events come oldest first, and a
+    history that a dict leaves out wholly has none. The answer to a DataFrame is a DataFrame, that
+    to a dict a dict.
 
     Args:
         schema: A `FeatureSchema`, the folder of an exported model, or the path of a `schema.json`.
         url: `http://host:port` or `https://...` (REST; TensorFlow Serving's port is 8501), or
-            `grpc://host:port` (8500).
+            `grpc://host:port` or, encrypted, `grpcs://...` (8500).
         model: Name that the server knows the model by.
         version: Version asked for. Defaults to `None`: the newest that the server has loaded.
         timeout: Seconds to wait for an answer.
         fixed_width: Whether histories and bags are padded, and cut, to the schema's `max_length`
             and `max_values`, so that a server with batching can put requests together.
+        credentials: How the server is verified: an `ssl.SSLContext` for https://, or
+            `grpc.ChannelCredentials` for grpcs://. Defaults to `None`: by the root certificates of
+            the system, or of gRPC.
 
     Raises:
-        ValueError: The schema can't be read, the URL is of another form, or rows do not fit the
-            schema.
+        ValueError: The schema can't be read, the URL is of another form, `credentials` don't belong
+            to it, or rows do not fit the schema.
         ConnectionError: The server can't be reached.
         TimeoutError: No answer came in time.
         RuntimeError: The server refused a request; its text is shown.
@@ -70,21 +76,33 @@ class Client:
         *,
         timeout: float = 10.0,
         fixed_width: bool = False,
+        credentials: Any = None,
     ) -> None:
         scheme, _, address = url.partition("://")
-        if scheme not in ("http", "https", "grpc") or not address:
+        if scheme not in ("http", "https", "grpc", "grpcs") or not address:
             raise ValueError(
-                f"Client: url is {url!r}; expected http://host:port, https://host:port or "
-                "grpc://host:port."
+                f"Client: url is {url!r}; expected http://host:port, https://host:port, "
+                "grpc://host:port or grpcs://host:port."
+            )
+        is_rest, secure = scheme.startswith("http"), scheme in ("https", "grpcs")
+        if credentials is not None and not (
+            secure and isinstance(credentials, ssl.SSLContext) == is_rest
+        ):
+            raise ValueError(
+                f"Client: credentials are {type(credentials).__name__} for {url}; expected an "
+                "ssl.SSLContext for https://, or grpc.ChannelCredentials for grpcs://."
             )
         self.schema = schema if isinstance(schema, FeatureSchema) else _read_schema(schema)
         self.url = url
         self.model = model
         self.version = version
         self.fixed_width = fixed_width
-        self._server: RestServer | GrpcServer = RestServer(url, model, version, timeout)
-        if scheme == "grpc":
-            self._server = GrpcServer(address.rstrip("/"), model, version, timeout)
+        self._server: RestServer | GrpcServer
+        if is_rest:
+            self._server = RestServer(url, model, version, timeout, credentials)
+        else:
+            address = address.rstrip("/")
+            self._server = GrpcServer(address, model, version, timeout, secure, credentials)
 
     def predict(self, rows: Any) -> Any:
         """Outputs of each row: a DataFrame of the frame's index, or column -> `(rows,)`.

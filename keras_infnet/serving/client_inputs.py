@@ -1,6 +1,7 @@
-"""Inputs of a client's request: checked against the schema, and of fixed width if asked for."""
+"""Inputs of a client's request: checked against the schema, padded, of fixed width if asked for."""
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.encoding.events import has_list_columns
 from keras_infnet.encoding.requests import owned_request
-from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING
+from keras_infnet.schema.canonical import MISSING_STRING
 from keras_infnet.schema.feature import OWNERS, Owner
 from keras_infnet.schema.frames import as_rows, is_frame, kind_of
+from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
 
-# By dtype: how values are called, what stands for a missing one, and with what lists are padded.
+_LISTS = (list, tuple, np.ndarray)
+# By dtype: how values are called, and what stands for a missing one.
 _EXPECTED = {
-    "string": ("strings", "None", MISSING_STRING),
-    "int64": ("integers", "-1", MISSING_INT),
-    "float32": ("numbers", "NaN", float("nan")),
+    "string": ("strings", "None"),
+    "int64": ("integers", "-1"),
+    "float32": ("numbers", "NaN"),
 }
 
 
@@ -30,17 +34,21 @@ def checked_inputs(
     Args:
         schema: The schema.
         rows: A frame as `frame_to_request` takes it, or a dict, input name -> values
-            `(rows, ...)`; histories and bags are padded there already.
+            `(rows, ...)`: histories, oldest event first, and bags are padded there already, or
+            lists of different lengths. A history that is left out wholly is empty.
         owners: Whose features are wanted; histories are the user's.
 
     Returns:
         Object (strings), int64 or float32 arrays with the same first dimension.
 
     Raises:
-        ValueError: An input is missing or unknown, or its values have the wrong type or shape.
+        ValueError: An input is missing or unknown, its values have the wrong type or shape, or
+            events come newest first.
     """
     if is_frame(rows):
-        return owned_request(schema, as_rows(rows, "Client"), owners)
+        frame = as_rows(rows, "Client")
+        _check_attached(schema, frame, owners)
+        return owned_request(schema, frame, owners)
     if not isinstance(rows, Mapping):
         raise ValueError(
             f"Client: found {kind_of(rows)}; expected a DataFrame, or a dict of input name "
@@ -52,14 +60,21 @@ def checked_inputs(
             of = "" if set(owners) == set(OWNERS) else f" of {' or '.join(owners)}"
             hint = did_you_mean(str(name), specs)
             raise ValueError(f"Client: `{name}` is not an input{of}.{hint}")
-    missing = [name for name in specs if name not in rows]
+    histories = schema.histories if "user" in owners else ()
+    empty = {n for h in histories if not {*h.list_columns} & {*rows} for n in h.list_columns}
+    missing = [name for name in specs if name not in rows and name not in empty]
     if missing:
         raise ValueError(f"Client: inputs are missing: {', '.join(f'`{n}`' for n in missing)}.")
-    inputs = {name: _typed(name, rows[name], *spec) for name, spec in specs.items()}
+    fills = schema.raw_missing()
+    inputs = {n: _typed(n, rows[n], *specs[n], fills[n]) for n in specs if n not in empty}
     for f in schema.features:
         of_events = (f"{h.name}_{f.name}" for h in schema.histories if f.name in h.fields)
         for name in {f.name, *of_events} & inputs.keys():
             inputs[name] = f.sent(inputs[name], f"Client: `{name}`")
+    number = len(next(iter(inputs.values()), [0]))
+    for name in empty:
+        shape, dtype = specs[name]
+        inputs[name] = _nothing((number, *shape), fills[name], dtype)
     first = next(iter(inputs), "")
     exact = {name for f in schema.features for name in f.finite_inputs}
     for name, values in inputs.items():
@@ -70,7 +85,9 @@ def checked_inputs(
                 f"Client: `{name}` has {len(values)} rows and `{first}` has {len(inputs[first])}; "
                 "expected equally many."
             )
-    return inputs
+    _check_widths(schema, {name: rows[name] for name in inputs if name in rows}, inputs)
+    _check_order(histories, inputs)
+    return {name: inputs[name] for name in specs}
 
 
 def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -109,26 +126,110 @@ def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict
     return fixed
 
 
-def _typed(name: str, values: Any, shape: tuple[int | None, ...], dtype: str) -> np.ndarray:
+def _check_attached(schema: FeatureSchema, frame: pd.DataFrame, owners: Collection[Owner]) -> None:
+    """A frame that lacks histories may have been meant to have them."""
+    histories = schema.histories if "user" in owners else ()
+    lacking = [history.name for history in histories if not has_list_columns(history, frame)]
+    if lacking:
+        raise ValueError(
+            f"Client: the frame lacks the histories {', '.join(f'`{n}`' for n in lacking)} as list "
+            "columns. Attach them (`RankingData.attach`); a user without events has None there."
+        )
+
+
+def _check_widths(
+    schema: FeatureSchema, given: Mapping[str, Any], inputs: Mapping[str, np.ndarray]
+) -> None:
+    """A ValueError if what belongs to one event, or value of a bag, differs in length."""
+    lengths = {n: _lengths(values) for n, values in given.items() if inputs[n].ndim > 1}
+    for first, *others in schema.same_width():
+        for other in others:
+            if not {first, other} <= {*lengths} or lengths[first] == lengths[other]:
+                continue
+            one, two = (np.resize(lengths[n], len(given[n])) for n in (first, other))
+            if not len(one):
+                continue
+            row = int(np.flatnonzero(one != two)[0])
+            raise ValueError(
+                f"Client: `{first}` and `{other}` differ in length in row {row}: {one[row]} and "
+                f"{two[row]}."
+            )
+
+
+def _lengths(values: Any) -> list[int]:
+    """Length of each list; that of one, if all are alike."""
+    if isinstance(values, np.ndarray) and values.ndim > 1:
+        return [values.shape[1]]
+    lengths = [0 if one is None else len(one) for one in values]
+    return lengths[:1] if len(set(lengths)) == 1 else lengths
+
+
+def _check_order(histories: Sequence[History], inputs: Mapping[str, np.ndarray]) -> None:
+    """A ValueError where ages tell that events come newest first."""
+    for history in histories:
+        for quantity in history.all_quantities:
+            for name in (f"{history.name}_{suffix}" for suffix in quantity.raw_inputs()):
+                rows, width = inputs[name].shape
+                bounds = np.arange(rows + 1) * width
+                values = pa.array(inputs[name].ravel())
+                quantity.check_order(values, bounds, pd.RangeIndex(rows), f"Client: `{name}`")
+
+
+def _typed(
+    name: str, values: Any, shape: tuple[int | None, ...], dtype: str, fill: Any
+) -> np.ndarray:
     try:
         array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(
-            f"Client: `{name}` has lists of different lengths. Pad them on the right with "
-            f"{_EXPECTED[dtype][2]!r}, or give a DataFrame."
-        ) from error
-    if array.dtype.kind == "U" and not hasattr(values, "dtype"):
-        # A list of strings and numbers would have become strings.
-        array = np.asarray(values, "O")
-    if array.size == 0:
-        array = array.astype("O" if dtype == "string" else dtype)
-    array = _strings(name, array) if dtype == "string" else _numbers(name, array, dtype)
+        ragged = array.dtype == object and any(isinstance(v, _LISTS) for v in array.ravel())
+    except ValueError:
+        ragged = True
+    array = _padded(name, values, shape, dtype, fill) if ragged else _values(name, values, dtype)
     sizes = zip((None, *shape), array.shape, strict=False)
     fits = array.ndim == 1 + len(shape) and all(n in (None, found) for n, found in sizes)
     if not fits:
         wanted = ", ".join(["rows", *("any" if size is None else str(size) for size in shape)])
         raise ValueError(f"Client: `{name}` has shape {array.shape}; expected ({wanted}).")
     return array
+
+
+def _padded(
+    name: str, lists: Any, shape: tuple[int | None, ...], dtype: str, fill: Any
+) -> np.ndarray:
+    """Lists of different lengths, or None for an empty one, as an array, padded on the right."""
+    lists = [() if one is None else one for one in lists]
+    if None not in shape or not all(isinstance(one, _LISTS) for one in lists):
+        wanted = ", ".join(["rows", *("any" if size is None else str(size) for size in shape)])
+        raise ValueError(
+            f"Client: `{name}` has lists of different lengths, or what is no list among lists; "
+            f"expected ({wanted})."
+        )
+    flat = list(itertools.chain.from_iterable(lists))
+    if None in shape[1:]:
+        inner = _padded(name, flat, shape[1:], dtype, fill)
+    else:
+        inner = _values(name, flat, dtype)
+    lengths = np.array([len(one) for one in lists])
+    inside = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
+    padded = np.full(inside.shape + inner.shape[1:], fill, inner.dtype)
+    padded[inside] = inner
+    return padded
+
+
+def _nothing(shape: tuple[int | None, ...], fill: Any, dtype: str) -> np.ndarray:
+    """Histories without an event, which are one missing event wide: JSON has no empty shapes."""
+    sizes = [1 if size is None else size for size in shape]
+    return np.full(sizes, fill, "O" if dtype == "string" else dtype)
+
+
+def _values(name: str, values: Any, dtype: str) -> np.ndarray:
+    """An array of the dtype; other types are a ValueError."""
+    array = np.asarray(values)
+    if array.dtype.kind == "U" and not hasattr(values, "dtype"):
+        # A list of strings and numbers would have become strings.
+        array = np.asarray(values, "O")
+    if array.size == 0:
+        array = array.astype("O" if dtype == "string" else dtype)
+    return _strings(name, array) if dtype == "string" else _numbers(name, array, dtype)
 
 
 def _strings(name: str, array: np.ndarray) -> np.ndarray:
@@ -167,7 +268,7 @@ def _wrong_type(name: str, array: np.ndarray, dtype: str) -> ValueError:
     found = str(array.dtype)
     if array.dtype == object:
         found = ", ".join(sorted({type(value).__name__ for value in array.ravel()[:1000]}))
-    kind, missing, _ = _EXPECTED[dtype]
+    kind, missing = _EXPECTED[dtype]
     return ValueError(
         f"Client: `{name}` has values of type {found}; expected {kind}, with {missing} where a "
         "value is missing."

@@ -7,6 +7,7 @@ by gRPC needs `tensorflow-serving-api`.
 
 import base64
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError
@@ -19,6 +20,8 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.serving.requests import Arrays, Signature
 
 Outputs = dict[str, np.ndarray]
+# What JSON has for a dtype: `true` and `1.0` are no integers, as in TensorFlow Serving.
+_JSON_TYPES = {"i": (int,), "f": (int, float), "O": (str, bytes)}
 
 
 class RestServer:
@@ -29,19 +32,30 @@ class RestServer:
         model: Name that the server knows the model by.
         version: Its version; `None`: the newest that the server has loaded.
         timeout: Seconds to wait for an answer.
+        context: What certificates are trusted; `None`: those of the system.
     """
 
-    def __init__(self, url: str, model: str, version: int | None, timeout: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        version: int | None,
+        timeout: float,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.url, self.timeout = model_url(url, model, version), timeout
+        self._context = context
 
     def predict(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
         """Arrays by output; `names` are those that are expected."""
-        answer = call(f"{self.url}:predict", rest_body(inputs, signature), self.timeout)
+        answer = call(
+            f"{self.url}:predict", rest_body(inputs, signature), self.timeout, self._context
+        )
         return rest_outputs(answer, names)
 
     def signatures(self) -> dict[str, Any]:
         """`SignatureDef`s in JSON, by name."""
-        answer = call(f"{self.url}/metadata", None, self.timeout)
+        answer = call(f"{self.url}/metadata", None, self.timeout, self._context)
         return answer["metadata"]["signature_def"]["signature_def"]
 
     def close(self) -> None:
@@ -145,7 +159,12 @@ def rest_outputs(answer: Mapping[str, Any], names: tuple[str, ...]) -> Outputs:
     return {name: np.asarray(values) for name, values in outputs.items()}
 
 
-def call(url: str, body: Mapping[str, Any] | None, timeout: float) -> dict[str, Any]:
+def call(
+    url: str,
+    body: Mapping[str, Any] | None,
+    timeout: float,
+    context: ssl.SSLContext | None = None,
+) -> dict[str, Any]:
     """Posts a JSON object, or gets the address, and reads the answer.
 
     Raises:
@@ -156,7 +175,7 @@ def call(url: str, body: Mapping[str, Any] | None, timeout: float) -> dict[str, 
     data = None if body is None else json.dumps(body).encode("ascii")
     request = Request(url, data, {"Content-Type": "application/json"})
     try:
-        with urlopen(request, timeout=timeout) as response:
+        with urlopen(request, timeout=timeout, context=context) as response:
             text = response.read().decode("utf-8")
         return json.loads(text)
     except HTTPError as error:
@@ -180,11 +199,21 @@ class GrpcServer:
         model: As in `RestServer`.
         version: As in `RestServer`.
         timeout: Seconds to wait for an answer.
+        secure: Whether the connection is encrypted, and the server's certificate verified.
+        credentials: gRPC's credentials of a secure one; `None`: its own root certificates.
     """
 
-    def __init__(self, address: str, model: str, version: int | None, timeout: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: int | None,
+        timeout: float,
+        secure: bool = False,
+        credentials: Any = None,
+    ) -> None:
         self.address, self.model, self.version = address, model, version
-        self.timeout = timeout
+        self.timeout, self._secure, self._credentials = timeout, secure, credentials
         self._channel: Any = None
 
     def predict(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
@@ -220,9 +249,13 @@ class GrpcServer:
         if self._channel is None:
             # The default limit of 4 MB is some thousand candidates with dense vectors.
             sizes = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-            self._channel = grpc.insecure_channel(self.address, sizes)
+            if self._secure:
+                credentials = self._credentials or grpc.ssl_channel_credentials()
+                self._channel = grpc.secure_channel(self.address, credentials, sizes)
+            else:
+                self._channel = grpc.insecure_channel(self.address, sizes)
         stub = stubs.PredictionServiceStub(self._channel)
-        where = f"Client: grpc://{self.address}"
+        where = f"Client: grpc{'s' if self._secure else ''}://{self.address}"
         try:
             return getattr(stub, method)(request, timeout=self.timeout)
         except grpc.RpcError as error:
@@ -291,14 +324,13 @@ def prediction_log(request: bytes) -> bytes:
 
 def _array(name: str, values: Any, dtype: str) -> np.ndarray:
     try:
-        if dtype != "string":
-            return np.array(values, dtype)
-        # Of objects: numpy's own strings lose zero bytes at their ends.
+        # Of objects: numpy would make numbers of other types, and its strings lose zero bytes.
         array = np.array(values, object)
-        strange = {type(v).__name__ for v in array.ravel() if not isinstance(v, str | bytes)}
-        if strange:
-            raise ValueError(f"found {', '.join(sorted(strange))}")
-        return array
+        kinds = _JSON_TYPES[np.dtype(dtype).kind if dtype != "string" else "O"]
+        for place, value in np.ndenumerate(array):
+            if type(value) not in kinds:
+                raise ValueError(f"found {value!r} at {list(place)}")
+        return array if dtype == "string" else array.astype(dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"check: input `{name}`: expected {dtype} values in lists of one length. ({error})"

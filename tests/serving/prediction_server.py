@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -169,23 +170,35 @@ def tensor(values, dtype):
 
 
 @contextmanager
-def serving(path, name="ranker", version=1):
-    """URLs of a REST and of a gRPC server, on free ports, that serve the SavedModel `path`."""
+def serving(path, name="ranker", version=1, certificate=None):
+    """URLs of a REST and of a gRPC server, on free ports, that serve the SavedModel `path`.
+
+    With the files of a certificate and its key, both are encrypted.
+    """
     servable = Servable(path, name, version)
     rest = ThreadingHTTPServer(("127.0.0.1", 0), RestHandler)
     rest.servable = servable
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        rest.socket = context.wrap_socket(rest.socket, server_side=True)
     thread = threading.Thread(target=rest.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     server = grpc.server(ThreadPoolExecutor(4))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionService(servable), server
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        cert, key = (file.read_bytes() for file in certificate)
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, cert)]))
+    secure = "" if certificate is None else "s"
     server.start()
     try:
         yield {
-            "rest": f"http://127.0.0.1:{rest.server_port}",
-            "grpc": f"grpc://127.0.0.1:{port}",
+            "rest": f"http{secure}://127.0.0.1:{rest.server_port}",
+            "grpc": f"grpc{secure}://127.0.0.1:{port}",
         }
     finally:
         servable.released.set()

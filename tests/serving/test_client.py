@@ -2,6 +2,8 @@
 
 import dataclasses
 import socket
+import ssl
+import subprocess
 
 import keras
 import numpy as np
@@ -169,6 +171,51 @@ def test_no_candidate_is_no_score_by_grpc(urls, exported, rows):
     found = client.rank(inputs, items)
     assert {task: values.shape for task, values in found.items()} == {"click": (0,), "like": (0,)}
     client.close()
+
+
+def test_a_dict_of_lists_without_histories_is_answered_as_keras_does(client, model, encoder, rows):
+    history = [n for n in encoder.schema.raw_inputs() if n.startswith(("seen_", "liked_"))]
+    inputs = client.inputs(rows.head(5))
+    some = {n: v.tolist() for n, v in inputs.items() if n not in history}
+    some["word"] = [[word for word in words if word] for words in some["word"]]
+    some["word_weight"] = rows["word_weight"].head(5).tolist()
+    empty = pd.Series([[]] * 5, rows.index[:5])
+    frame = rows.head(5).assign(**dict.fromkeys(history, empty))
+    for found in (client.predict(some), client.predict(frame)):
+        for task, expected in answers(model, encoder, frame).items():
+            np.testing.assert_allclose(found[task], expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificate")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split()
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command += ["-keyout", "key", "-out", "cert"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert", folder / "key"
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+def test_an_encrypted_server_is_verified(exported, model, encoder, rows, certificate, scheme):
+    import grpc
+
+    from tests.serving.prediction_server import serving
+
+    expected = answers(model, encoder, rows)
+    with serving(exported, certificate=certificate) as urls:
+        url = urls["rest" if scheme == "https" else "grpc"]
+        assert url.startswith(f"{scheme}://")
+        with pytest.raises(ConnectionError, match=f"{scheme}://.* can't be reached"):
+            Client(exported, url).predict(rows)
+        if scheme == "https":
+            credentials = ssl.create_default_context(cafile=certificate[0])
+        else:
+            credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
+        client = Client(exported, url, credentials=credentials)
+        client.check()
+        pd.testing.assert_frame_equal(client.predict(rows), expected, atol=1e-5)
+        client.close()
 
 
 @pytest.mark.parametrize("scheme", ["rest", "grpc"])

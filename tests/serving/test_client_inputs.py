@@ -1,10 +1,12 @@
 """What a client makes of rows before it sends them, and what it refuses."""
 
 import json
+import ssl
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_infnet.data import FeatureEncoder, Histories
@@ -72,7 +74,15 @@ def test_an_output_that_is_the_only_one_has_no_name():
         ({"image": [[1, 2, np.nan]] * 2}, "`image` has 2 values such as nan; expected finite nu"),
         ({"fans": [np.nan, 1]}, "`fans` has 1 values such as nan; expected finite numbers"),
         ({"length": [1e39, 1]}, "`length` has 1 values such as inf; expected .*or NaN if unkno"),
-        ({"seen_video_id": [[1], [1, 2]]}, "`seen_video_id` has lists of different.* with -1"),
+        (
+            {"seen_video_id": [[1], [1, 2]]},
+            r"`seen_video_id` and `seen_\w+` differ in length in row 0: 1 and",
+        ),
+        ({"seen_video_id": [1, [1, 2]]}, "`seen_video_id` has .*what is no list among.*rows, any"),
+        ({"seen_video_id": [[1.5], [1, 2]]}, "`seen_video_id` has values of type float64; .*integ"),
+        ({"image": [[1, 2, 3], [1, 2]]}, r"`image` has lists of different .* expected \(rows, 3\)"),
+        ({"word": [["a"], "bc"]}, "`word` has .*what is no list among lists"),
+        ({"seen_tag": None}, "inputs are missing: `seen_tag`"),
         (
             {"seen_tag": [["a"], ["b"]]},
             r"`seen_tag` has shape \(2, 1\); expected \(rows, any,",
@@ -85,6 +95,74 @@ def test_what_does_not_fit_the_schema_is_not_sent(schema, rows, change, message)
     inputs = {name: values for name, values in inputs.items() if values is not None}
     with pytest.raises(ValueError, match=message):
         client.predict(inputs)
+
+
+def test_lists_of_different_lengths_are_padded(schema, rows):
+    client = Client(schema)
+    expected = client.inputs(rows.head(9))
+    history = [n for n in expected if n.startswith(("seen_", "liked_"))]
+    ragged = {name: values.tolist() for name, values in expected.items()}
+    for name in history:
+        ragged[name] = rows[name].head(9).tolist()
+    # An event's own bag, as the values that are there.
+    bags = [[[t for t in tags if t] for tags in events] for events in expected["seen_tag"].tolist()]
+    there = rows["seen_video_id"].head(9).map(len)
+    ragged["seen_tag"] = [events[:n] for events, n in zip(bags, there, strict=True)]
+    for name in ("word", "word_weight"):
+        ragged[name] = rows[name].head(9).tolist()
+    assert len({*map(len, ragged["seen_video_id"])}) > 2 and len({*map(len, ragged["word"])}) > 2
+    found = client.inputs(ragged)
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+        assert found[name].dtype == values.dtype, name
+
+
+def test_a_history_that_is_left_out_is_empty(schema, rows):
+    client = Client(schema)
+    history = [n for n in schema.raw_inputs() if n.startswith(("seen_", "liked_"))]
+    empty = pd.Series([[], None], rows.index[:2])
+    expected = client.inputs(rows.head(2).assign(**dict.fromkeys(history, empty)))
+    given = {name: values for name, values in expected.items() if name not in history}
+    found = client.inputs(given)
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    with pytest.raises(ValueError, match="frame lacks the histories `seen`, `liked` as .* None th"):
+        client.inputs(rows.drop(columns=history))
+    items = {name: expected[name] for name in ITEM}
+    user = {name: values[:1] for name, values in given.items() if name not in ITEM}
+    assert set(client.rank_inputs(user, items)) == set(expected)
+
+
+def test_events_come_oldest_first(schema, rows):
+    client = Client(schema)
+    inputs = client.inputs(rows)
+    ages = inputs["seen_age_seconds"]
+    row = int(np.argmax((ages >= 0).sum(axis=1)))
+    there = ages[row][ages[row] >= 0]
+    now, user = rows.iloc[row][["time_ms", "user_id"]]
+    log = make_log(60, seed=4).sort_values("time_ms", kind="stable")
+    earlier = log[(log["user_id"] == user) & (log["time_ms"] < now)].tail(len(there))
+    # From the log, by hand: the newest event is the last.
+    np.testing.assert_array_equal(there, (now - earlier["time_ms"].to_numpy()) // 1000)
+    assert there[0] > there[-1]
+    # Times are distinct but for repeats, whose order the log does not tell.
+    once = ~earlier["time_ms"].duplicated(keep=False).to_numpy()
+    found = inputs["seen_video_id"][row][: len(there)]
+    np.testing.assert_array_equal(found[once], earlier["video_id"].to_numpy()[once])
+    seen = [name for name in inputs if name.startswith("seen_")]
+    with pytest.raises(ValueError, match="Client: `seen_age_seconds`: events are out of order .*o"):
+        client.inputs(inputs | {name: inputs[name][:, ::-1] for name in seen})
+
+
+def test_credentials_belong_to_an_encrypted_url(schema):
+    context = ssl.create_default_context()
+    for url in ("http://a:1", "grpc://a:1", "grpcs://a:1"):
+        with pytest.raises(ValueError, match=f"credentials are SSLContext for {url}; "):
+            Client(schema, url, credentials=context)
+    with pytest.raises(ValueError, match="credentials are object for https://a:1"):
+        Client(schema, "https://a:1", credentials=object())
 
 
 def test_frames_that_do_not_fit_are_not_sent(schema, rows):
