@@ -78,9 +78,9 @@ def one(tally: Tally, seed: int, strict: bool, exports: bool, shown: bool) -> Ou
     model, saved = seed % _MODEL_EVERY == 0, exports and seed % _EXPORT_EVERY == 0
     outcome = run(case, model, saved)
     if outcome.kind == "failed":
-        awaits = set() if strict else case.awaits
-        found = {"seed": seed, "what": outcome.what, "awaits": sorted(case.awaits)}
-        if awaits:
+        awaits = case.awaits(outcome.what)
+        found = {"seed": seed, "what": outcome.what, "awaits": sorted(awaits)}
+        if awaits and not strict:
             outcome = Outcome("awaited", outcome.what)
             tally.awaited.append(found)
         else:

@@ -1,6 +1,7 @@
 """The smallest case that fails like a given one, and how it looks."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ def shrink(case: Case, outcome: Outcome, model: bool = False, saved: bool = Fals
         for smaller in _smaller(case):
             if time.monotonic() > end:
                 return case
-            if _alike(_run(smaller, model, saved), outcome):
+            if _alike(run(smaller, model, saved), outcome):
                 case, goes_on = smaller, True
                 break
     return case
@@ -29,6 +30,13 @@ def shrink(case: Case, outcome: Outcome, model: bool = False, saved: bool = Fals
 
 def describe(case: Case) -> str:
     """Schema, dtypes and values."""
+    wide = ("display.max_columns", None, "display.width", 200, "display.max_rows", 12)
+    with pd.option_context(*wide), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _described(case)
+
+
+def _described(case: Case) -> str:
     lines = [repr(case.schema)]
     for side in ("log", "rows") if case.rows is not None else ("log",):
         held = case.log if side == "log" else case.rows or {}
@@ -42,10 +50,6 @@ def describe(case: Case) -> str:
     if case.boundary is not None or case.freeze_at is not None or case.places is not None:
         lines.append(f"{case.boundary=} {case.freeze_at=} {case.places=}")
     return "\n".join(lines)
-
-
-def _run(case: Case, model: bool, saved: bool) -> Outcome:
-    return run(case, model, saved)
 
 
 def _alike(found: Outcome, outcome: Outcome) -> bool:

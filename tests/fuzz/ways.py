@@ -70,7 +70,9 @@ def run(case: Case, model: bool = False, saved: bool = False) -> Outcome:
 
 
 def _sides(case: Case) -> list[dict[str, Any]]:
-    return [case.log] if case.rows is None else [case.log, case.rows]
+    """The columns of log and rows that something reads."""
+    sides = [case.log] if case.rows is None else [case.log, case.rows]
+    return [{n: column for n, column in side.items() if n in case.read} for side in sides]
 
 
 def _refused(case: Case, words: str) -> Outcome:
