@@ -10,7 +10,6 @@ SavedModel served with the raw request.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
@@ -41,7 +40,7 @@ class Tally:
         """Adds a case; of a refusal the columns count that it names."""
         self.outcomes[outcome.kind] += 1
         self.ways.update(outcome.ways)
-        for side in (case.log, case.rows or {}):
+        for side in case.sides.values():
             for name, column in side.items():
                 if outcome.kind != "refused" or name in outcome.named:
                     self.looks.setdefault(column.look, Counter())[outcome.kind] += 1
@@ -55,7 +54,9 @@ class Tally:
         """Outcomes by look."""
         kinds = ("equal", "refused", "awaited", "failed")
         rows = [("held as", *kinds)]
-        rows += [(look, *(str(found[k]) for k in kinds)) for look, found in sorted(self.looks.items())]
+        rows += [
+            (look, *(str(found[k]) for k in kinds)) for look, found in sorted(self.looks.items())
+        ]
         rows.append(("all logs", *(str(self.outcomes[k]) for k in kinds)))
         return "\n".join(f"{row[0]:32}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows)
 
@@ -115,7 +116,9 @@ def main() -> int:
             "seed": given.seed,
             "seconds": round(time.monotonic() - begun, 1),
             "backend": backend,
-            "saved_model": "served" if backend == "tensorflow" else "no: the backend is not TensorFlow",
+            "saved_model": "served"
+            if backend == "tensorflow"
+            else "no: the backend is not TensorFlow",
             "awaited_changes": sorted(AWAITED),
             "logs": tally.outcomes.total(),
             "outcomes": dict(tally.outcomes),

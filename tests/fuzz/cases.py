@@ -44,6 +44,7 @@ AWAITED_WORDS = {
 
 WORDS = ("a", "b", "c", "07", "7", "", "NA", "null", "None", "nan", "-1", "1.0", " a", "A", "日本")
 WORDS += ("é", "e\u0301", "🙂", "x" * 40, "'q'", "a,b")
+_SIDES = ("log", "rows", "warm")
 HUGE = 7_000_000_000_000_000_000
 
 
@@ -56,7 +57,8 @@ class Case:
         schema: Without layout.
         log: Columns of the log.
         rows: Columns of the rows that are asked for; `None`: the training rows of the log.
-        forms: How log and rows are given: "pandas", "arrow" or "polars".
+        forms: How `log`, `rows` and `warm` are given: "pandas", "arrow" or "polars".
+        warm: Columns of events from before the log; `None`: there are none.
         index: Labels of the pandas log's rows; `None`: numbers.
         places: Rows of the log that `rows` are, where there is no time.
         boundary: Nanoseconds from which on rows are validation; `None`: all train.
@@ -67,7 +69,8 @@ class Case:
     schema: FeatureSchema
     log: dict[str, Column]
     rows: dict[str, Column] | None
-    forms: tuple[str, str]
+    forms: dict[str, str]
+    warm: dict[str, Column] | None = None
     index: list[Any] | None = None
     places: list[int] | None = None
     boundary: int | None = None
@@ -75,25 +78,31 @@ class Case:
 
     def awaits(self, what: str) -> set[str]:
         """Changes that the case waits for, which failed with these words."""
-        found = {c.awaits for side in (self.log, self.rows or {}) for c in side.values()}
+        found = {c.awaits for side in self.sides.values() for c in side.values()}
         found |= {change for change, words in AWAITED_WORDS.items() if re.search(words, what)}
         return found & AWAITED
 
-    @property
-    def read(self) -> set[str]:
-        """Columns that something reads."""
+    def read(self, side: str) -> dict[str, Column]:
+        """The columns of a side that something reads."""
         schema = self.schema
-        names = {c for f in schema.features for c in f.columns}
-        names |= {t.label for t in schema.tasks} | {t.observed_when for t in schema.tasks}
-        names |= {c for h in schema.histories for c in h.log_columns} | {schema.sample_weight}
-        names |= {schema.user_key, schema.time_key} if schema.histories else set()
-        return {str(n) for n in names} | ({str(schema.time_key)} if self.boundary else set())
+        of_rows = {c for f in schema.features for c in f.columns}
+        of_rows |= {c for t in schema.tasks for c in (t.label, t.observed_when)}
+        events = {c for h in schema.histories for c in h.log_columns}
+        keys = {schema.user_key, schema.time_key} if schema.histories else set()
+        keys |= {schema.time_key} if self.boundary is not None else set()
+        read = {"log": of_rows | events, "rows": of_rows, "warm": events}[side] | keys
+        read |= {schema.sample_weight} if side != "warm" else set()
+        return {name: column for name, column in self.sides[side].items() if name in read}
+
+    @property
+    def sides(self) -> dict[str, dict[str, Column]]:
+        """Columns of the log, of the rows and of the events before, as far as there are any."""
+        sides = {"log": self.log, "rows": self.rows, "warm": self.warm}
+        return {name: side for name, side in sides.items() if side is not None}
 
     def frame(self, side: str) -> Any:
-        """The log or the rows as the user has them."""
-        held = self.log if side == "log" else self.rows
-        assert held is not None
-        return _held(held, self.forms[side != "log"], self.index if side == "log" else None)
+        """The log, the rows or the events before, as the user has them."""
+        return _held(self.sides[side], self.forms[side], self.index if side == "log" else None)
 
     def take(self, places: Sequence[int]) -> "Case":
         """The case with some rows of the log."""
@@ -146,12 +155,13 @@ class _Maker:
         schema = FeatureSchema(
             features, tasks, histories, self.user_key, self.time_key, weight, **clock
         )
-        rows = int(self.pick(0, 1, *[int(rng.integers(2, 9))] * 20, *[int(rng.integers(9, 60))] * 40))
+        rows = int(
+            self.pick(0, 1, *[int(rng.integers(2, 9))] * 20, *[int(rng.integers(9, 60))] * 40)
+        )
         log = self.table(rows)
-        case = Case(self.seed, schema, log, None, ("pandas", "pandas"))
-        case = replace(case, forms=(self.form(), self.form()))
+        case = Case(self.seed, schema, log, None, {side: self.form() for side in _SIDES})
         if self.time_key is None:
-            case = replace(case, forms=("pandas", "pandas"))
+            case = replace(case, forms=dict.fromkeys(_SIDES, "pandas"))
             places = sorted(rng.permutation(rows)[: int(rng.integers(1, 9))].tolist())
             asked = {name: column.take(places) for name, column in log.items()}
             return replace(case, rows=asked, places=places) if places else case
@@ -164,9 +174,11 @@ class _Maker:
             inside = sorted(v // 10**6 for v in set(times))[1:]
             if inside and inside[0] > min(times) // 10**6:
                 case = replace(case, boundary=choose(rng, inside) * 10**6)
-        if times and case.rows is not None and histories and self.may(0.15):
-            known = [v for v in times if v is not None]
-            case = replace(case, freeze_at=choose(rng, known or [0]) // 10**6 * 10**6)
+        known = [v for v in times or () if v is not None]
+        if known and case.rows is not None and histories and self.may(0.3):
+            case = replace(case, freeze_at=choose(rng, known) // 10**6 * 10**6)
+        if histories and self.may(0.15):
+            case = replace(case, warm=self.table(int(rng.integers(1, 12))))
         return case
 
     def form(self) -> str:
@@ -296,7 +308,9 @@ class _Maker:
             column = columns.bags(rng, means, odd, separator, text)
             if column.means is None:
                 return column
-            return replace(column, means=[[w or None if text else w for w in v or ()] for v in means])
+            return replace(
+                column, means=[[w or None if text else w for w in v or ()] for v in means]
+            )
 
         self.add(name, draw, look)
         weights = None
@@ -471,8 +485,8 @@ def _held(held: dict[str, Column], form: str, index: list[Any] | None) -> Any:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return polars.from_arrow(table)
-        except Exception:  # noqa: BLE001, S110: whatever the other libraries refuse.
-            pass
+        except Exception as error:
+            del error  # Whatever the other libraries refuse.
     rows = size(held)
     frame = pd.DataFrame(index=range(rows))
     for name, column in held.items():

@@ -60,7 +60,10 @@ def ints(rng: Any, means: list[Any], odd: bool) -> Column:
     gaps, low, high = len(there) < len(means), min(there, default=0), max(there, default=0)
     looks: list[tuple[str, Callable[[], Any], str]] = []
     for bits in (8, 16, 32, 64):
-        for kind, first, end in (("int", -(2 ** (bits - 1)), 2 ** (bits - 1)), ("uint", 0, 2**bits)):
+        for kind, first, end in (
+            ("int", -(2 ** (bits - 1)), 2 ** (bits - 1)),
+            ("uint", 0, 2**bits),
+        ):
             if not first <= low <= high < end:
                 continue
             name = f"{kind}{bits}"
@@ -97,8 +100,11 @@ def ints(rng: Any, means: list[Any], odd: bool) -> Column:
             ("float64 of int64", lambda: pd.Series(floats), "integers through floats"),
             ("object decimal", lambda: pd.Series(decimals, dtype=object), "decimals"),
             ("arrow decimal", lambda: pa.array(decimals, pa.decimal128(38, 0)), "decimals"),
-            ("str of int", lambda: pd.Series(_texts_of(means), dtype="str"), "strings for integers"),
         ]
+        if rng.random() < 0.3:
+            as_texts = [None if v is None else str(v) for v in means]
+            raw = pd.Series(as_texts, dtype="str")
+            return Column(as_texts, raw, "str of int", "strings for integers")
         if not gaps and high < 2**63:
             as_ints = np.array(means, "int64")
             looks.append(("sparse", lambda: pd.Series(pd.arrays.SparseArray(as_ints)), "sparse"))
@@ -128,7 +134,7 @@ def texts(rng: Any, means: list[Any], odd: bool) -> Column:
             ("arrow binary", lambda: pa.array(encoded, pa.binary()), "bytes"),
         ]
         if sum(v is not None for v in means[::2]) and len(means) > 1:
-            return Column(None, pd.Series(mixed, dtype=object), "object mixed", "mixed values")
+            return Column(mixed, pd.Series(mixed, dtype=object), "object mixed", "mixed values")
     return _made(rng, looks, means)
 
 
@@ -158,7 +164,12 @@ def numbers(rng: Any, means: list[Any], odd: bool) -> Column:
 
 
 def instants(
-    rng: Any, means: list[Any], odd: bool, units: Sequence[str] = (), awaits: str = "", gap: Any = -1
+    rng: Any,
+    means: list[Any],
+    odd: bool,
+    units: Sequence[str] = (),
+    awaits: str = "",
+    gap: Any = -1,
 ) -> Column:
     """Instants of any unit and zone; what the unit can't hold is cut off.
 
@@ -173,7 +184,7 @@ def instants(
     made: list[tuple[str, str]] = [("int64", unit) for unit in units]
     made += [("Int64", unit) for unit in units] + [("arrow int64", unit) for unit in units]
     for unit in NANOSECONDS:
-        made += [("naive", unit), ("zone", unit), ("arrow timestamp", unit)]
+        made += [("naive", unit), *[("zone", unit)] * 2, ("arrow timestamp", unit)]
     made += [("object datetime", "us"), ("arrow date32", "day"), ("object date", "day")]
     way, unit = choose(rng, made)
     if odd:
@@ -228,7 +239,11 @@ def vectors(rng: Any, means: list[Any], odd: bool) -> Column:
     width = len(means[0]) if means else 1
     looks: list[tuple[str, Callable[[], Any], str]] = [
         ("object list of floats", lambda: pd.Series(means, dtype=object), ""),
-        ("object float32 array", lambda: pd.Series([np.float32(v) for v in means], dtype=object), ""),
+        (
+            "object float32 array",
+            lambda: pd.Series([np.float32(v) for v in means], dtype=object),
+            "",
+        ),
         ("arrow list of double", lambda: pa.array(means, pa.list_(pa.float64())), ""),
         ("arrow fixed_size_list", lambda: pa.array(means, pa.list_(pa.float32(), width)), ""),
     ]
@@ -259,17 +274,27 @@ def _instants(rng: Any, way: str, unit: str, counts: list[Any], gap: Any) -> Any
     if way == "float64":
         return pd.Series([np.nan if v is None else float(v) for v in counts], dtype="float64")
     if way == "year 1970":
-        return pd.Series(np.array([10**7 + 86_400_000 * 40 * i for i in range(len(counts))], "int64"))
+        return pd.Series(
+            np.array([10**7 + 86_400_000 * 40 * i for i in range(len(counts))], "int64")
+        )
     if way == "str":
         stamps = [None if v is None else str(np.datetime64(v, "s")) for v in counts]
         return pd.Series(stamps, dtype="str")
     if unit == "day":
-        dates = [None if v is None else datetime.date(1970, 1, 1) + datetime.timedelta(v) for v in counts]
-        return pa.array(dates, pa.date32()) if way == "arrow date32" else pd.Series(dates, dtype=object)
+        dates = [
+            None if v is None else datetime.date(1970, 1, 1) + datetime.timedelta(v) for v in counts
+        ]
+        return (
+            pa.array(dates, pa.date32())
+            if way == "arrow date32"
+            else pd.Series(dates, dtype=object)
+        )
     zone = choose(rng, ZONES)
     if way == "arrow timestamp":
         return pa.array(counts, pa.timestamp(unit, choose(rng, (None, zone))))
-    naive = pd.Series(np.array([np.datetime64("NaT" if v is None else v, unit) for v in counts], f"M8[{unit}]"))
+    naive = pd.Series(
+        np.array([np.datetime64("NaT" if v is None else v, unit) for v in counts], f"M8[{unit}]")
+    )
     if way == "naive":
         return naive
     aware = naive.dt.tz_localize("UTC").dt.tz_convert(zone)
@@ -277,7 +302,12 @@ def _instants(rng: Any, way: str, unit: str, counts: list[Any], gap: Any) -> Any
         return aware
     known = ZoneInfo(zone)
     return pd.Series(
-        [None if v is None else datetime.datetime.fromtimestamp(v // 10**6, known).replace(microsecond=v % 10**6) for v in counts],
+        [
+            None
+            if v is None
+            else datetime.datetime.fromtimestamp(v // 10**6, known).replace(microsecond=v % 10**6)
+            for v in counts
+        ],
         dtype=object,
     )
 
@@ -288,7 +318,3 @@ def _decimals(whole: list[Any]) -> pd.Series:
 
 def _text_of(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _texts_of(means: list[Any]) -> list[Any]:
-    return [None if v is None else str(v) for v in means]

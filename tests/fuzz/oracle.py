@@ -51,10 +51,18 @@ class Oracle:
 
     def __init__(self, case: Case) -> None:
         self.case, self.schema = case, case.schema
-        self.log = {name: c.means or [] for name, c in case.log.items()}
+        means = {
+            side: {name: column.means or [] for name, column in held.items()}
+            for side, held in case.sides.items()
+        }
+        self.log, self.asked, self.warm = means["log"], means.get("rows", means["log"]), {}
         self.train = training_rows(case)
-        self.asked = self.log if case.rows is None else {n: c.means or [] for n, c in case.rows.items()}
         self.places = self.train if case.rows is None else list(range(size(case.rows)))
+        # Events from before the log lie above those of the log.
+        self.events = [(self.log, i) for i in range(size(case.log))]
+        if case.warm is not None:
+            self.warm = means["warm"]
+            self.events = [(self.warm, i) for i in range(size(case.warm))] + self.events
         self.tables = {f.name: self.learn(f) for f in self.schema.table_owners()}
         self.actions = {h.name: self.learn_actions(h) for h in self.schema.histories}
 
@@ -93,6 +101,11 @@ class Oracle:
         """A function from a value to its id, learned from training rows."""
         sharing = [f for f in self.schema.features if self.schema.table_of(f.name) == owner.name]
         seen = [self.log[f.name][i] for f in sharing for i in self.train]
+        if owner.has_dtype and self.warm:
+            fields = [field for h in self.schema.histories for field in h.fields]
+            seen += [
+                v for f in sharing for _ in range(fields.count(f.name)) for v in self.warm[f.name]
+            ]
         if isinstance(owner, DateTimeFeature):
             return None
         if isinstance(owner, NumericFeature):
@@ -117,6 +130,8 @@ class Oracle:
     def learn_actions(self, history: Any) -> dict[tuple[Any, ...], int]:
         """Ids of the combinations of actions that training rows have."""
         rows = [tuple(self.log[a][i] for a in history.actions) for i in self.train]
+        if self.warm:
+            rows += zip(*(self.warm[a] for a in history.actions), strict=True)
         order = sorted((-n, _code(actions), actions) for actions, n in Counter(rows).items())
         return {actions: 2 + i for i, (_, _, actions) in enumerate(order)}
 
@@ -152,23 +167,22 @@ class Oracle:
             return []
         end, freeze = self.time(self.asked, row), self.case.freeze_at
         limit = end if freeze is None else min(end, freeze // 10**6)
-        mine = [
-            (self.time(self.log, i), i)
-            for i in range(size(self.case.log))
-            if self.log[self.schema.user_key][i] == user and self.takes_part(history, i)
-        ]
-        mine.sort()
+        mine = sorted(
+            (self.time(side, i), place)
+            for place, (side, i) in enumerate(self.events)
+            if side[self.schema.user_key][i] == user and self.takes_part(history, side, i)
+        )
         events = [
-            self.event(history, i, mine[k - 1][0] if k else None, end)
-            for k, (t, i) in enumerate(mine)
+            self.event(history, *self.events[place], mine[k - 1][0] if k else None, end)
+            for k, (t, place) in enumerate(mine)
             if t < limit
         ]
         return events[-history.max_length :]
 
-    def takes_part(self, history: Any, i: int) -> bool:
-        """Whether a row of the log is an event of the history."""
-        where = history.where is None or self.log[history.where][i] == 1
-        return where and self.log[history.fields[0]][i] is not None
+    def takes_part(self, history: Any, side: Means, i: int) -> bool:
+        """Whether a row is an event of the history."""
+        where = history.where is None or side[history.where][i] == 1
+        return where and side[history.fields[0]][i] is not None
 
     def time(self, side: Means, row: int) -> int:
         """Milliseconds of a row; without times its place in the log."""
@@ -177,15 +191,15 @@ class Oracle:
             return side[key][row] // 10**6
         return row if self.case.places is None or side is self.log else self.case.places[row]
 
-    def event(self, history: Any, i: int, before: int | None, now: int) -> "_Event":
-        """A row of the log as an event that is asked for now."""
+    def event(self, history: Any, side: Means, i: int, before: int | None, now: int) -> "_Event":
+        """A row as an event that is asked for now."""
         raw: dict[str, Any] = {}
         ids: dict[str, Any] = {}
         for name in history.fields:
-            feature, value = self.schema.feature(name), self.log[name][i]
+            feature, value = self.schema.feature(name), side[name][i]
             raw[f"{history.name}_{name}"] = self.raw(feature, value)
             ids[name] = self.ids(feature, value)
-        actions = tuple(self.log[a][i] for a in history.actions)
+        actions = tuple(side[a][i] for a in history.actions)
         raw |= {f"{history.name}_{a}": v for a, v in zip(history.actions, actions, strict=True)}
         if actions:
             ids["#action"] = [self.actions[history.name].get(actions, 1)]
@@ -196,10 +210,10 @@ class Oracle:
             none_of = all(by_name[a] == 0 for a in group.none_of)
             bits |= (any_of and none_of) << g
         ids["#groups"] = [bits]
-        then, has_times = self.time(self.log, i), self.schema.time_key is not None
+        then, has_times = self.time(side, i), self.schema.time_key is not None
         for quantity in history.quantities:
             if isinstance(quantity, Ratio):
-                found = _ratio(self.log[quantity.numerator][i], self.log[quantity.denominator][i])
+                found = _ratio(side[quantity.numerator][i], side[quantity.denominator][i])
                 raw[f"{history.name}_ratio"] = found
                 known = found is not None and found >= 0
                 ids["#ratio"] = [1 + sum(e <= found for e in RATIOS) if known else 0]
@@ -218,12 +232,12 @@ class Oracle:
         labels: dict[str, list[float]] = {}
         weights: dict[str, list[float]] = {}
         for task in self.schema.tasks:
-            seen = [
-                task.observed_when is None or side[task.observed_when][i] == 1 for i in rows
-            ]
+            seen = [task.observed_when is None or side[task.observed_when][i] == 1 for i in rows]
             given = [side[str(task.label)][i] for i in rows]
             if isinstance(task, MulticlassTask):
-                given = [task.classes.index(v) if s else 0 for v, s in zip(given, seen, strict=True)]
+                given = [
+                    task.classes.index(v) if s else 0 for v, s in zip(given, seen, strict=True)
+                ]
             key = self.schema.sample_weight
             rated = [1.0 if key is None else side[key][i] for i in rows]
             labels[task.name] = [float(v) if s else 0.0 for v, s in zip(given, seen, strict=True)]

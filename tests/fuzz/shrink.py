@@ -38,14 +38,13 @@ def describe(case: Case) -> str:
 
 def _described(case: Case) -> str:
     lines = [repr(case.schema)]
-    for side in ("log", "rows") if case.rows is not None else ("log",):
-        held = case.log if side == "log" else case.rows or {}
+    for side, held in case.sides.items():
         meant = pd.DataFrame({name: pd.Series(c.means, dtype=object) for name, c in held.items()})
-        lines.append(f"{side} ({case.forms[side != 'log']}), what its values mean:\n{meant}")
+        lines.append(f"{side} ({case.forms[side]}), what its values mean:\n{meant}")
         lines.append(", ".join(f"{name}: {column.look}" for name, column in held.items()))
         try:
             lines.append(f"as held:\n{case.frame(side)}")
-        except Exception as error:  # noqa: BLE001: the case is still told.
+        except Exception as error:
             lines.append(f"which can't be shown ({error})")
     if case.boundary is not None or case.freeze_at is not None or case.places is not None:
         lines.append(f"{case.boundary=} {case.freeze_at=} {case.places=}")
@@ -70,6 +69,8 @@ def _smaller(case: Case) -> Iterator[Case]:
         if case.rows is not None and size(case.rows) > 1:
             for i in range(size(case.rows)):
                 yield replace(case, rows={n: c.take([i]) for n, c in case.rows.items()})
+    if case.warm is not None:
+        yield replace(case, warm=None)
     for schema in _schemas(case.schema):
         yield replace(case, schema=schema)
 

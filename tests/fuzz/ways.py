@@ -61,7 +61,7 @@ def run(case: Case, model: bool = False, saved: bool = False) -> Outcome:
         return _refused(case, str(error))
     except TimeoutError:
         return Outcome("failed", f"hang: no end after {_LONGEST} seconds")
-    except Exception as error:  # noqa: BLE001: any other kind is what is looked for.
+    except Exception as error:
         return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     unclear = [c.look for side in _sides(case) for c in side.values() if c.means is None]
     if unclear:
@@ -70,9 +70,8 @@ def run(case: Case, model: bool = False, saved: bool = False) -> Outcome:
 
 
 def _sides(case: Case) -> list[dict[str, Any]]:
-    """The columns of log and rows that something reads."""
-    sides = [case.log] if case.rows is None else [case.log, case.rows]
-    return [{n: column for n, column in side.items() if n in case.read} for side in sides]
+    """The columns that something reads, of log, rows and events before."""
+    return [case.read(side) for side in case.sides]
 
 
 def _refused(case: Case, words: str) -> Outcome:
@@ -98,6 +97,9 @@ def _has_times(case: Case) -> bool:
 def _doubts(case: Case) -> set[str]:
     """Columns whose refusal is right."""
     found = {n for side in _sides(case) for n, c in side.items() if c.doubt}
+    # Features of one table have one dtype.
+    odd = {case.schema.table_of(f.name) for f in case.schema.features if f.name in found}
+    found |= {f.name for f in case.schema.features if case.schema.table_of(f.name) in odd}
     train = training_rows(case) if _has_times(case) else []
     for task in case.schema.tasks:
         seen = set()
@@ -119,7 +121,8 @@ def _doubts(case: Case) -> set[str]:
 def _compare(case: Case, with_model: bool, saved: bool) -> tuple[str, ...]:
     boundary = None if case.boundary is None else pd.Timestamp(case.boundary, unit="ns", tz="UTC")
     log = case.frame("log")
-    data = RankingData(case.schema, log, validation=boundary)
+    warm = None if case.warm is None else case.frame("warm")
+    data = RankingData(case.schema, log, validation=boundary, warm=warm)
     freeze = None if case.freeze_at is None else pd.Timestamp(case.freeze_at, unit="ns")
     asked: Any = "train" if case.rows is None else case.frame("rows")
     if case.rows is not None and case.schema.time_key is None:
@@ -151,7 +154,9 @@ def _compare(case: Case, with_model: bool, saved: bool) -> tuple[str, ...]:
     if saved:
         outputs["saved_model"] = _exported(model, data, attached, request)
     for way, found in outputs.items():
-        side_by_side = np.concatenate([np.asarray(found[t]) for t in data.schema.task_names], axis=1)
+        side_by_side = np.concatenate(
+            [np.asarray(found[t]) for t in data.schema.task_names], axis=1
+        )
         _same(f"predictions of {way} beside those of batches", side_by_side, predicted)
     return (*ways, "keras", *(["saved_model"] if saved else []))
 
@@ -170,7 +175,9 @@ def _served(encode: Any, request: dict[str, np.ndarray]) -> dict[str, np.ndarray
     """The graph that a SavedModel holds before the model."""
     import tensorflow as tf
 
-    return {n: v.numpy() for n, v in encode({k: tf.constant(v) for k, v in request.items()}).items()}
+    return {
+        n: v.numpy() for n, v in encode({k: tf.constant(v) for k, v in request.items()}).items()
+    }
 
 
 def _model(schema: Any) -> Any:
