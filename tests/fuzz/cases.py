@@ -176,7 +176,8 @@ class _Maker:
                 case = replace(case, boundary=choose(rng, inside) * 10**6)
         known = [v for v in times or () if v is not None]
         if known and case.rows is not None and histories and self.may(0.3):
-            case = replace(case, freeze_at=choose(rng, known) // 10**6 * 10**6)
+            early = sorted(known)[: 1 + rows // 2]
+            case = replace(case, freeze_at=choose(rng, early) // 10**6 * 10**6)
         if histories and self.may(0.15):
             case = replace(case, warm=self.table(int(rng.integers(1, 12))))
         return case
@@ -206,13 +207,14 @@ class _Maker:
         self.tiny_times = self.may(0.1)
         start = 0 if self.tiny_times else int(self.rng.integers(700_000_000, 3_000_000_000)) * 10**9
         step = self.pick(10**6, 999 * 10**6, 10**9, 3600 * 10**9, 400_000, DAY)
+        spread = int(self.rng.integers(0, 25))
         if self.tiny_times:
             step = 10**6
         if not self.tiny_times and HAS_TIME_UNIT and self.may(0.2):
             self.unit = self.pick(*NANOSECONDS)
 
         def times(rows: int) -> list[Any]:
-            return [start + step * int(i) for i in self.rng.integers(1, 2 + rows // 2, rows)]
+            return [start + step * int(i) for i in self.rng.integers(1, 2 + spread, rows)]
 
         units = tuple(NANOSECONDS) if self.unit is None else (self.unit,)
         # Most logs of milliseconds, as long as others are awaited.
