@@ -87,10 +87,14 @@ class Case:
         schema = self.schema
         of_rows = {c for f in schema.features for c in f.columns}
         of_rows |= {c for t in schema.tasks for c in (t.label, t.observed_when)}
+        # Nothing is learned of them: those of the log are read where its rows are asked for.
+        later = {f.name for f in schema.features if isinstance(f, DenseFeature | DateTimeFeature)}
+        later |= {f.weights for f in schema.bags if isinstance(f, CategoricalFeature)}
+        of_log = of_rows if self.rows is None else of_rows - later
         events = {c for h in schema.histories for c in h.log_columns}
         keys = {schema.user_key, schema.time_key} if schema.histories else set()
         keys |= {schema.time_key} if self.boundary is not None else set()
-        read = {"log": of_rows | events, "rows": of_rows, "warm": events}[side] | keys
+        read = {"log": of_log | events, "rows": of_rows, "warm": events}[side] | keys
         read |= {schema.sample_weight} if side != "warm" else set()
         return {name: column for name, column in self.sides[side].items() if name in read}
 
@@ -162,7 +166,8 @@ class _Maker:
         case = Case(self.seed, schema, log, None, {side: self.form() for side in _SIDES})
         if self.time_key is None:
             case = replace(case, forms=dict.fromkeys(_SIDES, "pandas"))
-            places = sorted(rng.permutation(rows)[: int(rng.integers(1, 9))].tolist())
+            some = rows if self.odd else int(rng.integers(1, 9))
+            places = sorted(rng.permutation(rows)[:some].tolist())
             asked = {name: column.take(places) for name, column in log.items()}
             return replace(case, rows=asked, places=places) if places else case
         if self.may(0.6):
@@ -196,6 +201,9 @@ class _Maker:
         users = table[self.user_key]
         if users.means is not None and None in users.means:
             table[self.user_key] = replace(users, awaits="ids")
+        if "bool" in users.look:
+            # They are no integers, or are 0 and 1.
+            table[self.user_key] = replace(users, awaits="ids", doubt="bool")
         return table
 
     def add(self, name: str, draw: Callable[[int], list[Any]], look: Any) -> str:
