@@ -6,18 +6,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(shell cat pyproject.toml Makefile | cksum | cut -d' ' -f1)
 OUT ?= runs/demo
+SEED ?= 0
+FUZZ_SECONDS ?= 120
 # Whole files to a process: what a file trains or exports is made once.
 PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: demo test test-tensorflow test-jax notebooks lint format hooks docs names
+.PHONY: demo test test-tensorflow test-jax fuzz notebooks lint format hooks docs names
 
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)") --out "$(OUT)"
 
-test: test-tensorflow test-jax
+test: test-tensorflow fuzz test-jax
 
 # Tests compile much and run little: XLA need not optimise, and its older way to fuse is quicker.
 test-tensorflow test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
@@ -28,6 +30,11 @@ test-tensorflow: $(STAMP)
 
 test-jax: $(STAMP)
 	KERAS_BACKEND=jax $(PYTEST) -m "not one_backend"
+
+# Random logs; `make fuzz SEED=7 FUZZ_SECONDS=3600` takes others, for an hour.
+fuzz: $(STAMP)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m tests.fuzz \
+		--seconds $(FUZZ_SECONDS) --seed $(SEED) --out runs/fuzz.json
 
 # Executed in fresh kernels; `make notebooks ACTION=--write` writes their outputs anew.
 notebooks: $(STAMP)

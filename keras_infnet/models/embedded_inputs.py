@@ -180,9 +180,9 @@ def _event_ids(schema: FeatureSchema, inputs: Mapping[str, Any]) -> list[dict[st
     """For each kind of event, ids `(batch, length, values)` by field."""
     kinds = []
     for kind in schema.event_kinds():
-        packed = joined([inputs[h.name] for h in kind])
-        columns = schema.field_columns(kind[0].name)
-        kinds.append({field: packed[:, :, part] for field, part in columns.items()})
+        columns = schema.field_columns(kind[0].name).items()
+        # Fields alone: behind them each history has quantities of its own.
+        kinds.append({f: joined([inputs[h.name][:, :, part] for h in kind]) for f, part in columns})
     return kinds
 
 

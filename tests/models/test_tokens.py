@@ -2,6 +2,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History, HistoryGroup
+from keras_infnet.models import FM
 from keras_infnet.models.tokens import match_patterns, num_match_patterns
 from tests import tiny
 
@@ -45,3 +47,27 @@ def test_hashed_values_and_several_unknown_ids_can_match():
     x["exposures"][:, :, 0] = 1
     found = np.array(match_patterns(schema, schema.histories[0], x))
     assert (found % 2 == 1).all()
+
+
+def test_histories_of_the_same_fields_may_know_other_things_of_events():
+    video = CategoricalFeature("video_id", "item")
+    seen = History("seen", ("video_id",), max_length=4, actions=("click",))
+    outputs = []
+    for groups in ((), (HistoryGroup("all"),)):
+        # A history without groups has one group of all its events.
+        liked = History("liked", ("video_id",), max_length=3, actions=("click",), groups=groups)
+        schema = FeatureSchema([video], [BinaryTask("click")], [seen, liked])
+        sizes = {"video_id": 9, "seen/#action": 4, "liked/#action": 4}
+        model = tiny.randomise(FM(schema.with_sizes(sizes), dim=4))
+        x = {
+            "categorical": np.array([[2], [5]], "int32"),
+            "seen": np.array([[[0, 0], [0, 0], [3, 1], [4, 2]]] * 2, "int32"),
+            "liked": np.array([[[0, 0], [5, 3], [8, 2]]] * 2, "int32"),
+            "seen_age": np.array([[0, 0, 5, 2]] * 2, "int32"),
+            "liked_age": np.array([[0, 4, 1]] * 2, "int32"),
+        }
+        if groups:
+            bits = (x["liked"][:, :, :1] != 0).astype("int32")
+            x["liked"] = np.concatenate([x["liked"], bits], axis=2)
+        outputs.append(np.array(tiny.predict(model, x)["click"]))
+    np.testing.assert_allclose(*outputs, rtol=1e-6)

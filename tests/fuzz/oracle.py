@@ -1,0 +1,316 @@
+"""What the encoder must give for a case, in plain Python, from what the values mean."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from keras_infnet import (
+    Age,
+    CategoricalFeature,
+    DateTimeFeature,
+    DenseFeature,
+    MulticlassTask,
+    NumericFeature,
+    Ratio,
+    SincePrevious,
+)
+from tests.fuzz.cases import Case, size
+
+RATIOS = [np.float32(v) for v in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1, 1.25, 2, 3)]
+LARGEST, TINIEST = float(np.finfo("float32").max), float(np.finfo("float32").tiny)
+Means = dict[str, list[Any]]
+
+
+@dataclass
+class Expected:
+    """Right answers for the rows of a case.
+
+    Attributes:
+        request: Raw inputs by name: a value a row, of histories and bags lists.
+        packed: Packed columns by input and name: a list of ids or numbers a row, of histories a
+            list of events.
+        labels: By task.
+        weights: By task.
+        base_rates: By task.
+    """
+
+    request: dict[str, list[Any]]
+    packed: dict[str, dict[str, list[Any]]]
+    labels: dict[str, list[float]]
+    weights: dict[str, list[float]]
+    base_rates: dict[str, list[float]]
+
+
+class Oracle:
+    """Right answers for a case whose values all mean something."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.schema = case, case.schema
+        means = {
+            side: {name: column.means or [] for name, column in held.items()}
+            for side, held in case.sides.items()
+        }
+        self.log, self.asked, self.warm = means["log"], means.get("rows", means["log"]), {}
+        self.train = training_rows(case)
+        self.places = self.train if case.rows is None else list(range(size(case.rows)))
+        # Events from before the log lie above those of the log.
+        self.events = [(self.log, i) for i in range(size(case.log))]
+        if case.warm is not None:
+            self.warm = means["warm"]
+            self.events = [(self.warm, i) for i in range(size(case.warm))] + self.events
+        self.tables = {f.name: self.learn(f) for f in self.schema.table_owners()}
+        self.actions = {h.name: self.learn_actions(h) for h in self.schema.histories}
+
+    def answers(self) -> Expected:
+        """All right answers."""
+        schema, asked = self.schema, self.asked
+        request: dict[str, list[Any]] = {}
+        packed: dict[str, dict[str, list[Any]]] = {}
+        for f in schema.features:
+            values = [asked[f.name][i] for i in self.places]
+            request[f.name] = [self.raw(f, v) for v in values]
+            packed.setdefault(f.packed, {})[f.name] = [self.ids(f, v) for v in values]
+            if f.packed == "bags":
+                weights = [[float(v != 0) for v in self.ids(f, value)] for value in values]
+                if getattr(f, "weights", None):
+                    given = [asked[f.weights][i] for i in self.places]
+                    request[f.weights] = given
+                    weights = [
+                        [w * known for w, known in zip([*g, *[0.0] * f.width], k, strict=False)]
+                        for g, k in zip(given, weights, strict=True)
+                    ]
+                packed.setdefault("bag_weights", {})[f.name] = weights
+        for h in schema.histories:
+            windows = [self.window(h, i) for i in self.places]
+            for name in h.list_columns:
+                request[name] = [[e.raw[name] for e in w] for w in windows]
+            columns = schema.history_columns(h.name)
+            packed[h.name] = {c: [[e.ids[c] for e in w] for w in windows] for c in columns}
+            for quantity in h.of_row:
+                name = f"{h.name}_{quantity.key}"
+                packed[name] = {name: [[e.ids[f"#{quantity.key}"] for e in w] for w in windows]}
+        labels, weights = self.labels(asked, self.places)
+        return Expected(request, packed, labels, weights, self.base_rates())
+
+    def learn(self, owner: Any) -> Any:
+        """A function from a value to its id, learned from training rows."""
+        sharing = [f for f in self.schema.features if self.schema.table_of(f.name) == owner.name]
+        seen = [self.log[f.name][i] for f in sharing for i in self.train]
+        if owner.has_dtype and self.warm:
+            fields = [field for h in self.schema.histories for field in h.fields]
+            seen += [
+                v for f in sharing for _ in range(fields.count(f.name)) for v in self.warm[f.name]
+            ]
+        if isinstance(owner, DateTimeFeature):
+            return None
+        if isinstance(owner, NumericFeature):
+            edges = _edges(owner, [_float32(v) for v in seen if v is not None])
+            return lambda v: 0 if v is None else 1 + sum(e <= _float32(v) for e in edges)
+        if owner.hash_buckets is not None:
+            return lambda v: 0 if v is None else 1 + hashed(v, owner.hash_buckets)
+        if owner.is_bag:
+            seen = [value for values in seen for value in values]
+        counts = Counter(v for v in seen if v is not None)
+        kept = [(-n, v) for v, n in counts.items() if n >= owner.min_frequency]
+        oov = owner.oov_buckets
+        ids = {v: 1 + oov + i for i, (_, v) in enumerate(sorted(kept))}
+
+        def look_up(value: Any) -> int:
+            if value is None:
+                return 0
+            return ids[value] if value in ids else 1 + (hashed(value, oov) if oov > 1 else 0)
+
+        return look_up
+
+    def learn_actions(self, history: Any) -> dict[tuple[Any, ...], int]:
+        """Ids of the combinations of actions that training rows have."""
+        rows = [tuple(self.log[a][i] for a in history.actions) for i in self.train]
+        if self.warm:
+            rows += zip(*(self.warm[a] for a in history.actions), strict=True)
+        order = sorted((-n, _code(actions), actions) for actions, n in Counter(rows).items())
+        return {actions: 2 + i for i, (_, _, actions) in enumerate(order)}
+
+    def ids(self, feature: Any, value: Any) -> list[Any]:
+        """Packed columns of a value."""
+        if isinstance(feature, DenseFeature):
+            return value
+        if isinstance(feature, DateTimeFeature):
+            if value is None:
+                return [0, 0, 0]
+            # Exact: `fromtimestamp` of floats is not.
+            seconds = datetime.fromtimestamp(value // 10**9, UTC)
+            local = seconds.astimezone(ZoneInfo(feature.zone))
+            return [1 + local.hour, 25 + local.weekday(), 31 + local.day]
+        table = self.tables[self.schema.table_of(feature.name)]
+        if not isinstance(feature, CategoricalFeature) or not feature.is_bag:
+            return [table(value)]
+        ids = [table(v) for v in value[: feature.max_values]]
+        return ids + [0] * (feature.max_values - len(ids))
+
+    def raw(self, feature: Any, value: Any) -> Any:
+        """A value as a request has it, `None` for missing."""
+        if isinstance(feature, DateTimeFeature):
+            return None if value is None else value // 10**6
+        if isinstance(feature, NumericFeature):
+            return None if value is None else _float32(value)
+        return value
+
+    def window(self, history: Any, row: int) -> list["_Event"]:
+        """The newest events before a row, oldest first."""
+        user = self.asked[self.schema.user_key][row]
+        if user is None:
+            return []
+        end, freeze = self.time(self.asked, row), self.case.freeze_at
+        limit = end if freeze is None else min(end, freeze // 10**6)
+        mine = sorted(
+            (self.time(side, i), place)
+            for place, (side, i) in enumerate(self.events)
+            if side[self.schema.user_key][i] == user and self.takes_part(history, side, i)
+        )
+        events = [
+            self.event(history, *self.events[place], mine[k - 1][0] if k else None, end)
+            for k, (t, place) in enumerate(mine)
+            if t < limit
+        ]
+        return events[-history.max_length :]
+
+    def takes_part(self, history: Any, side: Means, i: int) -> bool:
+        """Whether a row is an event of the history."""
+        where = history.where is None or side[history.where][i] == 1
+        return where and side[history.fields[0]][i] is not None
+
+    def time(self, side: Means, row: int) -> int:
+        """Milliseconds of a row; without times its place in the log."""
+        key = self.schema.time_key
+        if key is not None:
+            return side[key][row] // 10**6
+        return row if self.case.places is None or side is self.log else self.case.places[row]
+
+    def event(self, history: Any, side: Means, i: int, before: int | None, now: int) -> "_Event":
+        """A row as an event that is asked for now."""
+        raw: dict[str, Any] = {}
+        ids: dict[str, Any] = {}
+        for name in history.fields:
+            feature, value = self.schema.feature(name), side[name][i]
+            raw[f"{history.name}_{name}"] = self.raw(feature, value)
+            ids[name] = self.ids(feature, value)
+        actions = tuple(side[a][i] for a in history.actions)
+        raw |= {f"{history.name}_{a}": v for a, v in zip(history.actions, actions, strict=True)}
+        if actions:
+            ids["#action"] = [self.actions[history.name].get(actions, 1)]
+        bits = 0
+        by_name = dict(zip(history.actions, actions, strict=True))
+        for g, group in enumerate(history.groups):
+            any_of = not group.any_of or any(by_name[a] == 1 for a in group.any_of)
+            none_of = all(by_name[a] == 0 for a in group.none_of)
+            bits |= (any_of and none_of) << g
+        ids["#groups"] = [bits]
+        then, has_times = self.time(side, i), self.schema.time_key is not None
+        for quantity in history.quantities:
+            if isinstance(quantity, Ratio):
+                found = _ratio(side[quantity.numerator][i], side[quantity.denominator][i])
+                raw[f"{history.name}_ratio"] = found
+                known = found is not None and found >= 0
+                ids["#ratio"] = [1 + sum(e <= found for e in RATIOS) if known else 0]
+            else:
+                start = then if isinstance(quantity, Age) else before
+                until = now if isinstance(quantity, Age) else then
+                assert isinstance(quantity, Age | SincePrevious)
+                seconds = (until - start) // 1000 if has_times and start is not None else None
+                (suffix,) = quantity.raw_inputs()
+                raw[f"{history.name}_{suffix}"] = seconds
+                ids[f"#{quantity.key}"] = [_bucket_of_seconds(seconds)]
+        return _Event(raw, ids)
+
+    def labels(self, side: Means, rows: list[int]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Labels and weights by task."""
+        labels: dict[str, list[float]] = {}
+        weights: dict[str, list[float]] = {}
+        for task in self.schema.tasks:
+            seen = [task.observed_when is None or side[task.observed_when][i] == 1 for i in rows]
+            given = [side[str(task.label)][i] for i in rows]
+            if isinstance(task, MulticlassTask):
+                given = [
+                    task.classes.index(v) if s else 0 for v, s in zip(given, seen, strict=True)
+                ]
+            key = self.schema.sample_weight
+            rated = [1.0 if key is None else side[key][i] for i in rows]
+            labels[task.name] = [float(v) if s else 0.0 for v, s in zip(given, seen, strict=True)]
+            weights[task.name] = [w * s for w, s in zip(rated, seen, strict=True)]
+        return labels, weights
+
+    def base_rates(self) -> dict[str, list[float]]:
+        """Weighted mean labels of the training rows."""
+        labels, weights = self.labels(self.log, self.train)
+        rates: dict[str, list[float]] = {}
+        for task in self.schema.tasks:
+            y, w = np.array(labels[task.name]), np.array(weights[task.name])
+            parts = [y == k for k in range(task.units)] if task.units > 1 else [y]
+            rates[task.name] = [float(np.average(part, weights=w)) for part in parts]
+        return rates
+
+
+@dataclass
+class _Event:
+    raw: dict[str, Any]
+    ids: dict[str, Any]
+
+
+def training_rows(case: Case) -> list[int]:
+    """Rows of the log before the boundary."""
+    rows = range(size(case.log))
+    if case.boundary is None:
+        return list(rows)
+    times = case.log[str(case.schema.time_key)].means
+    assert times is not None
+    return [i for i in rows if times[i] // 10**6 < case.boundary // 10**6]
+
+
+def hashed(value: Any, buckets: int) -> int:
+    """TensorFlow's hash of a value's text."""
+    import tensorflow as tf
+
+    return int(tf.strings.to_hash_bucket_fast([str(value)], buckets)[0])
+
+
+def _code(actions: tuple[Any, ...]) -> int:
+    return sum((0 if a is None else a + 1) * 3**k for k, a in enumerate(actions))
+
+
+def _float32(value: float) -> float:
+    """The number as the encoder has it: cut to the range of float32, and 0 for a subnormal one."""
+    found = float(np.float32(min(max(float(value), -LARGEST), LARGEST)))
+    return found if abs(found) >= TINIEST else 0.0
+
+
+def _edges(feature: NumericFeature, values: list[float]) -> list[float]:
+    if feature.bucketing == "log":
+        values = [v for v in values if v > 0]
+        if not values:
+            return []
+        found = np.geomspace(min(values), max(values), feature.buckets)[:-1]
+    else:
+        if not values:
+            return []
+        quantiles = np.arange(1, feature.buckets) / feature.buckets
+        found = np.quantile(values, quantiles, method="higher")
+        found = found[found > min(values)]
+    return sorted({_float32(v) for v in found})
+
+
+def _ratio(top: Any, bottom: Any) -> Any:
+    if top is None or bottom is None or bottom <= 0:
+        return None
+    return float(np.float32(top) / np.float32(bottom))
+
+
+def _bucket_of_seconds(seconds: int | None) -> int:
+    """1 + floor(log2(seconds + 1)), 22 at most, 0 where unknown."""
+    if seconds is None or seconds < 0:
+        return 0
+    return 1 + min(21, math.floor(math.log2(seconds + 1)))
