@@ -54,6 +54,8 @@ class Checkpoints(keras.callbacks.Callback):
             `steps_per_epoch` is missing, has changed, or is no multiple of `steps_per_execution`,
             or the checkpoint is of another schema, model or optimizer.
         OSError: The folder can't be written to, or the disk is full; older checkpoints stay.
+        FloatingPointError: A weight, or a number of the optimizer, is NaN or infinite; older
+            checkpoints stay.
 
     Warns:
         UserWarning: A checkpoint is damaged, and the one before it is taken.
