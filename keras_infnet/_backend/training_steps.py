@@ -4,8 +4,10 @@ from typing import Any
 
 import keras
 
+from keras_infnet._backend.divergence_check import with_divergence_check
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import train_step_by_rows
+from keras_infnet._base.within_step import within_step
 from keras_infnet._keras_internals import is_distributed, make_training_variables
 
 
@@ -18,13 +20,19 @@ class TrainingSteps(keras.Model):
 
     trains_by_xla = False
 
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`; a loss that is NaN or infinite is a `FloatingPointError`."""
+        return super().fit(**with_divergence_check(super().fit, *args, **kwargs))
+
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; Keras calls it."""
-        return logs_of_replica(train_step_by_rows(self, super().train_step, arguments))
+        with within_step("train"):
+            return logs_of_replica(train_step_by_rows(self, super().train_step, arguments))
 
     def test_step(self, *arguments: Any) -> Any:
         """One step of evaluation; Keras calls it."""
-        return logs_of_replica(super().test_step(*arguments))
+        with within_step("test"):
+            return logs_of_replica(super().test_step(*arguments))
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""

@@ -239,7 +239,8 @@ class RankingData:
             has one a class, `task/class`.
 
         Raises:
-            ValueError: The model is of another schema, or as `batches`.
+            ValueError: The model is of another schema, a prediction is NaN or infinite, or as
+                `batches`.
         """
         self.encoder.check_model(model, "RankingData.predict")
         rows = self._part_or_frame(rows, "predict")
@@ -247,7 +248,11 @@ class RankingData:
         predicted = model.predict(batches, verbose=verbose)
         columns = [column for task in self.schema.tasks for column in task.columns]
         outputs = [np.asarray(predicted[task]) for task in self.schema.task_names]
-        return pd.DataFrame(np.concatenate(outputs, axis=1), self._parts.frame(rows).index, columns)
+        found = pd.DataFrame(
+            np.concatenate(outputs, axis=1), self._parts.frame(rows).index, columns
+        )
+        _check_finite(found)
+        return found
 
     def evaluate(
         self,
@@ -449,6 +454,19 @@ class RankingData:
         if isinstance(groups, Mapping):
             return {f"gauc_{name}": keys(names) for name, names in groups.items()}
         return {"gauc": keys(groups)}
+
+
+def _check_finite(predicted: pd.DataFrame) -> None:
+    """A ValueError for a prediction that is no finite number."""
+    bad = ~np.isfinite(predicted.to_numpy())
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"RankingData.predict: predictions of {int(bad.any(axis=1).sum())} of {len(bad)} rows "
+            f"are NaN or infinite, such as {predicted.iloc[row, column]} of "
+            f"`{predicted.columns[column]}` in row {predicted.index[row]}. The training of the "
+            "model has diverged: train again with a lower learning rate, or load earlier weights."
+        )
 
 
 def _checked_freeze(schema: FeatureSchema, freeze_at: Any) -> str | np.datetime64:

@@ -30,6 +30,7 @@ class AUGRU(ConfiguredLayer):
         attention: Float tensor `(batch, length)`, `a_t`. Defaults to `None`: 1 for each event.
         tokens_mask: Bool tensor `(batch, length)`, True where valid; Keras fills it from `tokens`.
             Defaults to `None`: all tokens are valid.
+        mask: The same; Keras fills it where `tokens` are the only tensor. Defaults to `None`.
 
     Returns:
         Float tensor `(batch, dim)`, or `(batch, length, dim)` with `return_sequences`.
@@ -64,12 +65,18 @@ class AUGRU(ConfiguredLayer):
     def build(self, tokens_shape: tuple, attention_shape: tuple | None = None) -> None:
         self.recurrence.build((*tokens_shape[:2], tokens_shape[-1] + 1))
 
-    def call(self, tokens: Any, attention: Any = None, tokens_mask: Any = None) -> Any:
+    def call(
+        self, tokens: Any, attention: Any = None, tokens_mask: Any = None, mask: Any = None
+    ) -> Any:
+        tokens_mask = mask if tokens_mask is None else tokens_mask
         scale = ops.ones_like(tokens[:, :, 0]) if attention is None else attention
         scale = ops.cast(scale, tokens.dtype)
         if tokens_mask is not None:
             scale = scale * ops.cast(tokens_mask, scale.dtype)
         return self.recurrence(ops.concatenate([tokens, ops.expand_dims(scale, -1)], axis=-1))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return previous_mask if self.return_sequences else None
 
     def compute_output_shape(
         self, tokens_shape: tuple, attention_shape: tuple | None = None

@@ -5,9 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class BiInteraction(keras.layers.Layer):
+class BiInteraction(ConfiguredLayer):
     """`sum_{i<j} v_i * v_j = 1/2 ((sum_i v_i)^2 - sum_i v_i^2)`, products element by element.
 
     The sum over the vector's elements is the second term of a factorization machine: the inner
@@ -21,6 +23,7 @@ class BiInteraction(keras.layers.Layer):
         tokens: Float tensor `(batch, tokens, dim)`, the vectors `v_i`.
         tokens_mask: Bool tensor `(batch, tokens)`, True where valid; Keras fills it from `tokens`.
             Padded tokens interact with nothing. Defaults to `None`: all tokens are valid.
+        mask: The same; Keras fills it where `tokens` are the only tensor. Defaults to `None`.
 
     Returns:
         Float tensor `(batch, dim)`.
@@ -39,7 +42,8 @@ class BiInteraction(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def call(self, tokens: Any, tokens_mask: Any = None) -> Any:
+    def call(self, tokens: Any, tokens_mask: Any = None, mask: Any = None) -> Any:
+        tokens_mask = mask if tokens_mask is None else tokens_mask
         tokens = ops.cast(tokens, "float32")
         if tokens_mask is not None:
             tokens = tokens * ops.cast(ops.expand_dims(tokens_mask, -1), "float32")

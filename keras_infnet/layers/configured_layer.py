@@ -4,6 +4,8 @@ import inspect
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 
 class ConfiguredLayer(keras.layers.Layer):
@@ -37,3 +39,11 @@ class ConfiguredLayer(keras.layers.Layer):
         """
         limit = (6 / (shape[-2] + (columns or shape[-1]))) ** 0.5
         return self.add_weight(shape, keras.initializers.RandomUniform(-limit, limit), name=name)
+
+
+def event_positions(tokens: Any) -> Any:
+    """int32 `0 .. length - 1`: a constant where the length is known."""
+    length = tokens.shape[1]
+    if length is not None:
+        return np.arange(length, dtype="int32")
+    return ops.arange(ops.shape(tokens)[1], dtype="int32")

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet._backend.random_dropout import CheapDropout
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, event_positions
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -42,6 +42,7 @@ class HSTULayer(ConfiguredLayer):
             `num_age_buckets`.
         tokens_mask: Bool tensor `(batch, length)`, True where valid; Keras fills it from `tokens`.
             Defaults to `None`: all tokens are valid.
+        mask: The same; Keras fills it where `tokens` are the only tensor. Defaults to `None`.
 
     Returns:
         Float tensor `(batch, length, dim)`, or `(batch, 1, dim)` with `last_only`.
@@ -109,8 +110,14 @@ class HSTULayer(ConfiguredLayer):
             self.intervals = self._scalars("intervals", self.num_age_buckets)
 
     def call(
-        self, tokens: Any, ages: Any = None, tokens_mask: Any = None, training: bool | None = None
+        self,
+        tokens: Any,
+        ages: Any = None,
+        tokens_mask: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
     ) -> Any:
+        tokens_mask = mask if tokens_mask is None else tokens_mask
         normed = self.token_norm(tokens)
         value, key = ops.split(self.value_key(normed), 2, axis=-1)
         gate, query = ops.split(self.gate_query(self._queries(normed)), 2, axis=-1)
@@ -127,8 +134,11 @@ class HSTULayer(ConfiguredLayer):
         output = self._queries(tokens) + self.output_projection(gated)
         if tokens_mask is None:
             return output
-        mask = ops.expand_dims(self._queries(tokens_mask), -1)
-        return output * ops.cast(mask, output.dtype)
+        valid = ops.expand_dims(self._queries(tokens_mask), -1)
+        return output * ops.cast(valid, output.dtype)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return None if self.last_only else previous_mask
 
     def compute_output_shape(self, tokens_shape: tuple, ages_shape: tuple | None = None) -> tuple:
         return (tokens_shape[0], 1 if self.last_only else tokens_shape[1], tokens_shape[2])
@@ -158,14 +168,6 @@ class HSTULayer(ConfiguredLayer):
     def _scalars(self, name: str, number: int) -> Any:
         initializer = keras.initializers.RandomNormal(stddev=0.02)
         return self.add_weight((number, 1), initializer, name=name, autocast=False)
-
-
-def event_positions(tokens: Any) -> Any:
-    """int32 `0 .. length - 1`: a constant where the length is known."""
-    length = tokens.shape[1]
-    if length is not None:
-        return np.arange(length, dtype="int32")
-    return ops.arange(ops.shape(tokens)[1], dtype="int32")
 
 
 def _averaged(distances: Any, tokens_mask: Any) -> Any:

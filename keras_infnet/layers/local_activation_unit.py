@@ -113,5 +113,8 @@ class LocalActivationUnit(ConfiguredLayer):
             return masked_softmax(scores * tokens.shape[-1] ** -0.5, tokens_mask)
         return scores if tokens_mask is None else ops.where(tokens_mask, scores, 0.0)
 
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        return None
+
     def compute_output_shape(self, tokens_shape: tuple, candidate_shape: tuple) -> tuple:
         return (tokens_shape[0], tokens_shape[-1])

@@ -3,13 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_infnet._backend.attention_pooling import masked_softmax
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet._backend.random_dropout import CheapDropout
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, event_positions
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -34,6 +33,7 @@ class SequenceEncoder(ConfiguredLayer):
         tokens: Float tensor `(batch, length, dim)`, oldest event first.
         tokens_mask: Bool tensor `(batch, length)`, True where valid; Keras fills it from `tokens`.
             Defaults to `None`: all tokens are valid.
+        mask: The same; Keras fills it where `tokens` are the only tensor. Defaults to `None`.
 
     Returns:
         Float tensor `(batch, length, dim)`.
@@ -101,14 +101,21 @@ class SequenceEncoder(ConfiguredLayer):
             table = self.add_weight(shape, "zeros", name=f"distances_{i}", autocast=False)
             self.distance_tables.append(table)
 
-    def call(self, tokens: Any, tokens_mask: Any = None, training: bool | None = None) -> Any:
-        length = tokens.shape[1]
-        distances = np.arange(length)[:, None] - np.arange(length)[None]
+    def call(
+        self,
+        tokens: Any,
+        tokens_mask: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        tokens_mask = mask if tokens_mask is None else tokens_mask
+        positions = event_positions(tokens)
+        distances = positions[:, None] - positions[None]
         allowed = (distances >= 0)[None, None]
         if tokens_mask is not None:
             tokens_mask = ops.cast(tokens_mask, "bool")
             allowed = ops.logical_and(allowed, tokens_mask[:, None, None])
-        distances = np.clip(distances, 0, self.max_distance - 1).astype("int32")
+        distances = ops.clip(distances, 0, self.max_distance - 1)
         for norms, dense, table in zip(
             self.norms, self.projections, self.distance_tables, strict=True
         ):
@@ -125,7 +132,7 @@ class SequenceEncoder(ConfiguredLayer):
         return tokens_shape
 
     def _attend(self, qkv: Any, bias: Any, allowed: Any) -> Any:
-        length, width = qkv.shape[1:]
+        length, width = ops.shape(qkv)[1], qkv.shape[2]
         head_dim = width // (3 * self.num_heads)
         qkv = ops.reshape(qkv, (-1, length, 3, self.num_heads, head_dim))
         query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)

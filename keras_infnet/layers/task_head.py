@@ -21,7 +21,8 @@ class TaskHead(ConfiguredLayer):
     Args:
         hidden_dim: Width of the hidden layer; `None`: there is none. Defaults to `64`.
         units: Width of the output. Defaults to `1`.
-        activation: Of the output, a name that Keras knows; `None`: none. Defaults to `"sigmoid"`.
+        activation: Of the output, a name that Keras knows; `None`: none; `"exponential"` is
+            `exp(min(z, 60))`, so that it is finite. Defaults to `"sigmoid"`.
         bias: Where `c` starts, one number or one for each unit. Defaults to `0.0`.
         dropout: Rate, on the inputs and on the hidden layer. Defaults to `0.0`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -79,7 +80,7 @@ class TaskHead(ConfiguredLayer):
             "output",
             self.hidden_dim or width,
             self.units,
-            activation=self.activation,
+            activation=_BOUNDED.get(self.activation, self.activation),
             bias_initializer=keras.initializers.Constant(self.bias),
             dtype="float32",
         )
@@ -95,3 +96,11 @@ class TaskHead(ConfiguredLayer):
 
     def compute_output_shape(self, inputs_shape: tuple) -> tuple:
         return (*inputs_shape[:-1], self.units)
+
+
+def _bounded_exponential(x: Any) -> Any:
+    """`exp(min(x, 60))`, some 1e26 at most: infinity would be no answer."""
+    return ops.exp(ops.minimum(x, 60.0))
+
+
+_BOUNDED: dict[str | None, Any] = {"exponential": _bounded_exponential}

@@ -1,6 +1,6 @@
 """Metrics of ranking: the maths in numpy and the Keras objects."""
 
-from keras_infnet.metrics.auc import auc
+from keras_infnet.metrics.auc import AUC, auc
 from keras_infnet.metrics.calibration import (
     ExpectedCalibrationError,
     expected_calibration_error,
@@ -13,6 +13,7 @@ from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squa
 from keras_infnet.metrics.task_metrics import task_metrics
 
 __all__ = [
+    "AUC",
     "ExpectedCalibrationError",
     "GroupAUC",
     "NormalizedEntropy",

@@ -98,7 +98,7 @@ class GroupAUC(keras.metrics.Metric):
         sample_weight: Weight of each row, like `y_true`. Defaults to 1.
 
     Returns:
-        Scalar group AUC; NaN where no bucket holds both classes.
+        Scalar group AUC; NaN where no bucket holds both classes, or a prediction is NaN.
 
     Raises:
         ValueError: `weighting` is unknown, `num_buckets` is below 1 or `num_bins` below 2.
@@ -154,8 +154,9 @@ class GroupAUC(keras.metrics.Metric):
         values = pairs_won / ops.where(both, positives * negatives, 1.0)
         weights = _counts(positives, negatives)[self.weighting]
         weights = ops.where(both, weights, 0.0)
-        # 0 / 0 is NaN: no bucket holds both classes.
-        return ops.sum(weights * values) / ops.sum(weights)
+        # 0 / 0 is NaN: no bucket holds both classes. A bucket that is NaN holds neither.
+        is_number = ops.isfinite(ops.sum(positives + negatives))
+        return ops.where(is_number, ops.sum(weights * values) / ops.sum(weights), float("nan"))
 
     def get_config(self) -> dict[str, Any]:
         config = {"weighting": self.weighting, "num_buckets": self.num_buckets}

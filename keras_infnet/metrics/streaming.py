@@ -9,13 +9,18 @@ _LOGIT_RANGE = 10.0
 
 
 def flat_rows(dtype: str, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-    """Labels, predictions and weights `(batch,)`; a label is 0 where its weight is 0."""
+    """Labels, predictions and weights `(batch,)`; a label is 0 where its weight is 0.
+
+    The weight is NaN where an observed prediction is not finite: so are all sums that it enters.
+    """
     labels, predictions = (ops.reshape(ops.cast(y, dtype), (-1,)) for y in (y_true, y_pred))
     weights = ops.ones_like(labels)
     if sample_weight is not None:
         weights = ops.reshape(ops.cast(sample_weight, dtype), (-1,))
     # An unobserved label may be NaN.
-    return ops.where(weights > 0, labels, 0.0), predictions, weights
+    labels = ops.where(weights > 0, labels, 0.0)
+    bad = ops.logical_and(weights > 0, ops.logical_not(ops.isfinite(predictions)))
+    return labels, predictions, ops.where(bad, float("nan"), weights)
 
 
 def logit_cells(probabilities: Any, count: int) -> Any:

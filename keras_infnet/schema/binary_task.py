@@ -10,9 +10,6 @@ import pandas as pd
 
 from keras_infnet.schema.task import Task
 
-# Rare labels have small probabilities: with 200 thresholds most of theirs fall into a few steps.
-_AUC_THRESHOLDS = 1000
-
 
 @dataclass(frozen=True)
 class BinaryTask(Task):
@@ -57,9 +54,9 @@ class BinaryTask(Task):
         return "binary_crossentropy"
 
     def metrics(self) -> list[Any]:
-        import keras  # pyright: ignore[reportMissingTypeStubs]
+        from keras_infnet.metrics.auc import AUC
 
-        return [keras.metrics.AUC(num_thresholds=_AUC_THRESHOLDS, name="auc")]
+        return [AUC()]
 
     def measures(
         self,

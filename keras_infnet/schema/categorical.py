@@ -25,6 +25,8 @@ from keras_infnet.schema.vocabulary import Vocabulary
 
 # Ids go up to the number of buckets, and tables have one row more.
 _MOST_BUCKETS = 2**31 - 2
+# The sum of a bag's weights is finite in float32.
+_LARGEST_WEIGHT = np.float32(1e30)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class CategoricalFeature(Feature):
         hash_buckets: For huge fields: no vocabulary, `1 + hash(value) % hash_buckets`.
         max_values: Above 1 the field is a bag; further values are dropped.
         weights: Column with the weights of a bag's values. Defaults to equal weights. A bag is
-            embedded as the weighted mean of its values.
+            embedded as the weighted mean of its values. Weights beyond 1e30 count as that.
         separator: Bags may be strings such as `"3,17"`, cut here. Lists need no separator.
 
     Raises:
@@ -184,6 +186,7 @@ class CategoricalFeature(Feature):
         weights = (ids != 0).astype("float32")
         if self.weights is not None:
             weights = self._weights(frame, values, self.max_values) * (ids != 0)
+            weights = np.minimum(weights, _LARGEST_WEIGHT)
         return {"bags": ids, "bag_weights": weights}
 
     def encode_graph(self, tf: Any, lookup: Graph | None, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,6 +198,7 @@ class CategoricalFeature(Feature):
         weights = raw[self.weights]
         # A weight that can't be one is 0 in a request; in a frame it is refused.
         weights = tf.where((weights > 0) & tf.math.is_finite(weights), weights, 0.0)
+        weights = tf.minimum(weights, _LARGEST_WEIGHT)
         weights = fit_width(tf, weights, self.max_values)
         return {"bags": ids, "bag_weights": tf.where(ids != 0, weights, 0.0)}
 

@@ -15,7 +15,7 @@ from keras_infnet.schema.task import Task
 class CountTask(Task):
     """The expected value of a label that is 0 or more, trained with the Poisson loss.
 
-    `y = exp(w h + c)`, with the loss `y - label log y`. Labels need not be whole numbers: seconds
+    `y = exp(min(w h + c, 60))`, with the loss `y - label log y`. Labels need not be whole numbers: seconds
     watched are a count too.
 
     Args:

@@ -1,5 +1,6 @@
 """DenseFeature: a dense vector, such as a content embedding."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,12 +14,17 @@ from keras_infnet.schema.canonical import vectors
 from keras_infnet.schema.feature import Feature, RawInput
 from keras_infnet.schema.programs import Graph, Program
 
+# Products of a few such numbers, as cross layers make them, are still finite in float32.
+LARGEST = 1e6
+
 
 @dataclass(frozen=True)
 class DenseFeature(Feature):
     """A dense vector, such as a content embedding: one list of `dim` floats a row.
 
-    In a request a number that is not finite counts as 0; in a frame it is refused.
+    Numbers beyond 1e6 count as 1e6, and below -1e6 as -1e6, so that no model makes infinities of
+    them; a frame that holds some gives a warning. In a request a number that is not finite counts
+    as 0; in a frame it is refused.
 
     Args:
         name: Column of the frame, name in requests.
@@ -27,6 +33,9 @@ class DenseFeature(Feature):
 
     Raises:
         ValueError: `dim` is below 1.
+
+    Warns:
+        UserWarning: In a frame, numbers are beyond 1e6 or below -1e6.
 
     Example:
         >>> keras_infnet.DenseFeature("image_embedding", "item", dim=128).dim
@@ -59,10 +68,19 @@ class DenseFeature(Feature):
         return np.float32(np.nan)
 
     def pack(self, values: pa.Array, program: Program | None, label: str) -> np.ndarray:
-        return np.asarray(values.flatten()).reshape(-1, self.dim)
+        rows = np.asarray(values.flatten()).reshape(-1, self.dim)
+        clipped = np.clip(rows, -LARGEST, LARGEST)
+        beyond = int((rows != clipped).sum())
+        if beyond:
+            warnings.warn(
+                f"{label}: {beyond} of {rows.size} numbers are beyond +-{LARGEST:g}, and count as "
+                f"that (the largest is {np.abs(rows).max():g}). Scale the column.",
+                stacklevel=2,
+            )
+        return clipped
 
     def pack_graph(self, tf: Any, lookup: Graph | None, raw: Any) -> Any:
-        return tf.where(tf.math.is_finite(raw), raw, 0.0)
+        return tf.clip_by_value(tf.where(tf.math.is_finite(raw), raw, 0.0), -LARGEST, LARGEST)
 
     def request_values(self, values: pa.Array, dtype: str | None) -> np.ndarray:
         return np.asarray(values.flatten()).reshape(-1, self.dim)

@@ -14,6 +14,7 @@ from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.serving.answers import encoder_and_rows, largest_difference
 from keras_infnet.serving.signatures import ExportOptions
 from keras_infnet.serving.under_tensorflow import write_under_tensorflow
+from keras_infnet.serving.weights import check_finite_weights
 
 
 def export_onnx(
@@ -40,7 +41,7 @@ def export_onnx(
         The largest absolute difference on the rows of `verify`, or `None` without them.
 
     Raises:
-        ValueError: The model is of another schema, or the answers differ.
+        ValueError: The model is of another schema or holds NaN, or the answers differ.
         ImportError: tf2onnx or onnxruntime is missing.
         FileExistsError: `path` exists.
         OSError: The file can't be written.
@@ -58,6 +59,7 @@ def export_onnx(
     path = local_path(path, "export_onnx", "path")
     encoder, verify = encoder_and_rows(data, verify, "export_onnx")
     encoder.check_model(model, "export_onnx")
+    check_finite_weights(model, "export_onnx")
     missing = [name for name in ("tf2onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise ImportError(

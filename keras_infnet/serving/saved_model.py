@@ -15,7 +15,7 @@ from keras_infnet.serving.artefacts import write_artefacts
 from keras_infnet.serving.new_path import new_version
 from keras_infnet.serving.signatures import ExportOptions, make_signatures
 from keras_infnet.serving.under_tensorflow import write_under_tensorflow
-from keras_infnet.serving.weights import exported_variables
+from keras_infnet.serving.weights import check_finite_weights, exported_variables
 
 
 def export(
@@ -90,8 +90,8 @@ def export(
             difference on the rows of `verify`.
 
     Raises:
-        ValueError: The model is of another schema, a name can't be that of an input or output,
-            `score`, `top_k` or `version` is out of range, a calibrated task is unknown or a
+        ValueError: The model is of another schema or holds NaN, a name can't be that of an input or
+            output, `score`, `top_k` or `version` is out of range, a calibrated task is unknown or a
             regression, `table_dtype` is unknown, or the answers differ.
         FileExistsError: The version exists.
         OSError: The folder can't be written.
@@ -105,6 +105,7 @@ def export(
     folder = local_path(path, "export", "path")
     encoder, rows = encoder_and_rows(data, verify, "export")
     encoder.check_model(model, "export")
+    check_finite_weights(model, "export")
     options = ExportOptions(calibration or Calibration({}), table_dtype, score, top_k)
     options.check_schema(encoder.schema)
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_infnet._backend.row_lookups import RowLookups, is_marked
+from keras_infnet._base.finite import not_finite, shown_weights
 
 # Largest difference of an output that is allowed against float32 tables, by table dtype.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "int8": 1e-2}
@@ -16,6 +17,17 @@ _MAX_INT8 = 127
 
 # Folding gains nothing with large weights, and a graph's file holds 2 GB at most.
 _LARGEST_CONSTANT = 262_144
+
+
+def check_finite_weights(model: Any, who: str) -> None:
+    """A ValueError that names weights that hold NaN or infinity."""
+    paths = not_finite(model.weights)
+    if paths:
+        raise ValueError(
+            f"{who}: {shown_weights(paths, len(model.weights))}; expected finite weights. The "
+            "training has diverged: train again with a lower learning rate, or load the weights "
+            "of an earlier checkpoint."
+        )
 
 
 @contextmanager

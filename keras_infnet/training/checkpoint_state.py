@@ -7,7 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_infnet._base.finite import is_finite
 from keras_infnet._keras_internals import make_training_variables
+from keras_infnet.metrics.auc import EVALUATION_CELLS
 
 _BEST = "best_weights"
 
@@ -26,8 +28,9 @@ def variable_groups(model: keras.Model) -> dict[str, list[Any]]:
 
     All must be built: before the first step, by `build_variables`.
     """
-    of_metrics = list(model.metrics_variables)
-    known = {id(variable) for variable in of_metrics}
+    known = {id(variable) for variable in model.metrics_variables}
+    # What an evaluation counts in begins anew with it, and is large.
+    of_metrics = [v for v in model.metrics_variables if v.name != EVALUATION_CELLS]
     own = [variable for variable in model.variables if id(variable) not in known]
     return {"model": own, "optimizer": list(model.optimizer.variables), "metrics": of_metrics}
 
@@ -68,10 +71,21 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 def saved_arrays(
     model: keras.Model, callbacks: Iterable[keras.callbacks.Callback]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Values of all variables, and best weights that callbacks keep, by name."""
+    """Values of all variables, and best weights that callbacks keep, by name.
+
+    Raises:
+        FloatingPointError: A variable of model or optimizer holds NaN or infinity.
+    """
     for group, variables in variable_groups(model).items():
         for i, variable in enumerate(variables):
-            yield f"{group}/{i}", keras.ops.convert_to_numpy(variable)
+            array = keras.ops.convert_to_numpy(variable)
+            if group != "metrics" and not is_finite(array):
+                raise FloatingPointError(
+                    f"Checkpoints: `{variable.path}` of the {group} holds NaN or infinity: the "
+                    "training has diverged, and no checkpoint is written; those before it stay. "
+                    "Lower the learning rate, or bound gradients with the optimizer's `clipnorm`."
+                )
+            yield f"{group}/{i}", array
     for number, callback in enumerate(callbacks):
         for i, array in enumerate(getattr(callback, _BEST, None) or ()):
             yield f"callback_{number}/{i}", np.asarray(array)

@@ -57,6 +57,8 @@ class Checkpoints(keras.callbacks.Callback):
             of `steps_per_execution`, the checkpoint is of another schema, model or optimizer, or
             another callback has taken the folder.
         OSError: The folder can't be written to, or the disk is full; older checkpoints stay.
+        FloatingPointError: A weight, or a number of the optimizer, is NaN or infinite; older
+            checkpoints stay.
 
     Warns:
         UserWarning: A checkpoint is damaged, and the one before it is taken.

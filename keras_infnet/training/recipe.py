@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_infnet._backend.divergence_check import DivergenceCheck
 from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam
@@ -67,6 +68,7 @@ def fit_ranker(
         ValueError: The data are no `tf.data.Dataset`; the number of training batches is unknown,
             infinite or 0; the validation is infinite; a number is out of range; there is a policy
             and no validation; or there are several `Checkpoints`.
+        FloatingPointError: The loss is NaN or infinite; see `DivergenceCheck`.
 
     Example:
         ```python
@@ -95,6 +97,7 @@ def fit_ranker(
     model.compile(optimizer)
 
     before, after, checkpoints = _partition(callbacks)
+    before.insert(0, DivergenceCheck())
     if validation is not None:
         default = default_policy(getattr(model, "schema", None))
         before.append(PolicyScore(default if policy is None else policy))

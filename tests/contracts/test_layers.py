@@ -106,6 +106,61 @@ def test_a_row_of_padding_alone_is_finite(case):
     assert all(np.isfinite(x[0]).all() for x in outputs_of(case))
 
 
+def behind_an_embedding(case):
+    """The layer in a user's model: ids, `Embedding(mask_zero=True)`, the layer; no mask by hand."""
+    layer, arguments, call = CASES[case]
+    (masked,) = PADDED[case]
+    ids = keras.Input((None,), dtype="int32")
+    width = call[masked].shape[-1]
+    given, others = {}, {}
+    for name, x in call.items():
+        if name == masked:
+            given[name] = keras.layers.Embedding(50, width, mask_zero=True)(ids)
+        elif not name.endswith("_mask"):
+            others[name] = given[name] = tree.map_structure(_any_length, x)
+    outputs = layer(**arguments, name="layer")(**given)
+    model = keras.Model([ids, *tree.flatten(others)], outputs)
+    return tiny.randomise(model, scale=0.3), {name: call[name] for name in others}
+
+
+def _any_length(x):
+    return keras.Input((None, *x.shape[2:]) if _in_time(x) else x.shape[1:], dtype=str(x.dtype))
+
+
+def _in_time(x):
+    return x.ndim > 1 and x.shape[1] == MASK.shape[1]
+
+
+@pytest.mark.parametrize("case", [c for c in PADDED if "grouped_pooling" not in c])
+def test_an_embedding_with_a_mask_before_it_needs_no_other_word(case):
+    model, others = behind_an_embedding(case)
+    ids = np.where(MASK, np.random.default_rng(3).integers(1, 50, MASK.shape), 0).astype("int32")
+
+    def of(padding):
+        def longer(x):
+            return np.pad(x, ((0, 0), (padding, 0), *((0, 0),) * (x.ndim - 2)))
+
+        given = tree.map_structure(lambda x: longer(x) if _in_time(x) else x, others)
+        return tree.flatten(model([longer(ids), *tree.flatten(given)]))
+
+    for short, long in zip(of(0), of(4), strict=True):
+        left_out = long.shape[1] - short.shape[1] if short.ndim == 3 else 0
+        short, long = np.asarray(short), np.asarray(long)
+        if left_out:
+            short, long = short[MASK], long[:, left_out:][MASK]
+        assert np.isfinite(short).all()
+        np.testing.assert_allclose(long, short, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [c for c in PADDED if "grouped_pooling" not in c])
+def test_a_mask_goes_on_only_with_an_output_of_its_shape(case):
+    model, others = behind_an_embedding(case)
+    ids = np.ones(MASK.shape, "int32")
+    for output in tree.flatten(model([ids, *tree.flatten(others)])):
+        mask = keras.src.backend.get_keras_mask(output)
+        assert mask is None or tuple(mask.shape) == tuple(output.shape[:2])
+
+
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("case", CASES)
 def test_mixed_precision_computes_in_the_policy(case, dtype):

@@ -1,0 +1,80 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import keras_infnet as ki
+from keras_infnet.data import Batches, FeatureEncoder
+from keras_infnet.models import MODELS
+from keras_infnet.serving import export
+from tests import tiny
+
+HUGE = 3.4e38
+SCHEMA = ki.FeatureSchema(
+    [ki.CategoricalFeature("video_id", "item", dtype="int"), ki.DenseFeature("d", "item", dim=3)],
+    [ki.BinaryTask("click")],
+)
+VECTORS = [[HUGE, -HUGE, HUGE], [HUGE] * 3, [-HUGE, HUGE, HUGE], [0.5, -0.0, 1e-40]]
+LOG = pd.DataFrame({"video_id": range(8), "d": VECTORS * 2, "click": [0, 1] * 4})
+WARNS = pytest.warns(UserWarning, match=r"`d`: 18 of 24 numbers are beyond .*1e\+06.*Scale")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return FeatureEncoder(SCHEMA).fit(LOG)
+
+
+def test_no_probability_is_nan(encoder):
+    model = ki.INFNet(encoder.schema, dim=8, head_dim=8)
+    with WARNS:
+        packed = encoder.transform(LOG)
+    for seed in range(5):
+        tiny.randomise(model, seed, scale=0.6)
+        assert np.isfinite(np.asarray(tiny.predict(model, packed)["click"])).all()
+
+
+@pytest.mark.one_backend
+def test_usual_values_stay_and_others_are_the_nearest_that_counts(encoder):
+    with WARNS:
+        dense = encoder.transform(LOG)["dense"][:4]
+    expected = np.array(VECTORS, "float32").clip(-1e6, 1e6)
+    np.testing.assert_array_equal(dense.view("int32"), expected.view("int32"))
+    with WARNS:
+        (x, _, _), *_ = Batches.from_rows(encoder, LOG, batch_size=4)
+    np.testing.assert_array_equal(x["dense"], expected)
+
+
+@pytest.mark.one_backend
+def test_what_is_served_is_finite_and_equal(encoder, tmp_path):
+    import tensorflow as tf
+
+    model = tiny.randomise(ki.INFNet(encoder.schema, dim=8, head_dim=8), scale=0.6)
+    with pytest.warns(UserWarning, match="beyond"):
+        # It compares the answers to these rows with Keras's.
+        path = export(model, encoder, tmp_path / "ranker", LOG)
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    rows = {"video_id": tf.range(4, dtype="int64"), "d": tf.constant(VECTORS, "float32")}
+    with WARNS:
+        expected = model.predict(encoder.transform(LOG), verbose=0)["click"][:4]
+    np.testing.assert_allclose(served(**rows)["click"], expected, atol=1e-6)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_and_task_is_finite_at_the_ends(name):
+    tasks = (ki.BinaryTask("click"), ki.CountTask("orders"), ki.RegressionTask("watch"))
+    rates = {"click": 0.3, "orders": 1.0, "watch": 2.0}
+    schema = tiny.schema(tasks=tasks, rates=rates)
+    inputs, model = tiny.inputs(schema), MODELS[name](schema)
+    inputs["dense"] = np.where(inputs["dense"] > 0, 1e6, -1e6).astype("float32")
+    for seed in range(2):
+        outputs = tiny.randomise(model, seed, scale=0.6)(inputs)
+        assert all(np.isfinite(np.asarray(y)).all() for y in outputs.values())
+
+
+@pytest.mark.one_backend
+def test_huge_weights_of_a_bag_are_a_mean_too():
+    bag = ki.CategoricalFeature("tag", "item", max_values=2, weights="weight")
+    schema = ki.FeatureSchema([bag], [ki.BinaryTask("click")])
+    log = pd.DataFrame({"tag": [["a", "b"]] * 2, "weight": [[HUGE] * 2] * 2, "click": [0, 1]})
+    packed = FeatureEncoder(schema).fit(log).transform(log)
+    assert np.isfinite(packed["bag_weights"].sum(axis=1)).all()
