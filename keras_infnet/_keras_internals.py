@@ -48,8 +48,11 @@ INTERNALS = (
     Internal(
         _MODEL, "compute_loss_and_updates", "loss of a step", rooms=("_backend",), backend="jax"
     ),
+    Internal(_MODEL, "_flatten_layers", "layers_inside"),
     Internal("keras.Variable", "_layout", "layout_of"),
     Internal(_OPTIMIZER, "_get_variable_index", "variable_index"),
+    Internal(_OPTIMIZER, "_learning_rate", "end_schedule"),
+    Internal(_OPTIMIZER, "_variables", "end_schedule"),
     Internal(_OPTIMIZER, "_use_weight_decay", "decays"),
     Internal(_OPTIMIZER, "_apply_weight_decay", "update_variables"),
     Internal(_OPTIMIZER, "_backend_update_step", "update_variables"),
@@ -112,6 +115,11 @@ def calls_in_order(model: keras.Model) -> Iterator[Any]:
                 yield node
 
 
+def layers_inside(model: keras.Model) -> list[keras.Layer]:
+    """All layers inside a model, a layer before those inside it."""
+    return model._flatten_layers(include_self=False)
+
+
 def update_metrics(model: keras.Model, variables: Sequence[Any], *of_step: Any) -> tuple[Any, Any]:
     """JAX: the metrics after a step.
 
@@ -129,6 +137,20 @@ def update_metrics(model: keras.Model, variables: Sequence[Any], *of_step: Any) 
 def layout_of(variable: Any) -> Any:
     """How a variable is laid out over devices; None where nothing was said."""
     return getattr(variable, "_layout", None)
+
+
+def end_schedule(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> None:
+    """Puts a learning rate that can be set in the place of an optimizer's schedule."""
+    rate = keras.Variable(
+        learning_rate,
+        trainable=False,
+        dtype=keras.config.floatx(),
+        aggregation="only_first_replica",
+        name="learning_rate",
+    )
+    optimizer._learning_rate = rate
+    # Keras appends it. An optimizer that is made with a number, as from a file, has it here.
+    optimizer._variables.insert(1, optimizer._variables.pop())
 
 
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
