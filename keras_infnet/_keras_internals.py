@@ -4,6 +4,7 @@ All are in Keras 3.15.1. `tests/house/test_keras_internals.py` fails with the na
 installed version lacks one.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,13 @@ INTERNALS = (
         _MODEL, "compute_loss_and_updates", "loss of a step", rooms=("_backend",), backend="jax"
     ),
     Internal(_MODEL, "_flatten_layers", "layers_inside"),
+    Internal(
+        _MODEL,
+        "_run_through_graph",
+        "overridden: `clone_model` makes the clone of what it gives",
+        rooms=("models",),
+    ),
+    Internal(_MODEL, "_tracker", "unlocked"),
     Internal("keras.Variable", "_layout", "layout_of"),
     Internal(_OPTIMIZER, "_get_variable_index", "variable_index"),
     Internal(_OPTIMIZER, "_learning_rate", "end_schedule"),
@@ -118,6 +126,16 @@ def calls_in_order(model: keras.Model) -> Iterator[Any]:
 def layers_inside(model: keras.Model) -> list[keras.Layer]:
     """All layers inside a model, a layer before those inside it."""
     return model._flatten_layers(include_self=False)
+
+
+@contextlib.contextmanager
+def unlocked(layer: keras.Layer) -> Iterator[None]:
+    """In its context, a layer that is built may get further weights."""
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
 
 
 def update_metrics(model: keras.Model, variables: Sequence[Any], *of_step: Any) -> tuple[Any, Any]:

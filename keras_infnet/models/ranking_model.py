@@ -12,12 +12,15 @@ from keras import ops
 
 from keras_infnet._backend.row_training import loss_scale_by_rows
 from keras_infnet._backend.training_steps import TrainingSteps
+from keras_infnet._keras_internals import layers_inside
+from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.models.compile_arguments import losses_by_task, metrics_by_task, weights_by_task
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
+from keras_infnet.models.given_vectors import rows_of_vectors
 from keras_infnet.models.input_checks import check_inputs
-from keras_infnet.models.layer_states import layer_states, restore_layer_states
+from keras_infnet.models.layer_states import copy_layer_states, layer_states, restore_layer_states
 from keras_infnet.models.tokens import Tokens, check_event_context
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.task import Task
@@ -62,7 +65,8 @@ class RankingModel(TrainingSteps):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         of_all = inspect.signature(RankingModel.__init__).parameters.values()
-        _, schema, *others = (p for p in of_all if p.kind is not p.VAR_KEYWORD)
+        named = (p for p in of_all if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+        _, schema, *others = named
         arguments = [
             inspect.Parameter(f.name, schema.KEYWORD_ONLY, default=f.default, annotation=f.type)
             for f in fields(cls.Config)
@@ -73,13 +77,17 @@ class RankingModel(TrainingSteps):
     def __init__(
         self,
         schema: FeatureSchema,
-        *,
+        *of_clone: Any,
         name: str | None = None,
         trainable: bool = True,
         dtype: Any = None,
         **arguments: Any,
     ) -> None:
         model = type(self).__name__
+        if of_clone:
+            # `keras.models.clone_model` gives new inputs and outputs where `*` takes them.
+            self._become_clone(schema, *of_clone, name=name)
+            return
         _check_schema(model, schema)
         config = self.Config.checked(model, arguments)
         check_event_context(model, config.event_context)
@@ -90,6 +98,26 @@ class RankingModel(TrainingSteps):
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.dtype_policy = policy
         self._schema, self._config = schema, config
+
+    def _become_clone(self, inputs: Any, outputs: Any = None, *more: Any, name: Any = None) -> None:
+        made = outputs.values() if isinstance(outputs, Mapping) else ()
+        source = next((getattr(tensor, "ranking_model", None) for tensor in made), None)
+        if source is None or more:
+            raise ValueError(
+                f"{type(self).__name__}: expected a schema, and all else by name. Your own head is "
+                "a subclass with its `network`: see the guide on your own head."
+            )
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        self.dtype_policy = source.dtype_policy
+        self._schema, self._config = source.schema, source.config
+        copy_layer_states(source, self)
+
+    def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = super()._run_through_graph(inputs, *args, **kwargs)
+        for tensor in outputs.values():
+            if isinstance(tensor, keras.KerasTensor):
+                tensor.ranking_model = self
+        return outputs
 
     @classmethod
     def check_schema(cls, schema: FeatureSchema) -> None:
@@ -202,6 +230,63 @@ class RankingModel(TrainingSteps):
         inputs = self.input
         rows = inputs if self.config.own_tables else self.get_layer(_ROWS)(inputs)
         return keras.Model(inputs, inner(rows))
+
+    def set_embeddings(
+        self, feature: str, vectors: Any, data: Any, *, trainable: bool = False
+    ) -> int:
+        """Starts rows of a feature's table at given vectors, and by default freezes these rows.
+
+        Other rows of the table, of unknown values and of those without a vector, stay as they are,
+        and are trained. Frozen rows stay so in files, exports and clones, whatever the optimizer. A
+        table that several features share has one row for all of them.
+
+        Args:
+            feature: Name of a categorical feature with a vocabulary.
+            vectors: `(dim,)` numbers for each raw value: a dict, a Series of vectors, or a frame
+                with a row for each; the index has the values.
+            data: The `RankingData` or `FeatureEncoder` that the model was built from, which knows
+                the values.
+            trainable: Whether these rows are trained on. Defaults to `False`.
+
+        Returns:
+            Number of rows that are set.
+
+        Raises:
+            ValueError: The data are of another schema than the model, the feature has no
+                vocabulary, a value comes twice, vectors are not of width `dim` or not finite, or no
+                value is in the vocabulary.
+
+        Warns:
+            UserWarning: Some values are not in the vocabulary, and are left out.
+
+        Example:
+            ```python
+            model = keras_infnet.INFNet(data.schema, dim=64)
+            model.set_embeddings("video_id", vectors, data)  # {video: 64 numbers}
+            ```
+        """
+        who = f"{type(self).__name__}.set_embeddings"
+        encoder = getattr(data, "encoder", data)
+        if not hasattr(encoder, "check_model"):
+            raise ValueError(
+                f"{who}: data is a {type(data).__name__}; expected the RankingData or "
+                "FeatureEncoder that knows the values."
+            )
+        encoder.check_model(self, who)
+        ids, rows = rows_of_vectors(who, encoder, feature, vectors, self.config.dim)
+        for layer in self._embeddings():
+            layer.set_rows(self._schema.table_of(feature), ids, rows, trainable)
+        # Steps that were compiled know no frozen rows.
+        self.train_function = self.test_function = self.predict_function = None
+        return len(ids)
+
+    def settle_embeddings(self) -> None:
+        """Writes frozen rows into the tables too, so that an export needs these alone."""
+        for layer in self._embeddings():
+            layer.settle()
+
+    def _embeddings(self) -> list[FusedEmbedding]:
+        return [layer for layer in layers_inside(self) if isinstance(layer, FusedEmbedding)]
 
     def compile(
         self,
