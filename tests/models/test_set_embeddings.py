@@ -75,7 +75,7 @@ def test_frozen_rows_stay_and_others_are_trained(data, tmp_path, optimizer):
 
 @pytest.mark.parametrize(
     ("kind", "arguments"),
-    [(FM, {"members": 2}), (FM, {"members": 2, "own_tables": True}), (STEM, {"hidden_dims": (8,)})],
+    [(FM, {"members": 2}), (FM, {"members": 2, "own_tables": True}), (STEM, {})],
 )
 def test_members_and_tables_of_tasks(data, kind, arguments):
     model, given = kind(data.schema, dim=DIM, **arguments), vectors([3, 5, 7])
