@@ -345,6 +345,21 @@ class RankingModel(TrainingSteps):
         """
         self.compile(optimizer, **{**(self._compiled_with or {}), **changes})
 
+    def check_inputs(self, what: str, data: Any) -> None:
+        """Raises a ValueError for data that another encoder made; `fit` and its like call it.
+
+        Loops over `train_on_batch` and `predict_on_batch`, which check nothing in a step, call it
+        once. Datasets that are not made of `Batches` say nothing, and are not read.
+
+        Args:
+            what: What the data are for, for the message.
+            data: A dataset, or arrays by the names of the inputs, or a tuple that begins with them.
+
+        Raises:
+            ValueError: `Batches` are of another encoder, or an id of an array has no row.
+        """
+        check_inputs(f"{type(self).__name__}.{what}", self._schema, data)
+
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in `keras.Model`; batches of another encoder, and ids beyond a table, are refused.
 
@@ -354,19 +369,19 @@ class RankingModel(TrainingSteps):
         Warns:
             UserWarning: The schedule of the optimizer has ended at a learning rate of 0.
         """
-        self._check_inputs("fit", x)
-        self._check_inputs("fit, validation_data", kwargs.get("validation_data"))
+        self.check_inputs("fit", x)
+        self.check_inputs("fit, validation_data", kwargs.get("validation_data"))
         self._warn_of_rate_zero()
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in `keras.Model`; checks as `fit` does."""
-        self._check_inputs("evaluate", x)
+        self.check_inputs("evaluate", x)
         return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """As in `keras.Model`; checks as `fit` does."""
-        self._check_inputs("predict", x)
+        self.check_inputs("predict", x)
         return super().predict(x, *args, **kwargs)
 
     def compute_loss(
@@ -411,9 +426,6 @@ class RankingModel(TrainingSteps):
         # An optimizer that was saved before its first step has no variables to load.
         if trained:
             self.optimizer.build(self.trainable_variables)
-
-    def _check_inputs(self, what: str, data: Any) -> None:
-        check_inputs(f"{type(self).__name__}.{what}", self._schema, data)
 
     def _warn_of_rate_zero(self) -> None:
         optimizers = getattr(self.optimizer, "optimizers", [self.optimizer])

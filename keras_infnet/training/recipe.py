@@ -124,18 +124,19 @@ def fit_ranker(
         batches_of_fit, done = checkpoints.batches(train), checkpoints.step
     if total % steps:
         after.append(_StopAtLastBatch(total, done))
-    history = model.fit(
-        batches_of_fit,
-        epochs=math.ceil(total / steps),
-        steps_per_epoch=steps,
-        validation_data=validation,
-        callbacks=before + after + ([] if checkpoints is None else [checkpoints]),
-        shuffle=False,
-        verbose=verbose,
-    )
-    if decays:
-        _end_decay(model, optimizer, learning_rate)
-    return history
+    try:
+        return model.fit(
+            batches_of_fit,
+            epochs=math.ceil(total / steps),
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=before + after + ([] if checkpoints is None else [checkpoints]),
+            shuffle=False,
+            verbose=verbose,
+        )
+    finally:
+        if decays:
+            _end_decay(model, optimizer, learning_rate)
 
 
 class _StopAtLastBatch(keras.callbacks.Callback):
