@@ -4,6 +4,7 @@ All are in Keras 3.15.1. `tests/house/test_keras_internals.py` fails with the na
 installed version lacks one.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,8 +49,18 @@ INTERNALS = (
     Internal(
         _MODEL, "compute_loss_and_updates", "loss of a step", rooms=("_backend",), backend="jax"
     ),
+    Internal(_MODEL, "_flatten_layers", "layers_inside"),
+    Internal(
+        _MODEL,
+        "_run_through_graph",
+        "overridden: `clone_model` makes the clone of what it gives",
+        rooms=("models",),
+    ),
+    Internal(_MODEL, "_tracker", "unlocked"),
     Internal("keras.Variable", "_layout", "layout_of"),
     Internal(_OPTIMIZER, "_get_variable_index", "variable_index"),
+    Internal(_OPTIMIZER, "_learning_rate", "end_schedule"),
+    Internal(_OPTIMIZER, "_variables", "end_schedule"),
     Internal(_OPTIMIZER, "_use_weight_decay", "decays"),
     Internal(_OPTIMIZER, "_apply_weight_decay", "update_variables"),
     Internal(_OPTIMIZER, "_backend_update_step", "update_variables"),
@@ -112,6 +123,21 @@ def calls_in_order(model: keras.Model) -> Iterator[Any]:
                 yield node
 
 
+def layers_inside(model: keras.Model) -> list[keras.Layer]:
+    """All layers inside a model, a layer before those inside it."""
+    return model._flatten_layers(include_self=False)
+
+
+@contextlib.contextmanager
+def unlocked(layer: keras.Layer) -> Iterator[None]:
+    """In its context, a layer that is built may get further weights."""
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
+
+
 def update_metrics(model: keras.Model, variables: Sequence[Any], *of_step: Any) -> tuple[Any, Any]:
     """JAX: the metrics after a step.
 
@@ -129,6 +155,20 @@ def update_metrics(model: keras.Model, variables: Sequence[Any], *of_step: Any) 
 def layout_of(variable: Any) -> Any:
     """How a variable is laid out over devices; None where nothing was said."""
     return getattr(variable, "_layout", None)
+
+
+def end_schedule(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> None:
+    """Puts a learning rate that can be set in the place of an optimizer's schedule."""
+    rate = keras.Variable(
+        learning_rate,
+        trainable=False,
+        dtype=keras.config.floatx(),
+        aggregation="only_first_replica",
+        name="learning_rate",
+    )
+    optimizer._learning_rate = rate
+    # Keras appends it. An optimizer that is made with a number, as from a file, has it here.
+    optimizer._variables.insert(1, optimizer._variables.pop())
 
 
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:

@@ -1,6 +1,7 @@
-"""Dataset class: a `tf.data.Dataset` with methods of our own."""
+"""Dataset class: a `tf.data.Dataset` with methods of our own, and the schema of its batches."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -32,3 +33,27 @@ def dataset_class(methods: type) -> type:
 
     Dataset.__name__ = Dataset.__qualname__ = methods.__name__
     return Dataset
+
+
+def encoded_by(dataset: Any, schema: Any) -> Any:
+    """The dataset itself, which now says the schema whose encoder made its batches."""
+    dataset.schema = schema
+    return dataset
+
+
+def schemas_of(dataset: Any) -> Iterator[Any]:
+    """The schemas of the batches that a dataset is made of, through `map`, `repeat` and all else.
+
+    Args:
+        dataset: A `tf.data.Dataset`, or anything else, which has none.
+
+    Yields:
+        What `encoded_by` was given.
+    """
+    schema = getattr(dataset, "schema", None)
+    if schema is not None:
+        yield schema
+        return
+    # Every dataset of tf.data knows those that it is made of.
+    for source in getattr(dataset, "_inputs", tuple)():
+        yield from schemas_of(source)

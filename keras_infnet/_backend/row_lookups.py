@@ -33,6 +33,9 @@ class RowLookups:
         tables: Variables that the optimizer updates by rows.
     """
 
+    # Whether frozen rows lie in the tables themselves, and not beside them.
+    has_frozen_rows = False
+
     def __init__(self, tables: Sequence[Any]) -> None:
         self.tables = list(tables)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from keras_infnet._backend.batch_dataset import dataset_class
+from keras_infnet._backend.batch_dataset import dataset_class, encoded_by
 from keras_infnet._base.checks import bad
 from keras_infnet._base.paths import local_path
 from keras_infnet.data.epochs import ORDER, EpochOrder, LengthBuckets, WorkerEpochs
@@ -43,7 +43,8 @@ class Batches:
     `(batch, 1)` float32, weight 0 where a label is not observed; or `x` alone.
 
     Everything that a dataset can do it can do; `map`, `take`, `skip` and `prefetch` give `Batches`
-    again, all else a plain dataset.
+    again, all else a plain dataset. Models compare `schema`, that of the encoder, with their own,
+    also where batches went through `map`, `repeat` or anything else of tf.data.
 
     Example:
         >>> import pandas as pd
@@ -61,6 +62,7 @@ class Batches:
         [[0.0], [1.0]]
     """
 
+    schema: FeatureSchema
     _later: Callable[[int], Any]
     _epoch: int | None
 
@@ -233,6 +235,7 @@ class Batches:
             starting_at(start_batch, repeat),
             lambda batch: starting_at(start_batch + batch, True),
             None if repeat or start_batch % epochs.batches else epochs.batches,
+            encoder.schema,
         )
 
     def starting_at(self, batch: int) -> Any:
@@ -244,7 +247,7 @@ class Batches:
         Returns:
             A `tf.data.Dataset` that begins there in each iteration.
         """
-        return self._later(batch)
+        return encoded_by(self._later(batch), self.schema)
 
     def map(self, *args: Any, **kwargs: Any) -> "Batches":
         """As in `tf.data.Dataset`."""
@@ -271,7 +274,7 @@ class Batches:
         return self._part(own, whole if count < 0 else count, whole, whole)
 
     def _each(self, change: Callable[[Any], Any], own: Any) -> "Batches":
-        return _batches(own, lambda batch: change(self._later(batch)), self._epoch)
+        return _batches(own, lambda batch: change(self._later(batch)), self._epoch, self.schema)
 
     def _part(self, own: Any, first: int, end: int, whole: int) -> Any:
         """Batches `first .. end - 1` of each epoch; those between are read and thrown away."""
@@ -292,7 +295,7 @@ class Batches:
 
             return numbered.filter(is_wanted).map(without_number)
 
-        return _batches(own, starting_at, end - first)
+        return _batches(own, starting_at, end - first, self.schema)
 
 
 @dataclass(frozen=True)
@@ -444,6 +447,7 @@ class EncodedRows:
             assembled(order.epochs().apply(known)),
             lambda batch: assembled(order.starting_at(batch)),
             order.batches,
+            self._schema,
         )
 
     def _encoded(self, labels: bool) -> dict[str, Any]:
@@ -464,9 +468,11 @@ class EncodedRows:
         return self._arrays
 
 
-def _batches(dataset: Any, later: Callable[[int], Any], epoch: int | None) -> Any:
+def _batches(
+    dataset: Any, later: Callable[[int], Any], epoch: int | None, schema: FeatureSchema
+) -> Any:
     """The dataset as `Batches`, with `starting_at` and the number of batches an epoch."""
-    batches = dataset_class(Batches)(dataset)
+    batches = encoded_by(dataset_class(Batches)(dataset), schema)
     batches._later, batches._epoch = later, epoch
     return batches
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet._backend.row_lookups import mark_as_table, row_lookups
+from keras_infnet._keras_internals import unlocked
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 # Of tables that several devices share out, each has as many rows.
@@ -37,6 +38,8 @@ class FusedEmbedding(ConfiguredLayer):
         dim: Width of a row.
         embeddings_initializer: Initializer of `E`. Defaults to `None`: normal with standard
             deviation 0.01.
+        frozen: Tables that may have frozen rows, with the number of a row's first columns that are
+            then frozen; `set_rows` adds to it. Defaults to `None`: none.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -67,6 +70,7 @@ class FusedEmbedding(ConfiguredLayer):
         table_rows: Mapping[str, int],
         dim: int,
         embeddings_initializer: Any = None,
+        frozen: Mapping[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,6 +89,9 @@ class FusedEmbedding(ConfiguredLayer):
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
+        self.frozen = dict(frozen or {})
+        # By table: which rows are frozen, and what they are.
+        self._frozen_rows: dict[str, tuple[Any, Any]] = {}
         ends = np.cumsum(list(table_rows.values()))
         self._offsets = dict(zip(table_rows, [0, *ends.tolist()], strict=False))
 
@@ -99,6 +106,54 @@ class FusedEmbedding(ConfiguredLayer):
             autocast=False,
         )
         mark_as_table(self.embeddings)
+        for table in self._known(self.frozen):
+            self._add_frozen(table)
+
+    def freeze(self, table: str, columns: int) -> None:
+        """Makes room for frozen rows of a table beside it, so that no optimizer can reach them.
+
+        Args:
+            table: Name of the table.
+            columns: How many of a row's first columns are frozen.
+
+        Raises:
+            ValueError: The table is unknown, or frozen with another number of columns.
+        """
+        self._known([table])
+        if self.frozen.setdefault(table, columns) != columns:
+            raise ValueError(
+                f"Layer `{self.name}`: table `{table}` has {self.frozen[table]} frozen columns; "
+                f"expected {columns}."
+            )
+        if self.built and table not in self._frozen_rows:
+            with unlocked(self):
+                self._add_frozen(table)
+
+    def set_rows(self, table: str, ids: np.ndarray, rows: np.ndarray, trainable: bool) -> None:
+        """Writes rows of a table, and freezes them or has them trained again.
+
+        Args:
+            table: Name of the table.
+            ids: Integer array `(ids,)`; none may come twice.
+            rows: Float array `(ids, columns)`, the first columns of these rows.
+            trainable: Whether they are trained.
+
+        Raises:
+            ValueError: As `freeze`.
+        """
+        _write(self.embeddings, self._offsets[self._known([table])[0]] + ids, rows)
+        if not trainable:
+            self.freeze(table, rows.shape[1])
+        if table in self._frozen_rows:
+            is_frozen, values = self._frozen_rows[table]
+            _write(is_frozen, ids, np.full((len(ids), 1), not trainable))
+            _write(values, ids, rows)
+
+    def settle(self) -> None:
+        """Writes frozen rows into the tables, where optimizers may have moved what none reads."""
+        for table, (is_frozen, rows) in self._frozen_rows.items():
+            ids = np.flatnonzero(ops.convert_to_numpy(is_frozen))
+            _write(self.embeddings, self._offsets[table] + ids, ops.convert_to_numpy(rows)[ids])
 
     def call(self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False) -> Any:
         if whole:
@@ -106,6 +161,12 @@ class FusedEmbedding(ConfiguredLayer):
             return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
         offsets = self._column_offsets(tables, ids.shape[-1])
         rows = embedding_lookup(self.embeddings, ops.cast(ids, "int32") + offsets)
+        if self._reads_frozen:
+            columns = [
+                self._or_frozen(table, rows[..., i, :], ids[..., i])
+                for i, table in enumerate(self._known(tables))
+            ]
+            rows = ops.stack(columns, axis=-2)
         return ops.cast(rows, self.compute_dtype)
 
     def compute_output_spec(
@@ -138,10 +199,49 @@ class FusedEmbedding(ConfiguredLayer):
             )
         return tables
 
+    @property
+    def _reads_frozen(self) -> bool:
+        by_row = row_lookups(self.embeddings)
+        return bool(self._frozen_rows) and not (by_row is not None and by_row.has_frozen_rows)
+
+    def _add_frozen(self, table: str) -> None:
+        def add(name: str, columns: int, dtype: str) -> Any:
+            shape = (self.table_rows[table], columns)
+            return self.add_weight(
+                shape, "zeros", dtype, trainable=False, autocast=False, name=f"{name}_{table}"
+            )
+
+        is_frozen = add("is_frozen", 1, "bool")
+        self._frozen_rows[table] = (is_frozen, add("frozen", self.frozen[table], "float32"))
+
+    def _or_frozen(self, table: str, rows: Any, ids: Any = None) -> Any:
+        """Rows of a table, or those that are frozen instead; without ids, of the whole table."""
+        if table not in self._frozen_rows:
+            return rows
+        is_frozen, frozen = map(ops.convert_to_tensor, self._frozen_rows[table])
+        if ids is not None:
+            is_frozen, frozen = (ops.take(x, ids, axis=0) for x in (is_frozen, frozen))
+        columns = self.frozen[table]
+        first = ops.where(is_frozen, frozen, rows[..., :columns])
+        if columns == self.dim:
+            return first
+        return ops.concatenate([first, rows[..., columns:]], axis=-1)
+
     def _table(self, name: str) -> Any:
+        table = self._trained_table(name)
+        return self._or_frozen(name, table) if self._reads_frozen else table
+
+    def _trained_table(self, name: str) -> Any:
         first = self._offsets[name]
         if row_lookups(self.embeddings) is not None:
             # A part of the weight would have a gradient as large as all of it.
             rows = np.arange(first, first + self.table_rows[name], dtype="int32")
             return embedding_lookup(self.embeddings, rows)
         return ops.convert_to_tensor(self.embeddings)[first : first + self.table_rows[name]]
+
+
+def _write(variable: Any, ids: np.ndarray, rows: np.ndarray) -> None:
+    """Sets the first columns of some rows."""
+    values = np.array(ops.convert_to_numpy(variable))
+    values[ids, : rows.shape[1]] = rows
+    variable.assign(values)

@@ -85,9 +85,13 @@ class HistoryTokenEmbedding(ConfiguredLayer):
         self.projections = []
         if self.use_projection:
             self.projections = [
-                self._dense(f"projection_{i}", width, self.dim, use_bias=False)
-                for i, width in enumerate(widths)
+                _Projection(
+                    self.dim, use_bias=False, dtype=self.dtype_policy, name=f"projection_{i}"
+                )
+                for i in range(len(widths))
             ]
+            for projection, width in zip(self.projections, widths, strict=True):
+                projection.build((None, width))
         elif set(widths) != {self.dim}:
             raise ValueError(
                 f"Layer `{self.name}`: events of width {widths}; expected {self.dim}, the token's. "
@@ -128,6 +132,10 @@ class HistoryTokenEmbedding(ConfiguredLayer):
             return (kinds[0][0], self.dim)
         lengths = [shape[1] for shape in kinds]
         return (kinds[0][0], None if None in lengths else sum(lengths), self.dim)
+
+
+class _Projection(keras.layers.Dense):
+    """Read by its kernel: a class of its own, which `quantize` passes over and says so."""
 
 
 def _looked_up(

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -11,9 +12,15 @@ from keras import ops
 
 from keras_infnet._backend.row_training import loss_scale_by_rows
 from keras_infnet._backend.training_steps import TrainingSteps
+from keras_infnet._keras_internals import layers_inside
+from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.task_head import TaskHead
+from keras_infnet.models.compile_arguments import losses_by_task, metrics_by_task, weights_by_task
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
+from keras_infnet.models.given_vectors import rows_of_vectors
+from keras_infnet.models.input_checks import check_inputs
+from keras_infnet.models.layer_states import copy_layer_states, layer_states, restore_layer_states
 from keras_infnet.models.tokens import Tokens, check_event_context
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.task import Task
@@ -53,11 +60,13 @@ class RankingModel(TrainingSteps):
     """
 
     Config = ModelConfig
+    _compiled_with: dict[str, Any] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         of_all = inspect.signature(RankingModel.__init__).parameters.values()
-        _, schema, *others = (p for p in of_all if p.kind is not p.VAR_KEYWORD)
+        named = (p for p in of_all if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+        _, schema, *others = named
         arguments = [
             inspect.Parameter(f.name, schema.KEYWORD_ONLY, default=f.default, annotation=f.type)
             for f in fields(cls.Config)
@@ -68,13 +77,17 @@ class RankingModel(TrainingSteps):
     def __init__(
         self,
         schema: FeatureSchema,
-        *,
+        *of_clone: Any,
         name: str | None = None,
         trainable: bool = True,
         dtype: Any = None,
         **arguments: Any,
     ) -> None:
         model = type(self).__name__
+        if of_clone:
+            # `keras.models.clone_model` gives new inputs and outputs where `*` takes them.
+            self._become_clone(schema, *of_clone, name=name)
+            return
         _check_schema(model, schema)
         config = self.Config.checked(model, arguments)
         check_event_context(model, config.event_context)
@@ -85,6 +98,26 @@ class RankingModel(TrainingSteps):
         super().__init__(inputs=inputs, outputs=outputs, name=name, trainable=trainable)
         self.dtype_policy = policy
         self._schema, self._config = schema, config
+
+    def _become_clone(self, inputs: Any, outputs: Any = None, *more: Any, name: Any = None) -> None:
+        made = outputs.values() if isinstance(outputs, Mapping) else ()
+        source = next((getattr(tensor, "ranking_model", None) for tensor in made), None)
+        if source is None or more:
+            raise ValueError(
+                f"{type(self).__name__}: expected a schema, and all else by name. Your own head is "
+                "a subclass with its `network`: see the guide on your own head."
+            )
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        self.dtype_policy = source.dtype_policy
+        self._schema, self._config = source.schema, source.config
+        copy_layer_states(source, self)
+
+    def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = super()._run_through_graph(inputs, *args, **kwargs)
+        for tensor in outputs.values():
+            if isinstance(tensor, keras.KerasTensor):
+                tensor.ranking_model = self
+        return outputs
 
     @classmethod
     def check_schema(cls, schema: FeatureSchema) -> None:
@@ -198,6 +231,63 @@ class RankingModel(TrainingSteps):
         rows = inputs if self.config.own_tables else self.get_layer(_ROWS)(inputs)
         return keras.Model(inputs, inner(rows))
 
+    def set_embeddings(
+        self, feature: str, vectors: Any, data: Any, *, trainable: bool = False
+    ) -> int:
+        """Starts rows of a feature's table at given vectors, and by default freezes these rows.
+
+        Other rows of the table, of unknown values and of those without a vector, stay as they are,
+        and are trained. Frozen rows stay so in files, exports and clones, whatever the optimizer. A
+        table that several features share has one row for all of them.
+
+        Args:
+            feature: Name of a categorical feature with a vocabulary.
+            vectors: `(dim,)` numbers for each raw value: a dict, a Series of vectors, or a frame
+                with a row for each; the index has the values.
+            data: The `RankingData` or `FeatureEncoder` that the model was built from, which knows
+                the values.
+            trainable: Whether these rows are trained on. Defaults to `False`.
+
+        Returns:
+            Number of rows that are set.
+
+        Raises:
+            ValueError: The data are of another schema than the model, the feature has no
+                vocabulary, a value comes twice, vectors are not of width `dim` or not finite, or no
+                value is in the vocabulary.
+
+        Warns:
+            UserWarning: Some values are not in the vocabulary, and are left out.
+
+        Example:
+            ```python
+            model = keras_infnet.INFNet(data.schema, dim=64)
+            model.set_embeddings("video_id", vectors, data)  # {video: 64 numbers}
+            ```
+        """
+        who = f"{type(self).__name__}.set_embeddings"
+        encoder = getattr(data, "encoder", data)
+        if not hasattr(encoder, "check_model"):
+            raise ValueError(
+                f"{who}: data is a {type(data).__name__}; expected the RankingData or "
+                "FeatureEncoder that knows the values."
+            )
+        encoder.check_model(self, who)
+        ids, rows = rows_of_vectors(who, encoder, feature, vectors, self.config.dim)
+        for layer in self._embeddings():
+            layer.set_rows(self._schema.table_of(feature), ids, rows, trainable)
+        # Steps that were compiled know no frozen rows.
+        self.train_function = self.test_function = self.predict_function = None
+        return len(ids)
+
+    def settle_embeddings(self) -> None:
+        """Writes frozen rows into the tables too, so that an export needs these alone."""
+        for layer in self._embeddings():
+            layer.settle()
+
+    def _embeddings(self) -> list[FusedEmbedding]:
+        return [layer for layer in layers_inside(self) if isinstance(layer, FusedEmbedding)]
+
     def compile(
         self,
         optimizer: Any = "adam",
@@ -209,41 +299,90 @@ class RankingModel(TrainingSteps):
     ) -> None:
         """Configures training; losses and metrics come from the schema unless they are given.
 
-        Metrics are weighted, so that an unobserved label, whose sample weight is 0, counts in
-        neither loss nor metric.
+        What is said of some tasks leaves the others as they are. Schema metrics are weighted, so
+        that an unobserved label, whose sample weight is 0, counts in neither loss nor metric.
 
         Args:
             optimizer: Keras optimizer or its name. `SparseAdagrad`, `LazyAdam` and `LazyAdamW`
                 update large embedding tables by rows; Keras's own read and write all rows in every
                 step. Defaults to `"adam"`.
-            loss: Defaults to `None`: binary cross entropy, or squared error for regression.
-            loss_weights: Dict of weights by task; with `loss=None` a task that it lacks has its
-                `loss_weight`. Defaults to `None`: all have.
-            weighted_metrics: Defaults to `None`: `auc`, or `mse` for regression.
+            loss: Dict of losses by task, or one loss for all. Defaults to `None`: each task's own,
+                such as binary cross entropy, or squared error for regression.
+            loss_weights: Dict of weights by task. Defaults to `None`: each task's `loss_weight`.
+            weighted_metrics: Dict of metrics, or lists of them, by task; `[]`: none. Defaults to
+                `None`: each task's own, such as `auc`, or `mse` for regression.
             jit_compile: Defaults to `"auto"`: as Keras chooses, but on TensorFlow without a GPU the
                 training step is compiled by XLA too, where it takes a half to a third of the time.
                 Not within a `tf.distribute` strategy, whose steps XLA can't compile.
-            **kwargs: Further arguments of `keras.Model.compile`.
+            **kwargs: Further arguments of `keras.Model.compile`, such as `metrics`, a dict too.
 
         Raises:
-            ValueError: `loss_weights` names an unknown task.
+            ValueError: A dict names an unknown task, or there are several tasks and a list, which
+                Keras would hand out in the order of the alphabet.
         """
-        tasks = {task.name: task for task in self._schema.tasks}
-        if loss is None:
-            loss = {name: task.loss() for name, task in tasks.items()}
-            loss_weights = self._loss_weights(loss_weights)
-        if weighted_metrics is None:
-            weighted_metrics = {name: task.metrics() for name, task in tasks.items()}
+        schema, given = self._schema, {"jit_compile": jit_compile, **kwargs}
+        if "metrics" in kwargs:
+            kwargs["metrics"] = metrics_by_task(schema, "metrics", kwargs["metrics"])
+        given |= {"loss": loss, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
         super().compile(
             optimizer=optimizer,
-            loss=loss,
-            loss_weights=loss_weights,
-            weighted_metrics=weighted_metrics,
+            loss=losses_by_task(schema, loss),
+            loss_weights=weights_by_task(schema, loss_weights),
+            weighted_metrics=metrics_by_task(schema, "weighted_metrics", weighted_metrics),
             jit_compile=jit_compile,
             **kwargs,
         )
+        self._compiled_with = given
         self.trains_by_xla = jit_compile == "auto"
         self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
+
+    def recompile(self, optimizer: Any, **changes: Any) -> None:
+        """Compiles with another optimizer: losses, metrics and all else stay as they were.
+
+        Args:
+            optimizer: As in `compile`.
+            **changes: Arguments of `compile` that change all the same.
+        """
+        self.compile(optimizer, **{**(self._compiled_with or {}), **changes})
+
+    def check_inputs(self, what: str, data: Any) -> None:
+        """Raises a ValueError for data that another encoder made; `fit` and its like call it.
+
+        Loops over `train_on_batch` and `predict_on_batch`, which check nothing in a step, call it
+        once. Datasets that are not made of `Batches` say nothing, and are not read.
+
+        Args:
+            what: What the data are for, for the message.
+            data: A dataset, or arrays by the names of the inputs, or a tuple that begins with them.
+
+        Raises:
+            ValueError: `Batches` are of another encoder, or an id of an array has no row.
+        """
+        check_inputs(f"{type(self).__name__}.{what}", self._schema, data)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in `keras.Model`; batches of another encoder, and ids beyond a table, are refused.
+
+        Raises:
+            ValueError: `Batches` are of another encoder, or an id of an array has no row.
+
+        Warns:
+            UserWarning: The schedule of the optimizer has ended at a learning rate of 0.
+        """
+        self.check_inputs("fit", x)
+        self.check_inputs("fit, validation_data", kwargs.get("validation_data"))
+        self._warn_of_rate_zero()
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in `keras.Model`; checks as `fit` does."""
+        self.check_inputs("evaluate", x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in `keras.Model`; checks as `fit` does."""
+        self.check_inputs("predict", x)
+        return super().predict(x, *args, **kwargs)
 
     def compute_loss(
         self,
@@ -275,7 +414,10 @@ class RankingModel(TrainingSteps):
     def get_compile_config(self) -> dict[str, Any] | None:
         """How the model was compiled, and whether it has been trained since."""
         config = super().get_compile_config()
-        return config and {**config, "trained": self.optimizer.built}
+        if not config:
+            return config
+        jit_compile = (self._compiled_with or {})["jit_compile"]
+        return {**config, "jit_compile": jit_compile, "trained": self.optimizer.built}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was, so that training goes on where it stopped."""
@@ -285,16 +427,22 @@ class RankingModel(TrainingSteps):
         if trained:
             self.optimizer.build(self.trainable_variables)
 
-    def _loss_weights(self, given: Any) -> Any:
-        if given is not None and not isinstance(given, Mapping):
-            return given
-        given = given or {}
-        for name in given:
-            self._schema.task(name)
-        return {t.name: given.get(t.name, t.loss_weight) for t in self._schema.tasks}
+    def _warn_of_rate_zero(self) -> None:
+        optimizers = getattr(self.optimizer, "optimizers", [self.optimizer])
+        for optimizer in optimizers if self.compiled else ():
+            steps = int(optimizer.iterations)
+            is_schedule = isinstance(optimizer.get_config()["learning_rate"], dict)
+            if steps and is_schedule and float(optimizer.learning_rate) == 0:
+                warnings.warn(
+                    f"{type(self).__name__}.fit: the learning rate of {type(optimizer).__name__} is"
+                    f" 0 after {steps} steps, where its schedule has ended, so that nothing is "
+                    "learned. Compile with another learning rate: "
+                    "`model.recompile(keras_infnet.optimizers.LazyAdam(1e-3))`.",
+                    stacklevel=3,
+                )
 
     def get_config(self) -> dict[str, Any]:
-        """Schema, configuration, name and dtype."""
+        """Schema, configuration, name, dtype, and of layers what is not as it is made."""
         given = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.init}
         return {
             **{name: _plain(value) for name, value in given.items()},
@@ -302,6 +450,7 @@ class RankingModel(TrainingSteps):
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            **layer_states(self),
         }
 
     @classmethod
@@ -312,7 +461,10 @@ class RankingModel(TrainingSteps):
         dtype = config.pop("dtype", None)
         if isinstance(dtype, dict):
             dtype = keras.dtype_policies.deserialize(dtype)
-        return cls(schema, dtype=dtype, **config)
+        states = config.pop("layers", {})
+        model = cls(schema, dtype=dtype, **config)
+        restore_layer_states(model, states)
+        return model
 
     def _once_a_member(self, rows: Any) -> Any:
         """The rows once for each member, one member after the other."""

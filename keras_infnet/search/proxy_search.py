@@ -16,6 +16,7 @@ from keras_infnet._base.checks import bad, check_integer
 from keras_infnet._base.digest import digest
 from keras_infnet.metrics.group_codes import group_codes
 from keras_infnet.models.infnet import INFNet
+from keras_infnet.models.input_checks import check_inputs
 from keras_infnet.search.clock import Clock, clock_text
 from keras_infnet.search.folder import WEIGHTS, SearchFolder
 from keras_infnet.search.hyper_model import INFNetHyperModel
@@ -88,6 +89,8 @@ class ProxySearch:
             )
         _check_data(train, validation)
         hyper_model = INFNetHyperModel(schema, space, fixed)
+        for name, batches in (("train", train), ("validation", validation)):
+            check_inputs(f"ProxySearch, {name}", schema, batches)
         objective = default_policy(schema) if objective is None else objective
         is_tradeoff = isinstance(objective, LatencyTradeoff)
         tradeoff = objective if is_tradeoff else LatencyTradeoff(objective, price=0.0)

@@ -47,6 +47,7 @@ def exported_variables(model: Any, table_dtype: str) -> Iterator[list[Any]]:
     """
     import tensorflow as tf
 
+    model.settle_embeddings()
     tables = StoredTables(model, table_dtype)
     others = [v for v in model.variables if not is_marked(v)]
     large = [v for v in others if math.prod(v.shape) > _LARGEST_CONSTANT]
@@ -71,6 +72,8 @@ class StoredTables(RowLookups):
     Attributes:
         variables: TensorFlow's variables that hold the tables.
     """
+
+    has_frozen_rows = True
 
     def __init__(self, model: Any, dtype: str) -> None:
         super().__init__([v for v in model.variables if is_marked(v)])

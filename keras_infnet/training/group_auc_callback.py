@@ -57,6 +57,10 @@ class GroupAUCCallback(keras.callbacks.Callback):
         self.weighting: Weighting = weighting
         self.name = name
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if hasattr(self.model, "check_inputs"):
+            self.model.check_inputs("fit, GroupAUCCallback", self.dataset)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is None:
             return

@@ -1,5 +1,6 @@
 """`fit_ranker`: the training recipe of the demo and the benchmarks, in one call."""
 
+import contextlib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -8,12 +9,15 @@ from typing import Any
 import keras
 
 from keras_infnet._backend.divergence_check import DivergenceCheck
+from keras_infnet._keras_internals import end_schedule, is_distributed
 from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.policy import PolicyScore, TaskPolicy, default_policy
 
 _INFINITE, _UNKNOWN = -1, -2
+# Keras lets callbacks set a rate, but not that of a schedule.
+_SETS_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
 def fit_ranker(
@@ -24,6 +28,8 @@ def fit_ranker(
     epochs: int = 1,
     learning_rate: float = 2e-3,
     optimizer: keras.optimizers.Optimizer | None = None,
+    loss: Any = None,
+    jit_compile: bool | str | None = None,
     evaluations_per_epoch: int = 2,
     policy: TaskPolicy | None = None,
     patience: int = 2,
@@ -35,6 +41,10 @@ def fit_ranker(
     Adam whose learning rate falls linearly from `learning_rate` to 0 over all steps; a validation
     after each part of an epoch; weights restored from the validation that the policy scores best.
     Large embedding tables overfit in the second epoch, hence one epoch with validations inside.
+
+    A model that was compiled keeps its losses, weights, metrics and the rest, but its optimizer;
+    what is given here comes first. Afterwards the learning rate is `learning_rate` again, a plain
+    variable that can be set, and the moments stay, so that `fit` goes on, also from a file.
 
     All batches of an epoch are seen once, in the dataset's order. What Keras's progress bars,
     history and callbacks call an epoch is one part, `ceil(batches / evaluations_per_epoch)`
@@ -52,13 +62,18 @@ def fit_ranker(
         learning_rate: Learning rate of the first step; unused where `optimizer` is given.
         optimizer: Used as it is, such as `split_optimizer()`. Defaults to `LazyAdam` with linear
             decay, which is Adam but for large tables.
+        loss: As in the model's `compile`. Defaults to `None`: as the model was compiled, or else
+            as the schema says.
+        jit_compile: As in the model's `compile`. Defaults to `None`: as the model was compiled.
         evaluations_per_epoch: Validations in one epoch, at equal distances.
         policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or,
             without one, to what the first task is judged by, such as the lowest mean squared error.
         patience: Training stops after so many validations without a better one.
         callbacks: Further Keras callbacks, or one. They see `val_score`, except
             `GroupAUCCallback`s, which come before the policy's score. With `Checkpoints`, a killed
-            run that is started again goes on where it was, best weights and patience included.
+            run that is started again goes on where it was, best weights and patience included. With
+            a `LearningRateScheduler` or `ReduceLROnPlateau`, the learning rate starts at
+            `learning_rate` and does not fall by itself; a part of an epoch is what they call one.
         verbose: As in `keras.Model.fit`.
 
     Returns:
@@ -91,12 +106,12 @@ def fit_ranker(
     batches = _count_batches(train)
     total = epochs * batches
     steps = batches if validation is None else math.ceil(batches / evaluations_per_epoch)
+    before, after, checkpoints = _partition(callbacks)
+    decays = optimizer is None and not any(isinstance(c, _SETS_RATE) for c in after)
     if optimizer is None:
         decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, total, 0.0)
-        optimizer = LazyAdam(decay)
-    model.compile(optimizer)
-
-    before, after, checkpoints = _partition(callbacks)
+        optimizer = LazyAdam(decay if decays else float(learning_rate))
+    _compile(model, optimizer, {"loss": loss, "jit_compile": jit_compile})
     before.insert(0, DivergenceCheck())
     if validation is not None:
         default = default_policy(getattr(model, "schema", None))
@@ -112,15 +127,19 @@ def fit_ranker(
         batches_of_fit, done = checkpoints.batches(train), checkpoints.step
     if total % steps:
         after.append(_StopAtLastBatch(total, done))
-    return model.fit(
-        batches_of_fit,
-        epochs=math.ceil(total / steps),
-        steps_per_epoch=steps,
-        validation_data=validation,
-        callbacks=before + after + ([] if checkpoints is None else [checkpoints]),
-        shuffle=False,
-        verbose=verbose,
-    )
+    try:
+        return model.fit(
+            batches_of_fit,
+            epochs=math.ceil(total / steps),
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=before + after + ([] if checkpoints is None else [checkpoints]),
+            shuffle=False,
+            verbose=verbose,
+        )
+    finally:
+        if decays:
+            _end_decay(model, optimizer, learning_rate)
 
 
 class _StopAtLastBatch(keras.callbacks.Callback):
@@ -138,6 +157,25 @@ class _StopAtLastBatch(keras.callbacks.Callback):
         self.seen += 1
         if self.seen == self.total:
             self.model.stop_training = True
+
+
+def _compile(model: Any, optimizer: Any, given: dict[str, Any]) -> None:
+    """Compiles a model, and keeps what a `RankingModel` was compiled with before."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    if hasattr(model, "recompile"):
+        # Parts of an epoch end at any step.
+        model.recompile(optimizer, **changes, steps_per_execution=1)
+    else:
+        model.compile(optimizer, **changes)
+
+
+def _end_decay(model: Any, optimizer: Any, learning_rate: float) -> None:
+    """What trains next starts at the first rate, not at the last."""
+    distributed = is_distributed(model)
+    with model.distribute_strategy.scope() if distributed else contextlib.nullcontext():
+        end_schedule(optimizer, float(learning_rate))
+    # The schedule is a part of the step that was compiled.
+    model.train_function = None
 
 
 def _train_and_validation(data: Any, validation: Any) -> tuple[Any, Any]:

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -97,3 +98,78 @@ def test_a_history_and_a_task_may_have_the_same_name():
     schema = tiny.sized(tiny.FeatureSchema(tiny.FEATURES, (BinaryTask("click"),), (sequence,)))
     model = SharedBottom(schema, dim=4)
     assert tiny.predict(model, tiny.inputs(schema))["click"].shape == (6, 1)
+
+
+def test_what_is_said_of_a_task_leaves_the_others_as_they_are():
+    model, x = make()
+    y, w = tiny.labels(model.schema, batch=64)
+    model.compile(
+        "sgd",
+        loss={"click": "mean_absolute_error"},
+        loss_weights={"long_view": 0.5},
+        metrics={"click": ["mse"]},
+        weighted_metrics={"long_view": ["mae"]},
+        **tiny.quick(),
+    )
+    logs = model.evaluate(x, y, sample_weight=w, batch_size=64, return_dict=True, verbose=0)
+    names = {"click_mse", "click_auc", "like_auc", "long_view_mae"}
+    assert names == {name for name in logs if "loss" not in name}
+    predicted, losses = model.predict(x, verbose=0), {}
+    for task, p in predicted.items():
+        entropy = -(y[task] * np.log(p) + (1 - y[task]) * np.log(1 - p))
+        losses[task] = np.mean(w[task] * (np.abs(y[task] - p) if task == "click" else entropy))
+    # The weight of `like` is the schema's.
+    expected = losses["click"] + 2.0 * losses["like"] + 0.5 * losses["long_view"]
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+
+
+def test_one_loss_is_that_of_all_tasks_and_none_is_none():
+    model, x = make()
+    y, w = tiny.labels(model.schema, batch=64)
+    predicted = model.predict(x, verbose=0)
+    absolute = {t: np.mean(w[t] * np.abs(y[t] - p)) for t, p in predicted.items()}
+    model.compile("sgd", loss=keras.losses.MeanAbsoluteError(), **tiny.quick())
+    logs = model.evaluate(x, y, sample_weight=w, batch_size=64, return_dict=True, verbose=0)
+    expected = absolute["click"] + 2 * absolute["like"] + absolute["long_view"]
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+    model.compile("sgd", loss={"like": None, "long_view": None, "click": "mae"}, **tiny.quick())
+    logs = model.evaluate(x, y, sample_weight=w, batch_size=64, return_dict=True, verbose=0)
+    np.testing.assert_allclose(logs["loss"], absolute["click"], rtol=1e-5)
+
+
+def test_names_of_tasks_are_checked():
+    model, _ = make()
+    for argument in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        with pytest.raises(ValueError, match="no task `clik`.*`click`"):
+            model.compile("sgd", **{argument: {"clik": ["mse"]}})
+
+
+def test_a_list_is_that_of_the_only_task():
+    model, x = make((BinaryTask("click"),))
+    model.compile("sgd", loss=["mae"], weighted_metrics=["mse", "mae"], **tiny.quick())
+    y = {"click": np.ones((64, 1), "float32")}
+    logs = model.evaluate(x, y, return_dict=True, verbose=0)
+    assert logs["loss"] == pytest.approx(logs["mae"]) and "mse" in logs
+    with pytest.raises(ValueError, match="`loss` is a list of 2; expected one for task `click`"):
+        model.compile("sgd", loss=["mae", "mse"])
+
+
+def test_recompile_keeps_what_was_given():
+    model, x = make((BinaryTask("click"),))
+    model.compile("sgd", loss="mae", weighted_metrics=["mse"], **tiny.quick())
+    model.recompile("adam")
+    y = {"click": np.ones((64, 1), "float32")}
+    logs = model.evaluate(x, y, return_dict=True, verbose=0)
+    expected = np.mean(1 - model.predict(x, verbose=0)["click"])
+    assert logs["loss"] == pytest.approx(expected) and set(logs) == {"loss", "mse"}
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+
+
+def test_a_schedule_that_has_ended_is_said():
+    model, x = make((BinaryTask("click"),))
+    y = {"click": np.ones((64, 1), "float32")}
+    decay = keras.optimizers.schedules.PolynomialDecay(0.1, 1, 0.0)
+    model.compile(keras.optimizers.SGD(decay), **tiny.quick())
+    model.fit(x, y, batch_size=64, verbose=0)
+    with pytest.warns(UserWarning, match="learning rate of SGD is 0 after 1 steps.*recompile"):
+        model.fit(x, y, batch_size=64, verbose=0)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_infnet.models import FM
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.policy import TaskPolicy
 from keras_infnet.training.recipe import fit_ranker
+from tests import tiny
 from tests.training.tiny_ranker import batches_of, tiny_ranker, tiny_rows
 
 
@@ -125,12 +127,15 @@ def test_batches_come_in_the_order_of_the_dataset():
 
 
 def test_the_learning_rate_falls_from_its_first_value_to_zero():
-    model = tiny_ranker()
-    fit_ranker(model, batches_of(tiny_rows(50)), epochs=2, learning_rate=0.1, verbose=0)
+    model, schedules = tiny_ranker(), []
+    look = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: schedules.append(model.optimizer._learning_rate)
+    )
+    train = batches_of(tiny_rows(50))
+    fit_ranker(model, train, epochs=2, learning_rate=0.1, callbacks=look, verbose=0)
     assert isinstance(model.optimizer, keras.optimizers.Adam)
     assert int(model.optimizer.iterations) == 10
-    schedule = model.optimizer._learning_rate
-    rates = [float(schedule(step)) for step in range(11)]
+    rates = [float(schedules[0](step)) for step in range(11)]
     np.testing.assert_allclose(rates, 0.1 * (1 - np.arange(11) / 10), atol=1e-7)
 
 
@@ -230,3 +235,84 @@ def test_what_can_not_be_trained_is_an_error_that_says_what_to_do(change, messag
     arguments = {"data": data, "validation": data, **change(data)}
     with pytest.raises(ValueError, match=message):
         fit_ranker(tiny_ranker(), **arguments, verbose=0)
+
+
+def fm(**compiled):
+    model = FM(tiny.schema("none"), dim=4)
+    if compiled:
+        model.compile("sgd", **tiny.quick(), **compiled)
+    return model
+
+
+def packed_batches():
+    schema = tiny.schema("none")
+    rows = (tiny.inputs(schema, batch=64), *tiny.labels(schema, batch=64))
+    return tf.data.Dataset.from_tensor_slices(rows).batch(16)
+
+
+def first_losses(model, **arguments):
+    losses = []
+    look = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"]))
+    )
+    fit_ranker(model, packed_batches(), learning_rate=1e-9, callbacks=look, verbose=0, **arguments)
+    return losses[-1]
+
+
+def test_a_compiled_model_keeps_its_loss_and_weights():
+    compiled = {"loss": "mae", "loss_weights": {"click": 3.0}, "metrics": {"click": ["mse"]}}
+    model = fm(**compiled)
+    found = first_losses(model)
+    expected = model.evaluate(packed_batches(), verbose=0, return_dict=True)
+    assert found == pytest.approx(expected["loss"], rel=1e-4) and "click_mse" in expected
+    outputs = model.predict(packed_batches(), verbose=0)
+    (_, y, w) = next(iter(packed_batches().unbatch().batch(64).as_numpy_iterator()))
+    by_task = {t: np.mean(w[t] * np.abs(y[t] - outputs[t])) for t in y}
+    expected = 3 * by_task["click"] + 2 * by_task["like"] + by_task["long_view"]
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_loss_that_is_given_comes_before_that_of_compile():
+    found = first_losses(fm(loss="mae"), loss="mse", jit_compile=False)
+    model = fm(loss="mse")
+    assert first_losses(model) == pytest.approx(found, rel=0.05)
+    assert not model.jit_compile
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        keras.callbacks.LearningRateScheduler(lambda part, rate: rate / 2),
+        keras.callbacks.ReduceLROnPlateau("val_score", factor=0.5, patience=1, mode="max"),
+    ],
+)
+def test_a_callback_may_set_the_learning_rate(callback):
+    policy = ScriptedPolicy(4, 3, 2, 1)
+    rates = fit_ranker(
+        tiny_ranker(),
+        batches_of(tiny_rows()),
+        validation(),
+        epochs=2,
+        patience=9,
+        learning_rate=0.8,
+        policy=policy,
+        callbacks=callback,
+        verbose=0,
+    ).history["learning_rate"]
+    halved = isinstance(callback, keras.callbacks.LearningRateScheduler)
+    # Each entry is what the part was trained with.
+    np.testing.assert_allclose(rates, [0.4, 0.2, 0.1, 0.05] if halved else [0.8, 0.8, 0.4, 0.2])
+
+
+def test_afterwards_the_rate_is_plain_and_the_moments_stay(tmp_path):
+    model = fm()
+    fit_ranker(model, packed_batches(), learning_rate=0.01, verbose=0)
+    assert isinstance(model.optimizer.learning_rate, keras.Variable)
+    assert [v.name for v in model.optimizer.variables[:2]] == ["iteration", "learning_rate"]
+    model.optimizer.learning_rate = 0.003
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for saved, found in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.array(saved), np.array(found))
+    assert float(loaded.optimizer.learning_rate) == pytest.approx(0.003)
+    assert max(np.abs(v).max() for v in loaded.optimizer.variables[2:]) > 0
