@@ -208,7 +208,8 @@ class Histories:
             if not may_lack:
                 users, times = self._log_users, log_times
             elif self.schema.time_key in frame.columns:
-                users, times = self.user_codes(frame), self._times(frame)
+                who = f"Histories, earlier `{history.name}`"
+                users, times = self.user_codes(frame), read_times(self.schema, frame, who)
             else:
                 users, times = self.user_codes(frame), np.full(len(frame), NO_TIME)
             if history.where is not None:

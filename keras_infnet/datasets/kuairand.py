@@ -230,7 +230,8 @@ class KuaiRand:
             )
         names = [file.name.lower() for file in self.found.logs]
         absent = [log for log in layout.LOG_NAMES if not any(n.startswith(log) for n in names)]
-        if names and absent:
+        # A simulated log, which has its truth, has the days that were asked for.
+        if names and absent and self.found.truth is None:
             warnings.warn(
                 f"KuaiRand: {folder} has {len(layout.LOG_NAMES) - len(absent)} of the "
                 f"{len(layout.LOG_NAMES)} standard logs: `{absent[0]}_{variant}.csv` is missing, "

@@ -156,8 +156,16 @@ def test_implausible_times_name_column_value_and_remedy(change, message):
         seen(log(), wrong)
     with pytest.raises(ValueError, match=message):
         seen(log(), log(), {"seen": wrong})
+    with pytest.raises(ValueError, match="earlier `seen`: column `time_ms`"):
+        seen(log(), log(), {"seen": wrong})
     with pytest.raises(ValueError, match=message):
         RankingData(schema(), wrong, test=START + 3000)
+
+
+def test_the_unit_that_was_found_is_said():
+    for form, unit in {"s": "s", "ns": "ns", "float": "ms", "datetime64[us]": "us"}.items():
+        rows = in_form(log(), form)
+        assert Histories(FeatureEncoder(schema()).fit(rows), rows).time_unit == unit
 
 
 def test_prepare_refuses_times_before_it_spools_them(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from keras_infnet.data import FeatureEncoder
 from tests.logs import log_schema
-from tests.prepared import large_log, prepared
+from tests.prepared import SPLITS, large_log, prepared
 
 HAS_JAVA = shutil.which("java") or os.environ.get("JAVA_HOME")
 needs_java = pytest.mark.skipif(not HAS_JAVA, reason="Spark needs Java 17, and there is no `java`")
@@ -117,6 +117,19 @@ def test_frames_and_spark_frames_are_read_too(session, log, local, tmp_path, cap
 
 
 @needs_java
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_times_may_be_timestamps(session, log, tmp_path, zone):
+    times = pd.to_datetime(log.time_ms, unit="ms", utc=True).dt.tz_convert(zone)
+    log.assign(time_ms=times).to_parquet(tmp_path / "log.parquet")
+    on_spark(tmp_path / "out", session.read.parquet(f"file://{tmp_path}/log.parquet"), session)
+    for split, end in SPLITS.items():
+        found = pd.read_parquet(tmp_path / "out" / "rows" / split)
+        numbered = found.set_index("row").sort_index()
+        np.testing.assert_array_equal(numbered["#time"], log.time_ms[numbered.index])
+        assert end is None or numbered["#time"].max() < end
+
+
+@needs_java
 def test_csv_files_have_the_values_that_pandas_reads(session, log, tmp_path):
     schema = log_schema()
     kept = [f for f in schema.features if f.name not in ("word", "image")]
@@ -179,6 +192,10 @@ def damaged(path, frame):
         (
             lambda path, f: f.assign(is_click=f.is_click.where(f.index >= 470, 7)).to_parquet(path),
             "b.parquet, rows 300 to 469: Task `click`.* labels are neither 0 nor 1",
+        ),
+        (
+            lambda path, f: f.assign(time_ms=7).to_parquet(path),
+            "b.parquet: column `time_ms`: found 7, which is no time from 1990 to 2100",
         ),
         (damaged, "b.parquet can't be read. It is cut short or damaged: write it again"),
     ],

@@ -104,7 +104,7 @@ def test_fields_of_a_request_have_their_raw_values(explanation, rows):
 
 
 def test_a_request_without_events_has_none_and_no_chart(explanation, encoder, rows, histories):
-    attached = histories.attach(rows.head(2), freeze_at=0)
+    attached = histories.attach(rows.head(2), freeze_at="1990-01-01")
     none = explain(explanation.model, encoder, attached, repeats=0)
     assert not len(none.events(1))
     assert (none.task_attention()[["seen", "liked"]] == 0).all(axis=None)
