@@ -179,6 +179,12 @@ def test_an_unfitted_schema_says_what_to_do():
             "feature `video_id` is the sample weight",
         ),
         (
+            lambda: FeatureSchema(
+                [VIDEO, CategoricalFeature("Video_ID", "user")], [BinaryTask("a")]
+            ),
+            "`Video_ID`, `video_id` differ in case alone",
+        ),
+        (
             lambda: FeatureSchema({"a": VIDEO}, [BinaryTask("a")]),
             "features: found dict; expected a list",
         ),
