@@ -436,8 +436,8 @@ def _check_names(schema: FeatureSchema) -> None:
     folded = [name.lower() for name in inputs]
     if alike := sorted(name for name in inputs if folded.count(name.lower()) > 1):
         raise ValueError(
-            f"FeatureSchema: {', '.join(f'`{name}`' for name in alike)} differ in case alone, which "
-            "names of TensorFlow's inputs must not. Rename one of them."
+            f"FeatureSchema: {', '.join(f'`{name}`' for name in alike)} differ in case alone, "
+            "which names of TensorFlow's inputs must not. Rename one of them."
         )
     _check_no_label(schema)
 
