@@ -272,7 +272,10 @@ def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
     try:
         table = decoded(pa.Table.from_pandas(frame, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(f"prepare: {source}: {' '.join(map(str, error.args))}.") from error
+        raise ValueError(
+            f"prepare: {source}: {' '.join(map(str, error.args))}. Make all of one type, such as "
+            "text: `frame[name].map(str, na_action='ignore')`."
+        ) from error
     for i, name in enumerate(table.column_names):
         # Without any value the type is not known, and must not contradict that of other chunks.
         if table[name].null_count == len(table):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet._base.checks import check_at_least
+from keras_infnet._base.checks import bad, check_at_least
 from keras_infnet.schema.canonical import vectors
 from keras_infnet.schema.feature import Feature, RawInput
 from keras_infnet.schema.programs import Graph, Program
@@ -32,7 +32,7 @@ class DenseFeature(Feature):
         dim: Length of the vector.
 
     Raises:
-        ValueError: `dim` is below 1.
+        ValueError: `dim` is below 1, or the name is `candidate`.
 
     Warns:
         UserWarning: In a frame, numbers are beyond 1e6 or below -1e6.
@@ -49,6 +49,9 @@ class DenseFeature(Feature):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, dim=1)
+        if self.name == "candidate":
+            expected = "another name, such as 'candidate_vector': models have a layer of this one"
+            raise bad(type(self).__name__, "name", self.name, expected)
 
     @property
     def width(self) -> int:

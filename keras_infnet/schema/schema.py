@@ -466,6 +466,13 @@ def _check_names(schema: FeatureSchema) -> None:
                 f"FeatureSchema: `{both[0]}` is the weights of `{f.name}` and a feature; a request "
                 "has one input of the name. Give one of them a column of another name."
             )
+    inputs = dict.fromkeys([*(c for f in schema.features for c in f.columns), *listed])
+    folded = [name.lower() for name in inputs]
+    if alike := sorted(name for name in inputs if folded.count(name.lower()) > 1):
+        raise ValueError(
+            f"FeatureSchema: {', '.join(f'`{name}`' for name in alike)} differ in case alone, "
+            "which names of TensorFlow's inputs must not. Rename one of them."
+        )
     _check_no_label(schema)
 
 

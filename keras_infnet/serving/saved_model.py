@@ -90,9 +90,9 @@ def export(
             difference on the rows of `verify`.
 
     Raises:
-        ValueError: The model is of another schema or holds NaN, a name can't be that of an input or
-            output, `score`, `top_k` or `version` is out of range, a calibrated task is unknown or a
-            regression, `table_dtype` is unknown, or the answers differ.
+        ValueError: The model is of another schema or holds NaN, `score`, `top_k` or `version` is
+            out of range, a calibrated task is unknown or a regression, `table_dtype` is unknown, or
+            the answers differ.
         FileExistsError: The version exists.
         OSError: The folder can't be written.
 

@@ -465,3 +465,18 @@ def test_without_times_parts_are_given_and_rows_are_found_by_their_index(log):
     pd.testing.assert_frame_equal(data.attach("test"), data.histories.attach(rows[200:]))
     with pytest.raises(ValueError, match='freeze_at="part" needs times, and the schema has no'):
         data.batches("test", freeze_at="part")
+
+
+def test_rows_of_nobody_are_in_no_group_and_may_be_given_as_parts(log):
+    users = log.user_id.astype("Int64").mask(log.index % 3 == 0)
+    log = log.assign(user_id=users)
+    data = RankingData(log_schema(), log[:200], validation=log[200:])
+    again = RankingData(log_schema(), log, validation=log[200:])
+    assert data.rows == again.rows
+    model = MeanId(data.schema)
+    known = log[200:][users[200:].notna()]
+    for groups in (None, "user_id", ["user_id", "country"]):
+        found = data.evaluate(model, "validation", groups)
+        pd.testing.assert_series_equal(found.gauc, data.evaluate(model, known, groups).gauc)
+    lengths = (collect(data.validation)["seen"][:, :, 0] > 0).sum(1)
+    assert (lengths[users[200:].isna()] == 0).all() and lengths.any()

@@ -179,6 +179,12 @@ def test_an_unfitted_schema_says_what_to_do():
             "feature `video_id` is the sample weight",
         ),
         (
+            lambda: FeatureSchema(
+                [VIDEO, CategoricalFeature("Video_ID", "user")], [BinaryTask("a")]
+            ),
+            "`Video_ID`, `video_id` differ in case alone",
+        ),
+        (
             lambda: FeatureSchema({"a": VIDEO}, [BinaryTask("a")]),
             "features: found dict; expected a list",
         ),
@@ -221,6 +227,7 @@ def test_a_schema_that_does_not_fit_together_is_refused(make, message):
         (lambda: NumericFeature("a", "user", buckets=1), "buckets is 1"),
         (lambda: NumericFeature("a", "user", bucketing="equal"), "bucketing is 'equal'"),
         (lambda: DenseFeature("a", "user", dim=0), "dim is 0"),
+        (lambda: DenseFeature("candidate", "item", dim=2), "'candidate'; expected another name"),
         (lambda: History("s", "video_id"), "not one string"),
         (lambda: History("s", ()), "at least one feature name"),
         (lambda: History("s", ("v",), max_length=0), "max_length is 0"),
