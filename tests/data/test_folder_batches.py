@@ -278,7 +278,10 @@ def test_a_damaged_shard_is_named(encoder, copy, history):
         with pytest.raises(ValueError, match="shard-00002.parquet can't be read.*cut short"):
             Batches.from_folder(encoder, copy)
     # One bit of a page's values, and one of the footer.
-    for place, message in ((len(content) // 3, "can.t be read as Parquet"), (-40, "its footer has anoth")):
+    for place, message in (
+        (len(content) // 3, "can.t be read as Parquet"),
+        (-40, "its footer has anoth"),
+    ):
         damaged = bytearray(content)
         damaged[place] ^= 16
         path.write_bytes(damaged)
