@@ -5,6 +5,9 @@ from collections.abc import Callable
 from dataclasses import Field, field
 from typing import Any
 
+# No width or number in a network is larger; a file that says so would fill the memory.
+_MOST = 65_536
+
 
 def declared(
     default: Any, kind: Any = None, problem: Callable[[Any], str | None] | None = None, **marks: Any
@@ -23,10 +26,12 @@ def declared(
 
 
 def at_least(lowest: float, default: Any, kind: Any = None, **marks: Any) -> Any:
-    """A number, or a tuple of numbers, of which each is `lowest` or more."""
+    """A number, or a tuple of numbers, of which each is `lowest` or more; integers have an end."""
 
     def problem(value: Any) -> str | None:
         sizes = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(size, int) and size > _MOST for size in sizes):
+            return f"{_MOST} or less"
         return None if all(size >= lowest for size in sizes) else f"{lowest} or more"
 
     return declared(default, kind, problem, **marks)

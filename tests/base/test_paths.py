@@ -10,9 +10,9 @@ from keras_infnet._base.paths import local_path
     [
         ("models/ranker", "models/ranker"),
         (Path("models"), "models"),
-        ("~", "/home/me"),
-        ("~/a b", "/home/me/a b"),
-        (Path("~/a"), "/home/me/a"),
+        ("~", "/homes/me"),
+        ("~/a b", "/homes/me/a b"),
+        (Path("~/a"), "/homes/me/a"),
         ("a/~", "a/~"),
         ("file:///a/b%20c", "/a/b c"),
         ("file://localhost/a", "/a"),
@@ -21,7 +21,7 @@ from keras_infnet._base.paths import local_path
     ],
 )
 def test_local_paths(given, found, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/homes/me")
     assert local_path(given, "load", "path") == Path(found)
 
 

@@ -124,8 +124,11 @@ def test_a_writer_that_is_killed_while_it_replaces_a_folder_loses_neither(tmp_pa
             Path.rename = rename_once
         else:
             shutil.rmtree = lambda *_, **__: os._exit(7)
-        with whole_folder(path, replace=True) as new:
-            (new / "new").touch()
+        try:
+            with whole_folder(path, replace=True) as new:
+                (new / "new").touch()
+        finally:
+            os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert len(list(tmp_path.glob(".*"))) > 0
     tidy(path)

@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from keras_infnet import FeatureSchema
 from keras_infnet.data import Batches, FeatureEncoder, Histories
 from keras_infnet.data.prepared_rows import PreparedRows
+from keras_infnet.data.whole_files import footer_checksum, read_json, write_json
 from tests.logs import log_schema, make_log
 from tests.prepared import SPLITS, collect, large_log, prepared, row_numbers, train_rows
 
@@ -218,13 +218,19 @@ def copy(folder, tmp_path):
 
 
 def rewrite(path, change):
-    """Writes a Parquet file again, changed, with the same blocks."""
+    """Writes a Parquet file again, changed, with the same blocks, as if it had been so."""
     with pq.ParquetFile(path) as file:
         blocks = [file.read_row_group(i) for i in range(file.num_row_groups)]
     blocks = [change(block).replace_schema_metadata(blocks[0].schema.metadata) for block in blocks]
     with pq.ParquetWriter(path, blocks[0].schema) as writer:
         for block in blocks:
             writer.write_table(block, row_group_size=max(1, len(block)))
+    folder = next(parent for parent in path.parents if (parent / "manifest.json").exists())
+    manifest = read_json(folder / "manifest.json", "rewrite")
+    for shard in manifest["shards"]:
+        if (name := str(path.relative_to(folder))) in shard["footers"]:
+            shard["footers"][name] = footer_checksum(path)
+    write_json(folder / "manifest.json", manifest)
 
 
 def with_values(name, value):
@@ -262,6 +268,8 @@ def test_a_shard_with_other_columns_types_or_rows_is_named(encoder, copy, change
 
 @pytest.mark.parametrize("history", [None, "seen"])
 def test_a_damaged_shard_is_named(encoder, copy, history):
+    import tensorflow as tf
+
     part = copy / ("rows/train" if history is None else f"events/{history}")
     path = part / "shard-00002.parquet"
     content = path.read_bytes()
@@ -269,6 +277,16 @@ def test_a_damaged_shard_is_named(encoder, copy, history):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="shard-00002.parquet can't be read.*cut short"):
             Batches.from_folder(encoder, copy)
+    # One bit of a page's values, and one of the footer.
+    for place, message in (
+        (len(content) // 3, "can.t be read as Parquet"),
+        (-40, "its footer has anoth"),
+    ):
+        damaged = bytearray(content)
+        damaged[place] ^= 16
+        path.write_bytes(damaged)
+        with pytest.raises((ValueError, tf.errors.OpError), match=f"shard-00002.*{message}"):
+            batches(Batches.from_folder(encoder, copy))
     path.unlink()
     with pytest.raises(ValueError, match="shard-00002.parquet is missing"):
         Batches.from_folder(encoder, copy)
@@ -306,14 +324,18 @@ def test_what_is_no_prepared_folder_of_this_encoder_is_refused(encoder, folder, 
         Batches.from_folder(encoder, folder / "rows")
     with pytest.raises(ValueError, match="written by `prepare`; use `Batches.from_folder`"):
         Batches.from_rows(encoder, folder)
-    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest = read_json(copy / "manifest.json", "copy")
     for change, message in [
         ({"format": 0}, "has format 0; expected 1"),
         ({"rows": {"train": 0}}, "split `train` of .* has no row"),
     ]:
-        (copy / "manifest.json").write_text(json.dumps(manifest | change))
+        write_json(copy / "manifest.json", manifest | change)
         with pytest.raises(ValueError, match=message):
             Batches.from_folder(encoder, copy)
+    text = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(text.replace('"row', '"raw', 1))
+    with pytest.raises(ValueError, match="manifest.json can't be read: .*its checksum differs"):
+        Batches.from_folder(encoder, copy)
     (copy / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match="manifest.json can't be read"):
         Batches.from_folder(encoder, copy)

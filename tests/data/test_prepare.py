@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema
-from keras_infnet.data import Batches, FeatureEncoder, Histories, prepare
+from keras_infnet.data import Batches, FeatureEncoder, Histories, prepare, prepare_steps
 from keras_infnet.data.shards import ShardWriter
 from tests.logs import log_schema, make_log
 from tests.prepared import (
@@ -235,6 +237,60 @@ def test_a_run_stopped_while_reading_goes_on(log, tmp_path):
 
     encoder = prepared(tmp_path / "out", watched())
     assert len(seen) == 6 and all(times == before for times in seen)
+    check_rows(tmp_path / "out", encoder, log)
+
+
+class RemovedInPart:
+    """`shutil` whose `rmtree` dies when it has taken away one file."""
+
+    @staticmethod
+    def rmtree(path, **_):
+        for file in (p for p in path.rglob("*") if p.is_file()):
+            file.unlink()
+            os._exit(7)
+
+
+@pytest.mark.parametrize("moment", ["clearing", "before publishing", "swapping", "after"])
+def test_a_preparation_that_is_killed_while_it_overwrites_goes_on(
+    log, tmp_path, monkeypatch, moment
+):
+    out, few = tmp_path / "out", log.iloc[:500]
+    prepared(out, log)
+    if moment == "clearing":
+        # An unfinished run of other rows is being cleared.
+        with monkeypatch.context() as patch:
+            stop_after(patch, 1, Stopped())
+            with pytest.raises(Stopped):
+                prepared(out, log.iloc[:700], overwrite=True)
+    child = os.fork()
+    if not child:
+        if moment == "before publishing":
+            prepare_steps.put_in_place = lambda *_: os._exit(7)
+        elif moment == "swapping":
+            rename = Path.rename
+            Path.rename = lambda *a: rename(*a) if a[0] == out else os._exit(7)
+        else:
+            prepare_steps.shutil = RemovedInPart
+        try:
+            prepared(out, few, overwrite=True)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    encoder = prepared(out, few, overwrite=True)
+    check_rows(out, encoder, few)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+    there = {p.name for p in out.iterdir()}
+    assert there == {"encoder", "events", "manifest.json", "rows", "shards"}
+
+
+def test_two_preparations_of_one_folder_do_not_meet(log, tmp_path):
+    def frames():
+        yield log.iloc[:300]
+        with pytest.raises(ValueError, match="another process prepares .*out. Wait for its end"):
+            prepared(tmp_path / "out", log)
+        yield log.iloc[300:]
+
+    encoder = prepared(tmp_path / "out", frames())
     check_rows(tmp_path / "out", encoder, log)
 
 

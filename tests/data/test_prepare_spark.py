@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import shutil
 import sys
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 
 from keras_infnet.data import FeatureEncoder
+from keras_infnet.data.whole_files import write_json
 from tests.logs import log_schema
 from tests.prepared import SPLITS, large_log, prepared
 
@@ -229,7 +229,7 @@ def test_arguments_that_do_not_fit_the_engine_are_refused(log, tmp_path, argumen
 def test_a_run_of_the_other_engine_is_not_gone_on_with(log, tmp_path):
     work = tmp_path / ".out.unfinished"
     (work / "shards").mkdir(parents=True)
-    (work / "request.json").write_text(json.dumps({"engine": "local"}))
+    write_json(work / "request.json", {"engine": "local"})
     with pytest.raises(ValueError, match="unfinished run with other .*engine"):
         prepared(tmp_path / "out", log, engine="spark")
 

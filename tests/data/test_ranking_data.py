@@ -1,5 +1,4 @@
 import datetime
-import json
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from keras_infnet import (
 )
 from keras_infnet.calibration import fit_calibration
 from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.data.whole_files import write_json
 from keras_infnet.metrics import auc, group_auc, log_loss, mean_squared_error
 from keras_infnet.models import SharedBottom
 from tests.logs import log_schema, make_log
@@ -302,7 +302,19 @@ def test_saved_data_come_back(log, tmp_path, index):
     found.save(tmp_path / "data", overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
     state = tmp_path / "data" / "data.json"
-    state.write_text(json.dumps({"format": 0}))
+    rows = (tmp_path / "data" / "rows.parquet").read_bytes()
+    for place, message in ((len(rows) // 2, "rows.parquet"), (-40, "rows.parquet.*its footer has")):
+        damaged = bytearray(rows)
+        damaged[place] ^= 16
+        (tmp_path / "data" / "rows.parquet").write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"{message}"):
+            RankingData.load(tmp_path / "data")
+    (tmp_path / "data" / "rows.parquet").write_bytes(rows)
+    text = state.read_text()
+    state.write_text(text.replace('"seed": 5', '"seed": 8'))
+    with pytest.raises(ValueError, match="data.json can't be read: .*its checksum differs"):
+        RankingData.load(tmp_path / "data")
+    write_json(state, {"format": 0})
     with pytest.raises(ValueError, match="has another format than 1. Save it again"):
         RankingData.load(tmp_path / "data")
     with pytest.raises(ValueError, match="nowhere.*can't be read"):

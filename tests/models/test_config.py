@@ -30,6 +30,15 @@ def test_each_argument_must_be_of_its_kind(name):
                 MODELS[name](EXPOSURES, **{argument: wrong})
 
 
+def test_a_file_can_not_ask_for_networks_beyond_memory():
+    model = FM(EXPOSURES, dim=4)
+    config = model.get_config() | {"dim": 10**9}
+    with pytest.raises(ValueError, match="FM: `dim` must be 65536 or less. Received: 1000000000"):
+        FM.from_config(config)
+    with pytest.raises(ValueError, match="`hidden_dims` must be 65536 or less"):
+        SharedBottom(EXPOSURES, hidden_dims=(8, 1 << 40))
+
+
 def _wrong_kinds(default):
     if isinstance(default, bool):
         return ("no", 1, None)

@@ -1,4 +1,5 @@
 import functools
+import gc
 import json
 import os
 import resource
@@ -242,3 +243,19 @@ def test_rows_without_a_column_are_refused_by_its_name(exported, encoder, rows):
     other = rows.rename(columns={"country": "contry"})
     with pytest.raises(ValueError, match="no column `country`.*`contry`"):
         verify(exported[1], exported[0], encoder, other)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports in child processes")
+def test_an_export_leaves_no_graph_behind(encoder, rows, tmp_path):
+    import tensorflow as tf
+
+    def graphs():
+        gc.collect()
+        return sum(isinstance(found, tf.Graph) for found in gc.get_objects())
+
+    model, left = ranker(encoder), []
+    for _ in range(3):
+        export(model, encoder, tmp_path / "ranker", verify=rows)
+        left.append(graphs())
+    # The first traces what Keras keeps of the model itself.
+    assert left[1] == left[2]

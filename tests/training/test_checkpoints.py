@@ -39,7 +39,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(kind, when, log_
     command = [sys.executable, "-m", "tests.training.resumed_run", log_folder, tmp_path / "killed"]
     child = subprocess.run([*map(str, command), kind, when], cwd=ROOT, capture_output=True)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
-    found = [re.sub(r"\.\w{8}\.partial", "", n) for n in sorted(os.listdir(tmp_path / "killed"))]
+    found = [re.sub(r"\.\w{8}\.partial", "", n) for n in listed(tmp_path / "killed")]
     wanted = {"11": [f"step-{s:010d}" for s in (6, 9)], "while writing": [".step-0000000003"]}
     assert found == wanted[when]
     resumed = train(kind, log_folder, tmp_path / "killed")
@@ -49,6 +49,11 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(kind, when, log_
     weights = zip(resumed.model.variables, whole.model.variables, strict=True)
     for there, here in weights:
         np.testing.assert_allclose(there, here, atol=1e-6, err_msg=here.path)
+
+
+def listed(folder):
+    """What lies in a folder, but for its lock."""
+    return sorted(name for name in os.listdir(folder) if name != ".lock")
 
 
 class Stop(BaseException):
@@ -102,7 +107,7 @@ def stopped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped") / "checkpoints"
     with pytest.raises(Stop):
         run(folder, StoppedAt(11))
-    assert sorted(os.listdir(folder)) == NAMES[:2]
+    assert listed(folder) == NAMES[:2]
     return folder
 
 
@@ -129,7 +134,7 @@ def test_only_the_steps_that_lack_are_trained_and_the_history_is_whole(folder, w
     history = run(folder, seen)
     assert seen.epochs == {1: 4}
     assert_same(history, whole)
-    assert sorted(os.listdir(folder)) == NAMES[1:]
+    assert listed(folder) == NAMES[1:]
 
 
 def test_a_run_that_ended_is_not_trained_again_but_goes_on_to_more_epochs(folder, whole):
@@ -180,7 +185,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken(folder, da
     with pytest.warns(UserWarning, match=f"{NAMES[1]} is damaged .{why}.*goes on from {NAMES[0]}"):
         path, state = CheckpointFolder(folder).newest()
     assert path.name == NAMES[0] and state["step"] == 4
-    assert sorted(os.listdir(folder)) == [NAMES[0], f"{NAMES[1]}.damaged"]
+    assert listed(folder) == [NAMES[0], f"{NAMES[1]}.damaged"]
 
 
 def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(folder, whole):
@@ -199,7 +204,7 @@ def test_all_damaged_is_an_error_and_not_a_new_start(folder):
         ValueError, match=f"every checkpoint.*{NAMES[1]}: variables.npz.*{NAMES[0]}"
     ):
         run(folder)
-    assert sorted(os.listdir(folder)) == NAMES[:2]
+    assert listed(folder) == NAMES[:2]
 
 
 def with_fingerprint(fingerprint):
@@ -286,3 +291,43 @@ def test_the_state_says_what_it_is_of(stopped):
     state = json.loads((stopped / NAMES[1] / "state.json").read_text())
     assert state["step"] == 8 and state["steps_per_epoch"] == 6
     assert state["is"]["optimizer"] == "Adam" and list(state["history"]) and state["epochs"] == [0]
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from keras_infnet.training.checkpoint_folder import CheckpointFolder
+CheckpointFolder(Path(sys.argv[1])).take()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.one_backend
+def test_two_processes_do_not_train_in_one_folder(folder):
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        (folder / ".step-0000000012.12345678.partial").mkdir()
+        message = f"another process trains with the checkpoints in {folder}. Wait for its end"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            Checkpoints(folder).batches(batches_of(tiny_rows()))
+        # Nothing was touched there.
+        assert listed(folder) == [".step-0000000012.12345678.partial", *NAMES[:2]]
+        other.kill()
+    Checkpoints(folder).batches(batches_of(tiny_rows()))
+    assert listed(folder) == NAMES[:2]
+
+
+@pytest.mark.one_backend
+def test_of_two_callbacks_of_one_process_the_first_stops(folder):
+    first, second = CheckpointFolder(folder), CheckpointFolder(folder)
+    first.take()
+    second.take()
+    with pytest.raises(ValueError, match="another callback of this process trains with the chec"):
+        first.write(16, {}, [], keep=2)
+    first.release()
+    second.write(16, {}, [], keep=2)
+    second.release()
+    with pytest.raises(ValueError, match="another callback"):
+        second.write(20, {}, [], keep=2)
