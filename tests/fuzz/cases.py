@@ -157,7 +157,13 @@ class _Maker:
         elif HAS_TIME_UNIT and self.unit is not None:
             clock = {"time_unit": self.unit}
         schema = FeatureSchema(
-            features, tasks, histories, self.user_key, self.time_key, weight, **clock
+            features,
+            tasks,
+            histories,
+            user_key=self.user_key,
+            time_key=self.time_key,
+            sample_weight=weight,
+            **clock,
         )
         rows = int(
             self.pick(0, 1, *[int(rng.integers(2, 9))] * 20, *[int(rng.integers(9, 60))] * 40)
@@ -282,7 +288,7 @@ class _Maker:
         if self.may(0.4):
             found.append(CategoricalFeature(self.user_key, "user", oov_buckets=self.pick(1, 3)))
         for i in range(int(self.rng.integers(0, 5))):
-            found.append(choose(self.rng, kinds)(f"f{i}_{self.pick(*['x', 'tag'] * 9, 'länge')}"))
+            found.append(choose(self.rng, kinds)(f"f{i}_{self.pick('x', 'tag')}"))
         if self.may(0.25):
             found.append(self.shared("previous_id", found[0]))
         return found
