@@ -205,7 +205,8 @@ class _Maker:
             odd = self.may(self.odd)
             table[name] = self.looks[name](self.rng, self.drawn[name], odd)
         users = table[self.user_key]
-        if users.means is not None and None in users.means:
+        wide = any(isinstance(v, int) and abs(v) >= 2**53 for v in users.means or ())
+        if users.means is not None and None in users.means or wide:
             table[self.user_key] = replace(users, awaits="ids")
         if "bool" in users.look:
             # They are no integers, or are 0 and 1.
