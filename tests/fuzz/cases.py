@@ -157,7 +157,13 @@ class _Maker:
         elif HAS_TIME_UNIT and self.unit is not None:
             clock = {"time_unit": self.unit}
         schema = FeatureSchema(
-            features, tasks, histories, self.user_key, self.time_key, weight, **clock
+            features,
+            tasks,
+            histories,
+            user_key=self.user_key,
+            time_key=self.time_key,
+            sample_weight=weight,
+            **clock,
         )
         rows = int(
             self.pick(0, 1, *[int(rng.integers(2, 9))] * 20, *[int(rng.integers(9, 60))] * 40)
@@ -199,7 +205,8 @@ class _Maker:
             odd = self.may(self.odd)
             table[name] = self.looks[name](self.rng, self.drawn[name], odd)
         users = table[self.user_key]
-        if users.means is not None and None in users.means:
+        wide = any(isinstance(v, int) and abs(v) >= 2**53 for v in users.means or ())
+        if users.means is not None and None in users.means or wide:
             table[self.user_key] = replace(users, awaits="ids")
         if "bool" in users.look:
             # They are no integers, or are 0 and 1.
@@ -282,7 +289,7 @@ class _Maker:
         if self.may(0.4):
             found.append(CategoricalFeature(self.user_key, "user", oov_buckets=self.pick(1, 3)))
         for i in range(int(self.rng.integers(0, 5))):
-            found.append(choose(self.rng, kinds)(f"f{i}_{self.pick(*['x', 'tag'] * 9, 'länge')}"))
+            found.append(choose(self.rng, kinds)(f"f{i}_{self.pick('x', 'tag')}"))
         if self.may(0.25):
             found.append(self.shared("previous_id", found[0]))
         return found
