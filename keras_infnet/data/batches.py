@@ -54,6 +54,8 @@ class Batches:
 
     _later: Callable[[int], Any]
     _epoch: int | None
+    # Whether rows come in another order in each epoch.
+    shuffled: bool
 
     def __init__(self) -> None:
         raise TypeError("Batches: make them by `Batches.from_rows` or `Batches.from_folder`.")
@@ -222,6 +224,7 @@ class Batches:
             starting_at(start_batch, repeat),
             lambda batch: starting_at(start_batch + batch, True),
             None if repeat or start_batch % epochs.batches else epochs.batches,
+            shuffle,
         )
 
     def starting_at(self, batch: int) -> Any:
@@ -260,7 +263,8 @@ class Batches:
         return self._part(own, whole if count < 0 else count, whole, whole)
 
     def _each(self, change: Callable[[Any], Any], own: Any) -> "Batches":
-        return _batches(own, lambda batch: change(self._later(batch)), self._epoch)
+        later = self._later
+        return _batches(own, lambda batch: change(later(batch)), self._epoch, self.shuffled)
 
     def _part(self, own: Any, first: int, end: int, whole: int) -> Any:
         """Batches `first .. end - 1` of each epoch; those between are read and thrown away."""
@@ -281,7 +285,7 @@ class Batches:
 
             return numbered.filter(is_wanted).map(without_number)
 
-        return _batches(own, starting_at, end - first)
+        return _batches(own, starting_at, end - first, self.shuffled)
 
 
 @dataclass(frozen=True)
@@ -433,6 +437,7 @@ class EncodedRows:
             assembled(order.epochs().apply(known)),
             lambda batch: assembled(order.starting_at(batch)),
             order.batches,
+            order.shuffle,
         )
 
     def _encoded(self, labels: bool) -> dict[str, Any]:
@@ -453,10 +458,10 @@ class EncodedRows:
         return self._arrays
 
 
-def _batches(dataset: Any, later: Callable[[int], Any], epoch: int | None) -> Any:
+def _batches(dataset: Any, later: Callable[[int], Any], epoch: int | None, shuffled: bool) -> Any:
     """The dataset as `Batches`, with `starting_at` and the number of batches an epoch."""
     batches = dataset_class(Batches)(dataset)
-    batches._later, batches._epoch = later, epoch
+    batches._later, batches._epoch, batches.shuffled = later, epoch, shuffled
     return batches
 
 

@@ -25,7 +25,7 @@ def group_codes(groups: Any) -> np.ndarray:
         >>> group_codes([["ann", "ann", "bob"], [1, 2, 1]]).tolist()
         [0, 1, 2]
     """
-    columns = [_column_codes(keys) for keys in _key_columns(groups)]
+    columns = [_column_codes(keys) for keys in key_columns(groups)]
     lengths = [len(codes) for codes in columns]
     if len(set(lengths)) != 1:
         raise ValueError(
@@ -38,7 +38,8 @@ def group_codes(groups: Any) -> np.ndarray:
     return codes
 
 
-def _key_columns(groups: Any) -> list[Any]:
+def key_columns(groups: Any) -> list[Any]:
+    """The key columns of what `group_codes` takes."""
     if hasattr(groups, "columns"):
         return [groups[name] for name in groups.columns]
     if isinstance(groups, np.ndarray) and groups.ndim == 2:
