@@ -44,6 +44,6 @@ def can_be_read(tensor: Any) -> bool:
         import tensorflow as tf
 
         return tf.executing_eagerly()
-    import jax
+    from jax.core import Tracer
 
-    return not isinstance(tensor, jax.core.Tracer)
+    return not isinstance(tensor, Tracer)

@@ -15,7 +15,7 @@ from keras_infnet.calibration.calibration import (
     sigmoid,
 )
 from keras_infnet.calibration.negative_sampling import check_array, check_rate, without_sampling
-from keras_infnet.metrics.observed_rows import column, observed_binary_rows
+from keras_infnet.metrics.observed_rows import check_order, column, observed_binary_rows
 
 _MAX_STEPS = 100
 
@@ -55,8 +55,9 @@ def fit_calibration(
 
     Raises:
         ValueError: A task has no labels, or its observed labels are of one class; a prediction is
-            NaN or outside [0, 1]; predictions tell the classes fully apart, or order them the
-            wrong way round; a method or rate is not one of those above.
+            NaN or outside [0, 1]; two columns have the same index in another order; predictions
+            tell the classes fully apart, or order them the wrong way round; a method or rate is not
+            one of those above.
 
     Example:
         >>> labels, predicted = {"click": [0, 0, 1, 0, 1, 0]}, {"click": [.2, .3, .4, .6, .7, .8]}
@@ -88,6 +89,8 @@ def _fit_task(
 ) -> TaskCalibration:
     check_method(method)
     check_rate(rate)
+    # Of the columns as they were given: arrays have no index.
+    check_order(labels=labels, predictions=predicted, weights=weights)
     labels = column("labels", labels)
     weights = np.ones(len(labels)) if weights is None else column("weights", weights)
     if len(weights) == len(labels):

@@ -65,6 +65,8 @@ class Batches:
     schema: FeatureSchema
     _later: Callable[[int], Any]
     _epoch: int | None
+    # Whether rows come in another order in each epoch.
+    shuffled: bool
 
     def __init__(self) -> None:
         raise TypeError("Batches: make them by `Batches.from_rows` or `Batches.from_folder`.")
@@ -236,6 +238,7 @@ class Batches:
             lambda batch: starting_at(start_batch + batch, True),
             None if repeat or start_batch % epochs.batches else epochs.batches,
             encoder.schema,
+            shuffle,
         )
 
     def starting_at(self, batch: int) -> Any:
@@ -274,7 +277,10 @@ class Batches:
         return self._part(own, whole if count < 0 else count, whole, whole)
 
     def _each(self, change: Callable[[Any], Any], own: Any) -> "Batches":
-        return _batches(own, lambda batch: change(self._later(batch)), self._epoch, self.schema)
+        later = self._later
+        return _batches(
+            own, lambda batch: change(later(batch)), self._epoch, self.schema, self.shuffled
+        )
 
     def _part(self, own: Any, first: int, end: int, whole: int) -> Any:
         """Batches `first .. end - 1` of each epoch; those between are read and thrown away."""
@@ -295,7 +301,7 @@ class Batches:
 
             return numbered.filter(is_wanted).map(without_number)
 
-        return _batches(own, starting_at, end - first, self.schema)
+        return _batches(own, starting_at, end - first, self.schema, self.shuffled)
 
 
 @dataclass(frozen=True)
@@ -448,6 +454,7 @@ class EncodedRows:
             lambda batch: assembled(order.starting_at(batch)),
             order.batches,
             self._schema,
+            order.shuffle,
         )
 
     def _encoded(self, labels: bool) -> dict[str, Any]:
@@ -469,11 +476,15 @@ class EncodedRows:
 
 
 def _batches(
-    dataset: Any, later: Callable[[int], Any], epoch: int | None, schema: FeatureSchema
+    dataset: Any,
+    later: Callable[[int], Any],
+    epoch: int | None,
+    schema: FeatureSchema,
+    shuffled: bool,
 ) -> Any:
     """The dataset as `Batches`, with `starting_at` and the number of batches an epoch."""
     batches = encoded_by(dataset_class(Batches)(dataset), schema)
-    batches._later, batches._epoch = later, epoch
+    batches._later, batches._epoch, batches.shuffled = later, epoch, shuffled
     return batches
 
 

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_infnet.metrics.auc import auc_by_group
-from keras_infnet.metrics.group_codes import group_codes
-from keras_infnet.metrics.observed_rows import observed_binary_rows, weighted_mean
+from keras_infnet.metrics.group_codes import group_codes, key_columns
+from keras_infnet.metrics.observed_rows import check_order, observed_binary_rows, weighted_mean
 from keras_infnet.metrics.streaming import flat_rows, logit_cells
 
 Weighting = Literal["impressions", "positives", "uniform"]
@@ -40,8 +40,9 @@ def group_auc(
         Group AUC in [0, 1]; NaN where no group holds both classes.
 
     Raises:
-        ValueError: An observed label is not 0 or 1, a score is NaN, lengths differ, keys are floats
-            that may stand for two integers, or `weighting` is unknown.
+        ValueError: An observed label is not 0 or 1, a score is NaN, lengths differ, two columns have
+            the same index in another order, keys are floats that may stand for two integers, or
+            `weighting` is unknown.
 
     Example:
         >>> user = ["ann", "ann", "bob", "bob", "bob", "eve"]
@@ -53,6 +54,8 @@ def group_auc(
     """
     _check_weighting(weighting)
     codes = group_codes(groups)
+    for keys in key_columns(groups):
+        check_order(labels=labels, groups=keys)
     labels, scores, weights, observed = observed_binary_rows(labels, scores, sample_weight)
     if len(codes) != len(observed):
         raise ValueError(

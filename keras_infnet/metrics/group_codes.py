@@ -31,7 +31,7 @@ def group_codes(groups: Any) -> np.ndarray:
         >>> group_codes([["ann", "ann", "bob"], [1, 2, 1]]).tolist()
         [0, 1, 2]
     """
-    columns = [_column_codes(keys) for keys in _key_columns(groups)]
+    columns = [_column_codes(keys) for keys in key_columns(groups)]
     lengths = [len(codes) for codes in columns]
     if len(set(lengths)) != 1:
         raise ValueError(
@@ -47,7 +47,8 @@ def group_codes(groups: Any) -> np.ndarray:
     return codes
 
 
-def _key_columns(groups: Any) -> list[Any]:
+def key_columns(groups: Any) -> list[Any]:
+    """The key columns of what `group_codes` takes."""
     if hasattr(groups, "columns"):
         # Arrow has the columns themselves there.
         return [groups[name] for name in getattr(groups, "column_names", groups.columns)]

@@ -23,7 +23,7 @@ def observed_rows(
         ValueError: The lengths differ, a weight is negative or NaN, an observed label or prediction
             is NaN, or two pandas columns have the same index in another order.
     """
-    _check_order(labels=labels, predictions=predictions, weights=sample_weight)
+    check_order(labels=labels, predictions=predictions, weights=sample_weight)
     labels = column("labels", labels)
     predictions = column("predictions", predictions)
     weights = np.ones(len(labels)) if sample_weight is None else column("weights", sample_weight)
@@ -81,8 +81,11 @@ def column(what: str, values: Any) -> np.ndarray:
     return values.reshape(-1)
 
 
-def _check_order(**columns: Any) -> None:
-    """Rows are matched by position: the same index in another order is a mistake."""
+def check_order(**columns: Any) -> None:
+    """A ValueError for the same index in another order, by name of the column.
+
+    Rows are matched by position.
+    """
     indexed = {what: c.index for what, c in columns.items() if hasattr(c, "reindex")}
     if not indexed:
         return

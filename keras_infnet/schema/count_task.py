@@ -15,8 +15,8 @@ from keras_infnet.schema.task import Task
 class CountTask(Task):
     """The expected value of a label that is 0 or more, trained with the Poisson loss.
 
-    `y = exp(min(w h + c, 60))`, with the loss `y - label log y`. Labels need not be whole numbers: seconds
-    watched are a count too.
+    `y = exp(min(w h + c, 60))`, with the loss `y - label log y`. Labels need not be whole numbers:
+    seconds watched are a count too.
 
     Args:
         name: Name of the model's output.

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,9 @@ class PolicyScore(keras.callbacks.Callback):
     Raises:
         ValueError: When training begins, the policy has a task that the model lacks.
 
+    Warns:
+        UserWarning: A metric of the policy is NaN, so that the score is `-inf`.
+
     Example:
         >>> policy = keras_infnet.training.TaskPolicy(floors={"like": 0.8})
         >>> callbacks = [
@@ -144,6 +148,16 @@ class PolicyScore(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
             logs["val_score"] = self.policy.score(logs, task_names(self.model))
+            # Policies of others need not have a metric.
+            metric = getattr(self.policy, "metric", "")
+            bad = [k for k in logs if k.endswith(f"_{metric}") and math.isnan(logs[k])]
+            if logs["val_score"] == -math.inf and bad:
+                warnings.warn(
+                    f"PolicyScore: {', '.join(bad)} is NaN, so `val_score` is -inf, and no such "
+                    "validation is better than another. Its rows may hold labels of one class "
+                    "alone: take more of them, or give the policy `weights` without the task.",
+                    stacklevel=2,
+                )
 
 
 def default_policy(schema: Any) -> TaskPolicy:

@@ -1,7 +1,13 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
 
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, RegressionTask
+from keras_infnet.data import Batches, FeatureEncoder
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.policy import PolicyScore, TaskPolicy
 from tests.metrics.sklearn_loop import group_auc_loop
@@ -82,4 +88,53 @@ def test_what_does_not_fit_is_an_error(make, message):
     with pytest.raises(ValueError, match=message):
         callback = make()
         callback.set_model(tiny_ranker())
-        callback.on_epoch_end(0, {})
+        callback.on_train_begin()
+
+
+def shuffled(again=True):
+    x, y, weights = tiny_rows()
+    dataset = tf.data.Dataset.from_tensor_slices((x, y, weights))
+    return dataset.shuffle(60, seed=1, reshuffle_each_iteration=again).batch(10)
+
+
+def test_rows_in_another_order_than_when_training_began_are_an_error():
+    with pytest.raises(ValueError, match="task `click`: labels came in another order"):
+        fit([GroupAUCCallback(shuffled(), USERS)])
+
+
+def test_shuffled_batches_are_refused_at_once():
+    schema = FeatureSchema([CategoricalFeature("video_id", "item")], [BinaryTask("click")])
+    log = pd.DataFrame({"video_id": ["a", "b"] * 30, "click": [0, 1] * 30})
+    encoder = FeatureEncoder(schema).fit(log)
+    batches = Batches.from_rows(encoder, log, shuffle=True)
+    for some in (batches, batches.take(1), batches.prefetch(1)):
+        with pytest.raises(ValueError, match="is shuffled, so `groups` are not those of its rows"):
+            GroupAUCCallback(some, USERS)
+    assert not Batches.from_rows(encoder, log).map(lambda *batch: batch).shuffled
+
+
+def of_schema(*tasks):
+    """A callback whose model has a schema with these tasks, before training."""
+    callback = GroupAUCCallback(batches_of(tiny_rows()), USERS)
+    callback.set_model(SimpleNamespace(schema=SimpleNamespace(tasks=tasks)))
+    return callback
+
+
+def test_tasks_that_are_not_binary_are_left_out_or_refused_before_the_first_step():
+    callback = of_schema(BinaryTask("click"), RegressionTask("like"))
+    callback.on_train_begin()
+    assert callback._measured == ["click"]
+    callback.tasks = ("like",)
+    with pytest.raises(ValueError, match="task `like` is a RegressionTask; expected tasks whose"):
+        callback.on_train_begin()
+    with pytest.raises(ValueError, match=r"no task has labels of 0 and 1: `click` \(Regression"):
+        of_schema(RegressionTask("click"), RegressionTask("like")).on_train_begin()
+
+
+def test_labels_other_than_0_and_1_fail_before_the_first_step():
+    x, y, weights = tiny_rows()
+    y["like"] = y["like"] * 3
+    callback = GroupAUCCallback(batches_of((x, y, weights)), USERS)
+    callback.set_model(tiny_ranker())
+    with pytest.raises(ValueError, match="task `like`: The labels must be 0 or 1.*`tasks=` says"):
+        callback.on_train_begin()
