@@ -68,13 +68,14 @@ def check_field(owner: str, declaration: Field, value: Any) -> None:
 
     Args:
         owner: Who was given it, for the message.
-        declaration: The field, of `declared` or one of the functions beside it.
+        declaration: The field, of `declared` or one of the functions beside it; a plain one, as in
+            a model of the user's, may be anything.
         value: The value.
 
     Raises:
         ValueError: It is of another kind than the field's, or out of range.
     """
-    if value is None and declaration.default is None:
+    if not declaration.metadata or (value is None and declaration.default is None):
         return
     kind, problem = declaration.metadata["kind"], declaration.metadata["problem"]
     expected = None if _is_like(value, kind) else _name_of(kind)

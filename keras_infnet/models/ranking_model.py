@@ -471,6 +471,12 @@ class RankingModel(TrainingSteps):
         return None if rows is None else ops.concatenate([rows] * self.config.members, axis=0)
 
 
+# What `clone_model` gives is no argument of a user's.
+_signature = inspect.signature(RankingModel)
+_arguments = [p for p in _signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
+RankingModel.__signature__ = _signature.replace(parameters=_arguments)
+
+
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class MemberMean(keras.layers.Layer):
     """`y = mean_m y_m` at inference; in training `y_m`, so that each has a loss of its own.

@@ -52,6 +52,7 @@ class ExpertSharesCallback(keras.callbacks.Callback):
                     f"ExpertSharesCallback: no gate `{gate}` in {type(self.model).__name__}."
                     + did_you_mean(gate, known)
                 )
+        self.model.check_inputs("fit, ExpertSharesCallback", self.dataset)
         members = range(self.model.config.members)
         self._functions = [self.model.expert_shares_function(member) for member in members]
 
