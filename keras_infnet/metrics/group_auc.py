@@ -40,9 +40,9 @@ def group_auc(
         Group AUC in [0, 1]; NaN where no group holds both classes.
 
     Raises:
-        ValueError: An observed label is not 0 or 1, a score is NaN, lengths differ, two columns have
-            the same index in another order, keys are floats that may stand for two integers, or
-            `weighting` is unknown.
+        ValueError: An observed label is not 0 or 1, a score is NaN, lengths differ, two columns
+            have the same index in another order, keys are floats that may stand for two integers,
+            or `weighting` is unknown.
 
     Example:
         >>> user = ["ann", "ann", "bob", "bob", "bob", "eve"]
