@@ -128,7 +128,7 @@ class ShardWriter:
         )
         block_of_user = _blocks(users, self.block_rows)
         columns = self._rows(frame, users)
-        events = {}
+        events: dict[str, list[int]] = {}
         for name in from_log:
             starts, ends, times = histories.windows(name, frame)
             columns[TIME] = pa.array(times)
@@ -149,8 +149,8 @@ class ShardWriter:
         files = [rows_file(self.folder, split, shard) for split in rows if rows[split]]
         files += [events_file(self.folder, name, shard) for name in events if events[name]]
         footers = {str(file.relative_to(self.folder)): footer_checksum(file) for file in files}
-        known = {"name": shard, "log_rows": len(frame), "rows": rows, "events": events}
-        known["footers"] = footers
+        known: dict[str, Any] = {"name": shard, "log_rows": len(frame), "rows": rows}
+        known |= {"events": events, "footers": footers}
         write_json(shard_file(self.folder, shard), known)
         return known
 
