@@ -144,7 +144,7 @@ class ShardWriter:
         users[nobody] = 1 + max(last, users.max()) + np.arange(int(nobody.sum()))
         block_of_user = _blocks(users, self.block_rows)
         columns = self._rows(frame, users)
-        events = {}
+        events: dict[str, list[int]] = {}
         for name in from_log:
             starts, ends, times = histories.windows(name, frame)
             columns[TIME] = pa.array(times)
@@ -167,8 +167,8 @@ class ShardWriter:
         files += [events_file(self.folder, name, shard) for name in events if events[name]]
         footers = {str(file.relative_to(self.folder)): footer_checksum(file) for file in files}
         repeated = histories.repeated if histories else repeated_in_frame(schema, frame)
-        known = {"name": shard, "log_rows": len(frame), "rows": rows, "events": events}
-        known |= {"repeated": repeated, "footers": footers}
+        known: dict[str, Any] = {"name": shard, "log_rows": len(frame), "rows": rows}
+        known |= {"events": events, "repeated": repeated, "footers": footers}
         write_json(shard_file(self.folder, shard), known)
         return known
 

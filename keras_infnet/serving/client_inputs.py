@@ -179,12 +179,16 @@ def _check_order(histories: Sequence[History], inputs: Mapping[str, np.ndarray])
 def _typed(
     name: str, values: Any, shape: tuple[int | None, ...], dtype: str, fill: Any
 ) -> np.ndarray:
+    array = np.zeros(0)
     try:
         array = np.asarray(values)
         ragged = array.dtype == object and any(isinstance(v, _LISTS) for v in array.ravel())
     except ValueError:
         ragged = True
-    array = _padded(name, values, shape, dtype, fill) if ragged else _values(name, values, dtype)
+    if ragged:
+        array = _padded(name, values, shape, dtype, fill)
+    else:
+        array = _values(name, values, array, dtype)
     sizes = zip((None, *shape), array.shape, strict=False)
     fits = array.ndim == 1 + len(shape) and all(n in (None, found) for n, found in sizes)
     if not fits:
@@ -208,7 +212,7 @@ def _padded(
     if None in shape[1:]:
         inner = _padded(name, flat, shape[1:], dtype, fill)
     else:
-        inner = _values(name, flat, dtype)
+        inner = _values(name, flat, np.asarray(flat), dtype)
     lengths = np.array([len(one) for one in lists])
     inside = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
     padded = np.full(inside.shape + inner.shape[1:], fill, inner.dtype)
@@ -222,9 +226,8 @@ def _nothing(shape: tuple[int | None, ...], fill: Any, dtype: str) -> np.ndarray
     return np.full(sizes, fill, "O" if dtype == "string" else dtype)
 
 
-def _values(name: str, values: Any, dtype: str) -> np.ndarray:
-    """An array of the dtype; other types are a ValueError."""
-    array = np.asarray(values)
+def _values(name: str, values: Any, array: np.ndarray, dtype: str) -> np.ndarray:
+    """Values, which are `array` too, as an array of the dtype; other types are a ValueError."""
     if array.dtype.kind == "U" and not hasattr(values, "dtype"):
         # A list of strings and numbers would have become strings.
         array = np.asarray(values, "O")
