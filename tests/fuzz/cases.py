@@ -261,7 +261,7 @@ class _Maker:
                 column = columns.texts(rng, means, odd)
                 if column.means is None:
                     return column
-                return replace(column, means=[v or None for v in means])
+                return replace(column, means=[v or None for v in column.means])
 
             return draw_texts, look_texts
         base = self.pick(0, 0, 0, 100, 30_000, 2**31 - 3, 2**53 - 2, 2**53, HUGE, 2**63 - 20)
@@ -277,7 +277,7 @@ class _Maker:
             column = columns.ints(rng, means, odd)
             if column.means is None:
                 return column
-            return replace(column, means=[None if v == -1 else v for v in means])
+            return replace(column, means=[None if v == -1 else v for v in column.means])
 
         look_ints.is_int = True  # type: ignore[attr-defined]
         return draw_ints, look_ints
