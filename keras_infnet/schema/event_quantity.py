@@ -298,9 +298,9 @@ class Ratio(EventQuantity):
     def of_log(self, frame: pd.DataFrame, may_lack: bool, label: str) -> dict[str, pa.Array]:
         if may_lack and not set(self.log_columns) <= set(frame.columns):
             return {"ratio": pa.array(np.full(len(frame), np.nan, "float32"))}
-        label = f"{label}, ratio"
         top, bottom = (
-            number_values(column(frame, c, label), True, label) for c in self.log_columns
+            number_values(column(frame, name, f"{label}, ratio"), True, f"{label}, ratio `{name}`")
+            for name in self.log_columns
         )
         unknown = np.full(len(top), np.nan, "float32")
         return {"ratio": pa.array(np.divide(top, bottom, out=unknown, where=bottom > 0))}

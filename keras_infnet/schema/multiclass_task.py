@@ -55,7 +55,9 @@ class MulticlassTask(Task):
         return tuple(f"{self.name}/{value}" for value in self.classes)
 
     def read(self, series: pd.Series, observed: np.ndarray, label: str) -> np.ndarray:
-        found = pd.Index(self.classes).get_indexer(pd.Index(series))
+        # pandas has no index of float16.
+        values = series.astype("float32") if series.dtype == "float16" else series
+        found = pd.Index(self.classes).get_indexer(pd.Index(values))
         unknown = np.flatnonzero((found < 0) & observed)
         if len(unknown):
             first = unknown[0]

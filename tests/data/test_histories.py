@@ -251,3 +251,9 @@ def test_a_column_of_the_log_does_not_stand_in_for_the_declared_ratio(encoder, l
         np.concatenate(found.attach(log).seen_ratio.map(np.asarray).tolist()),
         np.concatenate(expected.attach(log).seen_ratio.map(np.asarray).tolist()),
     )
+
+
+def test_infinite_parts_of_a_ratio_are_named(encoder, log):
+    infinite = log.assign(play_ms=np.where(np.arange(len(log)) == 3, np.inf, log.play_ms))
+    with pytest.raises(ValueError, match="History `seen`, ratio `play_ms`: .* are infinite"):
+        Histories(encoder, infinite)

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -55,6 +56,13 @@ def test_labels_count_only_where_they_are_observed():
 def test_integer_classes_are_labels_too():
     task = MulticlassTask("orders", classes=tuple(range(20)))
     assert FeatureEncoder(schema([task])).fit(make_log()).schema.task("orders").units == 20
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "Int64", "category"])
+def test_integer_classes_may_be_held_as_any_number(dtype):
+    task = MulticlassTask("stars", classes=(3, 1, 2))
+    labels = task.read(pd.Series([1, 3, 2, 2]).astype(dtype), np.ones(4, bool), "label")
+    assert labels.tolist() == [1, 0, 2, 2]
 
 
 @pytest.mark.parametrize("wrong", ["laugh", None])
