@@ -27,12 +27,11 @@ def declared(
 
 def at_least(lowest: float, default: Any, kind: Any = None, **marks: Any) -> Any:
     """A number, or a tuple of numbers, of which each is `lowest` or more; integers have an end."""
+    too_few = _unless(lambda value: value >= lowest, f"{lowest} or more")
+    too_many = _unless(lambda v: not isinstance(v, int) or v <= _MOST, f"{_MOST} or less")
 
     def problem(value: Any) -> str | None:
-        sizes = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(size, int) and size > _MOST for size in sizes):
-            return f"{_MOST} or less"
-        return None if all(size >= lowest for size in sizes) else f"{lowest} or more"
+        return too_few(value) or too_many(value)
 
     return declared(default, kind, problem, **marks)
 
@@ -47,20 +46,20 @@ def depth(default: int) -> Any:
     return at_least(1, default, depth=True)
 
 
-def one_of(*choices: str) -> Any:
-    """One of a few names; the first is the default."""
+def one_of(*choices: str, default: Any = None) -> Any:
+    """One of a few names, or a tuple of them; the first is the default unless one is given."""
     expected = " or ".join(f'"{choice}"' for choice in choices)
-    return declared(choices[0], problem=lambda value: None if value in choices else expected)
+    return declared(default or choices[0], problem=_unless(lambda v: v in choices, expected))
 
 
-def rate(default: float) -> Any:
-    """A share of at least 0 and below 1."""
-    return declared(default, problem=lambda value: None if 0 <= value < 1 else "in [0, 1)")
+def rate(default: Any) -> Any:
+    """A share of at least 0 and below 1, or a tuple of such shares."""
+    return declared(default, problem=_unless(lambda value: 0 <= value < 1, "in [0, 1)"))
 
 
-def above_zero(default: float) -> Any:
-    """A finite number above 0."""
-    return declared(default, problem=lambda v: None if 0 < v < math.inf else "above 0")
+def above_zero(default: Any) -> Any:
+    """A finite number above 0, or a tuple of such numbers."""
+    return declared(default, problem=_unless(lambda value: 0 < value < math.inf, "above 0"))
 
 
 def check_field(owner: str, declaration: Field, value: Any) -> None:
@@ -85,6 +84,16 @@ def check_field(owner: str, declaration: Field, value: Any) -> None:
         name = declaration.name
         received = f"{name}={value!r}" if isinstance(value, str) else repr(value)
         raise ValueError(f"{owner}: `{name}` must be {expected}. Received: {received}")
+
+
+def _unless(is_right: Callable[[Any], bool], expected: str) -> Callable[[Any], str | None]:
+    """The `problem` of a value, or of a tuple: what is expected, unless each is right."""
+
+    def problem(value: Any) -> str | None:
+        values = value if isinstance(value, tuple) else (value,)
+        return None if all(map(is_right, values)) else expected
+
+    return problem
 
 
 def _is_like(value: Any, kind: Any) -> bool:

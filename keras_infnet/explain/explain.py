@@ -97,20 +97,18 @@ def explain(
             f"explain: repeats is {repeats!r}; expected 2 or more, for a standard error, or 0 for "
             "no importance."
         )
-    frame = _with_histories(encoder, frame, histories, freeze_at)
+    if check_histories("explain", encoder, frame, histories, freeze_at) and histories is not None:
+        # List columns that the rows have stay as they are.
+        found: Any = histories.attach(frame, freeze_at).drop(columns=frame.columns)
+        frame = frame.assign(**found)
     inputs = encoder.transform(frame)
     truth = _truth(encoder, frame, groups) if repeats else {}
     reader = InfnetReader(model) if isinstance(model, INFNet) else None
     tables = reader.tables(inputs) if reader else {}
     if repeats:
-        tables["baseline"], tables["importance"] = permutation_importance(
-            model,
-            inputs,
-            truth,
-            repeats=repeats,
-            seed=seed,
-            batch_size=batch_size,
-        )
+        how: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch_size": batch_size}
+        measured = permutation_importance(model, inputs, truth, **how)
+        tables["baseline"], tables["importance"] = measured
     return Explanation(model, encoder, frame, inputs, tables, reader)
 
 
@@ -311,14 +309,14 @@ class Explanation:
             metric: Name of the metric. Defaults to `None`: the first of each task.
             top: Number of features and histories shown of each task.
         """
-        return plots.plot_importance(*by_task(self.importance, metric), top)
+        return plots.plot_importance(by_task(self.importance, metric), top)
 
     def plot_agreement(self, metric: str | None = None, block: int = -1) -> Any:
         """Attention of the tasks against importance, a panel each task, a point each field."""
         found = self.agreement["correlation"]
         found = found.xs(checked_block(self.attention, block), level="block")
         chosen = by_task(self.importance, metric)
-        return plots.plot_agreement(self.task_attention(block), *chosen, found)
+        return plots.plot_agreement(self.task_attention(block), chosen, found)
 
     def _table(self, name: str, otherwise: str) -> pd.DataFrame:
         table = self.tables.get(name)
@@ -353,16 +351,3 @@ def _truth(
         names = [groups] if isinstance(groups, str) else list(groups)
         groups = [column(frame, name, "explain, groups").to_numpy() for name in names]
     return {"labels": labels, "sample_weight": weights, "groups": groups}
-
-
-def _with_histories(
-    encoder: FeatureEncoder,
-    frame: pd.DataFrame,
-    histories: Histories | None,
-    freeze_at: Time | None,
-) -> pd.DataFrame:
-    """The rows with all their histories as list columns."""
-    if not check_histories("explain", encoder, frame, histories, freeze_at) or histories is None:
-        return frame
-    attached = histories.attach(frame, freeze_at)
-    return frame.assign(**{c: attached[c] for c in attached.columns if c not in frame.columns})

@@ -1,7 +1,6 @@
 """Information flow of INFNet, tokens -> proxies and task tokens -> heads: table and diagram."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -16,8 +15,6 @@ _TOKENS = {
     "sequence_proxies": "sequence proxies",
     "task_proxies": "shared task tokens",
     "candidate_proxy": "candidate",
-    "recent_proxies": "newest events",
-    "own": "own tables",
 }
 _COLOURS = {"made of": GREY, "attention": DARK, "head": MIDDLE}
 _COLUMNS = (0.0, 1.0, 2.0)
@@ -38,12 +35,13 @@ def flow_table(
     Returns:
         Columns `source`, `target`, `kind` and `width`, without flows of width 0.
     """
-    parts = [
-        _attention(schema, cast(pd.DataFrame, tables["attention"].xs(block, level="block"))),
-        _made_of(schema, tables),
-        _heads(tables["heads"]),
+    attention = cast(pd.DataFrame, tables["attention"].xs(block, level="block"))
+    widths = [
+        ("attention", _attention(schema, attention)),
+        *(("made of", shares) for shares in _made_of(schema, tables)),
+        *(("head", shares) for shares in _heads(tables["heads"])),
     ]
-    flow = pd.concat(parts, ignore_index=True)
+    flow = pd.concat([_edges(of_kind, kind) for kind, of_kind in widths], ignore_index=True)
     return flow[flow["width"] > 0].reset_index(drop=True)
 
 
@@ -57,14 +55,8 @@ def plot_flow(flow: pd.DataFrame) -> Any:
     height = max(bottom + size for column in nodes for bottom, size in column.values())
     figure, axes = new_figure(10, max(4.0, 0.45 * height + 1.0))
     axis = axes[0, 0]
-    # How much of a side of a node the bands have taken.
-    used: defaultdict[tuple[int, str, str], float] = defaultdict(float)
-    for _, edge in _drawn_order(flow, nodes).iterrows():
-        left, ends = int(edge.kind == "head"), []
-        for place in ((left, edge.source, "out"), (left + 1, edge.target, "in")):
-            ends.append(nodes[place[0]][place[1]][0] + used[place])
-            used[place] += edge.width
-        _band(axis, left, ends[0], ends[1], edge.width, _COLOURS[edge.kind])
+    for band in _bands(flow, nodes).itertuples():
+        _draw(axis, band)
     for x, column, side in zip(_COLUMNS, nodes, ("right", "left", "left"), strict=True):
         for name, (bottom, size) in column.items():
             axis.bar(x, size, bottom=bottom, width=2 * _BAR, color="black")
@@ -79,36 +71,26 @@ def plot_flow(flow: pd.DataFrame) -> Any:
 
 def _attention(schema: FeatureSchema, attention: pd.DataFrame) -> pd.DataFrame:
     sources = [_source(schema, *column) for column in attention.columns]
-    targets = [
-        f"{token} token" if group == "tasks" else _TOKENS[group]
-        for _, group, token in attention.index
-    ]
+    targets = [_token(group, token) for _, group, token in attention.index]
     masses = attention.T.groupby(sources, sort=False).sum().T
-    return _edges(masses.groupby(targets, sort=False).mean().T, "attention")
+    return masses.groupby(targets, sort=False).mean().T
 
 
-def _made_of(schema: FeatureSchema, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    parts = []
+def _made_of(schema: FeatureSchema, tables: Mapping[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:
     if len(tables["field_proxies"]):
         shares = tables["field_proxies"].mean()
         owners = [_source(schema, "fields", name) for name in shares.index]
-        by_owner = shares.groupby(owners, sort=False).sum()
-        parts.append(by_owner.to_frame("field proxies"))
+        yield shares.groupby(owners, sort=False).sum().to_frame("field proxies")
     if len(tables["sequence_proxies"]):
-        groups = {f"history {s.name}": len(s.groups) or 1 for s in schema.histories}
-        shares = pd.Series(groups) / sum(groups.values())
-        parts.append(shares.to_frame("sequence proxies"))
-    return pd.concat([_edges(part, "made of") for part in parts]) if parts else pd.DataFrame()
+        groups = pd.Series({f"history {s.name}": len(s.groups) or 1 for s in schema.histories})
+        yield (groups / groups.sum()).to_frame("sequence proxies")
 
 
-def _heads(heads: pd.DataFrame) -> pd.DataFrame:
-    by_group = heads.T.groupby(level="group", sort=False).sum().T
-    edges = _edges(by_group.groupby(level="task", sort=False).mean().T, "head")
-    edges["source"] = [
-        f"{edge.target} token" if edge.source == "tasks" else _TOKENS[edge.source]
-        for _, edge in edges.iterrows()
-    ]
-    return edges
+def _heads(heads: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for task, shares in heads.groupby(level="task", sort=False).mean().iterrows():
+        by_group = shares.groupby(level="group", sort=False).sum()
+        sources = [_token(group, task) for group in by_group.index]
+        yield by_group.set_axis(sources).to_frame(task)
 
 
 def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -118,10 +100,14 @@ def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
     return edges[["source", "target", "kind", "width"]]
 
 
+def _token(group: str, name: Any) -> str:
+    return f"{name} token" if group == "tasks" else _TOKENS[group]
+
+
 def _source(schema: FeatureSchema, memory: str, name: str | int) -> str:
     if memory == "fields":
         return f"{schema.feature(str(name)).owner} fields"
-    return {"tasks": "task tokens", "proxies": "proxies"}.get(memory, f"history {memory}")
+    return "task tokens" if memory == "tasks" else f"history {memory}"
 
 
 def _nodes(flow: pd.DataFrame) -> list[dict[str, tuple[float, float]]]:
@@ -146,21 +132,25 @@ def _nodes(flow: pd.DataFrame) -> list[dict[str, tuple[float, float]]]:
     return nodes
 
 
-def _drawn_order(flow: pd.DataFrame, nodes: list[dict[str, tuple[float, float]]]) -> pd.DataFrame:
-    """From the bottom up, so that bands of a node don't cross beside it."""
-    at = {}
-    for left, kinds in ((0, ("made of", "attention")), (1, ("head",))):
-        for place, edge in flow[flow["kind"].isin(kinds)].iterrows():
-            at[place] = nodes[left][edge.source][0], nodes[left + 1][edge.target][0]
-    return flow.loc[sorted(at, key=at.__getitem__)]
+def _bands(flow: pd.DataFrame, nodes: list[dict[str, tuple[float, float]]]) -> pd.DataFrame:
+    """Where each band starts and ends, from the bottom up, so that none cross beside a node."""
+    bands: Any = flow.assign(left=(flow["kind"] == "head").astype(int))
+    bands["start"] = [nodes[band.left][band.source][0] for band in bands.itertuples()]
+    bands["end"] = [nodes[band.left + 1][band.target][0] for band in bands.itertuples()]
+    bands = bands.sort_values(["start", "end"])
+    for place, node in (("start", "source"), ("end", "target")):
+        below = bands.groupby(["left", node])["width"].cumsum() - bands["width"]
+        bands[place] += below
+    return bands
 
 
-def _band(axis: Any, column: int, start: float, end: float, width: float, colour: str) -> None:
-    left, right = _COLUMNS[column] + _BAR, _COLUMNS[column + 1] - _BAR
+def _draw(axis: Any, band: Any) -> None:
+    left, right = _COLUMNS[band.left] + _BAR, _COLUMNS[band.left + 1] - _BAR
     along = np.linspace(0, 1, 50)
-    bottom = start + (end - start) * along**2 * (3 - 2 * along)
+    bottom = band.start + (band.end - band.start) * along**2 * (3 - 2 * along)
     x = left + (right - left) * along
-    axis.fill_between(x, bottom, bottom + width, color=colour, alpha=0.45, linewidth=0)
+    style = {"color": _COLOURS[band.kind], "alpha": 0.45, "linewidth": 0}
+    axis.fill_between(x, bottom, bottom + band.width, **style)
 
 
 def _finish(axis: Any, height: float, kinds: set[str]) -> None:

@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.explain.reading import ordered_index
+from keras_infnet.explain.reading import stacked
 from keras_infnet.metrics.direction import lower_is_better
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.schema.schema import FeatureSchema
-
-# Memories whose tokens are no input that could be permuted.
-_MADE_OF_OTHERS = ("tasks", "proxies")
 
 
 def permutation_importance(
@@ -44,7 +41,7 @@ def permutation_importance(
     labels, weights = truth["labels"], truth.get("sample_weight") or {}
     groups = {} if truth.get("groups") is None else {"gauc": truth["groups"]}
 
-    def measure(rows: Mapping[str, np.ndarray]) -> dict[tuple[str, str], float]:
+    def measure(rows: Mapping[str, np.ndarray]) -> pd.Series:
         predictions = _predictions(model, rows, batch_size)
         found = {}
         for task in model.schema.tasks:
@@ -52,52 +49,47 @@ def permutation_importance(
             weight = weights.get(task.name, np.ones(len(of_task)))
             measured = task.measures(of_task, predicted, weight, groups)
             found |= {(task.name, metric): value for metric, value in measured.items()}
-        return found
+        return pd.Series(found)
 
     baseline = measure(inputs)
-    signs = np.array([1.0 if lower_is_better(metric) else -1.0 for _, metric in baseline])
-    before = np.array(list(baseline.values()))
+    signs = [1.0 if lower_is_better(metric) else -1.0 for _, metric in baseline.index]
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(next(iter(inputs.values())))) for _ in range(repeats)]
-    parts, means, errors = permuted_parts(model.schema), [], []
-    for columns in parts.values():
-        after = [list(measure(shuffled(inputs, columns, order)).values()) for order in orders]
-        losses = signs * (np.array(after) - before)
-        means.append(losses.mean(0))
-        errors.append(losses.std(0, ddof=1) / repeats**0.5)
-    columns = {"importance": means, "standard_error": errors}
-    rows = [(*measured, *part) for measured in baseline for part in parts]
-    importance = pd.DataFrame(
-        {name: np.transpose(values).ravel() for name, values in columns.items()},
-        ordered_index(rows, ("task", "metric", "kind", "name")),
-    )
-    return pd.Series(baseline).unstack(sort=False), importance
+    means, errors = {}, {}
+    for part, columns in permuted_parts(model.schema).items():
+        after = pd.DataFrame([measure(shuffled(inputs, columns, order)) for order in orders])
+        losses = signs * (after - baseline)
+        means[part], errors[part] = losses.mean(), losses.sem()
+    columns = {"importance": pd.DataFrame(means), "standard_error": pd.DataFrame(errors)}
+    tables = {
+        measured: pd.DataFrame({name: values.loc[measured] for name, values in columns.items()})
+        for measured in baseline.index
+    }
+    names = ["task", "metric", "kind", "name"]
+    return baseline.unstack(sort=False), stacked(tables, names)
 
 
-def by_task(
-    importance: pd.DataFrame, metric: str | None
-) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Importance by (kind, name) and metric of each task that has the metric.
+def by_task(importance: pd.DataFrame, metric: str | None) -> dict[str, tuple[str, Any]]:
+    """A metric and its importance by (kind, name), of each task that has the metric.
 
     Args:
         importance: Table of `permutation_importance`.
         metric: Name of the metric; None: the first of each task.
 
     Returns:
-        Two dicts by task.
+        Dict by task.
 
     Raises:
         ValueError: No task has the metric.
     """
-    metrics: dict[str, str] = {}
-    for task, name in dict.fromkeys(importance.droplevel(["kind", "name"]).index):
+    found: dict[Any, tuple[Any, Any]] = {}
+    for (task, name), table in importance.groupby(["task", "metric"], sort=False):
         if metric in (None, name):
-            metrics.setdefault(task, name)
-    if not metrics:
+            found.setdefault(task, (name, table.droplevel(["task", "metric"])))
+    if not found:
         known = ", ".join(dict.fromkeys(importance.index.get_level_values("metric")))
         raise ValueError(f"Explanation: no task has the metric `{metric}`. Known: {known}.")
-    tables = {t: importance.xs((t, name), level=("task", "metric")) for t, name in metrics.items()}
-    return tables, metrics  # pyright: ignore[reportReturnType]  # `xs` of a frame is a frame.
+    return found
 
 
 def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame:
@@ -115,31 +107,32 @@ def agreement(attention: pd.DataFrame, importance: pd.DataFrame) -> pd.DataFrame
         `chance` (`1.96 / sqrt(n - 1)`: 19 of 20 random orders stay below it in absolute value) and
         `above_noise` (how many have an importance above twice its standard error).
     """
-    tasks = attention.xs("tasks", level="group").groupby(["block", "token"], sort=False).mean()
-    rows = {}
-    for task, metric in dict.fromkeys(importance.droplevel(["kind", "name"]).index):
-        of_metric = importance.xs((task, metric), level=("task", "metric"))
-        for block in dict.fromkeys(tasks.index.get_level_values("block")):
-            masses = attention_masses(tasks.loc[block, task])
+    tasks: Any = attention.xs("tasks", level="group").groupby(["block", "token"], sort=False).mean()
+    tables = {}
+    for (task, metric), of_metric in importance.groupby(["task", "metric"], sort=False):
+        rows = {}
+        for (block, _), weights in tasks.xs(task, level="token", drop_level=False).iterrows():
+            masses = attention_masses(weights)
             for kind, memory in (("field", "fields"), ("history", "histories")):
                 if kind not in masses.index or len(masses[kind]) < 3:
                     continue
-                of_kind = of_metric.xs(kind, level="kind").reindex(masses[kind].index)
-                rows[task, metric, block, memory] = {
-                    "correlation": spearman(masses[kind], of_kind["importance"]),
-                    "chance": 1.96 / (len(of_kind) - 1) ** 0.5,
-                    "compared": len(of_kind),
-                    "above_noise": int(
-                        (of_kind["importance"] > 2 * of_kind["standard_error"]).sum()
-                    ),
+                ranked: Any = of_metric.xs((task, metric, kind)).reindex(masses[kind].index)
+                noise = 2 * ranked["standard_error"]
+                rows[block, memory] = {
+                    "correlation": spearman(masses[kind], ranked["importance"]),
+                    "chance": 1.96 / (len(ranked) - 1) ** 0.5,
+                    "compared": len(ranked),
+                    "above_noise": int((ranked["importance"] > noise).sum()),
                 }
-    index = ordered_index(list(rows), names=("task", "metric", "block", "memory"))
-    return pd.DataFrame(list(rows.values()), index)
+        index = pd.MultiIndex.from_tuples(rows, names=("block", "memory")) if rows else None
+        tables[task, metric] = pd.DataFrame(list(rows.values()), index)
+    return stacked(tables, ["task", "metric"])
 
 
 def attention_masses(weights: pd.Series) -> pd.Series:
     """Attention of one token by ("field" or "history", name); a history's positions summed."""
-    kept = weights[[memory not in _MADE_OF_OTHERS for memory, _ in weights.index]]
+    # Task tokens are no input that could be permuted.
+    kept = weights[[memory != "tasks" for memory, _ in weights.index]]
     names = [
         ("field", name) if memory == "fields" else ("history", memory)
         for memory, name in kept.index

@@ -1,6 +1,6 @@
 """Figures of an explanation: heat maps of attention and gates, bars of events and importance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,9 @@ from keras_infnet._base.figures import new_figure
 DARK, MIDDLE, LIGHT, GREY = "#0072B2", "#D55E00", "#E69F00", "#999999"
 # Grows in brightness alone, and is read in grey and by the colour-blind.
 COLOUR_MAP = "cividis"
+
+# By task, a metric and its importance by (kind, name).
+Importance = Mapping[str, tuple[str, Any]]
 
 _POSITIONS = "position, 0 the newest"
 _KINDS = {"field": DARK, "history": LIGHT}
@@ -43,12 +46,10 @@ def plot_gates(gates: pd.DataFrame) -> Any:
 
 def plot_proxies(fields: pd.DataFrame, events: pd.DataFrame) -> Any:
     """Field proxies against the fields, and sequence proxies against the events."""
-    tables = {}
-    if len(fields):
-        members = fields.index.get_level_values("member").nunique()
-        names = [f"{p}, member {m}" if members > 1 else p for m, p in fields.index]
-        tables["fields"] = fields.set_axis(names)
-    tables |= {name: events[name] for name in dict.fromkeys(events.columns.get_level_values(0))}
+    members = fields.index.get_level_values("member").nunique()
+    names = [f"{p}, member {m}" if members > 1 else p for m, p in fields.index]
+    histories = dict.fromkeys(events.columns.get_level_values(0))
+    tables = {"fields": fields.set_axis(names)} | {name: events[name] for name in histories}
     return _heat_maps(tables, 0.25, of_fields="share")
 
 
@@ -88,75 +89,72 @@ def plot_events(events: pd.DataFrame, first_fields: dict[str, str], title: str) 
     return figure
 
 
-def plot_importance(importance: dict[str, pd.DataFrame], metrics: dict[str, str], top: int) -> Any:
+def plot_importance(importance: Importance, top: int) -> Any:
     """Bars with standard errors, a panel each task, the most important on top.
 
     Args:
-        importance: Importance by (kind, name), for each task.
-        metrics: Metric of each task.
+        importance: By task, a metric and its importance by (kind, name).
         top: Number of features and histories shown.
     """
-    shown = min(top, max(len(table) for table in importance.values()))
-    figure, axes = new_figure(
-        4.2 * len(importance), 1.3 + 0.24 * shown, columns=len(importance), sharey=False
-    )
-    for axis, (task, table) in zip(axes[0], importance.items(), strict=True):
+    shown = min(top, max(len(table) for _, table in importance.values()))
+    figure, panels = _panels(importance, 1.3 + 0.24 * shown, sharey=False)
+    for axis, task, metric, table in panels:
         largest = table.nlargest(top, "importance").iloc[::-1]
         kinds = largest.index.get_level_values("kind")
-        bars = axis.barh(
+        axis.barh(
             range(len(largest)),
             largest["importance"],
             xerr=largest["standard_error"],
             color=[_KINDS[kind] for kind in kinds],
+            hatch=["//" if kind == "history" else "" for kind in kinds],
             error_kw={"elinewidth": 1, "capsize": 2},
         )
-        for bar, kind in zip(bars, kinds, strict=True):
-            bar.set_hatch("//" if kind == "history" else None)
         axis.set_yticks(range(len(largest)), largest.index.get_level_values("name"), fontsize=8)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.locator_params(axis="x", nbins=4)
         axis.set_title(task, fontsize=10)
-        axis.set_xlabel(f"{metrics[task]}: loss when shuffled", fontsize=9)
-        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_xlabel(f"{metric}: loss when shuffled", fontsize=9)
     return figure
 
 
-def plot_agreement(
-    attention: pd.DataFrame,
-    importance: dict[str, pd.DataFrame],
-    metrics: dict[str, str],
-    correlations: pd.Series,
-) -> Any:
+def plot_agreement(attention: pd.DataFrame, importance: Importance, correlations: pd.Series) -> Any:
     """Attention over fields against their importance, a panel each task.
 
     Args:
         attention: Table of `task_attention`.
-        importance: Importance by (kind, name), for each task.
-        metrics: Metric of each task.
+        importance: As in `plot_importance`.
         correlations: Rank correlation by (task, metric, memory).
     """
-    figure, axes = new_figure(4.2 * len(importance), 3.8, columns=len(importance))
-    for axis, (task, table) in zip(axes[0], importance.items(), strict=True):
+    figure, panels = _panels(importance, 3.8)
+    for axis, task, metric, table in panels:
         losses = table.xs("field", level="kind")
-        weights = attention["fields"].loc[task].reindex(losses.index)
+        points = losses.assign(weight=attention["fields"].loc[task])
         axis.errorbar(
-            weights,
-            losses["importance"],
-            yerr=losses["standard_error"],
+            points["weight"],
+            points["importance"],
+            yerr=points["standard_error"],
             fmt="o",
             color=DARK,
             markersize=4,
             elinewidth=0.8,
         )
-        _name_points(axis, weights, losses["importance"], losses["standard_error"])
+        _name_points(axis, points)
         axis.axhline(0, color="black", linewidth=0.6)
         axis.locator_params(axis="x", nbins=5)
-        found = correlations.get((task, metrics[task], "fields"), float("nan"))
+        found = correlations.get((task, metric, "fields"), float("nan"))
         axis.set_title(f"{task}: rank correlation {found:+.2f}", fontsize=9)
-        axis.set_ylabel(f"{metrics[task]}: loss when shuffled", fontsize=9)
+        axis.set_ylabel(f"{metric}: loss when shuffled", fontsize=9)
         axis.set_xlabel("attention, mean weight", fontsize=9)
-        axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _panels(importance: Importance, height: float, **options: Any) -> tuple[Any, Any]:
+    """A figure, and of each task its panel, name, metric and importance."""
+    figure, axes = new_figure(4.2 * len(importance), height, columns=len(importance), **options)
+    for axis in axes[0]:
+        axis.spines[["top", "right"]].set_visible(False)
+    found = zip(axes[0], importance.items(), strict=True)
+    return figure, [(axis, task, *measured) for axis, (task, measured) in found]
 
 
 def _heat_map(figure: Any, axis: Any, values: Any, columns: Any, rows: Any, label: str) -> None:
@@ -190,8 +188,8 @@ def _heat_maps(tables: dict[str, pd.DataFrame], row: float, of_fields: str = "me
         row: Height of a row in inches.
         of_fields: What the colours of the fields mean.
     """
-    lines = [[m for m in tables if (m == "fields") is fields] for fields in (True, False)]
-    lines = [line for line in lines if line]
+    histories = [memory for memory in tables if memory != "fields"]
+    lines = [line for line in (["fields"], histories) if line]
     widths = [_panel_widths([tables[m].shape[1] for m in line]) for line in lines]
     height = (1.6 + row * max(len(table) for table in tables.values())) * len(lines)
     figure, _ = new_figure(1.0 + max(sum(of_line) for of_line in widths), height)
@@ -204,7 +202,7 @@ def _heat_maps(tables: dict[str, pd.DataFrame], row: float, of_fields: str = "me
             names = list(table.index) if axis is axes[0] else [""] * len(table)
             _heat_map(part, axis, table, list(table.columns), names, label)
             axis.set_title(memory, fontsize=10)
-        if line != ["fields"]:
+        if line is histories:
             part.supxlabel(_POSITIONS, fontsize=9)
     return figure
 
@@ -235,26 +233,26 @@ def _bars(
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _name_points(axis: Any, weights: pd.Series, losses: pd.Series, errors: pd.Series) -> None:
+def _name_points(axis: Any, points: pd.DataFrame) -> None:
     """Names of the most important and the most read, where points and names leave room."""
     from matplotlib.transforms import Bbox
 
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
     inches_x, inches_y = _PANEL / (right - left), _PANEL / (high - low)
-    x, y = (weights - left) * inches_x, (losses - low) * inches_y
-    bars = (errors * inches_y).clip(lower=0.04)
+    x, y = (points["weight"] - left) * inches_x, (points["importance"] - low) * inches_y
+    bars = (points["standard_error"] * inches_y).clip(lower=0.04)
     taken = [
         Bbox.from_extents(x[n] - 0.04, y[n] - bars[n], x[n] + 0.04, y[n] + bars[n]) for n in x.index
     ]
-    largest = [*losses.nlargest(_NAMED_FIELDS).index, *weights.nlargest(_NAMED_FIELDS).index]
-    for name in dict.fromkeys(largest):
+    largest = [points.nlargest(_NAMED_FIELDS, by).index for by in ("importance", "weight")]
+    for name in dict.fromkeys([*largest[0], *largest[1]]):
         length = _LETTER * len(name)
         for side, start in (("left", x[name] + 0.07), ("right", x[name] - 0.07 - length)):
             box = Bbox.from_bounds(start, y[name] + 0.03, length, _LINE)
             if box.x1 > _PANEL or box.count_overlaps(taken):
                 continue
             beside = {"xytext": (5 if side == "left" else -5, 3), "textcoords": "offset points"}
-            point = (weights[name], losses[name])
+            point = (points.loc[name, "weight"], points.loc[name, "importance"])
             axis.annotate(name, point, **beside, ha=side, fontsize=7)
             taken.append(box)
             break

@@ -8,19 +8,17 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from keras_infnet.models.infnet import INFNet, tasks_apart
+from keras_infnet.models.infnet import HEAD_PROXIES, INFNet, tasks_apart
 
 _BATCH = 512
-_GROUPS = ("tasks", "task_proxies", "candidate_proxy", "field_proxies", "sequence_proxies")
-# What heads read after the task token, in this order.
-_HEAD_GROUPS = (
-    "field_proxies",
-    "sequence_proxies",
-    "task_proxies",
-    "candidate_proxy",
-)
-
-Means = dict[tuple, np.ndarray]
+# Levels of the rows of each table.
+_INDEX = {
+    "attention": ["member", "block", "group", "token"],
+    "gates": ["member", "block", "tokens"],
+    "field_proxies": ["member", "proxy"],
+    "sequence_proxies": ["history", "proxy"],
+    "heads": ["member", "task"],
+}
 
 
 class InfnetReader:
@@ -31,8 +29,7 @@ class InfnetReader:
     """
 
     def __init__(self, model: INFNet) -> None:
-        self.names, self._model = TokenNames(model), model
-        self._fields = list(model.schema.field_names)
+        self._names, self._model = TokenNames(model), model
         self._readings = [_reading(model, member) for member in range(model.config.members)]
 
     def attention(self, inputs: Mapping[str, Any]) -> pd.DataFrame:
@@ -45,7 +42,7 @@ class InfnetReader:
             Index `(member, block, group, token)`, columns of `TokenNames.memories`; NaN where a
             group does not read a memory. Without heterogeneous flow it is empty.
         """
-        return self._attention_table(self._means(inputs))
+        return self.tables(inputs)["attention"]
 
     def tables(self, inputs: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
         """Tables by name: `attention`, `gates`, `field_proxies`, `sequence_proxies` and `heads`.
@@ -56,77 +53,59 @@ class InfnetReader:
         Returns:
             The tables that `Explanation` describes; one is empty where the model has no such part.
         """
-        means, names = self._means(inputs), self.names
-        norms = _table(means, "fields", ("member", "proxy"), self._fields, names["field_proxies"])
-        heads = pd.MultiIndex.from_tuples(names.head_tokens, names=("group", "token"))
-        events = pd.DataFrame()
-        if ("events",) in means:
-            proxies = pd.Index(names["sequence_proxies"], name="proxy")
-            columns = pd.MultiIndex.from_tuples(names.memories["history"])
-            events = pd.DataFrame(means["events",], proxies, columns)
-        return {
-            "attention": self._attention_table(means),
-            "gates": _table(means, "gates", ("member", "block", "tokens")),
-            "field_proxies": norms.div(norms.sum(axis=1), axis=0),
-            "sequence_proxies": events,
-            "heads": _table(means, "heads", ("member", "task"), heads),
-        }
-
-    def _means(self, inputs: Mapping[str, Any]) -> Means:
-        """Means over the rows by (what, member, ...)."""
-        total: Means = {}
+        sums: dict[str, dict[Any, pd.DataFrame]] = {table: {} for table in _INDEX}
         rows = len(next(iter(inputs.values())))
         for start in range(0, rows, _BATCH):
-            part = {name: values[start : start + _BATCH] for name, values in inputs.items()}
+            batch = {name: values[start : start + _BATCH] for name, values in inputs.items()}
             for member, reading in enumerate(self._readings):
-                values: Any = keras.tree.map_structure(_as_array, reading.predict_on_batch(part))
-                for key, summed in self._sums(member, values):
-                    total[key] = total.get(key, 0) + summed
-        return {key: summed / rows for key, summed in total.items()}
+                values: Any = keras.tree.map_structure(_as_array, reading.predict_on_batch(batch))
+                for table, place, summed in self._sums(member, values):
+                    sums[table][place] = summed + sums[table].get(place, 0)
+        tables = {table: stacked(parts, _INDEX[table]) / rows for table, parts in sums.items()}
+        norms, events = tables["field_proxies"], tables["sequence_proxies"]
+        read = set(tables["attention"].columns)
+        in_order = [column for of in self._names.memories.values() for column in of]
+        tables["attention"] = tables["attention"][[column for column in in_order if column in read]]
+        tables["field_proxies"] = norms.div(norms.sum(axis=1), axis=0)
+        if len(events):
+            # A history's events are in no proxy of another one.
+            tables["sequence_proxies"] = events.fillna(0.0).droplevel("history")
+        return tables
 
-    def _sums(self, member: int, values: Mapping[str, Any]) -> Iterator[tuple[tuple, np.ndarray]]:
-        """Sums over the rows of a batch, by (what, member, ...)."""
-        for block, found in values.get("blocks", {}).items():
-            for memory, groups in found["attention"].items():
-                for group, weights in groups.items():
-                    yield ("attention", member, int(block), group, memory), weights.sum(0)
-            for tokens, gate in found["gates"].items():
-                yield ("gates", member, int(block), tokens), gate.sum(0)
-        network = self._model.member(member)
+    def _sums(
+        self, member: int, values: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+        """Sums over the rows of a batch: the table, its first index levels, and the rest of it."""
+        names, network = self._names, self._model.member(member)
+        for block, found in enumerate(values["blocks"]):
+            for group, tokens in names.groups.items():
+                parts = [
+                    pd.DataFrame(weights[group].sum(0), tokens, names.memories[memory])
+                    for memory, weights in found["attention"].items()
+                    if group in weights
+                ]
+                if parts:
+                    yield "attention", (member, block, group), pd.concat(parts, axis=1)
+            if found["gates"]:
+                gates = {tokens: gate.sum(0) for tokens, gate in found["gates"].items()}
+                yield "gates", (member, block), pd.DataFrame(gates).T
         if "fields" in values:
             kernel = _as_array(network.get_layer("field_proxies").kernel)
-            fields = values["fields"].reshape(len(values["fields"]), len(self._fields), -1)
-            yield ("fields", member), field_norm_sums(fields, kernel)
+            fields = values["fields"].reshape(len(values["fields"]), len(names.fields), -1)
+            norms = field_norm_sums(fields, kernel)
+            frame = pd.DataFrame(norms, names.groups["field_proxies"], names.fields)
+            yield "field_proxies", member, frame
+        shares = {}
         for task, x in values["heads"].items():
             kernel = _as_array(network.get_layer(f"{task}_head").hidden.kernel)
-            yield ("heads", member, task), head_share_sums(x, kernel, self.names.head_parts)
+            shares[task] = head_share_sums(x, kernel, names.head_parts)
+        yield "heads", member, pd.DataFrame(shares, names.head_tokens).T
         if member == 0 and "events" in values:
-            yield ("events",), _event_weight_sums(values["events"])
-
-    def _attention_table(self, means: Means) -> pd.DataFrame:
-        found: dict[tuple, dict[str, np.ndarray]] = {}
-        for (what, *place), weights in means.items():
-            if what == "attention":
-                *tokens, memory = place
-                found.setdefault(tuple(tokens), {})[memory] = weights
-        if not found:
-            return pd.DataFrame()
-        names, columns = self.names, self.names.memories
-        places = sorted(found, key=lambda place: (*place[:2], _GROUPS.index(place[2])))
-        memories = [memory for memory in columns if any(memory in of for of in found.values())]
-
-        def part(place: tuple, memory: str) -> np.ndarray:
-            shape = (len(names[place[2]]), len(columns[memory]))
-            return found[place].get(memory, np.full(shape, np.nan, "float32"))
-
-        return pd.DataFrame(
-            np.block([[part(place, memory) for memory in memories] for place in places]),
-            ordered_index(
-                [(*place, token) for place in places for token in names[place[2]]],
-                ("member", "block", "group", "token"),
-            ),
-            pd.MultiIndex.from_tuples([column for m in memories for column in columns[m]]),
-        )
+            for history, groups in zip(names.pooled, values["events"], strict=True):
+                # A pooled event weighs `1 / n_f`, with `n_f` events in its group `f`.
+                weights = groups / np.maximum(groups.sum(-1, keepdims=True), 1)
+                frame = pd.DataFrame(weights.sum(0, "float64"), *names.pooled[history])
+                yield "sequence_proxies", history, frame
 
 
 class TokenNames:
@@ -139,33 +118,37 @@ class TokenNames:
     def __init__(self, model: INFNet) -> None:
         config, schema = model.config, model.schema
         histories = [h for kind in schema.event_kinds() for h in kind]
-        self._groups = {
-            "tasks": list(schema.task_names) if config.task_tokens else [],
-            "field_proxies": [f"field proxy {i}" for i in range(config.num_field_proxies)],
-            "sequence_proxies": [
-                f"{h.name}: {group}" if h.groups else h.name
-                for h in histories
-                for group in h.group_names
-            ],
-            "task_proxies": [f"shared {i}" for i in range(config.num_task_proxies)],
-            "candidate_proxy": ["candidate"] if config.form.uses_candidate else [],
+        candidate = config.form.uses_candidate
+        self.fields = list(schema.field_names)
+        # By history, the proxies of its groups and its positions, oldest first.
+        self.pooled = {
+            h.name: (
+                [f"{h.name}: {group}" if h.groups else h.name for group in h.group_names],
+                pd.MultiIndex.from_product([[h.name], range(h.max_length)[::-1]]),
+            )
+            for h in histories
         }
-        self.memories: dict[str, list[tuple[str, str | int]]] = {
-            "fields": [("fields", name) for name in schema.field_names],
-            "history": [(h.name, i) for h in histories for i in reversed(range(h.max_length))],
-            "tasks": [("tasks", name) for name in schema.task_names],
+        self.groups = {
+            "tasks": list(schema.task_names) if config.task_tokens else [],
+            "task_proxies": [f"shared {i}" for i in range(config.num_task_proxies)],
+            "candidate_proxy": ["candidate"] if candidate else [],
+            "field_proxies": [f"field proxy {i}" for i in range(config.num_field_proxies)],
+            "sequence_proxies": [token for tokens, _ in self.pooled.values() for token in tokens],
+        }
+        events = [event for _, positions in self.pooled.values() for event in positions]
+        self.memories = {
+            "fields": pd.MultiIndex.from_product([["fields"], self.fields]),
+            "history": pd.MultiIndex.from_tuples(events) if events else [],
+            "tasks": pd.MultiIndex.from_product([["tasks"], schema.task_names]),
         }
         task = [("tasks", "task token")] if config.task_tokens else []
-        proxies = [(group, token) for group in _HEAD_GROUPS for token in self[group]]
-        proxies = proxies if config.form.uses_candidate else []
-        # Everything that a head reads, as (group, token), and what each part of its input is of,
-        # as (index of the token, width): a proxy and its product with the candidate are one token.
-        self.head_tokens = [*task, *proxies]
-        reads = range(len(task), len(task) + len(proxies))
-        self.head_parts = [(i, config.dim) for i in (*range(len(task)), *reads, *reads)]
-
-    def __getitem__(self, group: str) -> list[str]:
-        return self._groups[group]
+        read = HEAD_PROXIES if candidate else ()
+        proxies = [(group, token) for group in read for token in self.groups[group]]
+        # Everything that a head reads, as (group, token), and of which token each part of its input
+        # is: a proxy and its product with the candidate are one token.
+        self.head_tokens = pd.MultiIndex.from_tuples([*task, *proxies], names=("group", "token"))
+        tokens = range(len(self.head_tokens))
+        self.head_parts = [*tokens, *tokens[len(task) :]]
 
 
 def _reading(model: INFNet, member: int) -> keras.Model:
@@ -176,7 +159,7 @@ def _reading(model: INFNet, member: int) -> keras.Model:
         member: Index of the member.
 
     Returns:
-        A model with the outputs `blocks` (by index, `attention` and `gates`), `fields` (what field
+        A model with the outputs `blocks` (of each, `attention` and `gates`), `fields` (what field
         proxies are made of), `events` (which groups each event is in) and `heads` (what each task's
         head reads).
     """
@@ -189,76 +172,48 @@ def _reading(model: INFNet, member: int) -> keras.Model:
         outputs["fields"] = layers["field_proxies"].input
     if "sequence_proxies" in layers:
         outputs["events"] = list(layers["sequence_proxies"].input[1:])
-    blocks = {}
+    outputs["blocks"] = []
     for i in range(model.config.num_blocks):
         attention = {
-            memory: tasks_apart(_Weights(layer)(given), len(schema.tasks))
+            memory: tasks_apart(_Read(layer, "attention_weights")(given), len(schema.tasks))
             for memory, (layer, given) in model.attention_calls(i, member).items()
         }
         gates = {
-            tokens: _MeanGate(layers[name])(**_arguments(layers[name]))
+            tokens: _mean_gate(layers[name])
             for tokens in ("fields", "history", "tasks")
             if (name := f"block_{i}_{tokens}_gate") in layers
         }
-        if attention or gates:
-            blocks[str(i)] = {"attention": attention, "gates": gates}
-    if blocks:
-        outputs["blocks"] = blocks
+        outputs["blocks"].append({"attention": attention, "gates": gates})
     reading = model.reading(outputs, member)
     # JAX compiles a whole sooner than each operation; TensorFlow takes longer to trace than to run.
     reading.compile(run_eagerly=keras.backend.backend() == "tensorflow")
     return reading
 
 
-def _arguments(gate: keras.layers.Layer) -> dict[str, Any]:
-    """What a gate is called with."""
-    called = gate._inbound_nodes[0].arguments
-    tokens, proxies = called.args
-    return {"tokens": tokens, "proxies": proxies, **called.kwargs}
+class _Read(keras.layers.Layer):
+    """What a method of a layer returns; the layer stays as it is."""
 
-
-class _Weights(keras.layers.Layer):
-    """Attention weights of a layer, which stays as it is."""
-
-    def __init__(self, attention: Any) -> None:
-        super().__init__(dtype=attention.dtype_policy, name=f"{attention.name}_weights")
-        self.attention = attention
+    def __init__(self, layer: keras.layers.Layer, method: str) -> None:
+        super().__init__(dtype=layer.dtype_policy, name=f"{layer.name}_{method}")
+        self.layer, self.method = layer, method
 
     def build(self, arguments_shape: Any) -> None:
         pass
 
-    def call(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return self.attention.attention_weights(**arguments)
-
-    def compute_output_spec(self, arguments: dict[str, Any]) -> dict[str, keras.KerasTensor]:
-        length = arguments["memory"].shape[1]
-        return {
-            group: keras.KerasTensor((None, queries.shape[1], length), dtype="float32")
-            for group, queries in arguments["queries"].items()
-        }
+    def call(self, arguments: dict[str, Any]) -> Any:
+        return getattr(self.layer, self.method)(**arguments)
 
 
-class _MeanGate(keras.layers.Layer):
-    """Mean `(batch, dim)` of the gates of the tokens that are there; the layer stays as it is."""
-
-    def __init__(self, gate: Any) -> None:
-        super().__init__(dtype=gate.dtype_policy, name=f"{gate.name}_mean")
-        self.gate = gate
-
-    def build(self, tokens_shape: tuple, proxies_shape: tuple) -> None:
-        pass
-
-    def call(self, tokens: Any, proxies: Any, tokens_mask: Any = None) -> Any:
-        gate = self.gate.channel_gates(tokens, proxies)
-        if gate.shape[1] == 1 or tokens_mask is None:
-            return ops.mean(gate, axis=1)
-        there = ops.cast(ops.expand_dims(tokens_mask, -1), gate.dtype)
-        return ops.sum(gate * there, axis=1) / ops.maximum(ops.sum(there, axis=1), 1)
-
-    def compute_output_spec(
-        self, tokens: Any, proxies: Any, tokens_mask: Any = None
-    ) -> keras.KerasTensor:
-        return keras.KerasTensor((None, self.gate.dim), dtype=self.compute_dtype)
+def _mean_gate(unit: keras.layers.Layer) -> Any:
+    """Mean `(batch, dim)` of a unit's gates of the tokens that are there."""
+    called = unit._inbound_nodes[0].arguments
+    tokens, proxies = called.args
+    gate = _Read(unit, "channel_gates")({"tokens": tokens, "proxies": proxies})
+    mask = called.kwargs.get("tokens_mask")
+    if gate.shape[1] == 1 or mask is None:
+        return ops.mean(gate, axis=1)
+    there = ops.cast(ops.expand_dims(mask, -1), gate.dtype)
+    return ops.sum(gate * there, axis=1) / ops.maximum(ops.sum(there, axis=1), 1)
 
 
 def field_norm_sums(fields: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -273,77 +228,44 @@ def field_norm_sums(fields: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """
     _, count, dim = fields.shape
     kernel = kernel.reshape(count, dim, -1, dim)
-    sums = []
-    for p in range(kernel.shape[2]):
-        parts = np.matmul(fields.swapaxes(0, 1), kernel[:, :, p])
-        sums.append(np.linalg.norm(parts, axis=-1).sum(1))
-    return np.stack(sums)
+    given = (fields.swapaxes(0, 1) @ kernel[:, :, p] for p in range(kernel.shape[2]))
+    return np.stack([np.linalg.norm(of_proxy, axis=-1).sum(1) for of_proxy in given])
 
 
-def head_share_sums(
-    x: np.ndarray, kernel: np.ndarray, parts: Sequence[tuple[int, int]]
-) -> np.ndarray:
+def head_share_sums(x: np.ndarray, kernel: np.ndarray, parts: Sequence[int]) -> np.ndarray:
     """`sum_b |W_j x_bj| / sum_k |W_k x_bk|` over rows `b`, for each token `j`.
 
     Args:
         x: Input of a head, `(rows, width)`.
         kernel: Kernel of its hidden layer, `(width, hidden)`.
-        parts: Index of the token, and width, of each part of the input.
+        parts: Index of the token of each part of the input; all parts are equally wide.
 
     Returns:
         `(tokens,)`.
     """
-    arrived = np.zeros((max(token for token, _ in parts) + 1, len(x), kernel.shape[1]), "float32")
-    start = 0
-    for token, width in parts:
-        arrived[token] += x[:, start : start + width] @ kernel[start : start + width]
-        start += width
+    arrived = np.zeros((max(parts) + 1, len(x), kernel.shape[1]), "float32")
+    xs, kernels = np.split(x, len(parts), axis=1), np.split(kernel, len(parts))
+    for token, of_x, of_kernel in zip(parts, xs, kernels, strict=True):
+        arrived[token] += of_x @ of_kernel
     norms = np.linalg.norm(arrived, axis=-1)
     total = norms.sum(0)
     return (norms / np.where(total > 0, total, 1)).sum(1)
 
 
-def ordered_index(rows: Sequence[tuple], names: tuple[str, ...]) -> pd.MultiIndex:
-    """Index whose levels keep the order of appearance: pandas then looks up parts without a search.
+def stacked(parts: Mapping[Any, pd.DataFrame], names: list[str]) -> pd.DataFrame:
+    """Tables below one another; empty without any.
+
+    Levels keep the order of appearance: pandas then looks up parts without a search.
 
     Args:
-        rows: A tuple each row.
-        names: Names of the levels.
-
-    Returns:
-        The index; empty without rows.
+        parts: Tables by their first index levels.
+        names: Names of all levels.
     """
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    coded: list[Any] = [pd.Index(column).factorize() for column in columns]
-    return pd.MultiIndex([level for _, level in coded], [codes for codes, _ in coded], names=names)
-
-
-def _event_weight_sums(groups: Sequence[np.ndarray]) -> np.ndarray:
-    """`(proxies, events)`: a pooled event weighs `1 / n_f`, with `n_f` events in its group `f`.
-
-    Args:
-        groups: For each history `(rows, groups, length)`: 1 where an event is in a group.
-    """
-    shares = [(x / np.maximum(x.sum(-1, keepdims=True), 1)).sum(0) for x in groups]
-    weights = np.zeros(np.sum([share.shape for share in shares], axis=0))
-    top = left = 0
-    for share in shares:
-        height, width = share.shape
-        weights[top : top + height, left : left + width] = share
-        top, left = top + height, left + width
-    return weights
-
-
-def _table(
-    means: Means, what: str, names: tuple[str, ...], columns: Any = None, rows: Any = None
-) -> pd.DataFrame:
-    """Means of one kind: a row each, or the rows of each one's matrix."""
-    places = [key[1:] for key in means if key[0] == what]
-    if not places:
+    if not parts:
         return pd.DataFrame()
-    values = np.vstack([means[what, *place] for place in places])
-    index = [(*place, row) for place in places for row in rows] if rows else places
-    return pd.DataFrame(values, ordered_index(index, names), columns)
+    keys = pd.Index(list(parts))
+    levels = [list(keys.get_level_values(i).unique()) for i in range(keys.nlevels)]
+    return pd.concat(parts, names=names, levels=levels)
 
 
 def _as_array(values: Any) -> np.ndarray:

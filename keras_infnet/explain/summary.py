@@ -20,33 +20,20 @@ def summary(explanation: Any) -> str:
     if "importance" not in explanation.tables:
         return "\n".join([*lines, "No permutation importance: repeats=0."])
     compare = not reason and "tasks" in query_groups(attention)
-    agreed = explanation.agreement if compare else pd.DataFrame()
-    _, metrics = by_task(explanation.importance, None)
-    for task, measures in explanation.baseline.iterrows():
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in measures.dropna().items())
-        lines.append(f"{task}: {shown}.")
-        metric = metrics[task]
-        lines.append(f"  Shuffled, it loses most {metric} by {_most(explanation, task, metric)}.")
-        lines += [f"  {_verdict(row, memory)}" for memory, row in _last(agreed, task, metric)]
+    agreed: Any = explanation.agreement if compare else pd.DataFrame()
+    for task, (metric, importance) in by_task(explanation.importance, None).items():
+        measures = explanation.baseline.loc[task].dropna()
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in measures.items())
+        most = ", ".join(
+            f"{name} ({row.importance:.4f} +- {row.standard_error:.4f})"
+            for (_, name), row in importance.nlargest(_TOP, "importance").iterrows()
+        )
+        lines += [f"{task}: {shown}.", f"  Shuffled, it loses most {metric} by {most}."]
+        if len(agreed):
+            of_task = agreed.loc[task, metric]
+            last = of_task.loc[of_task.index.get_level_values("block").max()]
+            lines += [f"  {_verdict(row, str(memory))}" for memory, row in last.iterrows()]
     return "\n".join(lines)
-
-
-def _most(explanation: Any, task: str, metric: str) -> str:
-    of_metric = explanation.importance.xs((task, metric), level=("task", "metric"))
-    largest = of_metric.nlargest(_TOP, "importance")
-    return ", ".join(
-        f"{name} ({row.importance:.4f} +- {row.standard_error:.4f})"
-        for (_, name), row in largest.iterrows()
-    )
-
-
-def _last(agreed: pd.DataFrame, task: str, metric: str) -> list[tuple[str, pd.Series]]:
-    """What is known of a task's agreement in the last block, by memory."""
-    if not len(agreed):
-        return []
-    of_metric = agreed.xs((task, metric), level=("task", "metric"))
-    last = of_metric.xs(of_metric.index.get_level_values("block").max(), level="block")
-    return [(str(memory), row) for memory, row in last.iterrows()]
 
 
 def _verdict(row: pd.Series, memory: str) -> str:

@@ -11,6 +11,8 @@ from keras_infnet.explain.reading import InfnetReader
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.history import History
 
+_TASK_GROUPS = {"tasks", "task_proxies"}
+
 
 def task_attention(model: INFNet, inputs: Mapping[str, Any], block: int = -1) -> pd.DataFrame:
     """Attention of the task tokens, real and shared, averaged over rows.
@@ -62,7 +64,7 @@ def why_no_attention(model: Any, attention: pd.DataFrame | None) -> str | None:
         return f"{type(model).__name__} has no task tokens whose attention could be read"
     if attention is None or not len(attention):
         return "the model has no heterogeneous flow that could be read"
-    if not {"tasks", "task_proxies"} & query_groups(attention):
+    if not _TASK_GROUPS & query_groups(attention):
         return "the model has no task tokens, real or shared"
     return None
 
@@ -80,19 +82,15 @@ def rows_of_tasks(attention: pd.DataFrame, block: int) -> pd.DataFrame:
     Raises:
         ValueError: There is no such block.
     """
-    memories = [c for c in attention.columns if c[0] != "tasks"]
-    of_block = attention[memories].xs(checked_block(attention, block), level="block")
+    of_block: Any = attention.xs(checked_block(attention, block), level="block")
+    of_block = of_block.drop(columns="tasks", level=0, errors="ignore")
+    of_block = of_block[of_block.index.get_level_values("group").isin(_TASK_GROUPS)]
     members = of_block.index.get_level_values("member").nunique()
-    groups = set(of_block.index.get_level_values("group"))
-    parts = []
-    if "tasks" in groups:
-        tasks = of_block.xs("tasks", level="group")
-        parts.append(tasks.groupby(level="token", sort=False).mean())
-    if "task_proxies" in groups:
-        shared = of_block.xs("task_proxies", level="group")
-        names = [f"member {m}, {token}" if members > 1 else token for m, token in shared.index]
-        parts.append(shared.set_axis(names))
-    return pd.concat(parts).rename_axis(None)
+    names = [
+        token if group == "tasks" or members == 1 else f"member {member}, {token}"
+        for member, group, token in of_block.index
+    ]
+    return of_block.groupby(names, sort=False).mean()
 
 
 def query_groups(attention: pd.DataFrame) -> set[str]:
@@ -139,7 +137,7 @@ def events_of_request(
         events.insert(1, "position", range(len(events)))
         weights = attention[s.name].T.sort_index().iloc[: len(events)]
         parts.append(pd.concat({"event": events, "attention": weights}, axis=1))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True)
 
 
 def _newest_first(encoder: FeatureEncoder, sequence: History, row: pd.DataFrame) -> pd.DataFrame:

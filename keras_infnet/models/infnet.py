@@ -28,6 +28,8 @@ OWN_MEMORY = {
     "tasks": "tasks",  # T
     "candidate_proxy": "tasks",  # K, which is no task but reads what T reads
 }
+# `H`, in this order.
+HEAD_PROXIES = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
 GATED_BY = {"fields": "field_proxies", "history": "sequence_proxies"}
 _MEMORIES = ("fields", "history", "tasks")
 _HUBS = "tasks_and_task_proxies"
@@ -502,8 +504,8 @@ def head_inputs(
     """`[T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))]` by task, or `T_i` alone."""
     shared = []
     if config.form.uses_candidate:
-        names = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
-        proxies = ops.concatenate([queries[name] for name in names if name in queries], axis=1)
+        found = [queries[name] for name in HEAD_PROXIES if name in queries]
+        proxies = ops.concatenate(found, axis=1)
         project = keras.layers.Dense(config.dim, use_bias=False, name="product_proxies")
         scale = _as_tokens(tokens.candidate(), 1, config, "product_candidate")
         width = proxies.shape[1] * config.dim

@@ -25,12 +25,12 @@ class Clock:
     def __init__(self, folder: SearchFolder, budget: str | float | None = None) -> None:
         self.folder = folder
         self.budget = math.inf if budget is None else parse_budget(budget)
-        ended = [record["elapsed_seconds"] for record in folder.ended()]
-        self._before, self._start = max(ended, default=0.0), time.monotonic()
+        before = max((record["elapsed_seconds"] for record in folder.ended()), default=0.0)
+        self._start = time.monotonic() - before
 
     def elapsed(self) -> float:
         """Seconds since the search began, without the pauses between its commands."""
-        return self._before + time.monotonic() - self._start
+        return time.monotonic() - self._start
 
     def left(self) -> float:
         """Seconds left of the budget."""

@@ -40,14 +40,19 @@ class SearchFolder:
     def check(self, about: Mapping[str, Any]) -> None:
         """Raises a ValueError if it holds something else than this search; writes nothing."""
         # Hidden files are the lock, and what another worker is about to rename.
-        if not self.path.exists() or all(p.name.startswith(".") for p in self.path.iterdir()):
+        if not any(self.path.glob("[!.]*")):
             return
         if not (self.path / _ABOUT).is_file():
             raise ValueError(
                 f"ProxySearch: `{self.path}` holds files, and none is a search's. Choose another "
                 "folder."
             )
-        differences = _differences("", read_json(self.path / _ABOUT), json.loads(json.dumps(about)))
+        found, wanted = _by_dotted_name(read_json(self.path / _ABOUT)), _by_dotted_name(about)
+        differences = [
+            f"its {name} is {found.get(name)}, yours {wanted.get(name)}"
+            for name in {**found, **wanted}
+            if found.get(name) != wanted.get(name)
+        ]
         if differences:
             raise ValueError(
                 f"ProxySearch: `{self.path}` holds another search ({'; '.join(differences)}). "
@@ -78,14 +83,13 @@ class SearchFolder:
 
     def begin(self, trial: str, values: Mapping[str, Any]) -> None:
         """Notes that a trial begins, once more if it was interrupted."""
+        remove_partial(self.of_trial(trial))
         attempts = self.read(trial).get("attempts", 0) + 1
         begun = {"trial": trial, "status": "unfinished", "attempts": attempts}
-        self.of_trial(trial).mkdir(parents=True, exist_ok=True)
-        remove_partial(self.of_trial(trial))
-        write_json(self.of_trial(trial) / _RECORD, {**begun, "values": dict(values)})
+        self.note(trial, {**begun, "values": dict(values)})
 
-    def end(self, trial: str, found: Mapping[str, Any]) -> None:
-        """Notes what came out of a trial."""
+    def note(self, trial: str, found: Mapping[str, Any]) -> None:
+        """Adds to the record of a trial."""
         write_json(self.of_trial(trial) / _RECORD, {**self.read(trial), **found})
 
     def read(self, trial: str) -> dict[str, Any]:
@@ -191,11 +195,7 @@ def load_config(path: Path | str) -> dict[str, Any]:
     """
     path = local_path(path, "load_config", "path")
     path = path / _BEST if path.is_dir() else path
-    if not path.is_file():
-        raise ValueError(
-            f"load_config: no file `{path}`. A search writes it after its first trial."
-        )
-    config = read_json(path, "load_config: `{path}` is not JSON: {error}")
+    config = read_json(path, "load_config: there is no file `{path}`, or it is not JSON: {error}")
     missing = [key for key in _BEST_KEYS if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(
@@ -204,15 +204,6 @@ def load_config(path: Path | str) -> dict[str, Any]:
     return config
 
 
-def _differences(name: str, found: Any, wanted: Any) -> list[str]:
-    """What differs, by dotted names."""
-    if found == wanted:
-        return []
-    if not (isinstance(found, Mapping) and isinstance(wanted, Mapping)):
-        return [f"its {name} is {found}, yours {wanted}"]
-    prefix = f"{name}." if name else ""
-    return [
-        text
-        for key in {**found, **wanted}
-        for text in _differences(f"{prefix}{key}", found.get(key), wanted.get(key))
-    ]
+def _by_dotted_name(about: Mapping[str, Any]) -> dict[Any, Any]:
+    """What a search is of, without its nesting, as JSON has it."""
+    return pd.json_normalize(json.loads(json.dumps(about))).to_dict("records")[0]

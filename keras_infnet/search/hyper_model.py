@@ -1,6 +1,5 @@
 """Hypermodel: INFNet as a function of keras-tuner's hyperparameters."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,6 @@ from keras_infnet.training.optimizers import split_optimizer
 
 # Of the space, and no arguments of the model: `form` is the name of one that makes it.
 _TRAINING = ("learning_rate", "table_rate_factor", "form")
-# INFNet's arguments besides the schema.
-ARGUMENTS = [field.name for field in dataclasses.fields(INFNet.Config)]
 
 
 class INFNetHyperModel:
@@ -29,7 +26,7 @@ class INFNetHyperModel:
         fixed: Further arguments of `INFNet`, the same in every trial. Defaults to `None`: none.
 
     Raises:
-        ValueError: A value of the space or of `fixed` is not possible for the model.
+        ValueError: A value of the space, or an argument of `fixed`, is not possible for the model.
 
     Example:
         ```python
@@ -114,26 +111,21 @@ class INFNetHyperModel:
 
     def _check(self) -> None:
         """Asks the model for each value, with the first values of the others."""
-        unknown = [name for name in self.fixed if name not in ARGUMENTS]
-        if unknown:
-            raise ValueError(
-                f"INFNetHyperModel: INFNet has no argument {', '.join(unknown)} in `fixed`. "
-                f"Known: {', '.join(ARGUMENTS)}."
-            )
+        searched = {name: v for name, v in self.space.items() if name not in _TRAINING}
         both = [name for name, _ in self.space.items() if name in self.fixed]
         if both:
             raise ValueError(
                 f"INFNetHyperModel: {', '.join(both)} stands in `fixed` and in the search space. "
                 "Give it one value in the space instead, such as `dim=(32,)`."
             )
-        searched = {name: v for name, v in self.space.items() if name not in _TRAINING}
         first = {name: values[0] for name, values in searched.items()}
         for point in ({**first, name: v} for name, values in searched.items() for v in values):
+            given = {**self.fixed, **point}
             try:
-                INFNet.Config.checked("INFNet", {**self.fixed, **point})
+                INFNet.Config.checked("INFNet", given)
             except ValueError as error:
-                shown = ", ".join(f"{name}={value!r}" for name, value in point.items())
+                shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
                 raise ValueError(
-                    f"INFNetHyperModel: the space has {shown}, which the model does not allow. "
-                    f"{error}"
+                    "INFNetHyperModel: with `fixed` the space has "
+                    f"{shown}, which the model does not allow. {error}"
                 ) from error

@@ -1,6 +1,5 @@
 """Proxy search: the number of proxies and INFNet's other hyperparameters."""
 
-import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -12,7 +11,7 @@ from typing import Any
 import keras
 import pandas as pd
 
-from keras_infnet._base.checks import bad, check_integer
+from keras_infnet._base.checks import check_choice, check_integer
 from keras_infnet._base.digest import digest
 from keras_infnet.metrics.group_codes import group_codes
 from keras_infnet.models.infnet import INFNet
@@ -87,7 +86,7 @@ class ProxySearch:
                 "ProxySearch: keras-tuner is not installed. Install it with "
                 '`pip install "keras-infnet[tuning]"`.'
             )
-        _check_data(train, validation)
+        check_choice("ProxySearch", "oracle", oracle, tuple(ORACLES))
         hyper_model = INFNetHyperModel(schema, space, fixed)
         for name, batches in (("train", train), ("validation", validation)):
             check_inputs(f"ProxySearch, {name}", schema, batches)
@@ -97,7 +96,6 @@ class ProxySearch:
         self._training = TrialTraining(
             hyper_model, train, validation, tradeoff, groups, tuple(seeds), latency_batch
         )
-        _check_choices(self._training, oracle)
         self._oracle: OracleName = oracle
         self._seed = seed
         self._about = _description(self._training, objective, oracle, seed)
@@ -132,9 +130,6 @@ class ProxySearch:
         check_integer("ProxySearch", "max_trials", max_trials, 1)
         clock, folder = Clock(self._on_disk, budget), self._on_disk
         folder.open(self._about)
-        # By keras-tuner's environment variables: a chief holds the oracle, workers run the trials.
-        is_shared = "KERASTUNER_ORACLE_IP" in os.environ
-        is_worker = is_shared and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "")
 
         def report() -> None:
             folder.publish(self._training.hyper_model.schema.fingerprint)
@@ -143,29 +138,33 @@ class ProxySearch:
             if after_trial is not None:
                 after_trial(self)
 
-        with contextlib.nullcontext() if is_worker else folder.locked():
-            if not is_worker:
-                report()
-            tuner = make_tuner(
-                self._training, folder, clock, self._oracle, self._seed, max_trials, report
-            )
-            with warnings.catch_warnings():
-                # scikit-learn's, of a Gaussian process on few trials.
-                warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
-                try:
-                    tuner.search()
-                except KeyboardInterrupt:
-                    # A chief whose workers have all gone only waits.
-                    chief = is_shared and not is_worker
-                    if not chief or tuner.oracle.tuner_ids or tuner.oracle.ongoing_trials:
-                        raise
-        if not is_worker and folder.is_hopeless():
+        def tuner() -> Any:
+            oracle, seed = self._oracle, self._seed
+            return make_tuner(self._training, folder, clock, oracle, seed, max_trials, report)
+
+        # By keras-tuner's environment variables: a chief holds the oracle, workers run the trials.
+        is_shared = "KERASTUNER_ORACLE_IP" in os.environ
+        if is_shared and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", ""):
+            tuner().search()
+            return self.trials()
+        with folder.locked(), warnings.catch_warnings():
+            # scikit-learn's, of a Gaussian process on few trials.
+            warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
+            report()
+            chief = tuner()
+            try:
+                chief.search()
+            except KeyboardInterrupt:
+                # A chief whose workers have all gone only waits.
+                if not is_shared or chief.oracle.tuner_ids or chief.oracle.ongoing_trials:
+                    raise
+        if folder.is_hopeless():
             raise RuntimeError(
                 "ProxySearch: every trial failed; the last with "
                 f"{folder.ended()[-1]['error']}. The records in `{folder.trials}` have the "
                 "tracebacks."
             )
-        if not is_worker and verbose and not clock.has_room():
+        if verbose and not clock.has_room():
             print(f"The budget of {budget} has no room for another trial.", flush=True)
         return self.trials()
 
@@ -208,42 +207,6 @@ class ProxySearch:
         model.load_weights(weights)
         model.compile(hyper_model.optimizer(values, None))
         return model
-
-
-def _check_data(train: Any, validation: Any) -> None:
-    """Raises a ValueError for data that a trial could not be trained or compared on."""
-    if validation is None:
-        raise ValueError(
-            "ProxySearch: no validation data, by which trials are compared. Pass "
-            "`data.validation` of a RankingData."
-        )
-    for name, data in (("train", train), ("validation", validation)):
-        batches = int(data.cardinality())
-        if batches == 0:
-            raise ValueError(f"ProxySearch: `{name}` has no batch. Check the split's dates.")
-        if batches == -1 or (batches < 0 and name == "train"):
-            raise ValueError(
-                f"ProxySearch: `{name}` has no known number of batches. Leave `repeat` out, or "
-                "give it with `tf.data.experimental.assert_cardinality`."
-            )
-
-
-def _check_choices(training: TrialTraining, oracle: str) -> None:
-    """Raises a ValueError for an unknown oracle or task, no seed, or gAUC without groups."""
-    seeds, rows = training.seeds, training.latency_batch
-    if oracle not in ORACLES:
-        raise bad("ProxySearch", "oracle", oracle, f"any of {ORACLES}")
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(
-            f"ProxySearch: seeds are {list(seeds)}; expected one or more, all different."
-        )
-    check_integer("ProxySearch", "latency_batch", rows, 1, "1 or more rows")
-    training.policy.check_tasks(training.hyper_model.schema.task_names)
-    if training.policy.metric == "gauc" and training.groups is None:
-        raise ValueError(
-            "ProxySearch: the objective is gAUC, and `groups` is None. Pass one key a row of the "
-            'validation data, such as `groups=data.frame("validation")["user_id"]`.'
-        )
 
 
 def _description(training: TrialTraining, objective: Any, oracle: str, seed: int) -> dict[str, Any]:

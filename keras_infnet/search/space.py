@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from keras_infnet._base.checks import bad
+from keras_infnet._base.fields import above_zero, at_least, check_field, one_of, rate
+
 FORMS = ("default", "paper_v1", "paper_v2")
 
 
@@ -34,30 +37,27 @@ class SearchSpace:
         108
     """
 
-    num_field_proxies: Sequence[int] = (1, 2, 4, 8)
-    num_task_proxies: Sequence[int] = (1, 2, 4)
-    num_blocks: Sequence[int] = (1, 2)
-    dim: Sequence[int] = (16, 32)
-    learning_rate: Sequence[float] = (1e-3, 2e-3, 4e-3)
-    table_rate_factor: Sequence[float] = (1.0,)
-    dropout: Sequence[float] = (0.0, 0.1)
-    form: Sequence[str] = ("default",)
+    num_field_proxies: Sequence[int] = at_least(1, default=(1, 2, 4, 8))
+    num_task_proxies: Sequence[int] = at_least(0, default=(1, 2, 4))
+    num_blocks: Sequence[int] = at_least(1, default=(1, 2))
+    dim: Sequence[int] = at_least(1, default=(16, 32))
+    learning_rate: Sequence[float] = above_zero((1e-3, 2e-3, 4e-3))
+    table_rate_factor: Sequence[float] = above_zero((1.0,))
+    dropout: Sequence[float] = rate((0.0, 0.1))
+    form: Sequence[str] = one_of(*FORMS, default=("default",))
 
     def __post_init__(self) -> None:
-        for name, values in self.items():
-            if isinstance(values, str | bytes) or not isinstance(values, Sequence) or not values:
-                raise ValueError(
-                    f"SearchSpace: `{name}` must be a list of one or more values. "
-                    f"Received: {values!r}"
-                )
-            if len(set(values)) < len(values):
-                raise ValueError(f"SearchSpace: `{name}` has a value twice: {list(values)}.")
-            expected, is_right = _RULES[name]
-            wrong = [value for value in values if not is_right(value)]
-            if wrong:
-                raise ValueError(f"SearchSpace: `{name}` has {wrong}; expected {expected}.")
-            plain = tuple(map(float, values)) if name in _RATES else tuple(values)
-            object.__setattr__(self, name, plain)
+        for declared in fields(self):
+            values = getattr(self, declared.name)
+            if isinstance(values, Sequence) and not isinstance(values, str):
+                values = tuple(values)
+            check_field("SearchSpace", declared, values)
+            if not values or len(set(values)) < len(values):
+                expected = "one or more values, all different"
+                raise bad("SearchSpace", declared.name, values, expected)
+            # keras-tuner wants values of one type: a rate of 0 is 0.0.
+            kind = type(declared.metadata["kind"][0])
+            object.__setattr__(self, declared.name, tuple(map(kind, values)))
 
     @property
     def num_points(self) -> int:
@@ -72,28 +72,3 @@ class SearchSpace:
     def items(self) -> Iterator[tuple[str, Sequence[Any]]]:
         """Names of the hyperparameters and their values."""
         return ((field.name, getattr(self, field.name)) for field in fields(self))
-
-
-_RATES = ("learning_rate", "table_rate_factor", "dropout")
-
-
-def _whole(lowest: int) -> tuple[str, Any]:
-    """What is expected of whole numbers, and whether a value is one."""
-    return f"whole numbers of {lowest} or more", lambda v: _is(v, int) and v >= lowest
-
-
-def _is(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-_ABOVE_0 = "finite numbers above 0", lambda v: _is(v, int | float) and 0 < v < math.inf
-_RULES: dict[str, tuple[str, Any]] = {
-    "num_field_proxies": _whole(1),
-    "num_task_proxies": _whole(0),
-    "num_blocks": _whole(1),
-    "dim": _whole(1),
-    "learning_rate": _ABOVE_0,
-    "table_rate_factor": _ABOVE_0,
-    "dropout": ("numbers in [0, 1)", lambda v: _is(v, int | float) and 0 <= v < 1),
-    "form": (f"any of {', '.join(FORMS)}", lambda v: v in FORMS),
-}

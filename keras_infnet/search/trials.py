@@ -5,26 +5,30 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.checks import check_integer
 from keras_infnet._base.whole_files import read_json, whole_file, write_json
 from keras_infnet.search.clock import Clock
 from keras_infnet.search.folder import WEIGHTS, SearchFolder
-from keras_infnet.search.hyper_model import ARGUMENTS, INFNetHyperModel
+from keras_infnet.search.hyper_model import INFNetHyperModel
 from keras_infnet.search.latency_tradeoff import LatencyTradeoff, inference_milliseconds
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
-from keras_infnet.training.policy import TaskPolicy
-from keras_infnet.training.recipe import fit_ranker
+from keras_infnet.training.recipe import check_batches, fit_ranker
 from keras_infnet.training.seeds import set_seeds
 
 OracleName = Literal["random", "bayesian", "hyperband"]
-ORACLES = get_args(OracleName)
+ORACLES = {
+    "random": "RandomSearchOracle",
+    "bayesian": "BayesianOptimizationOracle",
+    "hyperband": "HyperbandOracle",
+}
 # Of Hyperband: the first rungs train on a ninth and a third of the rows.
 _MAX_EPOCHS = 9
 
@@ -41,10 +45,24 @@ class TrialTraining:
     seeds: Sequence[int]
     latency_batch: int
 
-    @property
-    def policy(self) -> TaskPolicy:
-        """What is good, without regard to time."""
-        return self.objective.quality
+    def __post_init__(self) -> None:
+        if self.validation is None:
+            raise ValueError(
+                "ProxySearch: no validation data, by which trials are compared. Pass "
+                "`data.validation` of a RankingData."
+            )
+        check_batches("ProxySearch", self.train, self.validation)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(
+                f"ProxySearch: seeds are {list(self.seeds)}; expected one or more, all different."
+            )
+        check_integer("ProxySearch", "latency_batch", self.latency_batch, 1, "1 or more rows")
+        self.objective.quality.check_tasks(self.hyper_model.schema.task_names)
+        if self.objective.quality.metric == "gauc" and self.groups is None:
+            raise ValueError(
+                "ProxySearch: the objective is gAUC, and `groups` is None. Pass one key a row of "
+                'the validation data, such as `groups=data.frame("validation")["user_id"]`.'
+            )
 
     def run(self, values: Mapping[str, Any], share: float, folder: Path) -> dict[str, Any]:
         """Trains on a share of the batches; the weights of the best seed go to the folder."""
@@ -64,8 +82,7 @@ class TrialTraining:
         best.optimizer = None
         with whole_file(folder / WEIGHTS) as temporary:
             best.save_weights(temporary)
-        config = best.get_config()
-        qualities = pd.Series([run["quality"] for run in runs])
+        config, qualities = best.get_config(), pd.Series([run["quality"] for run in runs])
         quality = float(qualities.mean())
         return {
             "status": "finished",
@@ -77,26 +94,32 @@ class TrialTraining:
             "metrics": pd.DataFrame([run["metrics"] for run in runs]).mean().to_dict(),
             "training_share": share,
             "runs": runs,
-            "arguments": {name: config[name] for name in ARGUMENTS},
+            "arguments": {f.name: config[f.name] for f in fields(best.config)},
         }
 
     def _fit(self, model: Any, values: Mapping[str, Any], share: float) -> dict[str, Any]:
+        """The policy's best validation."""
         batches = math.ceil(share * int(self.train.cardinality()))
         gauc = [] if self.groups is None else [GroupAUCCallback(self.validation, self.groups)]
-        train, optimizer = self.train.take(batches), self.hyper_model.optimizer(values, batches)
-        how: dict[str, Any] = {"policy": self.policy, "callbacks": gauc, "verbose": 0}
-        history = fit_ranker(model, train, self.validation, optimizer=optimizer, **how).history
-        scores = history["val_score"]
-        best = int(np.argmax(scores))
-        if not math.isfinite(scores[best]):
-            undefined = sorted(k for k, v in history.items() if not np.isfinite(v).any())
+        history = fit_ranker(
+            model,
+            self.train.take(batches),
+            self.validation,
+            optimizer=self.hyper_model.optimizer(values, batches),
+            policy=self.objective.quality,
+            callbacks=gauc,
+            verbose=0,
+        ).history
+        logs = pd.DataFrame(history)
+        best: Any = logs.iloc[int(np.argmax(logs["val_score"]))].to_dict()
+        if not math.isfinite(best["val_score"]):
+            undefined = sorted(str(name) for name in logs if not np.isfinite(logs[name]).any())
             raise ValueError(
                 f"no validation gave a number for {', '.join(undefined)}. The validation data may "
                 "lack one of the two labels, for gAUC in every group."
             )
-        logs = {name: float(values[best]) for name, values in history.items()}
-        metrics = _metrics_by_task(logs, self.hyper_model.schema.task_names)
-        return {"quality": scores[best], "metrics": metrics}
+        metrics = _metrics_by_task(best, self.hyper_model.schema.task_names)
+        return {"quality": best["val_score"], "metrics": metrics}
 
 
 def make_tuner(
@@ -125,11 +148,7 @@ def make_tuner(
     import keras_tuner
     from keras_tuner.engine.trial import Trial
 
-    base: Any = {
-        "random": keras_tuner.oracles.RandomSearchOracle,
-        "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
-        "hyperband": keras_tuner.oracles.HyperbandOracle,
-    }[oracle]
+    base: Any = getattr(keras_tuner.oracles, ORACLES[oracle])
 
     class Oracle(base):
         """Its state is one file, so that a kill at any time leaves a whole one."""
@@ -176,7 +195,7 @@ def make_tuner(
                 found = {"status": "failed", "error": text, "training_share": share}
                 found["traceback"] = traceback.format_exc()
             times = {"seconds": time.monotonic() - start, "elapsed_seconds": clock.elapsed()}
-            folder.end(name, {**found, **times})
+            folder.note(name, {**found, **times})
             if "error" in found:
                 raise keras_tuner.errors.FailedTrialError(found["error"])
             return {"score": found["score"]}
@@ -186,19 +205,20 @@ def make_tuner(
 
     space = keras_tuner.HyperParameters()
     training.hyper_model.declare(space)
-    options: dict[str, Any] = {"hyperparameters": space}
-    if oracle == "hyperband":
-        options |= {"max_epochs": _MAX_EPOCHS, "hyperband_iterations": 100}
-    if oracle == "bayesian":
+    options: dict[str, Any] = {
+        "random": {},
         # keras-tuner's rule, which counts hyperparameters of one value too.
-        options["num_initial_points"] = max(3, 3 * training.hyper_model.space.num_varied)
+        "bayesian": {"num_initial_points": max(3, 3 * training.hyper_model.space.num_varied)},
+        "hyperband": {"max_epochs": _MAX_EPOCHS, "hyperband_iterations": 100},
+    }
     chooses = Oracle(
         objective=keras_tuner.Objective("score", "max"),
+        hyperparameters=space,
         # keras-tuner draws a seed in place of 0.
         seed=seed + 1,
         # The folder counts them: keras-tuner raises before it has saved the last one.
         max_consecutive_failed_trials=sys.maxsize,
-        **options,
+        **options[oracle],
     )
     # An argument of two of the three.
     chooses.max_trials = max_trials
@@ -212,7 +232,7 @@ def _metrics_by_task(logs: Mapping[str, float], tasks: Sequence[str]) -> dict[st
     """`{task}_{metric}` of each task from the logs of one validation."""
     found = {}
     for name in (key.removeprefix("val_") for key in logs if key.startswith("val_")):
-        if any(name.startswith(f"{task}_") for task in tasks):
+        if name.startswith(tuple(f"{task}_" for task in tasks)):
             found[name] = logs[f"val_{name}"]
         elif len(tasks) == 1 and name != "score":
             # Keras leaves out the name of a model's only output.

@@ -96,14 +96,9 @@ def fit_ranker(
     _check_positive(epochs=epochs, evaluations_per_epoch=evaluations_per_epoch, patience=patience)
     _check_rate(learning_rate)
     train, validation = _train_and_validation(data, validation)
-    _check_dataset("data", train)
-    if validation is not None:
-        _check_dataset("validation", validation)
+    batches = check_batches("fit_ranker", train, validation)
     if validation is None and policy is not None:
         raise ValueError("fit_ranker: a policy needs validation data. Received: validation=None")
-    if validation is not None and int(validation.cardinality()) == _INFINITE:
-        raise ValueError("fit_ranker: the validation data never end. Leave `repeat` out.")
-    batches = _count_batches(train)
     total = epochs * batches
     steps = batches if validation is None else math.ceil(batches / evaluations_per_epoch)
     before, after, checkpoints = _partition(callbacks)
@@ -190,20 +185,44 @@ def _train_and_validation(data: Any, validation: Any) -> tuple[Any, Any]:
     return data.train, data.validation
 
 
-def _count_batches(train: Any) -> int:
+def check_batches(who: str, train: Any, validation: Any) -> int:
+    """The number of training batches, if they and the validation can be trained on.
+
+    Args:
+        who: Name of the function or class, for messages.
+        train: Training batches.
+        validation: Validation batches, or `None`.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: One is no `tf.data.Dataset`, never ends or has no batch, or the number of
+            training batches is unknown.
+    """
+    for name, data in (("data", train), ("validation", validation)):
+        if data is not None and not hasattr(data, "cardinality"):
+            raise ValueError(
+                f"{who}: `{name}` is a {type(data).__name__}; expected a batched "
+                "`tf.data.Dataset`, such as `Batches`, or a `RankingData`."
+            )
+    if validation is not None and int(validation.cardinality()) == _INFINITE:
+        raise ValueError(f"{who}: the validation data never end. Leave `repeat` out.")
+    if validation is not None and int(validation.cardinality()) == 0:
+        raise ValueError(f"{who}: the validation data have no batch. Check the split's dates.")
     batches = int(train.cardinality())
     if batches == _INFINITE:
         raise ValueError(
-            "fit_ranker: the training data never end. Leave `repeat` out and set `epochs`."
+            f"{who}: the training data never end. Leave `repeat` out: epochs repeat them."
         )
     if batches == _UNKNOWN:
         raise ValueError(
-            "fit_ranker: the number of training batches is unknown, and the learning rate falls to "
+            f"{who}: the number of training batches is unknown, and the learning rate falls to "
             "0 over all of them. Count them, and give the dataset the number: "
             "`train.apply(tf.data.experimental.assert_cardinality(batches))`."
         )
     if batches == 0:
-        raise ValueError("fit_ranker: the training data have no batch. Check the split's dates.")
+        raise ValueError(f"{who}: the training data have no batch. Check the split's dates.")
     return batches
 
 
@@ -219,14 +238,6 @@ def _check_rate(learning_rate: float) -> None:
     if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
         raise ValueError(
             f"fit_ranker: `learning_rate` must be a number above 0. Received: {learning_rate!r}"
-        )
-
-
-def _check_dataset(name: str, data: Any) -> None:
-    if not hasattr(data, "cardinality"):
-        raise ValueError(
-            f"fit_ranker: `{name}` is a {type(data).__name__}; expected a batched "
-            "`tf.data.Dataset`, such as `Batches`, or a `RankingData`."
         )
 
 

@@ -24,7 +24,7 @@ def test_a_trial_is_begun_only_if_the_median_one_would_end_in_time(tmp_path):
     for trial, seconds in enumerate([10.0, 500.0, 30.0]):
         records.begin(str(trial), {})
         ended = {"status": "finished", "seconds": seconds, "elapsed_seconds": 100.0 + trial}
-        records.end(str(trial), ended)
+        records.note(str(trial), ended)
     assert Clock(records, 102 + 40).has_room()
     assert not Clock(records, 102 + 25).has_room()
     assert Clock(records).has_room()

@@ -27,7 +27,7 @@ def test_weights_and_floors_of_the_quality_reach_the_score(tmp_path):
     search = small_search(tmp_path / "search", objective=LatencyTradeoff(policy))
     logs = {"val_click_auc": 0.8, "val_like_auc": 0.6}
     expected = np.average([0.8, 0.6], weights=[3, 1]) - 1000 * (1 + 0.3)
-    assert search._training.policy.score(logs) == pytest.approx(expected)
+    assert search._training.objective.quality.score(logs) == pytest.approx(expected)
 
 
 def brute_force(quality, cost):

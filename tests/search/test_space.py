@@ -14,18 +14,15 @@ def test_the_number_of_points_is_the_product():
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"dim": ()}, "`dim` must be a list of one or more values. Received: ()"),
-        ({"dim": 8}, "`dim` must be a list"),
-        ({"form": "default"}, "`form` must be a list"),
-        ({"dim": (8, 8)}, "`dim` has a value twice"),
-        ({"num_field_proxies": (0, 2)}, r"`num_field_proxies` has \[0\]; expected whole numbers"),
-        ({"num_blocks": (1.5,)}, r"`num_blocks` has \[1.5\]; expected whole numbers"),
-        (
-            {"learning_rate": (0.0,)},
-            r"`learning_rate` has \[0.0\]; expected finite numbers above 0",
-        ),
-        ({"dropout": (1.0,)}, r"`dropout` has \[1.0\]; expected numbers in"),
-        ({"form": ("v3",)}, r"`form` has \['v3'\]; expected any of default, paper_v1, paper_v2"),
+        ({"dim": ()}, r"dim is \(\); expected one or more values, all different"),
+        ({"dim": 8}, "`dim` must be a tuple, each an int. Received: 8"),
+        ({"form": "default"}, "`form` must be a tuple, each a string. Received: form='default'"),
+        ({"dim": (8, 8)}, r"dim is \(8, 8\); expected one or more values, all different"),
+        ({"num_field_proxies": [0, 2]}, r"`num_field_proxies` must be 1 or more.*\(0, 2\)"),
+        ({"num_blocks": (1.5,)}, "`num_blocks` must be a tuple, each an int"),
+        ({"learning_rate": (0.0,)}, "`learning_rate` must be above 0"),
+        ({"dropout": (1.0,)}, r"`dropout` must be in \[0, 1\)"),
+        ({"form": ("v3",)}, '`form` must be "default" or "paper_v1" or "paper_v2"'),
     ],
 )
 def test_a_value_out_of_range_is_an_error_that_names_it(values, text):

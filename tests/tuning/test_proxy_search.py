@@ -128,5 +128,5 @@ def test_a_mistake_is_one_line(tmp_path):
     process = start(ROOT / "tuning" / "proxy_search.py", "--dims", 0, "--dir", tmp_path / "search")
     errors = process.communicate()[1]
     assert process.returncode == 1
-    assert "proxy_search: SearchSpace: `dim` has [0]; expected whole numbers" in errors
+    assert "proxy_search: SearchSpace: `dim` must be 1 or more. Received: (0,)" in errors
     assert "Traceback" not in errors
