@@ -183,7 +183,7 @@ def _arrow(times: Any, label: str) -> pa.Array:
             if is_zoned and times.dtype == object:
                 # Arrow would read datetimes without a zone in the zone of the others.
                 values = pa.array(pd.to_datetime(times, utc=True), from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError) as error:
         raise _no_times(label, _kinds(times)) from error
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
