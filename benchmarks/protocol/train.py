@@ -29,46 +29,33 @@ class NaNFound(ArithmeticError):
         self.step = step
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends a training with an error at the first step whose loss is no finite number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.step = 0
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.step += 1
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise NaNFound(f"the loss is {loss} at step {self.step}", self.step)
-
-
 def train_run(config: RunConfig, data: keras_infnet.RankingData, root: Path) -> None:
     """Makes the run's folder, with the predictions and metrics of the validation rows."""
     start = time.perf_counter()
     with new_folder(root, config) as folder, output_to(folder / "log.txt"):
         model = fresh_model(config, data)
-        stop = StopAtNaN()
-        history = keras_infnet.fit_ranker(
-            model,
-            train_batches(data, config.batch_size, config.seed),
-            data.validation,
-            epochs=config.epochs,
-            learning_rate=config.learning_rate,
-            evaluations_per_epoch=config.evaluations_per_epoch,
-            callbacks=[stop],
-            verbose=2,
-        ).history
+        try:
+            history = keras_infnet.fit_ranker(
+                model,
+                train_batches(data, config.batch_size, config.seed),
+                data.validation,
+                epochs=config.epochs,
+                learning_rate=config.learning_rate,
+                evaluations_per_epoch=config.evaluations_per_epoch,
+                verbose=2,
+            ).history
+        except FloatingPointError as error:
+            raise NaNFound(str(error), steps_of(model)) from error
         model.save_weights(folder / WEIGHTS)
         write_json(
             folder / "history.json", {k: [float(v) for v in vs] for k, vs in history.items()}
         )
-        metrics = measure(model, config, data, "validation", folder, stop.step)
+        metrics = measure(model, config, data, "validation", folder, steps_of(model))
         result = {
             "metrics": metrics,
             "mean_auc": mean_auc(metrics),
             "seconds": round(time.perf_counter() - start, 1),
-            "steps": stop.step,
+            "steps": steps_of(model),
             **count_parameters(model),
         }
         write_json(folder / "result.json", result)
@@ -85,6 +72,11 @@ def predict_test(config: RunConfig, data: keras_infnet.RankingData, root: Path) 
     steps = read_json(folder / "result.json")["steps"]
     write_json(folder / "test.json", measure(model, config, data, "test", folder, steps))
     release()
+
+
+def steps_of(model: Any) -> int:
+    """Steps that a model was trained for."""
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
 def fresh_model(config: RunConfig, data: keras_infnet.RankingData) -> Any:

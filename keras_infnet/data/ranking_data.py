@@ -239,8 +239,7 @@ class RankingData:
             has one a class, `task/class`.
 
         Raises:
-            ValueError: The model is of another schema, a prediction is NaN or infinite, or as
-                `batches`.
+            ValueError: The model is of another schema, or as `batches`.
         """
         self.encoder.check_model(model, "RankingData.predict")
         rows = self._part_or_frame(rows, "predict")
@@ -248,11 +247,7 @@ class RankingData:
         predicted = model.predict(batches, verbose=verbose)
         columns = [column for task in self.schema.tasks for column in task.columns]
         outputs = [np.asarray(predicted[task]) for task in self.schema.task_names]
-        found = pd.DataFrame(
-            np.concatenate(outputs, axis=1), self._parts.frame(rows).index, columns
-        )
-        _check_finite(found)
-        return found
+        return pd.DataFrame(np.concatenate(outputs, axis=1), self._parts.frame(rows).index, columns)
 
     def evaluate(
         self,
@@ -286,7 +281,8 @@ class RankingData:
             by the schema's weights, and only where a task is observed.
 
         Raises:
-            ValueError: As `predict`, or a label or group column is missing.
+            ValueError: As `predict`, a label or group column is missing, or a prediction is NaN or
+                infinite.
         """
         rows = self._part_or_frame(rows, "evaluate")
         keys = self._group_keys(rows, groups)
@@ -294,6 +290,7 @@ class RankingData:
         predicted = self.predict(
             model, rows, freeze_at=freeze_at, batch_size=batch_size, verbose=verbose
         )
+        _check_finite(predicted)
         measured: dict[str, dict[str, float]] = {}
         for task in self.schema.tasks:
             outputs, observed = predicted[list(task.columns)].to_numpy(), weights[task.name]
@@ -462,7 +459,7 @@ def _check_finite(predicted: pd.DataFrame) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(
-            f"RankingData.predict: predictions of {int(bad.any(axis=1).sum())} of {len(bad)} rows "
+            f"RankingData.evaluate: predictions of {int(bad.any(axis=1).sum())} of {len(bad)} rows "
             f"are NaN or infinite, such as {predicted.iloc[row, column]} of "
             f"`{predicted.columns[column]}` in row {predicted.index[row]}. The training of the "
             "model has diverged: train again with a lower learning rate, or load earlier weights."
