@@ -59,7 +59,7 @@ INTERNALS = (
     Internal(_MODEL, "_tracker", "unlocked"),
     Internal("keras.Variable", "_layout", "layout_of"),
     Internal(_OPTIMIZER, "_get_variable_index", "variable_index"),
-    Internal(_OPTIMIZER, "_learning_rate", "end_schedule"),
+    Internal(_OPTIMIZER, "_learning_rate", "has_schedule"),
     Internal(_OPTIMIZER, "_variables", "end_schedule"),
     Internal(_OPTIMIZER, "_use_weight_decay", "decays"),
     Internal(_OPTIMIZER, "_apply_weight_decay", "update_variables"),
@@ -155,6 +155,12 @@ def update_metrics(model: keras.Model, variables: Sequence[Any], *of_step: Any) 
 def layout_of(variable: Any) -> Any:
     """How a variable is laid out over devices; None where nothing was said."""
     return getattr(variable, "_layout", None)
+
+
+def has_schedule(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether an optimizer's learning rate is a schedule's."""
+    schedule = keras.optimizers.schedules.LearningRateSchedule
+    return isinstance(getattr(optimizer, "_learning_rate", None), schedule)
 
 
 def end_schedule(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> None:

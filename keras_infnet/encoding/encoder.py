@@ -175,6 +175,34 @@ class FeatureEncoder:
                 "that was saved with it."
             )
 
+    def rows_of_vectors(
+        self, feature: str, vectors: Any, dim: int, what: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a feature's table for vectors of raw values.
+
+        Args:
+            feature: Name of a categorical feature with a vocabulary.
+            vectors: `(dim,)` numbers for each raw value: a dict, a Series of vectors, or a frame
+                with a row for each; the index has the values.
+            dim: Expected width.
+            what: Who asks, for messages.
+
+        Returns:
+            Ids `(ids,)` of the values that the vocabulary has, and rows `(ids, dim)`.
+
+        Raises:
+            ValueError: The feature has no vocabulary, a value comes twice, vectors are not of width
+                `dim` or not finite, or no value is in the vocabulary.
+
+        Warns:
+            UserWarning: Some values are not in the vocabulary, and are left out.
+        """
+        from keras_infnet.encoding.vectors import rows_of_vectors
+
+        program = self.programs.get(self.schema.table_of(feature))
+        where, dtype = f"{what}, feature `{feature}`", self.schema.dtype_of(feature)
+        return rows_of_vectors(where, dtype, program, vectors, dim)
+
     def digest(self) -> str:
         """Twelve hexadecimal digits of all vocabularies and edges."""
         state = hashlib.sha256()

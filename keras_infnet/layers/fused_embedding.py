@@ -106,7 +106,7 @@ class FusedEmbedding(ConfiguredLayer):
             autocast=False,
         )
         mark_as_table(self.embeddings)
-        for table in self._known(self.frozen):
+        for table in self._known(list(self.frozen)):
             self._add_frozen(table)
 
     def freeze(self, table: str, columns: int) -> None:

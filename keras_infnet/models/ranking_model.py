@@ -10,22 +10,23 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.layer_states import copy_layer_states, layer_states, restore_layer_states
 from keras_infnet._backend.row_training import loss_scale_by_rows
 from keras_infnet._backend.training_steps import TrainingSteps
-from keras_infnet._keras_internals import layers_inside
+from keras_infnet._keras_internals import has_schedule, layers_inside
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.task_head import TaskHead
-from keras_infnet.models.compile_arguments import losses_by_task, metrics_by_task, weights_by_task
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
-from keras_infnet.models.given_vectors import rows_of_vectors
-from keras_infnet.models.input_checks import check_inputs
-from keras_infnet.models.layer_states import copy_layer_states, layer_states, restore_layer_states
 from keras_infnet.models.tokens import Tokens, check_event_context
+from keras_infnet.schema.compile_arguments import losses_by_task, metrics_by_task, weights_by_task
+from keras_infnet.schema.input_checks import check_inputs
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.task import Task
 
 _ROWS = "embedded_inputs"
+# Says of an output the model whose graph it comes of, for a clone.
+_SOURCE = "ranking_model"
 
 
 class RankingModel(TrainingSteps):
@@ -101,7 +102,7 @@ class RankingModel(TrainingSteps):
 
     def _become_clone(self, inputs: Any, outputs: Any = None, *more: Any, name: Any = None) -> None:
         made = outputs.values() if isinstance(outputs, Mapping) else ()
-        source = next((getattr(tensor, "ranking_model", None) for tensor in made), None)
+        source = next((getattr(tensor, _SOURCE, None) for tensor in made), None)
         if source is None or more:
             raise ValueError(
                 f"{type(self).__name__}: expected a schema, and all else by name. Your own head is "
@@ -116,7 +117,7 @@ class RankingModel(TrainingSteps):
         outputs = super()._run_through_graph(inputs, *args, **kwargs)
         for tensor in outputs.values():
             if isinstance(tensor, keras.KerasTensor):
-                tensor.ranking_model = self
+                setattr(tensor, _SOURCE, self)
         return outputs
 
     @classmethod
@@ -267,13 +268,13 @@ class RankingModel(TrainingSteps):
         """
         who = f"{type(self).__name__}.set_embeddings"
         encoder = getattr(data, "encoder", data)
-        if not hasattr(encoder, "check_model"):
+        if not hasattr(encoder, "rows_of_vectors"):
             raise ValueError(
                 f"{who}: data is a {type(data).__name__}; expected the RankingData or "
                 "FeatureEncoder that knows the values."
             )
         encoder.check_model(self, who)
-        ids, rows = rows_of_vectors(who, encoder, feature, vectors, self.config.dim)
+        ids, rows = encoder.rows_of_vectors(feature, vectors, self.config.dim, who)
         for layer in self._embeddings():
             layer.set_rows(self._schema.table_of(feature), ids, rows, trainable)
         # Steps that were compiled know no frozen rows.
@@ -428,15 +429,20 @@ class RankingModel(TrainingSteps):
             self.optimizer.build(self.trainable_variables)
 
     def _warn_of_rate_zero(self) -> None:
-        optimizers = getattr(self.optimizer, "optimizers", [self.optimizer])
-        for optimizer in optimizers if self.compiled else ():
-            steps = int(optimizer.iterations)
-            is_schedule = isinstance(optimizer.get_config()["learning_rate"], dict)
-            if steps and is_schedule and float(optimizer.learning_rate) == 0:
+        if not self.compiled:
+            return
+        scaled = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        for optimizer in getattr(scaled, "optimizers", [scaled]):
+            if not has_schedule(optimizer):
+                continue
+            steps, rate = (
+                ops.cast(x, "float32") for x in (optimizer.iterations, optimizer.learning_rate)
+            )
+            if float(steps) and float(rate) == 0:
                 warnings.warn(
                     f"{type(self).__name__}.fit: the learning rate of {type(optimizer).__name__} is"
-                    f" 0 after {steps} steps, where its schedule has ended, so that nothing is "
-                    "learned. Compile with another learning rate: "
+                    f" 0 after {float(steps):.0f} steps, where its schedule has ended: nothing is "
+                    "learned. Compile with another one: "
                     "`model.recompile(keras_infnet.optimizers.LazyAdam(1e-3))`.",
                     stacklevel=3,
                 )

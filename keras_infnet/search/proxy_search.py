@@ -15,7 +15,7 @@ from keras_infnet._base.checks import check_choice, check_integer
 from keras_infnet._base.digest import digest
 from keras_infnet.metrics.group_codes import group_codes
 from keras_infnet.models.infnet import INFNet
-from keras_infnet.models.input_checks import check_inputs
+from keras_infnet.schema.input_checks import check_inputs
 from keras_infnet.search.clock import Clock, clock_text
 from keras_infnet.search.folder import WEIGHTS, SearchFolder
 from keras_infnet.search.hyper_model import INFNetHyperModel

@@ -88,3 +88,19 @@ def test_other_tasks_of_the_same_encoder_are_allowed(setting):
     model = FM(other, dim=4)
     model.compile(keras.optimizers.SGD(), **tiny.quick())
     model.predict(Batches.from_rows(old, log, labels=False), verbose=0)
+
+
+def test_callbacks_and_searches_refuse_them_at_once(setting, tmp_path):
+    model, old, new, log = setting
+    own, other = (Batches.from_rows(encoder, log, batch_size=100) for encoder in (old, new))
+    callback = keras_infnet.callbacks.GroupAUCCallback(other, log["user_id"])
+    with pytest.raises(ValueError, match="GroupAUCCallback: the batches are of another encoder"):
+        model.fit(own, callbacks=[callback], shuffle=False, verbose=0)
+    with pytest.raises(ValueError, match="ProxySearch, validation: the batches are of another"):
+        keras_infnet.search.ProxySearch(old.schema, own, other, tmp_path / "search")
+    data = keras_infnet.RankingData(new, log)
+    for method in (data.predict, data.evaluate, data.calibrate):
+        with pytest.raises(ValueError, match="of another schema than the encoder"):
+            method(model, "train")
+    with pytest.raises(ValueError, match="explain: the model is of another schema"):
+        keras_infnet.explain.explain(model, new, log)

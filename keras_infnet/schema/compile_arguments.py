@@ -9,7 +9,7 @@ from keras_infnet.schema.schema import FeatureSchema
 def losses_by_task(schema: FeatureSchema, given: Any) -> dict[str, Any]:
     """The loss of each task; `None` in a dict means none."""
     given = _by_task(schema, "loss", given)
-    if given is not None and not isinstance(given, Mapping):
+    if given is not None and not issubclass(type(given), Mapping):
         given = dict.fromkeys(schema.task_names, given)
     given = given or {}
     return {t.name: given[t.name] if t.name in given else t.loss() for t in schema.tasks}
@@ -18,7 +18,7 @@ def losses_by_task(schema: FeatureSchema, given: Any) -> dict[str, Any]:
 def weights_by_task(schema: FeatureSchema, given: Any) -> Any:
     """The weight of each task's loss."""
     given = _by_task(schema, "loss_weights", given) or {}
-    if not isinstance(given, Mapping):
+    if not issubclass(type(given), Mapping):
         return given
     return {t.name: given.get(t.name, t.loss_weight) for t in schema.tasks}
 
@@ -26,10 +26,10 @@ def weights_by_task(schema: FeatureSchema, given: Any) -> Any:
 def metrics_by_task(schema: FeatureSchema, argument: str, given: Any) -> Any:
     """The metrics of each task; those of the schema are the weighted ones."""
     # An empty list or dict: none at all.
-    if isinstance(given, list | tuple | Mapping) and not given:
+    if issubclass(type(given), (list, tuple, Mapping)) and not given:
         return given
     given = _by_task(schema, argument, given)
-    if argument == "metrics" or not isinstance(given, Mapping | None):
+    if argument == "metrics" or not issubclass(type(given), (Mapping, type(None))):
         return given
     given = given or {}
     return {t.name: given[t.name] if t.name in given else t.metrics() for t in schema.tasks}
@@ -37,8 +37,8 @@ def metrics_by_task(schema: FeatureSchema, argument: str, given: Any) -> Any:
 
 def _by_task(schema: FeatureSchema, argument: str, given: Any) -> Any:
     """A dict whose names are tasks; a list is that of the only task."""
-    names = schema.task_names
-    if isinstance(given, list | tuple):
+    names = list(schema.task_names)
+    if issubclass(type(given), (list, tuple)):
         if len(names) > 1:
             shown = ", ".join(f'"{name}": ...' for name in names)
             raise ValueError(
@@ -51,7 +51,7 @@ def _by_task(schema: FeatureSchema, argument: str, given: Any) -> Any:
                 f"`{names[0]}`."
             )
         given = {names[0]: list(given) if "metrics" in argument else given[0]}
-    if isinstance(given, Mapping):
+    if issubclass(type(given), Mapping):
         for name in given:
             schema.task(name)
     return given

@@ -23,8 +23,8 @@ def check_inputs(who: str, schema: FeatureSchema, data: Any) -> None:
     """
     for found in schemas_of(data):
         _check_schema(who, schema, found)
-    x = data[0] if isinstance(data, tuple) and data else data
-    if isinstance(x, Mapping):
+    x: Any = data[0] if issubclass(type(data), tuple) and data else data
+    if issubclass(type(x), Mapping):
         for name, sizes in _sizes(schema).items():
             if isinstance(x.get(name), np.ndarray):
                 _check_ids(who, name, x[name], sizes)

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from keras_infnet._keras_internals import layers_inside
-from keras_infnet.layers.fused_embedding import FusedEmbedding
 
 
 def layer_states(model: keras.Model) -> dict[str, Any]:
@@ -25,7 +24,8 @@ def layer_states(model: keras.Model) -> dict[str, Any]:
             state["trainable"] = layer.trainable
         if getattr(layer, "quantization_mode", None):
             state["quantized"] = layer.quantization_mode
-        if isinstance(layer, FusedEmbedding) and layer.frozen:
+        # Of embedding tables.
+        if hasattr(layer, "freeze") and layer.frozen:
             state["frozen_rows"] = dict(layer.frozen)
         if state:
             states[str(place)] = {"is": type(layer).__name__, **state}
@@ -39,7 +39,7 @@ def copy_layer_states(source: keras.Model, clone: keras.Model) -> None:
         other = cloned.get(layer.name)
         if isinstance(layer, keras.Model) and isinstance(other, keras.Model):
             copy_layer_states(layer, other)
-        elif type(other) is type(layer):
+        elif other is not None and type(other) is type(layer):
             restore_layer_states(other, layer_states(layer).get("layers", {}))
 
 

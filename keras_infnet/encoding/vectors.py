@@ -13,22 +13,9 @@ from keras_infnet.schema.vocabulary import Vocabulary
 
 
 def rows_of_vectors(
-    who: str, encoder: Any, feature: str, vectors: Any, dim: int
+    where: str, dtype: str | None, program: Any, vectors: Any, dim: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids `(ids,)` and rows `(ids, dim)` of the values that the vocabulary has.
-
-    Args:
-        who: Who asks, for messages.
-        encoder: A fitted encoder.
-        feature: Name of the feature.
-        vectors: As in `RankingModel.set_embeddings`.
-        dim: Expected width.
-
-    Raises:
-        ValueError: As `RankingModel.set_embeddings`.
-    """
-    schema, where = encoder.schema, f"{who}, feature `{feature}`"
-    dtype, program = schema.dtype_of(feature), encoder.programs.get(schema.table_of(feature))
+    """As `FeatureEncoder.rows_of_vectors`, of the program and dtype of a feature."""
     if dtype is None or not isinstance(program, Vocabulary):
         raise ValueError(
             f"{where}: it has no vocabulary, so that a row is not one value's; expected a "
@@ -63,9 +50,11 @@ def rows_of_vectors(
 
 
 def _keys_and_rows(where: str, vectors: Any) -> tuple[pd.Series, np.ndarray]:
-    if isinstance(vectors, Mapping):
+    keys: Any
+    found: list[Any]
+    if issubclass(type(vectors), Mapping):
         keys, found = list(vectors.keys()), list(vectors.values())
-    elif isinstance(vectors, pd.DataFrame | pd.Series):
+    elif issubclass(type(vectors), (pd.DataFrame, pd.Series)):
         keys, found = vectors.index, list(vectors.to_numpy())
     else:
         raise ValueError(
