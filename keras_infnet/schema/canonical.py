@@ -342,9 +342,9 @@ def _advice(found: pa.DataType) -> str:
 
 def _wrong_values(series: pd.Series, expected: str, label: str) -> ValueError:
     values: Any = series.dropna()
-    is_nested = len(values) and isinstance(values.iloc[0], _SEVERAL)
-    inner = (v for row in values for v in (row if isinstance(row, _SEVERAL) else [row]))
-    found = sorted({type(v).__name__ for v in inner})
+    is_nested = len(values) and type(values.iloc[0]) in _SEVERAL
+    lists: list[Any] = [row if type(row) in _SEVERAL else [row] for row in values]
+    found = sorted({type(value).__name__ for row in lists for value in row})
     advice = ""
     if expected.endswith("numbers") or "list" in expected:
         pass
