@@ -20,7 +20,7 @@ from typing import Any
 import keras
 
 from keras_infnet._base.whole_files import write_json
-from tests.fuzz.cases import AWAITED, Case, make_case
+from tests.fuzz.cases import Case, make_case
 from tests.fuzz.shrink import describe, shrink
 from tests.fuzz.ways import Outcome, run
 
@@ -37,7 +37,6 @@ class Tally:
         self.outcomes, self.ways = Counter[str](), Counter[str]()
         self.looks: dict[str, Counter[str]] = {}
         self.failures: list[dict[str, Any]] = []
-        self.awaited: list[dict[str, Any]] = []
 
     def add(self, case: Case, outcome: Outcome) -> None:
         """Adds a case; of a refusal the columns count that it names."""
@@ -55,7 +54,7 @@ class Tally:
 
     def table(self) -> str:
         """Outcomes by look."""
-        kinds = ("equal", "refused", "awaited", "failed")
+        kinds = ("equal", "refused", "failed")
         rows = [("held as", *kinds)]
         rows += [
             (look, *(str(found[k]) for k in kinds)) for look, found in sorted(self.looks.items())
@@ -64,7 +63,7 @@ class Tally:
         return "\n".join(f"{row[0]:32}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows)
 
 
-def fuzz(seconds: float, seed: int, strict: bool = False, shown: bool = True) -> Tally:
+def fuzz(seconds: float, seed: int, shown: bool = True) -> Tally:
     """Runs cases for so many seconds."""
     tally, end = Tally(), time.monotonic() + seconds
     first = seed * _SEEDS
@@ -72,27 +71,21 @@ def fuzz(seconds: float, seed: int, strict: bool = False, shown: bool = True) ->
     for number in range(first, first + _SEEDS):
         if time.monotonic() > end:
             break
-        one(tally, number, strict, exports, shown)
+        one(tally, number, exports, shown)
     return tally
 
 
-def one(tally: Tally, seed: int, strict: bool, exports: bool, shown: bool) -> Outcome:
+def one(tally: Tally, seed: int, exports: bool, shown: bool) -> Outcome:
     """Runs the case of a seed."""
     case = make_case(seed)
     model = seed % _MODEL_EVERY[keras.backend.backend()] == 0
     saved = exports and seed % _EXPORT_EVERY == 0
     outcome = run(case, model, saved)
     if outcome.kind == "failed":
-        awaits = case.awaits(outcome.what)
-        found = {"seed": seed, "what": outcome.what, "awaits": sorted(awaits)}
-        if awaits and not strict:
-            outcome = Outcome("awaited", outcome.what)
-            tally.awaited.append(found)
-        else:
-            smallest = shrink(case, outcome, model, saved) if shown else case
-            found["case"] = describe(smallest)
-            tally.failures.append(found)
-            print(f"seed {seed}: {outcome.what}\n{found['case']}\n", flush=True)
+        smallest = shrink(case, outcome, model, saved) if shown else case
+        found = {"seed": seed, "what": outcome.what, "case": describe(smallest)}
+        tally.failures.append(found)
+        print(f"seed {seed}: {outcome.what}\n{found['case']}\n", flush=True)
     tally.add(case, outcome)
     return outcome
 
@@ -104,15 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", type=int, help="the seed of one case")
-    parser.add_argument("--strict", action="store_true", help="what is awaited is a failure")
     parser.add_argument("--no-shrink", action="store_true", help="print cases as they are")
     given = parser.parse_args(arguments)
     begun, backend = time.monotonic(), keras.backend.backend()
     if given.only is None:
-        tally = fuzz(given.seconds, given.seed, given.strict, not given.no_shrink)
+        tally = fuzz(given.seconds, given.seed, not given.no_shrink)
     else:
         tally = Tally()
-        outcome = one(tally, given.only, given.strict, backend == "tensorflow", not given.no_shrink)
+        outcome = one(tally, given.only, backend == "tensorflow", not given.no_shrink)
         print(outcome)
     print(tally.table())
     print(f"{tally.outcomes.total()} logs, {tally.refused:.0%} refused, ways {dict(tally.ways)}")
@@ -124,14 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "saved_model": "served"
             if backend == "tensorflow"
             else "no: the backend is not TensorFlow",
-            "awaited_changes": sorted(AWAITED),
             "logs": tally.outcomes.total(),
             "outcomes": dict(tally.outcomes),
             "refused_share": round(tally.refused, 4),
             "compared": dict(tally.ways),
             "by_dtype": {look: dict(found) for look, found in sorted(tally.looks.items())},
             "failures": tally.failures,
-            "awaited": tally.awaited,
         }
         write_json(given.out, result)
     return int(bool(tally.failures) or tally.refused > _MOST_REFUSED)

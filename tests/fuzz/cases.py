@@ -1,7 +1,5 @@
 """Random cases: a schema, a log, rows to ask for, and what every value of both means."""
 
-import dataclasses
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,17 +27,6 @@ from keras_infnet import (
 )
 from tests.fuzz import columns
 from tests.fuzz.columns import DAY, NANOSECONDS, Column, choose
-
-HAS_TIME_UNIT = "time_unit" in {field.name for field in dataclasses.fields(FeatureSchema)}
-# Changes of the package that outcomes still wait for: what they make right counts as "awaited", and
-# as a failure with `--strict`. Take a name out when its change is merged.
-AWAITED = {"ids", "time"} - ({"time"} if HAS_TIME_UNIT else set())
-# Words of errors that such a change makes right, where no column of a case tells it.
-AWAITED_WORDS = {
-    "ids": r"empty tensors|halffloat|float16 indexes|large_list<",
-    "time": r"Are they seconds|is beyond the log, whose column|with the unit 'ms'"
-    r"|outside the range of Python's standard library",
-}
 
 WORDS = ("a", "b", "c", "07", "7", "", "NA", "null", "None", "nan", "-1", "1.0", " a", "A", "日本")
 WORDS += ("é", "e\u0301", "🙂", "x" * 40, "'q'", "a,b")
@@ -74,12 +61,6 @@ class Case:
     places: list[int] | None = None
     boundary: int | None = None
     freeze_at: int | None = None
-
-    def awaits(self, what: str) -> set[str]:
-        """Changes that the case waits for, which failed with these words."""
-        found = {c.awaits for side in self.sides.values() for c in side.values()}
-        found |= {change for change, words in AWAITED_WORDS.items() if re.search(words, what)}
-        return found & AWAITED
 
     def read(self, side: str) -> dict[str, Column]:
         """The columns of a side that something reads."""
@@ -151,9 +132,9 @@ class _Maker:
         histories = self.histories(features)
         weight = self.add("weight", self.floats_above_0, columns.numbers) if self.may(0.2) else None
         clock = {}
-        if HAS_TIME_UNIT and self.tiny_times:
+        if self.tiny_times:
             clock = {"time_unit": "ms", "time_origin": None}
-        elif HAS_TIME_UNIT and self.unit is not None:
+        elif self.unit is not None:
             clock = {"time_unit": self.unit}
         schema = FeatureSchema(
             features,
@@ -204,12 +185,9 @@ class _Maker:
             odd = self.may(self.odd)
             table[name] = self.looks[name](self.rng, self.drawn[name], odd)
         users = table[self.user_key]
-        wide = any(isinstance(v, int) and abs(v) >= 2**53 for v in users.means or ())
-        if users.means is not None and None in users.means or wide:
-            table[self.user_key] = replace(users, awaits="ids")
         if "bool" in users.look:
             # They are no integers, or are 0 and 1.
-            table[self.user_key] = replace(users, awaits="ids", doubt="bool")
+            table[self.user_key] = replace(users, doubt="bool")
         return table
 
     def add(self, name: str, draw: Callable[[int], list[Any]], look: Any) -> str:
@@ -224,18 +202,16 @@ class _Maker:
         spread = int(self.rng.integers(0, 25))
         if self.tiny_times:
             step = 10**6
-        if not self.tiny_times and HAS_TIME_UNIT and self.may(0.2):
+        if not self.tiny_times and self.may(0.2):
             self.unit = self.pick(*NANOSECONDS)
 
         def times(rows: int) -> list[Any]:
             return [start + step * int(i) for i in self.rng.integers(1, 2 + spread, rows)]
 
         units = tuple(NANOSECONDS) if self.unit is None else (self.unit,)
-        # Most logs of milliseconds, as long as others are awaited.
-        plain = "time" in AWAITED and self.may(0.6)
 
         def look(rng: Any, means: list[Any], odd: bool) -> Column:
-            return columns.instants(rng, means, odd, units, "time")
+            return columns.instants(rng, means, odd, units)
 
         def milliseconds(rng: Any, means: list[Any], odd: bool) -> Column:
             counts = [v // 10**6 for v in means]
@@ -244,7 +220,7 @@ class _Maker:
             return Column([v * 10**6 for v in counts], raw, look)
 
         if self.time_key is not None:
-            self.add(self.time_key, times, milliseconds if self.tiny_times or plain else look)
+            self.add(self.time_key, times, milliseconds if self.tiny_times else look)
         self.add(self.user_key, *self.ids(int(self.rng.integers(1, 5)), self.pick(0, 0, 0, 0, 0.2)))
 
     def ids(self, number: int = 12, gaps: float | None = None) -> tuple[Any, Any]:
@@ -387,9 +363,7 @@ class _Maker:
             return [None if self.may(gaps) else v for v in instants]
 
         def look(rng: Any, means: list[Any], odd: bool) -> Column:
-            column = columns.instants(rng, means, odd, ("ms",))
-            late = "date" in column.look or odd
-            return replace(column, awaits="time" if late else "")
+            return columns.instants(rng, means, odd, ("ms",))
 
         self.add(name, draw, look)
         zone = self.pick("UTC", "Asia/Shanghai", "America/New_York")

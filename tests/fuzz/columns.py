@@ -29,14 +29,12 @@ class Column:
         raw: A pandas Series or an Arrow array of the same length.
         look: Name of the way it is held, such as `int8`; outcomes are counted by it.
         doubt: Why a refusal is right; empty where it is a failure.
-        awaits: Name of the change that will make it right; see `AWAITED`.
     """
 
     means: list[Any] | None
     raw: Any
     look: str
     doubt: str = ""
-    awaits: str = ""
 
     def take(self, places: Sequence[int]) -> "Column":
         """Some of the rows."""
@@ -168,7 +166,6 @@ def instants(
     means: list[Any],
     odd: bool,
     units: Sequence[str] = (),
-    awaits: str = "",
     gap: Any = -1,
 ) -> Column:
     """Instants of any unit and zone; what the unit can't hold is cut off.
@@ -178,7 +175,6 @@ def instants(
         means: Nanoseconds since 1970.
         odd: Whether floats, texts and implausible years may be chosen.
         units: Units in which integers are understood.
-        awaits: What a way awaits that is no integer of milliseconds.
         gap: The integer of a missing one.
     """
     made: list[tuple[str, str]] = [("int64", unit) for unit in units]
@@ -192,11 +188,10 @@ def instants(
     step = NANOSECONDS.get(unit, DAY)
     means = [None if v is None else v // step * step for v in means]
     counts = [None if v is None else v // step for v in means]
-    late = awaits if (way, unit) not in [("int64", "ms"), ("Int64", "ms")] else ""
     look, raw, doubt = f"{way} {unit}", _instants(rng, way, unit, counts, gap), ""
     if odd:
-        return Column(None if way == "year 1970" else means, raw, look, "odd times", late)
-    return Column(means, raw, look, doubt, late)
+        return Column(None if way == "year 1970" else means, raw, look, "odd times")
+    return Column(means, raw, look, doubt)
 
 
 def bags(rng: Any, means: list[Any], odd: bool, separator: str | None, text: bool) -> Column:
