@@ -78,3 +78,20 @@ def test_an_unfitted_encoder_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="Fit an encoder"):
         FeatureEncoder(log_schema()).save(tmp_path / "encoder")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["schema.json", "vocabularies.npz"])
+def test_a_bit_that_flips_changes_nothing_silently(encoder, tmp_path, name):
+    encoder.save(tmp_path / "encoder")
+    file = tmp_path / "encoder" / name
+    content = file.read_bytes()
+    for bit in range(3, 8 * len(content), max(1, len(content) // 15)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        try:
+            found = FeatureEncoder.load(tmp_path / "encoder")
+        except ValueError as error:
+            assert f"{tmp_path}/encoder`" in str(error)
+        else:
+            assert found.schema == encoder.schema and found.digest() == encoder.digest()
