@@ -138,7 +138,8 @@ class Oracle:
     def ids(self, feature: Any, value: Any) -> list[Any]:
         """Packed columns of a value."""
         if isinstance(feature, DenseFeature):
-            return value
+            # Larger numbers count as these.
+            return [min(max(v, -1e6), 1e6) for v in value]
         if isinstance(feature, DateTimeFeature):
             if value is None:
                 return [0, 0, 0]
