@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# From here on two whole numbers may be one float.
-_LARGEST_FLOAT_KEY = 2**53
+from keras_infnet._base.exact import exact_below
 
 
 def group_codes(groups: Any) -> np.ndarray:
@@ -70,11 +69,14 @@ def _column_codes(keys: Any) -> np.ndarray:
         keys = pd.Series(list(keys), dtype=object)
         keys = keys if keys.isna().any() else keys.infer_objects()
     keys = pd.Series(keys)
-    if pd.api.types.is_float_dtype(keys.dtype) and (keys.abs() >= _LARGEST_FLOAT_KEY).any():
-        raise ValueError(
-            "The keys of the groups are floats of 2**53 or more, where two integers may be one "
-            "float. Read them as integers: pandas has `Int64`, which knows missing values."
-        )
+    if pd.api.types.is_float_dtype(keys.dtype):
+        end = exact_below(keys.dtype)
+        if (keys.abs() >= end).any():
+            raise ValueError(
+                f"The keys of the groups are floats of 2**{end.bit_length() - 1} or more "
+                f"({keys.dtype}), where two integers may be one float. Read them as integers: "
+                "pandas has `Int64`, which knows missing values."
+            )
     # Keys of Python need not be comparable.
     codes, distinct = pd.factorize(keys, sort=keys.dtype != object)
     distinct = pd.Series(distinct)

@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.exact import exact_below
 from keras_infnet.schema.frames import is_list
 
 MISSING_INT = -1
 MISSING_STRING = ""
 _EXPECTED = {"int": "integers", "string": "strings"}
-# From here on two whole numbers may be one float.
-_LARGEST_FLOAT_ID = 2**53
 # What Python, JSON and numpy write of a list.
 _WRITTEN_LIST = r"^\s*[\[(][^\[\]()]*[\])]\s*$"
 _SEVERAL = (list, tuple, np.ndarray)
@@ -227,12 +226,14 @@ def _canonical(values: pa.Array, dtype: str, label: str) -> pa.Array:
 def _as_int64(values: pa.Array, label: str) -> pa.Array:
     kind = values.type
     if pa.types.is_floating(kind):
+        end = exact_below(kind.to_pandas_dtype())
         values = pc.cast(values, pa.float64())
         values = pc.if_else(pc.is_nan(values), None, values)
-        if (pc.max(pc.abs(values)).as_py() or 0) >= _LARGEST_FLOAT_ID:
+        if (pc.max(pc.abs(values)).as_py() or 0) >= end:
             raise ValueError(
-                f"{label}: found floats of 2**53 or more, where two integers may be one float. "
-                "Read the column as integers: pandas has `Int64`, which knows missing values."
+                f"{label}: found floats of 2**{end.bit_length() - 1} or more ({kind}), where two "
+                "integers may be one float. Read the column as integers: pandas has `Int64`, which "
+                "knows missing values."
             )
     try:
         return values.cast(pa.int64())
@@ -260,7 +261,7 @@ def _as_lists(series: pd.Series, dtype: str, separator: str | None, label: str) 
     if series.dtype == object and isinstance(_first_value(series), (set, frozenset)):
         raise ValueError(f"{label}: found sets, whose order is not defined; expected lists.")
     values = _arrow(series, f"lists of {_EXPECTED[dtype]}", label)
-    if separator is not None and not pa.types.is_list(values.type):
+    if separator is not None and not is_list(values.type):
         texts = _canonical(values, "string", label)
         lists = pc.filter(texts, pc.match_substring_regex(texts, _WRITTEN_LIST))
         if len(lists):

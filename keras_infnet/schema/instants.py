@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet._base.checks import check_choice
+from keras_infnet._base.exact import exact_below
 
 Time = int | str | date | datetime | np.datetime64
 
@@ -20,8 +21,6 @@ UNITS, ORIGINS = (None, *_PER_SECOND), ("unix", None)
 # The years 1990 to 2100 in Unix seconds: in no two units are they the same numbers.
 _FIRST, _END = 631_152_000, 4_133_980_800
 _YEARS = "from 1990 to 2100"
-# From here on two whole numbers may be one float.
-_LARGEST_FLOAT = 2**53
 _UNIX_REMEDY = (
     'Convert them, such as with `pandas.to_datetime(column, unit="s")`; the times of a clock of no '
     'known origin need `FeatureSchema(time_unit="ms", time_origin=None)`, with their unit.'
@@ -159,11 +158,13 @@ def _integers(times: Any, label: str) -> tuple[np.ndarray, str | None]:
     elif pa.types.is_floating(kind):
         values = pc.if_else(pc.is_nan(values), None, values)
         flat = np.asarray(values.drop_null())
-        if (flat % 1 != 0).any() or (np.abs(flat) >= _LARGEST_FLOAT).any():
+        end = exact_below(flat.dtype)
+        if (flat % 1 != 0).any() or (np.abs(flat) >= end).any():
             raise ValueError(
-                f"{label}: found values of type {kind} with a fraction, or of 2**53 or more, where "
-                "two times may be one float; expected datetimes or integers. Convert the column: "
-                "integers with gaps are `Int64` in pandas."
+                f"{label}: found values of type {kind} with a fraction, or of "
+                f"2**{end.bit_length() - 1} or more, where two times may be one float; expected "
+                "datetimes or integers. Convert the column: integers with gaps are `Int64` in "
+                "pandas."
             )
     elif not pa.types.is_integer(kind):
         raise _no_times(label, str(kind))

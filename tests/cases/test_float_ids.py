@@ -76,6 +76,8 @@ def test_users_with_a_gap_are_exact_and_nobody_has_no_history():
         ([1, 2**65, 3] * 20, "found values of type int.*beyond 64 bits: make text of them"),
         ([2**60 + 1, 0.5, 3] * 20, "found values of type float, int.*`frame.name..map.str"),
         (pd.array([2.0**60, None, 3] * 20, "Float64"), r"floats of 2\*\*53 or more"),
+        (np.array([2**24, 0, 3] * 20, "float32"), r"floats of 2\*\*24 or more \(float\)"),
+        (np.array([2**11, 0, 3] * 20, "float16"), r"floats of 2\*\*11 or more \(halffloat\)"),
     ],
 )
 def test_what_no_integer_can_hold_is_refused_and_the_advice_works(values, message):

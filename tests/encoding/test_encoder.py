@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from keras_infnet import (
@@ -31,6 +32,13 @@ def test_a_bag_is_cut_at_its_separator_and_at_its_width():
     # b occurs twice, so it has id 2; a and c follow by value.
     assert packed["bags"].tolist() == [[3, 2], [0, 0], [2, 0]]
     assert packed["bag_weights"].tolist() == [[1, 1], [0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
+def test_a_bag_with_a_separator_may_be_lists_too(kind):
+    lists = pd.Series([["a", "b"], [], ["b"]], dtype=pd.ArrowDtype(kind(pa.string())))
+    encoder, frame = fit(CategoricalFeature("tag", "item", max_values=2, separator=","), tag=lists)
+    assert encoder.transform(frame)["bags"].tolist() == [[3, 2], [0, 0], [2, 0]]
 
 
 def test_weights_of_a_bag_pass_through():

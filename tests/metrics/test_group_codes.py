@@ -62,6 +62,8 @@ def test_rows_of_nobody_have_no_code(groups):
 def test_floats_that_may_be_two_integers_are_an_error(kind):
     with pytest.raises(ValueError, match=r"floats of 2\*\*53 or more.*Int64"):
         group_codes(kind([float(2**53), 1.0]))
+    with pytest.raises(ValueError, match=r"floats of 2\*\*24 or more \(float32\)"):
+        group_codes(np.array([2**24, 1], "float32"))
 
 
 def test_columns_of_two_lengths_are_an_error():
