@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from keras_infnet._backend.divergence_check import with_divergence_check
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import train_step_by_rows
+from keras_infnet._base.divergence_check import with_divergence_check
 from keras_infnet._base.within_step import within_step
 from keras_infnet._keras_internals import is_distributed, make_training_variables
 

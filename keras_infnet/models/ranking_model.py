@@ -10,9 +10,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet._backend.layer_states import copy_layer_states, layer_states, restore_layer_states
 from keras_infnet._backend.row_training import loss_scale_by_rows
 from keras_infnet._backend.training_steps import TrainingSteps
+from keras_infnet._base.layer_states import copy_layer_states, layer_states, restore_layer_states
 from keras_infnet._keras_internals import has_schedule, layers_inside
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.task_head import TaskHead

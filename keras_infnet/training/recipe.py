@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_infnet._backend.divergence_check import DivergenceCheck
+from keras_infnet._base.divergence_check import DivergenceCheck
 from keras_infnet._keras_internals import end_schedule, is_distributed
 from keras_infnet.training.checkpoints import Checkpoints
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
