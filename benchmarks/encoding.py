@@ -57,7 +57,7 @@ def make_frame(rows: int, seed: int) -> tuple[pd.DataFrame, dict[str, list]]:
     rng = np.random.default_rng(seed)
     columns, features = {"click": rng.integers(0, 2, rows)}, {}
     for kind, (count, make) in KINDS.items():
-        names = [f"{kind} {i}" for i in range(count)]
+        names = [f"{kind} {i}".replace(" ", "_") for i in range(count)]
         features[kind] = [make(name) for name in names]
         for i, name in enumerate(names):
             ids = np.minimum(rng.zipf(1.3, rows), 10 ** (2 + i % 5))
