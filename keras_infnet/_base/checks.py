@@ -60,7 +60,8 @@ def check_word(
     plain = re.sub(r"\W+", "_", plain).strip("_") or "x"
     plain = plain if _WORD.fullmatch(plain) else f"x_{plain}"
     plain += "_" if plain in refused else ""
-    also = "".join(f", nor `{name}` of `rank_top_k`" for name in taken)
+    names = " nor ".join(f"`{name}`" for name in taken)
+    also = f", and neither {names}, which `rank_top_k` needs" if names else ""
     raise ValueError(
         f"{_who(part)}: {argument} is {word!r}; expected letters a to z, digits and `_`, a letter "
         f"first, and no word of Python{also}: inputs, outputs and layers of TensorFlow are named "
