@@ -465,7 +465,8 @@ def _weights(rng: Any, means: list[Any], odd: bool) -> Column:
 
 def _held(held: dict[str, Column], form: str, index: list[Any] | None) -> Any:
     """The columns as a frame; what Arrow can't hold stays in pandas."""
-    if form != "pandas":
+    # Arrow would make lists of sets.
+    if form != "pandas" and not any(column.look == "object set" for column in held.values()):
         try:
             table = pa.table({name: _as_arrow(column.raw) for name, column in held.items()})
             if form == "arrow":

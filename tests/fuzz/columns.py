@@ -224,12 +224,13 @@ def vectors(rng: Any, means: list[Any], odd: bool) -> Column:
     """Dense vectors."""
     if odd and means:
         broken = [list(v) for v in means]
-        row = broken[int(rng.integers(len(broken)))]
         doubt = choose(rng, ("not finite", "another length", "beyond float32"))
-        if doubt == "another length":
-            row.append(0.0)
-        else:
-            row[0] = 1e300 if doubt == "beyond float32" else choose(rng, (np.nan, np.inf))
+        # All of them: rows that nobody asks for are not read.
+        for row in broken:
+            if doubt == "another length":
+                row.append(0.0)
+            else:
+                row[0] = 1e300 if doubt == "beyond float32" else choose(rng, (np.nan, np.inf))
         return Column(None, pd.Series(broken, dtype=object), f"vector {doubt}", doubt)
     width = len(means[0]) if means else 1
     looks: list[tuple[str, Callable[[], Any], str]] = [
