@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,32 +33,45 @@ class DivergenceCheck(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: tuple[str, Mapping[str, float]] | None = None
+        self._found: tuple[int, Mapping[str, float]] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._found, self._before, self._in_epoch = None, 0, 0
+        self._lock, self._running = threading.Lock(), set[int]()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch, self._before, self._in_epoch = epoch, self._before + self._in_epoch, 0
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._in_epoch = batch + 1
-        if self._found is None and logs and not _all_finite(logs, "loss"):
-            step = self._before + self._in_epoch
-            where = f"in step {step} (epoch {self._epoch + 1}, batch {self._in_epoch} of it)"
-            self._found = f"the loss is {logs['loss']:g} {where}", logs
+        self._running.clear()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._found is not None:
-            raise self._error(*self._found)
+        with self._lock:
+            # An earlier step may still be read in another thread.
+            if self._found is not None and not any(b <= self._found[0] for b in self._running):
+                raise self._step_error()
+            self._running.add(batch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        finite = not logs or _all_finite(logs, "loss")
+        with self._lock:
+            self._running.discard(max((b for b in self._running if b <= batch), default=batch))
+            self._in_epoch = max(self._in_epoch, batch + 1)
+            if logs and not finite and (self._found is None or batch < self._found[0]):
+                self._found = batch, logs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.on_train_batch_begin(0)
+        if self._found is not None:
+            raise self._step_error()
         for key in ("loss", "val_loss"):
             if logs and not _all_finite(logs, key):
                 kind = "loss" if key == "loss" else "loss of the validation"
                 where = f"after epoch {epoch + 1}, step {self._before + self._in_epoch}"
                 raise self._error(f"the {kind} is {logs[key]:g} {where}", logs)
+
+    def _step_error(self) -> FloatingPointError:
+        assert self._found is not None
+        batch, logs = self._found
+        where = f"in step {self._before + batch + 1} (epoch {self._epoch + 1}, batch {batch + 1}"
+        return self._error(f"the loss is {logs['loss']:g} {where} of it)", logs)
 
     def _error(self, what: str, logs: Mapping[str, float]) -> FloatingPointError:
         model = self.model

@@ -243,12 +243,12 @@ def test_a_schema_that_does_not_fit_together_is_refused(make, message):
         (lambda: BinaryTask("a/b"), "name is 'a/b'; expected letters.*`label=`.* the task 'a_b'"),
         (
             lambda: BinaryTask("score"),
-            "name is 'score'.*`score`, which `rank_top_k` needs.*'score_'",
+            "name is 'score'.*`score`, which `rank_top_k`.*'score_'",
         ),
         (lambda: CategoricalFeature("it's", "user"), "column is \"it's\".*frame.rename.*'it_s'"),
         (
             lambda: CategoricalFeature("k", "user"),
-            "column is 'k'.*`k`, which `rank_top_k` needs.*'k_'",
+            "column is 'k'.*`k`, which `rank_top_k`.*'k_'",
         ),
         (lambda: CategoricalFeature("self", "user"), "'self'.*no word of Python.*'self_'"),
         (lambda: NumericFeature("prix_é", "user"), "expected letters a to z.*'prix_e'"),
