@@ -55,8 +55,12 @@ class MulticlassTask(Task):
         return tuple(f"{self.name}/{value}" for value in self.classes)
 
     def read(self, series: pd.Series, observed: np.ndarray, label: str) -> np.ndarray:
-        # pandas has no index of float16.
-        values = series.astype("float32") if series.dtype == "float16" else series
+        values = series
+        if pd.api.types.is_bool_dtype(series.dtype):
+            values = series.astype("Int8")
+        elif series.dtype == "float16":
+            # pandas has no index of it.
+            values = series.astype("float32")
         found = pd.Index(self.classes).get_indexer(pd.Index(values))
         unknown = np.flatnonzero((found < 0) & observed)
         if len(unknown):

@@ -141,8 +141,8 @@ def numbers(rng: Any, means: list[Any], odd: bool) -> Column:
     there = [v for v in means if v is not None]
     gaps, with_nan = len(there) < len(means), [np.nan if v is None else v for v in means]
     if odd and means:
-        broken = np.array(with_nan, "float64")
-        broken[int(rng.integers(len(broken)))] = choose(rng, (np.inf, -np.inf))
+        # All of them: rows that nobody asks for are not read.
+        broken = np.full(len(means), choose(rng, (np.inf, -np.inf)))
         return Column(None, pd.Series(broken), "float64 infinite", "infinite")
     looks: list[tuple[str, Callable[[], Any], str]] = [
         ("float64", lambda: pd.Series(np.array(with_nan, "float64")), ""),

@@ -99,6 +99,8 @@ class Oracle:
 
     def learn(self, owner: Any) -> Any:
         """A function from a value to its id, learned from training rows."""
+        if isinstance(owner, DateTimeFeature):
+            return None
         sharing = [f for f in self.schema.features if self.schema.table_of(f.name) == owner.name]
         seen = [self.log[f.name][i] for f in sharing for i in self.train]
         if owner.has_dtype and self.warm:
@@ -106,8 +108,6 @@ class Oracle:
             seen += [
                 v for f in sharing for _ in range(fields.count(f.name)) for v in self.warm[f.name]
             ]
-        if isinstance(owner, DateTimeFeature):
-            return None
         if isinstance(owner, NumericFeature):
             edges = _edges(owner, [_float32(v) for v in seen if v is not None])
             return lambda v: 0 if v is None else 1 + sum(e <= _float32(v) for e in edges)

@@ -65,6 +65,13 @@ def test_integer_classes_may_be_held_as_any_number(dtype):
     assert labels.tolist() == [1, 0, 2, 2]
 
 
+@pytest.mark.parametrize("dtype", ["bool", "boolean", "bool[pyarrow]"])
+def test_a_truth_is_the_class_0_or_1(dtype):
+    task = MulticlassTask("stars", classes=(2, 1, 0))
+    labels = task.read(pd.Series([True, False], dtype=dtype), np.ones(2, bool), "label")
+    assert labels.tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("wrong", ["laugh", None])
 def test_a_class_that_is_not_declared_is_refused(wrong):
     log = make_log()
