@@ -46,6 +46,7 @@ INTERNALS = (
     Internal(_MODEL, "_initial_epoch", "start_at_epoch"),
     Internal(_MODEL, "_nodes_by_depth", "calls_in_order"),
     Internal(_MODEL, "_update_metrics_variables", "update_metrics", backend="jax"),
+    Internal(_MODEL, "_get_state_sharding_spec", "test_state_shardings", backend="jax"),
     Internal(
         _MODEL, "compute_loss_and_updates", "loss of a step", rooms=("_backend",), backend="jax"
     ),
@@ -150,6 +151,12 @@ def update_metrics(model: keras.Model, variables: Sequence[Any], *of_step: Any) 
         The logs, and the new values of the variables.
     """
     return model._update_metrics_variables(variables, *of_step)
+
+
+def test_state_shardings(model: keras.Model) -> tuple[Any, Any, Any]:
+    """JAX: how weights, other variables and those of metrics lie on the devices."""
+    trainable, others, _, of_metrics = model._get_state_sharding_spec()
+    return trainable, others, of_metrics
 
 
 def layout_of(variable: Any) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_infnet._backend.evaluation_steps import evaluation_step, jax_test_function
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import train_step_by_rows
 from keras_infnet._base.divergence_check import with_divergence_check
@@ -31,8 +32,8 @@ class TrainingSteps(keras.Model):
 
     def test_step(self, *arguments: Any) -> Any:
         """One step of evaluation; Keras calls it."""
-        with within_step("test"):
-            return logs_of_replica(super().test_step(*arguments))
+        by_xla = keras.backend.backend() == "tensorflow" and self.jit_compile
+        return logs_of_replica(evaluation_step(super().test_step, arguments, bool(by_xla)))
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""
@@ -45,6 +46,20 @@ class TrainingSteps(keras.Model):
                 self._build_training_state()
         try:
             return super().make_train_function(force)
+        finally:
+            self.jit_compile = chosen
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """The function of a step of evaluation; Keras calls it."""
+        if keras.backend.backend() == "jax":
+            if force or self.test_function is None:
+                self.test_function = jax_test_function(self)
+            return None
+        chosen = self.jit_compile
+        # `evaluation_step` has all compiled but what hands rows to Python, which XLA can't.
+        self.jit_compile = False
+        try:
+            return super().make_test_function(force)
         finally:
             self.jit_compile = chosen
 

@@ -1,21 +1,28 @@
 """Area under the ROC curve, exact: the probability that a positive is scored above a negative."""
 
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet._backend.metric_cells import add_rows, can_be_read, float_bits
-from keras_infnet._base.within_step import step_now
+from keras_infnet._backend.metric_rows import (
+    add_rows,
+    float_bits,
+    hand_to_host,
+    wait_for_host,
+    why_not_to_host,
+)
+from keras_infnet._backend.traced import is_traced
+from keras_infnet._base.within_step import after_step, step_now
 from keras_infnet.metrics.observed_rows import observed_binary_rows
 from keras_infnet.metrics.streaming import flat_rows
 
-# Each doubling has 2^14 cells: of `p` from 2^-40, of `1 - p` from 2^-24, float32's last below 1.
-_CELLS, _SHOWN = 2**20, 2**11
-_DROPPED_BITS = 23 - 14
+# Each doubling has 2^5 cells: of `p` from 2^-40, of `1 - p` from 2^-24, float32's last below 1.
+_CELLS, _DROPPED_BITS = 2**11, 23 - 5
 # Name of the variable that training steps of our models leave alone.
-EVALUATION_CELLS = "evaluation_cells"
+EVALUATION_ROWS = "evaluation_rows"
 _LOWEST = int(np.float32(2.0**-40).view("int32"))
 _LOWEST_BELOW_ONE = int(np.float32(2.0**-25).view("int32"))
 _HALF = int(np.float32(0.5).view("int32")) - _LOWEST >> _DROPPED_BITS
@@ -51,17 +58,17 @@ def auc(labels: Any, scores: Any, sample_weight: Any = None) -> float:
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
 class AUC(keras.metrics.Metric):
-    """Streaming `auc` in bounded memory: rows are counted in cells, 2^14 for each doubling of `p`.
+    """`auc` for Keras, as exact: rows are collected on the host and sorted once.
 
-    State `cells (2^20, 2)`: weight of positives and of negatives in each cell, 8 MB. A cell holds
-    the probabilities whose float32 numbers (of `p` up to 0.5, of `1 - p` above) begin with the same
-    14 bits of fraction, so that rare labels, whose probabilities are small, are told apart as well
-    as common ones. Two scores in one cell count as a tie: the value is off by at most
-    `sum_c P_c N_c / (2 P N)` over cells `c`. Below 2^-40 all is one cell. A cell counts to 2^24.
+    12 bytes of host memory a row, until `reset_state`; scores are float32. The exact value is that
+    of `result()` between steps: what `evaluate` returns, and `val_{task}_auc` of `fit`.
 
-    Rows are also counted in 2^11 wider cells `shown`. Compiled steps return the value of these, for
-    progress bars; the one at the end of `evaluate`, and `val_{task}_auc` of `fit`, is that of
-    `cells`, which training steps of a `RankingModel` leave alone.
+    Within steps, and for training (a `train_step`), which collects nothing, the value is that of
+    2^11 cells, 2^5 for each doubling of `p` up to 0.5 and of `1 - p` above: it is off by at most
+    `sum_c P_c N_c / (2 P N)`, `P_c` and `N_c` being the weight of positives and of negatives in
+    cell `c`. A cell counts to 2^24. So it is, with a warning, in an evaluation by several
+    processes, and in steps that XLA on TensorFlow compiles whole: those of a `RankingModel` are
+    not. `evaluate` of another model on JAX waits for Python in each step, so take large batches.
 
     Args:
         **kwargs: Arguments of `keras.metrics.Metric`, such as `name`.
@@ -74,6 +81,10 @@ class AUC(keras.metrics.Metric):
     Returns:
         Scalar in [0, 1]; NaN where one class only was observed, or a prediction is NaN.
 
+    Raises:
+        RuntimeError: `result()` of a state whose rows are not those that were collected, as in a
+            stateless loop that does not begin with `reset_state()`.
+
     Example:
         >>> metric = keras_infnet.metrics.AUC()
         >>> metric.update_state([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
@@ -84,31 +95,85 @@ class AUC(keras.metrics.Metric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"name": "auc", **kwargs})
         self._direction = "up"
-        self.cells = self._counts(EVALUATION_CELLS, _CELLS)
-        self.shown = self._counts("shown", _SHOWN)
+        self._collected = _CollectedRows()
+        self.shown = self.add_variable((_CELLS, 2), "zeros", "float32", name="shown")
+        self.rows = self.add_variable((), "zeros", "int", name=EVALUATION_ROWS)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         labels, p, weights = flat_rows("float32", y_true, y_pred, sample_weight)
         added = ops.stack([weights * labels, weights * (1 - labels)], axis=-1)
-        cells = _cells_of(p)
-        add_rows(self.shown, cells // (_CELLS // _SHOWN), added)
-        if step_now() != "train":
-            add_rows(self.cells, cells, added)
+        add_rows(self.shown, _cells_of(p), added)
+        step = step_now()
+        if step == "train":
+            return
+        self.rows.assign_add(ops.cast(ops.shape(p)[0], self.rows.dtype))
+        rows = ops.stack([labels, p, weights])
+        reason = why_not_to_host(leaves_step=step == "test")
+        if reason is not None:
+            self._collected.lacks_rows_because = reason
+        elif not after_step(self._collected.add, rows):
+            hand_to_host([(self._collected.add, rows)])
 
     def result(self) -> Any:
-        if step_now() is not None or not can_be_read(self.cells.value):
+        if step_now() is not None or is_traced([self.rows.value]):
             return _area(self.shown)
-        cells = ops.convert_to_numpy(self.cells)
-        if not cells.any():
-            cells = ops.convert_to_numpy(self.shown)
-        positive, negative = cells[cells.any(axis=1)].astype("float64").T
-        pairs_won = positive @ (np.cumsum(negative) - negative / 2)
-        with np.errstate(invalid="ignore"):
-            area = pairs_won / (positive.sum() * negative.sum())
-        return ops.convert_to_tensor(area, "float32")
+        wait_for_host()
+        counted = int(ops.convert_to_numpy(self.rows))
+        if not counted or not self._collected.are_all(counted):
+            return _area(self.shown)
+        return ops.convert_to_tensor(self._collected.auc())
 
-    def _counts(self, name: str, number: int) -> Any:
-        return self.add_variable((number, 2), initializer="zeros", dtype="float32", name=name)
+    def reset_state(self) -> None:
+        super().reset_state()
+        # A program that was interrupted may still hand over.
+        wait_for_host()
+        self._collected.clear()
+
+
+class _CollectedRows:
+    """Labels, scores and weights on the host, `(3, rows)` a call."""
+
+    def __init__(self) -> None:
+        self._parts: list[Any] = []
+        self.lacks_rows_because: str | None = None
+
+    def add(self, rows: Any) -> None:
+        self._parts.append(rows)
+
+    def clear(self) -> None:
+        self._parts.clear()
+
+    def are_all(self, counted: int) -> bool:
+        """Whether these are all rows that the metric counted; where not, says why, or fails."""
+        collected = sum(part.shape[1] for part in self._parts)
+        if collected == counted:
+            return True
+        if self.lacks_rows_because is None:
+            raise RuntimeError(
+                f"AUC: its state counts {counted} rows, and {collected} were collected. Expected "
+                "the rows of one state, in one process: call `reset_state()` before each loop of "
+                "`stateless_update_state`, and measure one state with one metric."
+            )
+        warnings.warn(
+            f"AUC is not exact here: {self.lacks_rows_because}. The value is that of 2^11 cells: "
+            "scores that agree to 5 bits count as ties. `keras_infnet.metrics.auc` of labels and "
+            "`predict` is exact.",
+            stacklevel=3,
+        )
+        return False
+
+    def auc(self) -> np.float32:
+        # One array, lest a second call copies all parts again.
+        self._parts = [np.concatenate([np.asarray(part) for part in self._parts], axis=1)]
+        labels, scores, weights = self._parts[0]
+        # The weight of a prediction that is not finite is NaN.
+        observed = weights != 0
+        if not observed.any() or not np.isfinite(weights).all():
+            return np.float32("nan")
+        labels, scores, weights = labels[observed], scores[observed], weights[observed]
+        codes = np.zeros(len(labels), "int8")
+        value, _, _ = auc_by_group(labels, scores, weights.astype("float64"), codes)
+        return np.float32(value[0])
 
 
 def _cells_of(p: Any) -> Any:

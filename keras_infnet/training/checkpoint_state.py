@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_infnet._base.finite import is_finite
 from keras_infnet._keras_internals import make_training_variables
-from keras_infnet.metrics.auc import EVALUATION_CELLS
+from keras_infnet.metrics.auc import EVALUATION_ROWS
 
 _BEST = "best_weights"
 
@@ -29,8 +29,8 @@ def variable_groups(model: keras.Model) -> dict[str, list[Any]]:
     All must be built: before the first step, by `build_variables`.
     """
     known = {id(variable) for variable in model.metrics_variables}
-    # What an evaluation counts in begins anew with it, and is large.
-    of_metrics = [v for v in model.metrics_variables if v.name != EVALUATION_CELLS]
+    # What an evaluation counts begins anew with it.
+    of_metrics = [v for v in model.metrics_variables if v.name != EVALUATION_ROWS]
     own = [variable for variable in model.variables if id(variable) not in known]
     return {"model": own, "optimizer": list(model.optimizer.variables), "metrics": of_metrics}
 
