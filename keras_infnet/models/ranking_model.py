@@ -5,6 +5,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -61,7 +62,7 @@ class RankingModel(TrainingSteps):
     """
 
     Config = ModelConfig
-    _compiled_with: dict[str, Any] | None = None
+    _compiled_with: Mapping[str, Any] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -333,7 +334,8 @@ class RankingModel(TrainingSteps):
             jit_compile=jit_compile,
             **kwargs,
         )
-        self._compiled_with = given
+        # Not a dict, of which Keras would track the metrics beside those of a later `compile`.
+        self._compiled_with = MappingProxyType(given)
         self.trains_by_xla = jit_compile == "auto"
         self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
 

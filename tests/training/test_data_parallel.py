@@ -25,6 +25,12 @@ def test_losses_metrics_and_weights_of_two_devices_are_those_of_one(runs, optimi
         np.testing.assert_allclose(found, weight, rtol=0, atol=1e-5)
 
 
+def test_an_evaluation_on_two_devices_has_the_exact_auc_of_all_rows(runs):
+    for run in runs.values():
+        found, exact = run["evaluated"]
+        assert found == pytest.approx(exact, abs=1e-6)
+
+
 def test_rows_gradients_of_all_devices_are_summed_before_they_are_clipped_and_squared(runs):
     weights = row_ranker().get_weights()
     expected = trained(weights, weighted_batches() * EPOCHS, adagrad(0.1), {"clipnorm": 0.05})

@@ -8,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 import keras_infnet
 from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
@@ -61,7 +62,11 @@ def seen(distribution, optimizer):
         fitted = model.fit(
             *data[:2], BATCH, EPOCHS, 0, [losses], shuffle=False, sample_weight=data[2]
         )
+        measured = model.evaluate(*data[:2], BATCH, 0, sample_weight=data[2], return_dict=True)
+        predicted = model.predict(data[0], BATCH, verbose=0)["click"]
+        exact = roc_auc_score(data[1]["click"], predicted, sample_weight=data[2]["click"][:, 0])
         found = {
+            "evaluated": [measured["auc"], exact],
             "losses": losses.losses,
             "auc": fitted.history["auc"],
             "weights": [w.tolist() for w in model.get_weights()],
