@@ -125,11 +125,7 @@ X = {
 }
 Y = {"click": (RNG.random((N, 1)) < 0.05).astype("float32")}
 W = {"click": RNG.integers(0, 3, (N, 1)).astype("float32")}
-OPTIONS = {
-    "one step": {},
-    "several steps": {"steps_per_execution": 4},
-    "xla": {"jit_compile": True},
-}
+OPTIONS = [{}, {"steps_per_execution": 4}, {"jit_compile": True}]
 
 
 def exact(model, name="click"):
