@@ -19,7 +19,9 @@ export NO_MKDOCS_2_WARNING ?= 1
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)") --out "$(OUT)"
 
-test: test-tensorflow fuzz test-jax
+# The fuzz is one process, and takes its time beside the tests.
+test: test-tensorflow
+	$(MAKE) -j 2 fuzz test-jax
 
 # Tests compile much and run little: XLA need not optimise, its older way to fuse is quicker, and so is
 # a program in one part where all cores are busy.

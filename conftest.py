@@ -44,10 +44,17 @@ def begins(item):
 
 
 def pytest_collection_finish():
-    """Python looks for garbage less often: tests trace and compile, which makes many objects."""
+    """Tests trace many graphs, which makes many objects, and run each a few times.
+
+    Python looks for garbage less often, and TensorFlow runs graphs as they are.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 5)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(autouse=True)
