@@ -8,8 +8,8 @@ STAMP := $(VENV)/installed-$(shell cat pyproject.toml Makefile | cksum | cut -d'
 OUT ?= runs/demo
 SEED ?= 0
 FUZZ_SECONDS ?= 120
-# Whole files to a process: what a file trains or exports is made once.
-PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# Whole files to a process: what a file trains or exports is made once. Long files first (conftest.py).
+PYTEST ?= $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
@@ -19,11 +19,19 @@ export NO_MKDOCS_2_WARNING ?= 1
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)") --out "$(OUT)"
 
-test: test-tensorflow fuzz test-jax
+# The fuzz is one process, and takes its time beside the tests.
+test: test-tensorflow
+	$(MAKE) -j 2 fuzz test-jax
 
-# Tests compile much and run little: XLA need not optimise, and its older way to fuse is quicker.
+# Tests compile much and run little: XLA need not optimise, its older way to fuse is quicker, and so is
+# a program in one part where all cores are busy.
 test-tensorflow test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
-	--xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false
+	--xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false \
+	--xla_cpu_parallel_codegen_split_count=1
+
+# Programs that JAX has compiled are kept: for the other process, the next one, and the next run.
+test-jax: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.pytest_cache/jax
+test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
 test-tensorflow: $(STAMP)
 	KERAS_BACKEND=tensorflow $(PYTEST)

@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -9,17 +10,51 @@ import pytest  # noqa: E402
 import keras_infnet  # noqa: E402
 
 TESTS = Path(__file__).parent / "tests"
-# All tests of these folders give the same result on any backend; elsewhere a file says it by
-# `pytestmark = pytest.mark.one_backend`.
-ONE_BACKEND = {"base", "benchmarks", "datasets", "encoding", "house", "schema", "tuning"}
+ROOTS = TESTS, Path(keras_infnet.__file__).parent
+# All tests and examples of these folders give the same result on any backend; elsewhere a file says
+# it by `pytestmark = pytest.mark.one_backend`.
+ONE_BACKEND = {"_base", "base", "benchmarks", "datasets", "encoding", "house", "schema", "tuning"}
+# What takes longest begins first, so that no process is busy alone at the end.
+LONG = (
+    "examples",
+    "benchmarks",
+    "tuning",
+    "house/test_documentation.py",
+    "contracts/test_models.py",
+    "data/test_prepare_spark.py",
+    "serving",
+    "training",
+    "search",
+)
 
 
 # First, so that `-m` sees the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in ONE_BACKEND:
+        if any(item.path.is_relative_to(root / name) for root in ROOTS for name in ONE_BACKEND):
             item.add_marker(pytest.mark.one_backend)
+    items.sort(key=begins)
+
+
+def begins(item):
+    """The place of a test's file or folder in `LONG`; others come after."""
+    places = (i for i, name in enumerate(LONG) if item.path.is_relative_to(TESTS / name))
+    return next(places, len(LONG))
+
+
+def pytest_collection_finish():
+    """Tests trace many graphs, which makes many objects, and run each a few times.
+
+    Python looks for garbage less often, and TensorFlow runs graphs as they are.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 5)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(autouse=True)

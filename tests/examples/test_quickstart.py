@@ -9,6 +9,9 @@ import pytest
 
 from tests.house.source import ROOT
 
+# What it calls is tested on either backend, each by its own tests.
+pytestmark = pytest.mark.one_backend
+
 TASKS = {"click", "like", "long_view"}
 
 

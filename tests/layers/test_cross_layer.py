@@ -64,6 +64,7 @@ def test_output_equals_that_of_keras_rs(rank):
     np.testing.assert_allclose(layer(X0, X), other(X0, X), atol=1e-6)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("rank", RANKS)
 def test_output_equals_that_of_tensorflow_recommenders(rank, of_tensorflow_recommenders):
     np.testing.assert_allclose(built(rank)(X0, X), of_tensorflow_recommenders[rank], atol=1e-6)

@@ -6,7 +6,7 @@ from sklearn.metrics import mean_poisson_deviance
 
 from keras_infnet import BinaryTask, CategoricalFeature, CountTask, FeatureSchema, History
 from keras_infnet.data import FeatureEncoder
-from tests.schema.whole_way import check_served, make_log, trained
+from tests.schema.whole_way import check_served, made, make_log, trained
 
 TASKS = [CountTask("orders", observed_when="is_click"), BinaryTask("click", "is_click")]
 
@@ -68,7 +68,7 @@ def test_negative_and_missing_counts_are_refused(wrong, message):
 
 def test_a_calibration_of_a_count_is_refused():
     log = make_log()
-    data, model = trained(schema([CountTask("orders")]), log)
+    data, model = made(schema([CountTask("orders")]), log)
     with pytest.raises(ValueError, match="no task has probabilities.*`orders` .CountTask"):
         data.calibrate(model)
 

@@ -12,7 +12,7 @@ from keras_infnet import (
     SincePrevious,
 )
 from keras_infnet.data import FeatureEncoder, Histories, frame_to_request, prepare
-from tests.schema.whole_way import check_served, make_log, trained
+from tests.schema.whole_way import check_served, made, make_log, trained
 
 SEEN = History("seen", ["video_id"], max_length=4, quantities=(Age(), SincePrevious()))
 
@@ -99,7 +99,7 @@ def test_a_model_embeds_it_and_is_served(tmp_path):
 
 
 def test_a_context_without_it_leaves_it_out():
-    _, model = trained(schema(), make_log(), event_context=("age",))
+    _, model = made(schema(), make_log(), event_context=("age",))
     assert not any("since_previous" in weight.path for weight in model.weights)
 
 

@@ -25,11 +25,16 @@ def make_log(rows=300, seed=0):
     )
 
 
-def trained(schema, log, **sizes):
-    """Data of the log, split by time, and an INFNet after an epoch."""
+def made(schema, log, **sizes):
+    """Data of the log, split by time, and an INFNet."""
     keras.utils.set_random_seed(0)
     data = RankingData(schema, log, validation=int(log.time_ms.quantile(0.7)), batch_size=32)
-    model = INFNet(data.schema, dim=4, head_dim=4, **sizes)
+    return data, INFNet(data.schema, dim=4, head_dim=4, **sizes)
+
+
+def trained(schema, log, **sizes):
+    """What `made` gives, the model after two epochs."""
+    data, model = made(schema, log, **sizes)
     fit_ranker(model, data, epochs=2, learning_rate=0.05, verbose=0)
     return data, model
 

@@ -75,6 +75,7 @@ def test_a_model_without_optimizer_slots_is_saved(trained):
     assert keras.tree.flatten(model.get_weights())
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("oracle", "max_trials", "shares"),
     # Three random points, then the Gaussian process; nine short trials, then a longer one.

@@ -1,9 +1,12 @@
 import numpy as np
+import pytest
 
 from keras_infnet import FeatureSchema
 from keras_infnet.data import FeatureEncoder
 from keras_infnet.serving.client_inputs import fixed_width
 from tests.logs import log_schema, make_log
+
+pytestmark = pytest.mark.one_backend
 
 SCHEMA: FeatureSchema = FeatureEncoder(log_schema(max_length=4)).fit(make_log()).schema
 EVENTS = np.array([[-1, 3, -1, 4, 5, 6, 7, -1, 8, -1], [-1, 9, -1, -1, -1, -1, -1, -1, -1, 2]])

@@ -5,6 +5,8 @@ import pytest
 
 from keras_infnet.serving.new_path import new_version
 
+pytestmark = pytest.mark.one_backend
+
 
 def next_version(text, folder, version=None):
     """A version is a folder with one file: numbers and renaming are what is tested."""

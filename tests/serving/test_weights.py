@@ -12,8 +12,8 @@ from tests import tiny
 from tests.logs import log_schema, make_log
 from tests.serving.conftest import change_card, difference_of
 
-# On JAX each export is a child process: one tells enough.
-DTYPES = ("float16", "int8") if keras.backend.backend() == "tensorflow" else ("int8",)
+# The same graph, whatever trained it; `test_own_parts.py` exports int8 tables from JAX.
+pytestmark = pytest.mark.one_backend
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def model(encoder):
     return model
 
 
-@pytest.fixture(scope="module", params=DTYPES)
+@pytest.fixture(scope="module", params=["float16", "int8"])
 def exported(request, model, encoder, rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     path = export(model, encoder, folder, verify=rows, table_dtype=request.param)
