@@ -354,7 +354,7 @@ class _LookUp:
 def past_of_log(
     schema: FeatureSchema, log: pd.DataFrame, training: pd.DataFrame | None = None
 ) -> Rates | None:
-    """The past rows of a log; `None` where no feature needs them.
+    """The past rows of a log; `None` where there is no such feature, or the log holds them all.
 
     Args:
         schema: The schema.
@@ -362,7 +362,7 @@ def past_of_log(
         training: Rows that the actions' rates are learned from, as an encoder does. Defaults to
             none: the schema is fitted.
     """
-    if not schema.past:
+    if not lacking_rates(schema, log):
         return None
     if training is None:
         return Rates(schema, log)
