@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ class PastGroup:
         """Code of the keys of each past row."""
         return self.places // max(1, len(self.moments))
 
-    @property
+    @cached_property
     def times(self) -> np.ndarray:
         """Milliseconds of each past row."""
         return self.moments[self.places % max(1, len(self.moments))]
@@ -98,10 +99,15 @@ class PastGroup:
             codes = np.where(inside & (pairs >= 0), places, -1)
         return codes
 
-    def first(self, codes: np.ndarray, ranks: np.ndarray | int) -> np.ndarray:
+    def first(self, codes: np.ndarray, ranks: np.ndarray) -> np.ndarray:
         """The first past row of each code whose time's rank is no lower; 0 for code -1."""
         sought = np.maximum(codes, 0) * max(1, len(self.moments)) + ranks
         return np.where(codes < 0, 0, np.searchsorted(self.places, sought))
+
+    def begins(self, codes: np.ndarray) -> np.ndarray:
+        """The first past row of each code; 0 for code -1."""
+        distinct, inverse = np.unique(codes, return_inverse=True)
+        return self.first(distinct, np.zeros(len(distinct), "int64"))[inverse]
 
     def keys(self, codes: np.ndarray) -> dict[str, pa.Array]:
         """Values of the keys that codes stand for, by column."""

@@ -210,9 +210,11 @@ class Rates:
 
     def _value(self, feature: PastFeature, look_up: "_LookUp") -> np.ndarray:
         group, known, ones = self._past(feature)
-        starts, ends = look_up.slices(feature, group)
-        past = PastRows(starts, ends, look_up.times, known, ones, group.times)
-        return feature.of_past(past, self._rate(feature)).astype("float32")
+        rows = look_up.of(feature, group)
+        found = feature.of_past(rows.past(feature, known, ones), self._rate(feature))
+        values = np.empty(len(found), "float32")
+        values[rows.order] = found
+        return values
 
     def _users(self, frame: pd.DataFrame, freeze_at: Any) -> np.ndarray:
         """Codes of the rows' users, where the time depends on them; nobody's rows are apart."""
@@ -303,7 +305,7 @@ class _PastRows:
 
 
 class _LookUp:
-    """Which past rows lie before each of some rows; what features have in common is sought once.
+    """Rows that features are asked for, with what several features have in common.
 
     Args:
         frame: The rows.
@@ -312,43 +314,76 @@ class _LookUp:
     """
 
     def __init__(self, frame: pd.DataFrame, times: np.ndarray, ends: np.ndarray) -> None:
-        self.times, self._frame, self._ends = times, frame, ends
-        self._of_columns: dict[Any, np.ndarray] = {}
-        self._found: dict[Any, np.ndarray] = {}
-        self._bounds: dict[Any, np.ndarray] = {}
+        self._frame, self._times, self._ends = frame, times, ends
+        self._distinct, self._inverse = np.unique(times, return_inverse=True)
+        self._of_columns: dict[KeyColumn, np.ndarray] = {}
+        self._in_order: dict[PastGroup, _RowsInOrder] = {}
 
-    def slices(self, feature: PastFeature, group: PastGroup) -> tuple[np.ndarray, np.ndarray]:
-        """Where the past rows of a feature start and end, for each row."""
-        codes = self._codes(feature, group)
-        ends = self._bound(group, codes, feature.delay_ms)
-        since = feature.since(self.times)
+    def of(self, feature: PastFeature, group: PastGroup) -> "_RowsInOrder":
+        """The rows in the order of their keys and times."""
+        if group not in self._in_order:
+            codes = group.find([self._codes(feature, key) for key in group.columns])
+            order = np.argsort(codes * max(1, len(self._distinct)) + self._inverse)
+            ranks = None
+            if (self._ends < self._times).any():
+                ranks = np.searchsorted(group.moments, self._ends)[order]
+            in_order = (codes[order], self._inverse[order])
+            self._in_order[group] = _RowsInOrder(group, self._distinct, order, *in_order, ranks)
+        return self._in_order[group]
+
+    def _codes(self, feature: PastFeature, key: KeyColumn) -> np.ndarray:
+        if key not in self._of_columns:
+            label = f"Feature `{feature.name}`, key `{key.name}`"
+            self._of_columns[key] = key.find(read_keys(self._frame, key.name, key.dtype, label))
+        return self._of_columns[key]
+
+
+class _RowsInOrder:
+    """Rows in the order of keys and times, in which the past rows lie, too.
+
+    Args:
+        group: The past rows.
+        distinct: Milliseconds that rows have.
+        order: The rows in this order.
+        codes: Codes of their keys.
+        moments: Place of each row's time among `distinct`.
+        ends: Rank of the time before which past rows are known, where it is frozen.
+    """
+
+    def __init__(
+        self,
+        group: PastGroup,
+        distinct: np.ndarray,
+        order: np.ndarray,
+        codes: np.ndarray,
+        moments: np.ndarray,
+        ends: np.ndarray | None,
+    ) -> None:
+        self.order, self._group, self._codes = order, group, codes
+        self._distinct, self._moments, self._ends = distinct, moments, ends
+        self._until: dict[int, np.ndarray] = {}
+
+    def past(self, feature: PastFeature, known: np.ndarray, ones: np.ndarray) -> PastRows:
+        """What lies before each row."""
+        since = feature.since(self._distinct)
         if since is None:
-            starts = self._bound(group, codes, None)
+            starts = self._group.begins(self._codes)
         else:
-            starts = group.first(codes, np.searchsorted(group.moments, since))
-        return np.minimum(starts, ends), ends
+            starts = self._first(self._ranks(since))
+        if feature.delay_ms not in self._until:
+            ranks = self._ranks(self._distinct - feature.delay_ms)
+            ranks = ranks if self._ends is None else np.minimum(ranks, self._ends)
+            self._until[feature.delay_ms] = self._first(ranks)
+        ends = self._until[feature.delay_ms]
+        times = self._distinct[self._moments]
+        return PastRows(np.minimum(starts, ends), ends, times, known, ones, self._group.times)
 
-    def _codes(self, feature: PastFeature, group: PastGroup) -> np.ndarray:
-        if group not in self._found:
-            of_columns: list[np.ndarray] = []
-            for key in group.columns:
-                if key not in self._of_columns:
-                    label = f"Feature `{feature.name}`, key `{key.name}`"
-                    values = read_keys(self._frame, key.name, key.dtype, label)
-                    self._of_columns[key] = key.find(values)
-                of_columns.append(self._of_columns[key])
-            self._found[group] = group.find(of_columns)
-        return self._found[group]
+    def _first(self, ranks: np.ndarray) -> np.ndarray:
+        return self._group.first(self._codes, ranks)
 
-    def _bound(self, group: PastGroup, codes: np.ndarray, delay: int | None) -> np.ndarray:
-        """The first past row that is known too late; without a delay, the first of the keys."""
-        if (group, delay) not in self._bounds:
-            ranks: Any = 0
-            if delay is not None:
-                known_until = np.minimum(self.times - delay, self._ends)
-                ranks = np.searchsorted(group.moments, known_until)
-            self._bounds[group, delay] = group.first(codes, ranks)
-        return self._bounds[group, delay]
+    def _ranks(self, of_distinct: np.ndarray) -> np.ndarray:
+        """Ranks among the past rows' times, of a time for each distinct one."""
+        return np.searchsorted(self._group.moments, of_distinct)[self._moments]
 
 
 def past_of_log(

@@ -68,6 +68,7 @@ class PastFeature(NumericFeature):
     is. Rows of the same millisecond are no past, nor are rows in which a key is missing.
 
     Args:
+        owner: `"item"` where a key is the item's: then each candidate has its own value.
         keys: Columns that a past row must agree in; identifiers, strings or integers.
         action: Column of 0 and 1, or missing, which counts for nothing.
         window: How old a past row may be, such as `"1h"` or `"7d"`: at time `t` those from
@@ -102,7 +103,8 @@ class PastFeature(NumericFeature):
             expected = f"other names than {both[0]!r}: tables of the state have that column"
             raise bad(self, "keys", self.keys, expected)
         check_zone(self)
-        if self.window not in (None, "day") and self._window_ms <= self.delay_ms:
+        delay_ms = self.delay_ms
+        if self.window not in (None, "day") and self._window_ms <= delay_ms:
             raise bad(self, "window", self.window, f"more than the delay, {self.delay!r}")
 
     @property
@@ -151,16 +153,22 @@ class PastFeature(NumericFeature):
                 f"{type(self).__name__} `{self.name}` counts rows before a row's time, and the "
                 "schema has no time_key. Give the log a column of times, and name it `time_key`."
             )
-        features = {f.name for f in schema.features}
-        taken = {schema.user_key, schema.time_key, schema.sample_weight, *self.keys} | features
-        if self.action is not None and self.action in taken:
+        features = {f.name: f for f in schema.features}
+        if self.action in {schema.user_key, schema.time_key, *self.keys, *features}:
             expected = "a column of 0 and 1, known after the row, that is no feature and no key"
             raise bad(self, "action", self.action, expected)
-        late: set[str] = {str(task.label) for task in schema.tasks}
-        late |= {f.name for f in schema.features if isinstance(f, PastFeature)}
-        if wrong := sorted((late | {schema.time_key}) & set(self.keys)):
-            expected = f"columns that are known before the row; {wrong[0]!r} is none, or no key"
+        late = {schema.time_key, *(task.label for task in schema.tasks)}
+        for f in features.values():
+            late |= {f.name, f.action} if isinstance(f, PastFeature) else set()
+        if wrong := sorted(late & set(self.keys)):
+            expected = (
+                f"columns that tell rows apart and are known before them; {wrong[0]!r} is not"
+            )
             raise bad(self, "keys", self.keys, expected)
+        items = [k for k in self.keys if k in features and features[k].owner == "item"]
+        if items and self.owner != "item":
+            expected = f"'item': key `{items[0]}` is the item's, and values differ by candidate"
+            raise bad(self, "owner", self.owner, expected)
         if wrong := [h.name for h in schema.histories if self.name in h.fields]:
             raise ValueError(
                 f"History `{wrong[0]}`: field `{self.name}` is a {type(self).__name__}, which is "

@@ -23,7 +23,8 @@ class RateFeature(PastFeature):
 
     Args:
         name: Name of the input; also of the column, in rows that have it.
-        owner: `"user"`, `"item"` or `"context"`: whose the keys are. Defaults to `"context"`.
+        owner: `"user"`, `"item"` or `"context"`; `"item"` where a key is the item's, so that each
+            candidate has its own value. Defaults to `"context"`.
         buckets: As in `NumericFeature`.
         bucketing: As in `NumericFeature`.
         allow_missing: As in `NumericFeature`.
