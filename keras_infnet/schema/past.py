@@ -161,9 +161,7 @@ class PastFeature(NumericFeature):
         for f in features.values():
             late |= {f.name, f.action} if isinstance(f, PastFeature) else set()
         if wrong := sorted(late & set(self.keys)):
-            expected = (
-                f"columns that tell rows apart and are known before them; {wrong[0]!r} is not"
-            )
+            expected = f"columns of identifiers, known before the row; {wrong[0]!r} is not"
             raise bad(self, "keys", self.keys, expected)
         items = [k for k in self.keys if k in features and features[k].owner == "item"]
         if items and self.owner != "item":
