@@ -1,13 +1,16 @@
 """RateState: what is known of the past at one time, as a table for each feature."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.past_rows import PastGroup
@@ -20,6 +23,7 @@ from keras_infnet.data.whole_files import (
 )
 from keras_infnet.schema.frames import to_frame
 from keras_infnet.schema.past import PastFeature
+from keras_infnet.schema.schema import FeatureSchema
 
 _STATE = "state.json"
 _WHO = "RateState.load"
@@ -39,13 +43,26 @@ class RateState:
 
     Args:
         until: Milliseconds of the newest row.
-        schema: Fingerprint of the schema.
+        counted: What each feature counts, by its name, as JSON values.
         tables: Table of each feature, by its name.
     """
 
     until: int
-    schema: str
+    counted: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, pd.DataFrame]
+
+    def check(self, schema: FeatureSchema) -> None:
+        """A ValueError unless the state has what the schema's features of the past count."""
+        for name, counts in what_counts(schema).items():
+            if name not in self.counted:
+                known = did_you_mean(name, self.counted)
+                raise ValueError(f"RateState: it has no feature `{name}`.{known}")
+            found = self.counted[name]
+            if other := [k for k, value in counts.items() if found[k] != value]:
+                raise ValueError(
+                    f"RateState: feature `{name}` has {other[0]}={counts[other[0]]!r}, but "
+                    f"{found[other[0]]!r} when the state was made. Make it from the log again."
+                )
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Writes a folder, whole or not at all: JSON, and a Parquet file for each feature.
@@ -69,9 +86,8 @@ class RateState:
                 with parquet_writer(new / f"{name}.parquet", table.schema) as writer:
                     writer.write_table(table)
             footers = {name: footer_checksum(new / f"{name}.parquet") for name in self.tables}
-            write_json(
-                new / _STATE, {"until": self.until, "schema": self.schema, "footers": footers}
-            )
+            known = {"until": self.until, "counted": self.counted, "footers": footers}
+            write_json(new / _STATE, known)
 
     @classmethod
     def load(cls, folder: str | Path) -> "RateState":
@@ -87,7 +103,17 @@ class RateState:
             name: _read(path / f"{name}.parquet", footer)
             for name, footer in known["footers"].items()
         }
-        return cls(known["until"], known["schema"], tables)
+        return cls(known["until"], known["counted"], tables)
+
+
+def what_counts(schema: FeatureSchema) -> dict[str, dict[str, Any]]:
+    """What each feature of the past counts, as JSON values."""
+    counted: dict[str, dict[str, Any]] = {}
+    for f in schema.past:
+        counts = {name: getattr(f, name) for name in ("keys", "action", "window", "zone", "delay")}
+        observed = [task.observed_when for task in schema.tasks if task.label == f.action]
+        counted[f.name] = {"type": type(f).__name__, **counts, "observed_when": observed}
+    return json.loads(json.dumps(counted))
 
 
 def compacted(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from keras_infnet.data.histories import frozen_times, read_times
 from keras_infnet.data.past_rows import KeyColumn, PastGroup, key_dtype, read_keys
-from keras_infnet.data.rate_state import RateState, compacted
+from keras_infnet.data.rate_state import RateState, compacted, what_counts
 from keras_infnet.encoding.actions import ActionSums, read_action
 from keras_infnet.schema.canonical import column, user_codes
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
@@ -72,17 +72,14 @@ class Rates:
         """What `state` gave, to go on with.
 
         Args:
-            schema: The fitted schema that the state is of.
+            schema: A fitted schema, whose features of the past count what the state has counted; it
+                may be fitted on later rows than those of the state.
             state: The state. Only rows of its last time and later can be asked for.
 
         Raises:
-            ValueError: The state is of another schema.
+            ValueError: The state lacks a feature, or has counted something else for it.
         """
-        if state.schema != schema.fingerprint:
-            raise ValueError(
-                f"Rates.from_state: the state is of another schema (fingerprint {state.schema}; "
-                f"expected {schema.fingerprint}). Make it from the log again."
-            )
+        state.check(schema)
         rates = cls.__new__(cls)
         rates._begin(schema, None)
         rates.until = state.until
@@ -164,7 +161,7 @@ class Rates:
             group, known, ones = self._past(feature)
             table = compacted(feature, group, known, ones, self.until)
             tables[feature.name] = table.assign(**feature.constants(self._rate(feature)))
-        return RateState(self.until, self.schema.fingerprint, tables)
+        return RateState(self.until, what_counts(self.schema), tables)
 
     @property
     def added(self) -> pd.DataFrame | None:

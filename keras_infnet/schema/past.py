@@ -95,7 +95,7 @@ class PastFeature(NumericFeature):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "keys", as_names(self, "keys", self.keys))
-        names = (*self.keys, *([] if self.action is None else [self.action]))
+        names: tuple[Any, ...] = (*self.keys, *([] if self.action is None else [self.action]))
         if not self.keys or not all(isinstance(n, str) and n for n in names):
             raise bad(self, "keys, action", names, "one or more names of columns")
         check_different(self, "keys")

@@ -3,7 +3,7 @@
 import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class RateFeature(PastFeature):
         super().__post_init__()
         if self.action is None:
             raise bad(self, "action", None, "a column of 0 and 1, such as 'is_click'")
-        prior = self.prior
+        prior: Any = self.prior
         is_number = isinstance(prior, Real) and not isinstance(prior, bool)
         if not (is_number and math.isfinite(prior) and prior >= 0):
             raise bad(self, "prior", prior, "a number of 0 or more")

@@ -138,9 +138,22 @@ def test_rows_older_than_a_state_and_days_that_come_twice_are_errors():
     with pytest.raises(ValueError, match="5 of 6 rows are older"):
         rates.update(log)
     state = rates.state()
-    schema = schema.with_layout(None)
-    with pytest.raises(ValueError, match="the state is of another schema"):
-        Rates.from_state(schema, state)
+    other = "`ctr` has window='7d', but None when the state was made. Make it from the log again."
+    with pytest.raises(ValueError, match=other):
+        Rates.from_state(fitted(rate(window="7d")), state)
+    with pytest.raises(ValueError, match="RateState: it has no feature `ctr_2`. Did you mean"):
+        Rates.from_state(fitted(rate("ctr_2")), state)
+
+
+def test_a_state_goes_on_with_an_encoder_that_is_fitted_anew():
+    first = RankingData(make_schema(rate(prior=1)), make_log())
+    kept, later = first.rates.state(), make_log(click=[1, 1, 1, 1, 1, 0])
+    later["time_ms"] = kept.until + 1 + np.arange(6)
+    anew = RankingData(make_schema(rate(prior=1)), pd.concat([make_log(), later]))
+    found = Rates.from_state(anew.schema, kept).update(later)["ctr"]
+    np.testing.assert_allclose(found, anew.rates.attach(later)["ctr"])
+    # Eight of twelve training rows have a click.
+    assert found.iloc[0] == np.float32((3 + 8 / 12) / 7)
 
 
 def test_rates_of_a_state_know_no_older_rows_and_no_earlier_time():
