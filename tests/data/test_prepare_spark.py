@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_infnet import RateFeature
 from keras_infnet.data import FeatureEncoder
 from keras_infnet.data.whole_files import write_json
 from tests.logs import log_schema
@@ -114,6 +115,19 @@ def test_frames_and_spark_frames_are_read_too(session, log, local, tmp_path, cap
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith("prepare: reading rows: 900 rows, ") for line in lines)
     assert any(line.startswith("prepare: writing shards: 900 of 900 rows, ") for line in lines)
+
+
+@needs_java
+def test_rates_of_the_past_are_those_of_the_local_engine(session, files, tmp_path):
+    schema = log_schema()
+    past = [
+        RateFeature("user_ctr", "user", action="is_click", window="10s"),
+        RateFeature("video_ctr", "item", keys=("video_id", "user_id"), action="is_click"),
+    ]
+    schema = type(schema)((*schema.features, *past), schema.tasks, schema.histories)
+    prepared(tmp_path / "local", files, schema)
+    on_spark(tmp_path / "spark", files, session, schema=schema)
+    check_same(tmp_path / "spark", tmp_path / "local")
 
 
 @needs_java
