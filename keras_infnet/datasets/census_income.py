@@ -50,9 +50,11 @@ _DEGREES = (
     "Doctorate degree(PhD EdD)",
 )
 _ORIGINAL = {"train": "census-income.data", "test": "census-income.test"}
-_WHOLE = (*NUMBERS, *CODES)
-_INTEGERS = dict.fromkeys(_WHOLE, "int64")
-_KINDS = {c: _INTEGERS.get(c, "float32" if c == "unknown" else "str") for c in COLUMNS}
+_KINDS = {
+    **dict.fromkeys(COLUMNS, "str"),
+    **dict.fromkeys((*NUMBERS, *CODES), "int64"),
+    "unknown": "float32",
+}
 
 
 class CensusIncome:

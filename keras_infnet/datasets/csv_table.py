@@ -49,6 +49,7 @@ def read_csv_table(
     path: Path,
     columns: Mapping[str, str],
     optional: Mapping[str, str] | None = None,
+    *,
     form: CsvForm = _COMMAS,
 ) -> pd.DataFrame:
     """The declared columns of a CSV file, in the order of the declaration.
