@@ -14,7 +14,13 @@ from keras_infnet._backend.batch_dataset import dataset_class, encoded_by
 from keras_infnet._base.checks import bad
 from keras_infnet._base.paths import local_path
 from keras_infnet.data.epochs import ORDER, EpochOrder, LengthBuckets, WorkerEpochs
-from keras_infnet.data.histories import NO_TIME, Histories, check_histories, gather_windows
+from keras_infnet.data.histories import (
+    NO_TIME,
+    FreezeAt,
+    Histories,
+    check_histories,
+    gather_windows,
+)
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
 from keras_infnet.data.shards import MANIFEST
 from keras_infnet.encoding.encoder import FeatureEncoder
@@ -27,7 +33,6 @@ from keras_infnet.schema.frames import (
     decoded,
     to_frame,
 )
-from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 Rows = Frame | str | Path | Sequence[str | Path]
@@ -81,7 +86,7 @@ class Batches:
         batch_size: int = 512,
         shuffle: bool = False,
         seed: int = 0,
-        freeze_at: Time | None = None,
+        freeze_at: FreezeAt | None = None,
         labels: bool = True,
         drop_remainder: bool = False,
         length_buckets: Sequence[int] | None = None,
@@ -135,7 +140,7 @@ class Batches:
         batch_size: int = 512,
         shuffle: bool = False,
         seed: int = 0,
-        freeze_at: Time | None = None,
+        freeze_at: FreezeAt | None = None,
         labels: bool = True,
         drop_remainder: bool = False,
         start_batch: int = 0,
@@ -412,12 +417,12 @@ class EncodedRows:
         # `check_histories` says when they lack.
         self._histories: Any = histories
         self._arrays: dict[str, Any] = {}
-        self._windows: dict[Time | None, dict[str, np.ndarray]] = {}
+        self._windows: dict[Any, dict[str, np.ndarray]] = {}
 
     def batches(
         self,
         *,
-        freeze_at: Time | None,
+        freeze_at: FreezeAt | None,
         labels: bool,
         length_buckets: Sequence[int] | None,
         **of_order: Any,
@@ -428,12 +433,7 @@ class EncodedRows:
         who, lengths = self._who, None
         order = RowOrder(len(self._frame), **of_order)
         lacking = check_histories(who, self._encoder, self._frame, self._histories, freeze_at)
-        if freeze_at not in self._windows:
-            self._windows[freeze_at] = {
-                name: np.stack(self._histories.windows(name, self._frame, freeze_at), axis=1)
-                for name in lacking
-            }
-        windows = self._windows[freeze_at]
+        windows = self._windows_of(lacking, freeze_at)
         if length_buckets is not None:
             buckets = LengthBuckets.of(
                 self._schema, length_buckets, lacking, order.shuffle, order.seed, who
@@ -456,6 +456,24 @@ class EncodedRows:
             self._schema,
             order.shuffle,
         )
+
+    def _windows_of(
+        self, names: Sequence[str], freeze_at: FreezeAt | None
+    ) -> dict[str, np.ndarray]:
+        """Windows of the histories; those of one time a row are not kept."""
+        given: Any = freeze_at
+        by_history: Mapping[str, Any] = given if isinstance(given, Mapping) else {"": given}
+        keep = not any(np.ndim(part) for part in by_history.values())
+        key = tuple(by_history.items()) if keep else None
+        if (known := self._windows.get(key)) is not None:
+            return known
+        windows = {
+            name: np.stack(self._histories.windows(name, self._frame, freeze_at), axis=1)
+            for name in names
+        }
+        if keep:
+            self._windows[key] = windows
+        return windows
 
     def _encoded(self, labels: bool) -> dict[str, Any]:
         """Inputs, events, and with labels these and their weights, encoded once."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.batches import Batches, EncodedRows
-from keras_infnet.data.histories import Histories, lacking_histories, read_times
+from keras_infnet.data.histories import FreezeAt, Histories, lacking_histories, read_times
 from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.shards import ENCODER, ROW
@@ -25,10 +25,11 @@ from keras_infnet.data.whole_files import (
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.frames import to_frame
-from keras_infnet.schema.instants import Time
 
 _FORMAT = 1
-_STATE, _ROWS, _WARM = "data.json", "rows.parquet", "warm"
+_STATE, _ROWS = "data.json", "rows.parquet"
+# Frames by history, a folder each.
+_WARM, _EVENTS = "warm", "events"
 _WHO = "RankingData"
 # Columns of saved rows that are none of the log's.
 _INDEX, _PART = "#index", "#part"
@@ -78,6 +79,7 @@ class LogParts(_Parts):
         log: All rows.
         codes: Part of each row, an index of `PARTS`.
         warm: Events from before the log, by history.
+        events: Logs of their own, by history.
     """
 
     def __init__(
@@ -86,12 +88,19 @@ class LogParts(_Parts):
         log: pd.DataFrame,
         codes: np.ndarray,
         warm: Mapping[str, pd.DataFrame],
+        events: Mapping[str, pd.DataFrame],
     ) -> None:
-        self.encoder, self.log, self.codes, self.warm = encoder, log, codes, dict(warm)
+        self.encoder, self.log, self.codes = encoder, log, codes
+        self.warm, self.events = dict(warm), dict(events)
         counts = np.bincount(codes, minlength=len(PARTS))
         self.rows = {part: int(n) for part, n in zip(PARTS, counts, strict=True) if n}
         from_log = lacking_histories(encoder.schema, log)
-        self.histories = Histories(encoder, log, self.warm) if from_log else None
+        if twice := [name for name in self.events if name not in from_log]:
+            raise ValueError(
+                f"{_WHO}: `events` gives the histories {', '.join(twice)}, which the rows hold as "
+                "list columns too. Leave one of them out."
+            )
+        self.histories = Histories(encoder, log, self.warm, self.events) if from_log else None
         if self.histories is None:
             warn_of_repeated_rows(repeated_in_frame(encoder.schema, log), len(log), _WHO, 4)
         self._encoded: dict[str, EncodedRows] = {}
@@ -106,7 +115,7 @@ class LogParts(_Parts):
             return self.log.iloc[places[0] : places[-1] + 1]
         return self.log.iloc[places]
 
-    def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
+    def attach(self, rows: str | pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
         """The rows with their raw histories as list columns."""
         frame = self.frame(rows)
         return frame.copy() if self.histories is None else self.histories.attach(frame, freeze_at)
@@ -157,7 +166,7 @@ class FolderParts(_Parts):
         )
         return labels, weights
 
-    def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
+    def attach(self, rows: str | pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
         """Refused where there are histories: the folder has no raw events."""
         if not isinstance(rows, str) and not self.lacking(rows):
             return rows.copy()
@@ -200,13 +209,15 @@ def save_parts(
         raise FileExistsError(f"RankingData.save: {folder} exists. Choose another folder{hint}.")
     with whole_folder(folder, replace=overwrite) as new:
         parts.encoder.save(new / ENCODER)
-        (new / _WARM).mkdir()
-        _write(new / _ROWS, parts.log.assign(**{_PART: parts.codes}))
-        for name, events in parts.warm.items():
-            _write(new / _WARM / f"{name}.parquet", events)
-        files = [_ROWS, *(f"{_WARM}/{name}.parquet" for name in parts.warm)]
-        footers = {file: footer_checksum(new / file) for file in files}
-        known = {"format": _FORMAT, "warm": list(parts.warm), "footers": footers}
+        frames = {_ROWS: parts.log.assign(**{_PART: parts.codes})}
+        known: dict[str, Any] = {"format": _FORMAT}
+        for folder_of, by_history in ((_WARM, parts.warm), (_EVENTS, parts.events)):
+            (new / folder_of).mkdir()
+            known[folder_of] = list(by_history)
+            frames |= {f"{folder_of}/{name}.parquet": rows for name, rows in by_history.items()}
+        for file, rows in frames.items():
+            _write(new / file, rows)
+        known["footers"] = {file: footer_checksum(new / file) for file in frames}
         write_json(new / _STATE, {**known, **options})
 
 
@@ -223,8 +234,11 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
     footers = state.pop("footers")
     log = _read(folder, _ROWS, footers)
     codes = np.asarray(log.pop(_PART))
-    warm = {n: _read(folder, f"{_WARM}/{n}.parquet", footers) for n in state.pop("warm")}
-    return LogParts(encoder, log, codes, warm), state
+    warm, events = (
+        {name: _read(folder, f"{kind}/{name}.parquet", footers) for name in state.pop(kind, ())}
+        for kind in (_WARM, _EVENTS)
+    )
+    return LogParts(encoder, log, codes, warm, events), state
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.whole_files import tidy
-from keras_infnet.data.histories import frozen_times, newest_before
+from keras_infnet.data.histories import FreezeAt, freeze_of, frozen_times, newest_before
 from keras_infnet.data.shards import (
     FORMAT,
     MANIFEST,
@@ -25,7 +25,6 @@ from keras_infnet.data.shards import (
     window_columns,
 )
 from keras_infnet.data.whole_files import footer_checksum, open_parquet, read_json
-from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = dict[str, np.ndarray]
@@ -52,7 +51,7 @@ class PreparedRows:
         schema: FeatureSchema,
         split: str,
         labels: bool = True,
-        freeze_at: Time | None = None,
+        freeze_at: FreezeAt | None = None,
     ) -> None:
         self._folder, self._schema, self._split = folder, schema, split
         self._freeze_at = freeze_at
@@ -117,9 +116,10 @@ class PreparedRows:
         self._check_ids(path, name, columns)
         times, row_times = table[TIME].to_numpy(), rows[TIME].to_numpy()
         starts, ends = (rows[n].to_numpy().astype("int64") for n in window_columns(name))
-        if self._freeze_at is not None:
+        freeze = freeze_of(self._schema, name, self._freeze_at)
+        if freeze is not None:
             users, event_users = rows[USER].to_numpy(), table[USER].to_numpy()
-            cut = frozen_times(row_times, users, self._freeze_at, self._schema)
+            cut = frozen_times(row_times, users, freeze, self._schema)
             length = self._schema.history(name).max_length
             starts, ends = newest_before(event_users, times, users, cut, length)
         if (starts < 0).any() or (ends < starts).any() or (ends > len(columns)).any():
