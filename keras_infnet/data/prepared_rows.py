@@ -15,6 +15,7 @@ from keras_infnet.data.histories import FreezeAt, freeze_of, frozen_times, newes
 from keras_infnet.data.shards import (
     FORMAT,
     MANIFEST,
+    ROW,
     TIME,
     USER,
     event_columns,
@@ -28,6 +29,8 @@ from keras_infnet.data.whole_files import footer_checksum, open_parquet, read_js
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = dict[str, np.ndarray]
+# The number of each row in the log.
+NUMBER = "number"
 
 
 class PreparedRows:
@@ -39,6 +42,7 @@ class PreparedRows:
         split: Name of the split.
         labels: Whether labels and weights are read.
         freeze_at: As in `Histories.windows`.
+        numbers: Whether the numbers of rows are read.
 
     Raises:
         ValueError: There is no such folder or split, it is of another schema, or a file is missing,
@@ -52,6 +56,7 @@ class PreparedRows:
         split: str,
         labels: bool = True,
         freeze_at: FreezeAt | None = None,
+        numbers: bool = False,
     ) -> None:
         self._folder, self._schema, self._split = folder, schema, split
         self._freeze_at = freeze_at
@@ -70,7 +75,7 @@ class PreparedRows:
             for name, (shape, _) in schema.packed_inputs().items()
             if name not in from_log
         }
-        self._types = self._row_types(labels)
+        self._types = self._row_types(labels) | ({ROW: pa.int64()} if numbers else {})
         files: list[tuple[Path, dict[str, pa.DataType], list[int], str]] = []
         for shard in shards:
             shard_name = shard["name"]
@@ -89,7 +94,7 @@ class PreparedRows:
 
         Returns:
             `x/{input}`, `label/{task}`, `weight/{task}`, `window/{history}` (start, end, time),
-            `events/{history}` and `times/{history}`.
+            `events/{history}` and `times/{history}`, and `number` if it is read.
 
         Raises:
             ValueError: The file is damaged, or an id is beyond its table.
@@ -104,6 +109,8 @@ class PreparedRows:
         for column in table.column_names:
             if column.startswith(("label/", "weight/")):
                 arrays[column] = table[column].to_numpy()[:, None]
+        if ROW in self._types:
+            arrays[NUMBER] = table[ROW].to_numpy()
         for name in self.histories:
             arrays |= self._read_history(name, shard["name"], number, table)
         return arrays

@@ -19,6 +19,7 @@ from keras_infnet.data.data_parts import (
 )
 from keras_infnet.data.histories import Histories, event_logs, read_times
 from keras_infnet.data.splits import PARTS, Boundary, split_log
+from keras_infnet.data.unknown_ids import checked_rates
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.metrics.task_metrics import calibration_measures
@@ -64,6 +65,9 @@ class RankingData:
         batch_size: Rows of a training batch; batches that are not trained on have 2048 or more.
         seed: Seed of the order of training rows.
         length_buckets: Lengths that training batches are cut to; see `Batches.from_folder`.
+        unknown_rate: Share of training rows, by feature, in which a known id counts as unknown,
+            such as `{"video_id": 0.05}`: what a model says of items that it has not seen is then
+            trained. Of shuffled batches alone; see `Batches.from_rows`. Defaults to none.
 
     Attributes:
         schema: The fitted schema: what models are built from.
@@ -109,6 +113,7 @@ class RankingData:
         batch_size: int = 512,
         seed: int = 0,
         length_buckets: Sequence[int] | None = None,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> None:
         given = isinstance(schema, FeatureEncoder)
         encoder = schema if given else FeatureEncoder(schema)
@@ -120,7 +125,7 @@ class RankingData:
             train = log[codes == 0]
             encoder.fit(train, before, _known_by(encoder.schema, logs, train))
         parts = LogParts(encoder, log, codes, before, logs)
-        self._set(parts, freeze_at, batch_size, seed, length_buckets)
+        self._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate)
 
     @classmethod
     def open(
@@ -133,6 +138,7 @@ class RankingData:
         length_buckets: Sequence[int] | None = None,
         shard: tuple[int, int] = (0, 1),
         mix_blocks: int = 16,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> "RankingData":
         """The data of a folder that `prepare` wrote, read in bounded memory.
 
@@ -147,6 +153,7 @@ class RankingData:
             length_buckets: As in `RankingData`.
             shard: This worker's index, and the number of workers that share the training rows.
             mix_blocks: As in `Batches.from_folder`.
+            unknown_rate: As in `RankingData`.
 
         Raises:
             ValueError: There is no such folder, or a file is missing or damaged.
@@ -156,7 +163,7 @@ class RankingData:
             local_path(folder, "RankingData.open", "folder"),
             {"shard": shard, "mix_blocks": mix_blocks},
         )
-        data._set(parts, freeze_at, batch_size, seed, length_buckets)
+        data._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate)
         return data
 
     @property
@@ -221,6 +228,7 @@ class RankingData:
             seed=self._seed if seed is None else seed,
             drop_remainder=drop_remainder,
             length_buckets=length_buckets,
+            unknown_rate=self._unknown_rate if shuffle else None,
         )
 
     def predict(
@@ -390,6 +398,7 @@ class RankingData:
             "batch_size": self._batch_size,
             "seed": self._seed,
             "length_buckets": self._length_buckets and list(self._length_buckets),
+            "unknown_rate": self._unknown_rate,
         }
         folder = local_path(folder, "RankingData.save", "folder")
         save_parts(self._parts, folder, options, overwrite)
@@ -413,6 +422,7 @@ class RankingData:
         batch_size: int,
         seed: int,
         length_buckets: Sequence[int] | None,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> None:
         check_whole("RankingData", 1, "a whole number, ", batch_size=batch_size)
         check_whole("RankingData", 0, "a whole number, ", seed=seed)
@@ -420,6 +430,7 @@ class RankingData:
         self.histories: Histories | None = parts.histories
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
         self._length_buckets = length_buckets
+        self._unknown_rate = checked_rates(self.schema, unknown_rate, "RankingData")
         self._freeze_at = _checked_freeze(self.schema, freeze_at)
 
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
