@@ -13,10 +13,17 @@ import pyarrow.parquet as pq
 from keras_infnet._backend.batch_dataset import dataset_class, encoded_by
 from keras_infnet._base.checks import bad
 from keras_infnet._base.paths import local_path
-from keras_infnet.data.epochs import ORDER, EpochOrder, LengthBuckets, WorkerEpochs
-from keras_infnet.data.histories import NO_TIME, Histories, check_histories, gather_windows
-from keras_infnet.data.prepared_rows import Arrays, PreparedRows
+from keras_infnet.data.epochs import EPOCH, ORDER, EpochOrder, LengthBuckets, WorkerEpochs
+from keras_infnet.data.histories import (
+    NO_TIME,
+    FreezeAt,
+    Histories,
+    check_histories,
+    gather_windows,
+)
+from keras_infnet.data.prepared_rows import NUMBER, Arrays, PreparedRows
 from keras_infnet.data.shards import MANIFEST
+from keras_infnet.data.unknown_ids import UnknownIds
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.frames import (
@@ -27,7 +34,6 @@ from keras_infnet.schema.frames import (
     decoded,
     to_frame,
 )
-from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 Rows = Frame | str | Path | Sequence[str | Path]
@@ -81,10 +87,11 @@ class Batches:
         batch_size: int = 512,
         shuffle: bool = False,
         seed: int = 0,
-        freeze_at: Time | None = None,
+        freeze_at: FreezeAt | None = None,
         labels: bool = True,
         drop_remainder: bool = False,
         length_buckets: Sequence[int] | None = None,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> "Batches":
         """Batches of rows that fit in memory.
 
@@ -106,6 +113,10 @@ class Batches:
             labels: Whether batches have labels and weights, or are `x` alone.
             drop_remainder: Whether a last, smaller batch is left out.
             length_buckets: As in `from_folder`.
+            unknown_rate: Share of rows, by feature, in which a known id counts as unknown, the same
+                in candidate and history, so that the embedding of "unknown" is trained. Another
+                draw in each epoch. Holds for all features of a table. Needs `shuffle`. Defaults to
+                none.
 
         Returns:
             Batches that know their number.
@@ -123,6 +134,7 @@ class Batches:
             labels=labels,
             drop_remainder=drop_remainder,
             length_buckets=length_buckets,
+            unknown_rate=unknown_rate,
         )
 
     @classmethod
@@ -135,7 +147,7 @@ class Batches:
         batch_size: int = 512,
         shuffle: bool = False,
         seed: int = 0,
-        freeze_at: Time | None = None,
+        freeze_at: FreezeAt | None = None,
         labels: bool = True,
         drop_remainder: bool = False,
         start_batch: int = 0,
@@ -143,6 +155,7 @@ class Batches:
         shard: tuple[int, int] = (0, 1),
         mix_blocks: int = 16,
         length_buckets: Sequence[int] | None = None,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> "Batches":
         """Batches of a folder that `prepare` wrote, in bounded memory.
 
@@ -174,6 +187,7 @@ class Batches:
                 `max_length`. Of several histories the longest counts, and each is cut to the
                 length, or its own `max_length`. Needs `shuffle`; all models take such batches.
                 Defaults to none.
+            unknown_rate: As in `from_rows`.
 
         Returns:
             Batches that know their number, infinite with `repeat`. Without it, each iteration is
@@ -215,7 +229,10 @@ class Batches:
                 shard,
                 "(index, number of workers) with an index from 0 to the number less one",
             )
-        rows = PreparedRows(folder, encoder.schema, split, labels, freeze_at)
+        unknown = UnknownIds.of(encoder.schema, unknown_rate, shuffle, seed, _FOLDER)
+        rows = PreparedRows(
+            folder, encoder.schema, split, labels, freeze_at, numbers=unknown is not None
+        )
         order = EpochOrder(rows.block_rows, mix_blocks, shuffle, seed)
         buckets = None
         if length_buckets is not None:
@@ -231,7 +248,7 @@ class Batches:
             )
 
         def starting_at(start: int, repeat: bool) -> Any:
-            return _folder_dataset(epochs, start, repeat, encoder.schema, labels)
+            return _folder_dataset(epochs, start, repeat, encoder.schema, labels, unknown)
 
         return _batches(
             starting_at(start_batch, repeat),
@@ -315,6 +332,7 @@ class RowOrder:
         seed: Seed of all epochs.
         drop_remainder: Whether a last, smaller batch is left out.
         buckets: Bucket of each row, whose batches are rows of one bucket. Defaults to none.
+        with_epoch: Whether each number comes with one of its epoch.
 
     Raises:
         ValueError: `batch_size` is below 1.
@@ -326,6 +344,7 @@ class RowOrder:
     seed: int
     drop_remainder: bool = False
     buckets: np.ndarray | None = None
+    with_epoch: bool = False
 
     def __post_init__(self) -> None:
         check_whole(_FRAME, 1, batch_size=self.batch_size)
@@ -387,7 +406,8 @@ class RowOrder:
             by_bucket = tf.gather(order, tf.argsort(of_row, stable=True))
             batches = shuffled(tf.reshape(by_bucket, (-1, self.batch_size)), seed + 1)
             order = tf.concat([tf.reshape(batches, (-1,)), order[whole:]], axis=0)
-        return tf.data.Dataset.from_tensor_slices(order)
+        numbers = (order, tf.fill([self.rows], epoch_seed)) if self.with_epoch else order
+        return tf.data.Dataset.from_tensor_slices(numbers)
 
 
 class EncodedRows:
@@ -412,14 +432,15 @@ class EncodedRows:
         # `check_histories` says when they lack.
         self._histories: Any = histories
         self._arrays: dict[str, Any] = {}
-        self._windows: dict[Time | None, dict[str, np.ndarray]] = {}
+        self._windows: dict[Any, dict[str, np.ndarray]] = {}
 
     def batches(
         self,
         *,
-        freeze_at: Time | None,
+        freeze_at: FreezeAt | None,
         labels: bool,
         length_buckets: Sequence[int] | None,
+        unknown_rate: Mapping[str, float] | None = None,
         **of_order: Any,
     ) -> Batches:
         """Batches, as in `Batches.from_rows`."""
@@ -427,13 +448,10 @@ class EncodedRows:
 
         who, lengths = self._who, None
         order = RowOrder(len(self._frame), **of_order)
+        unknown = UnknownIds.of(self._schema, unknown_rate, order.shuffle, order.seed, who)
+        order = replace(order, with_epoch=unknown is not None)
         lacking = check_histories(who, self._encoder, self._frame, self._histories, freeze_at)
-        if freeze_at not in self._windows:
-            self._windows[freeze_at] = {
-                name: np.stack(self._histories.windows(name, self._frame, freeze_at), axis=1)
-                for name in lacking
-            }
-        windows = self._windows[freeze_at]
+        windows = self._windows_of(lacking, freeze_at)
         if length_buckets is not None:
             buckets = LengthBuckets.of(
                 self._schema, length_buckets, lacking, order.shuffle, order.seed, who
@@ -442,8 +460,9 @@ class EncodedRows:
         arrays = self._encoded(labels) | _on_cpu("window", windows)
 
         def assembled(numbers: Any) -> Any:
-            def batch_of(index: Any) -> Any:
-                return _batch(self._schema, arrays, index, lengths, labels)
+            def batch_of(index: Any, epochs: Any = None) -> Any:
+                draw = None if unknown is None else (unknown, index, epochs)
+                return _batch(self._schema, arrays, index, lengths, labels, draw)
 
             mapped = numbers.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
             return mapped.prefetch(tf.data.AUTOTUNE)
@@ -456,6 +475,24 @@ class EncodedRows:
             self._schema,
             order.shuffle,
         )
+
+    def _windows_of(
+        self, names: Sequence[str], freeze_at: FreezeAt | None
+    ) -> dict[str, np.ndarray]:
+        """Windows of the histories; those of one time a row are not kept."""
+        given: Any = freeze_at
+        by_history: Mapping[str, Any] = given if isinstance(given, Mapping) else {"": given}
+        keep = not any(np.ndim(part) for part in by_history.values())
+        key = tuple(by_history.items()) if keep else None
+        if (known := self._windows.get(key)) is not None:
+            return known
+        windows = {
+            name: np.stack(self._histories.windows(name, self._frame, freeze_at), axis=1)
+            for name in names
+        }
+        if keep:
+            self._windows[key] = windows
+        return windows
 
     def _encoded(self, labels: bool) -> dict[str, Any]:
         """Inputs, events, and with labels these and their weights, encoded once."""
@@ -525,10 +562,12 @@ def _batch(
     index: Any,
     lengths: tuple[int, ...] | None,
     labels: bool,
+    draw: tuple[UnknownIds, Any, Any] | None = None,
 ) -> Any:
     """Rows of arrays that are named as in `PreparedRows.read`.
 
-    With lengths, histories are cut to the smallest that holds all of the batch.
+    With lengths, histories are cut to the smallest that holds all of the batch. `draw`: what
+    replaces ids, with the numbers of rows and epochs that it needs.
     """
     import tensorflow as tf
 
@@ -549,11 +588,19 @@ def _batch(
         length = None if cut is None else tf.minimum(cut, schema.history(name).max_length)
         events, times = arrays[f"events/{name}"], arrays[f"times/{name}"]
         x |= gather_windows(schema, name, events, times, window, length)
+    if draw is not None:
+        unknown, rows, epoch = draw
+        x = unknown.applied(x, rows, epoch)
     return (x, of_kind("label"), of_kind("weight")) if labels else x
 
 
 def _folder_dataset(
-    epochs: WorkerEpochs, start: int, repeat: bool, schema: FeatureSchema, labels: bool
+    epochs: WorkerEpochs,
+    start: int,
+    repeat: bool,
+    schema: FeatureSchema,
+    labels: bool,
+    unknown: UnknownIds | None,
 ) -> Any:
     """Batches of a folder from one on: an epoch an iteration, or without end."""
     import tensorflow as tf
@@ -570,7 +617,11 @@ def _folder_dataset(
     def batches(group: dict[str, Any]) -> Any:
         def assemble(first: Any) -> Any:
             index = group[ORDER][first : first + epochs.batch_size]
-            return _batch(schema, group, index, lengths, labels)
+            draw = None
+            if unknown is not None:
+                rows = tf.gather(group[NUMBER], index)
+                draw = (unknown, rows, tf.fill(tf.shape(rows), group[EPOCH][0]))
+            return _batch(schema, group, index, lengths, labels, draw)
 
         firsts = tf.data.Dataset.range(0, tf.size(group[ORDER], "int64"), epochs.batch_size)
         return firsts.map(assemble, num_parallel_calls=tf.data.AUTOTUNE)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.batches import Batches, EncodedRows
-from keras_infnet.data.histories import Histories, lacking_histories, read_times
+from keras_infnet.data.histories import FreezeAt, Histories, lacking_histories, read_times
 from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
@@ -29,7 +29,9 @@ from keras_infnet.schema.frames import to_frame
 from keras_infnet.schema.instants import Time
 
 _FORMAT = 1
-_STATE, _ROWS, _WARM = "data.json", "rows.parquet", "warm"
+_STATE, _ROWS = "data.json", "rows.parquet"
+# Frames by history, a folder each.
+_WARM, _EVENTS = "warm", "events"
 # Rows that `Rates.update` added to those of the log.
 _PAST = "past.parquet"
 _WHO = "RankingData"
@@ -88,6 +90,7 @@ class LogParts(_Parts):
         log: All rows.
         codes: Part of each row, an index of `PARTS`.
         warm: Events from before the log, by history.
+        events: Logs of their own, by history.
         rates: The past rows of the log; `None` where no feature needs them.
     """
 
@@ -97,16 +100,23 @@ class LogParts(_Parts):
         log: pd.DataFrame,
         codes: np.ndarray,
         warm: Mapping[str, pd.DataFrame],
+        events: Mapping[str, pd.DataFrame],
         rates: Rates | None,
     ) -> None:
         self.rates = rates
         if rates is not None:
             rates.schema = encoder.schema
-        self.encoder, self.log, self.codes, self.warm = encoder, log, codes, dict(warm)
+        self.encoder, self.log, self.codes = encoder, log, codes
+        self.warm, self.events = dict(warm), dict(events)
         counts = np.bincount(codes, minlength=len(PARTS))
         self.rows = {part: int(n) for part, n in zip(PARTS, counts, strict=True) if n}
         from_log = lacking_histories(encoder.schema, log)
-        self.histories = Histories(encoder, log, self.warm) if from_log else None
+        if twice := [name for name in self.events if name not in from_log]:
+            raise ValueError(
+                f"{_WHO}: `events` gives the histories {', '.join(twice)}, which the rows hold as "
+                "list columns too. Leave one of them out."
+            )
+        self.histories = Histories(encoder, log, self.warm, self.events) if from_log else None
         if self.histories is None:
             warn_of_repeated_rows(repeated_in_frame(encoder.schema, log), len(log), _WHO, 4)
         # Features of the past depend on when they are frozen, encoded histories don't.
@@ -122,25 +132,37 @@ class LogParts(_Parts):
             return self.log.iloc[places[0] : places[-1] + 1]
         return self.log.iloc[places]
 
-    def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
+    def attach(self, rows: str | pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
         """The rows with their raw histories as list columns, and features of the past."""
         frame = self._with_rates(self.frame(rows), freeze_at)
         return frame.copy() if self.histories is None else self.histories.attach(frame, freeze_at)
 
     def batches(self, rows: str | pd.DataFrame, **options: Any) -> Batches:
         """Batches of a part, which is encoded once, or of a frame."""
-        freeze_at = options["freeze_at"] if self.rates else None
-        frame = self.frame(rows)
+        freeze_at = options["freeze_at"]
         if not isinstance(rows, str):
-            encoded = self.encoded(self._with_rates(frame, freeze_at))
-        elif (encoded := self._encoded.get((rows, freeze_at))) is None:
-            frame = self._with_rates(frame, freeze_at)
-            encoded = EncodedRows(self.encoder, frame, self.histories, _WHO)
-            self._encoded[rows, freeze_at] = encoded
+            encoded = self.encoded(self._with_rates(self.frame(rows), freeze_at))
+        else:
+            encoded = self._encoded_part(rows, freeze_at)
         return encoded.batches(**options)
 
-    def _with_rates(self, frame: pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
-        return frame if self.rates is None else self.rates.attach(frame, freeze_at)
+    def _encoded_part(self, part: str, freeze_at: FreezeAt | None) -> EncodedRows:
+        """The rows of a part, encoded once unless each has a time of its own."""
+        # A dict freezes histories alone.
+        key = None if self.rates is None or isinstance(freeze_at, Mapping) else freeze_at
+        kept = not np.ndim(cast(Any, key))
+        if kept and (part, key) in self._encoded:
+            return self._encoded[part, cast(Any, key)]
+        frame = self._with_rates(self.frame(part), freeze_at)
+        encoded = EncodedRows(self.encoder, frame, self.histories, _WHO)
+        if kept:
+            self._encoded[part, cast(Any, key)] = encoded
+        return encoded
+
+    def _with_rates(self, frame: pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
+        if self.rates is None:
+            return frame
+        return self.rates.attach(frame, None if isinstance(freeze_at, Mapping) else freeze_at)
 
 
 class FolderParts(_Parts):
@@ -180,7 +202,7 @@ class FolderParts(_Parts):
         )
         return labels, weights
 
-    def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
+    def attach(self, rows: str | pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
         """Refused where there are histories: the folder has no raw events."""
         if not isinstance(rows, str) and not (
             self.lacking(rows) or lacking_rates(self.encoder.schema, rows)
@@ -237,16 +259,17 @@ def save_parts(
         raise FileExistsError(f"RankingData.save: {folder} exists. Choose another folder{hint}.")
     with whole_folder(folder, replace=overwrite) as new:
         parts.encoder.save(new / ENCODER)
-        (new / _WARM).mkdir()
-        _write(new / _ROWS, parts.log.assign(**{_PART: parts.codes}))
-        for name, events in parts.warm.items():
-            _write(new / _WARM / f"{name}.parquet", events)
-        files = [_ROWS, *(f"{_WARM}/{name}.parquet" for name in parts.warm)]
+        frames = {_ROWS: parts.log.assign(**{_PART: parts.codes})}
+        known: dict[str, Any] = {"format": _FORMAT}
+        for folder_of, by_history in ((_WARM, parts.warm), (_EVENTS, parts.events)):
+            (new / folder_of).mkdir()
+            known[folder_of] = list(by_history)
+            frames |= {f"{folder_of}/{name}.parquet": rows for name, rows in by_history.items()}
         if (added := parts.rates and parts.rates.added) is not None:
-            _write(new / _PAST, added)
-            files.append(_PAST)
-        footers = {file: footer_checksum(new / file) for file in files}
-        known = {"format": _FORMAT, "warm": list(parts.warm), "footers": footers}
+            frames[_PAST] = added
+        for file, rows in frames.items():
+            _write(new / file, rows)
+        known["footers"] = {file: footer_checksum(new / file) for file in frames}
         write_json(new / _STATE, {**known, **options})
 
 
@@ -263,11 +286,14 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
     footers = state.pop("footers")
     log = _read(folder, _ROWS, footers)
     codes = np.asarray(log.pop(_PART))
-    warm = {n: _read(folder, f"{_WARM}/{n}.parquet", footers) for n in state.pop("warm")}
+    warm, events = (
+        {name: _read(folder, f"{kind}/{name}.parquet", footers) for name in state.pop(kind, ())}
+        for kind in (_WARM, _EVENTS)
+    )
     rates = past_of_log(encoder.schema, log)
     if rates is not None and _PAST in footers:
         rates.update(_read(folder, _PAST, footers))
-    return LogParts(encoder, log, codes, warm, rates), state
+    return LogParts(encoder, log, codes, warm, events, rates), state
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

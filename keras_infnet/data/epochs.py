@@ -11,7 +11,8 @@ from keras_infnet.data.histories import NO_TIME
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
 from keras_infnet.schema.schema import FeatureSchema
 
-ORDER = "order"
+# Which rows of a group come, and when; the number of its epoch, `(1,)`.
+ORDER, EPOCH = "order", "epoch"
 
 
 def join_blocks(blocks: Sequence[Arrays]) -> Arrays:
@@ -196,7 +197,8 @@ class LengthBuckets:
 class WorkerEpochs:
     """One worker's part of every epoch, as groups of rows of whole batches.
 
-    A group is the arrays of `PreparedRows.read` and `order`: which of the rows come, and when.
+    A group is the arrays of `PreparedRows.read`, `order`: which of the rows come, and when, and
+    `epoch`: the number of their epoch.
 
     Args:
         rows: The split.
@@ -245,11 +247,11 @@ class WorkerEpochs:
                 whole = len(order) // self.batch_size * self.batch_size
                 ready = self._bucketed(arrays, order[:whole], more, (epoch, position))[skip:]
                 if len(ready):
-                    yield _ready(arrays, ready)
+                    yield _ready(arrays, ready, epoch)
                 position, skip = position + whole, max(0, skip - whole)
                 over = [take_rows(arrays, order[whole:])] if whole < len(order) else []
         if over and not self.drop_remainder:
-            yield _ready(over[0], np.arange(len(over[0][ORDER])))
+            yield _ready(over[0], np.arange(len(over[0][ORDER])), epoch)
 
     def _bucketed(
         self, arrays: Arrays, order: np.ndarray, more: int, place: tuple[int, int]
@@ -265,16 +267,16 @@ class WorkerEpochs:
 
     def first_block(self) -> Arrays:
         """A group for its names, types and shapes."""
-        return _ready(self._read(0), np.zeros(0, "int64"))
+        return _ready(self._read(0), np.zeros(0, "int64"), 0)
 
     def _read(self, block: int) -> Arrays:
         arrays = self.rows.read(block)
         return {**arrays, ORDER: np.zeros(self.rows.block_rows[block], "int64")}
 
 
-def _ready(arrays: Arrays, order: np.ndarray) -> Arrays:
-    """Rows in an order; one more event, so that histories without any can be gathered too."""
-    ready = {**arrays, ORDER: order}
+def _ready(arrays: Arrays, order: np.ndarray, epoch: int) -> Arrays:
+    """Rows in an order of an epoch; one more event, so that empty histories can be gathered."""
+    ready = {**arrays, ORDER: order, EPOCH: np.array([epoch], "int64")}
     for name, array in arrays.items():
         if name.startswith("events/"):
             ready[name] = np.pad(array, ((0, 1), (0, 0)))

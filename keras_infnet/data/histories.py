@@ -21,6 +21,9 @@ from keras_infnet.schema.history import History
 from keras_infnet.schema.instants import MISSING_TIME, Time
 from keras_infnet.schema.schema import FeatureSchema
 
+Freeze = Time | pd.Series | np.ndarray
+FreezeAt = Freeze | Mapping[str, Freeze | None]
+
 # Before every other time: events that are known to be past, but not since when.
 NO_TIME = MISSING_TIME
 
@@ -58,6 +61,8 @@ class Histories:
             unique.
         earlier: Events from before the log by history name, in the order of time within a user; a
             time column is optional, and actions or ratio that are absent are unknown.
+        events: Logs of their own by history name, with users, times and the history's columns: no
+            row of `log` is an event of these histories.
 
     Attributes:
         time_unit: Unit of the log's times, `"s"`, `"ms"`, `"us"` or `"ns"`: that of its datetimes,
@@ -65,7 +70,8 @@ class Histories:
 
     Raises:
         ValueError: A column is missing or holds what it must not, times are implausible, the log is
-            empty, or `earlier` names an unknown history.
+            empty, `earlier` or `events` name an unknown history, or all of a log's events are later
+            than every row.
 
     Example:
         >>> import pandas as pd
@@ -89,6 +95,7 @@ class Histories:
         encoder: FeatureEncoder,
         log: Frame,
         earlier: Any = None,
+        events: Mapping[str, Frame] | None = None,
     ) -> None:
         log = as_rows(log, "Histories")
         self.encoder, self.schema = encoder, encoder.schema
@@ -102,6 +109,7 @@ class Histories:
         before = {n: as_frame(e, f"Histories, earlier `{n}`") for n, e in before.items()}
         for name in before:
             self.schema.history(name)
+        logs = event_logs(self.schema, events, "Histories")
         if self.schema.time_key is None and not log.index.is_unique:
             raise ValueError(
                 "Histories: with `time_key=None` rows are found by the log's index, and it has "
@@ -109,7 +117,7 @@ class Histories:
             )
         self._log_index = log.index
         self._user_dtype: str | None = None
-        users = pd.concat([self._users(frame) for frame in (log, *before.values())])
+        users = pd.concat([self._users(frame) for frame in (log, *before.values(), *logs.values())])
         is_known = (users != MISSING_INT) & (users != MISSING_STRING)
         self._user_codes = pd.Index(users[is_known].unique())
         self._log_users = self.user_codes(log)
@@ -118,7 +126,8 @@ class Histories:
         if (key := self.schema.time_key) is not None:
             self.time_unit = self.schema.instants.unit_of(log[key], f"column `{key}`")
         self.events = {
-            s.name: self._build(s, log, times, before.get(s.name)) for s in self.schema.histories
+            s.name: self._build(s, log, times, before.get(s.name), logs.get(s.name))
+            for s in self.schema.histories
         }
         if self.schema.time_key is None:
             warn_of_shuffled_rows(log.index, self._log_users, "Histories")
@@ -126,7 +135,7 @@ class Histories:
             self._repeated(repeated_rows(self.schema, log, self._log_users, times), len(log))
 
     def windows(
-        self, name: str, frame: Frame, freeze_at: Time | None = None
+        self, name: str, frame: Frame, freeze_at: FreezeAt | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the history of each row lies.
 
@@ -134,8 +143,10 @@ class Histories:
             name: Name of the history.
             frame: Rows with user and time columns.
             freeze_at: A time: no event at or after it enters, so that histories do not roll on
-                inside an evaluated period. `"first_row"`: each user's first row in `frame`. Ages
-                still count from the row's own time.
+                inside an evaluated period. `"first_row"`: each user's first row in `frame`. One
+                time a row: an array, or a series with the index of `frame`. Or any of these by
+                history name; those that the dict lacks roll on. Ages still count from the row's own
+                time.
 
         Returns:
             `(starts, ends, times)`, int64 `(rows,)`: events `start .. end - 1` are the newest
@@ -149,11 +160,12 @@ class Histories:
         frame = as_frame(frame, "Histories.windows")
         events = self.events[self.schema.history(name).name]
         users, times = self.user_codes(frame), self._times(frame)
-        cut = frozen_times(times, users, freeze_at, self.schema)
+        freeze = freeze_of(self.schema, name, freeze_at)
+        cut = frozen_times(times, users, freeze, self.schema, frame.index)
         length = self.schema.history(name).max_length
         return *newest_before(events.users, events.times, users, cut, length), times
 
-    def attach(self, frame: Frame, freeze_at: Time | None = None) -> pd.DataFrame:
+    def attach(self, frame: Frame, freeze_at: FreezeAt | None = None) -> pd.DataFrame:
         """The frame with each row's raw histories as list columns.
 
         Args:
@@ -199,14 +211,18 @@ class Histories:
         log: pd.DataFrame,
         log_times: np.ndarray,
         earlier: pd.DataFrame | None,
+        own: pd.DataFrame | None,
     ) -> EventArrays:
         parts: list[tuple[dict[str, Any], np.ndarray, np.ndarray]] = []
+        events = log if own is None else own
         # Events from before the log may lack a time, and columns of quantities.
-        frames = [log] if earlier is None else [earlier, log]
+        frames = [events] if earlier is None else [earlier, events]
         for frame in (frame for frame in frames if len(frame)):
-            may_lack = frame is not log
-            if not may_lack:
+            may_lack = frame is not events
+            if frame is log:
                 users, times = self._log_users, log_times
+            elif not may_lack:
+                users, times = self.user_codes(frame), self._own_times(history, frame, log_times)
             elif self.schema.time_key in frame.columns:
                 who = f"Histories, earlier `{history.name}`"
                 users, times = self.user_codes(frame), read_times(self.schema, frame, who)
@@ -232,6 +248,18 @@ class Histories:
         raw |= history.of_order(users, None if self.schema.time_key is None else times)
         columns = encode_events(self.schema, self.encoder.programs, history, raw)
         return EventArrays(columns, users, times, raw)
+
+    def _own_times(self, history: History, events: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+        """Times of a log of its own, of which some must be before a row."""
+        who = f"Histories, events `{history.name}`"
+        times = read_times(self.schema, events, who)
+        if times.min() >= rows.max():
+            first, last = (np.datetime64(int(t), "ms") for t in (times.min(), rows.max()))
+            raise ValueError(
+                f"{who}: the first event is at {first}, and the last row at {last}, so that none "
+                "is in a row's past. Give events of earlier days, or check both time columns."
+            )
+        return times
 
     def _users(self, frame: pd.DataFrame) -> pd.Series:
         label = f"Histories, user key `{self.schema.user_key}`"
@@ -278,6 +306,27 @@ class Histories:
             )
 
 
+def event_logs(schema: FeatureSchema, events: Any, who: str) -> dict[str, pd.DataFrame]:
+    """Logs of their own, by history.
+
+    Raises:
+        ValueError: They are not frames by the names of histories, one is empty, or the schema has
+            no times.
+    """
+    if events is not None and not issubclass(type(events), Mapping):
+        raise ValueError(
+            f"{who}: `events` is a {type(events).__name__}; expected frames by history name, such "
+            "as `{'reads': frame}`."
+        )
+    logs: dict[str, Any] = dict(events or {})
+    if logs and schema.time_key is None:
+        raise ValueError(
+            f"{who}: the events of {', '.join(logs)} need times, and the schema has no time_key."
+        )
+    named = {schema.history(name).name: rows for name, rows in logs.items()}
+    return {name: as_rows(rows, f"{who}, events `{name}`") for name, rows in named.items()}
+
+
 def read_times(schema: FeatureSchema, frame: pd.DataFrame, who: str) -> np.ndarray:
     """Milliseconds of the rows of a schema with a time key.
 
@@ -303,7 +352,7 @@ def check_histories(
     encoder: FeatureEncoder,
     frame: pd.DataFrame,
     histories: Any,
-    freeze_at: Time | None,
+    freeze_at: FreezeAt | None,
 ) -> list[str]:
     """Names of the histories that the rows lack as list columns; an error if nothing gives them."""
     encoder.schema.require_fitted()
@@ -313,9 +362,10 @@ def check_histories(
         )
     lacking = lacking_histories(encoder.schema, frame)
     listed = [s.name for s in encoder.schema.histories if s.name not in lacking]
-    if freeze_at is not None and listed:
+    frozen = [s for s in listed if freeze_of(encoder.schema, s, freeze_at) is not None]
+    if frozen:
         raise ValueError(
-            f"{who}: `freeze_at` can't cut the histories {', '.join(listed)}, which the "
+            f"{who}: `freeze_at` can't cut the histories {', '.join(frozen)}, which the "
             "rows hold as list columns. Use `Histories.attach(frame, freeze_at)`, or drop them."
         )
     if lacking and histories is None:
@@ -372,10 +422,31 @@ def gather_windows(
     return gathered
 
 
+def freeze_of(schema: FeatureSchema, history: str, freeze_at: FreezeAt | None) -> Freeze | None:
+    """Where a history is frozen, of what may be a dict by history name."""
+    if not isinstance(freeze_at, Mapping):
+        return freeze_at
+    for name in freeze_at:
+        schema.history(name)
+    return freeze_at.get(history)
+
+
 def frozen_times(
-    times: np.ndarray, users: np.ndarray, freeze_at: Time | None, schema: FeatureSchema
+    times: np.ndarray,
+    users: np.ndarray,
+    freeze_at: Freeze | None,
+    schema: FeatureSchema,
+    index: pd.Index | None = None,
 ) -> np.ndarray:
-    """Times before which events enter a history, where it is frozen."""
+    """Times before which events enter a history, where it is frozen.
+
+    Args:
+        times: Milliseconds of the rows.
+        users: Codes of their users.
+        freeze_at: As in `Histories.windows`, but no dict.
+        schema: What the times are.
+        index: Index of the rows. Defaults to `None`: one time a row is refused.
+    """
     if freeze_at is None:
         return times
     if isinstance(freeze_at, str) and freeze_at == "first_row":
@@ -385,7 +456,36 @@ def frozen_times(
             f'freeze_at is {freeze_at!r} and the schema has no time_key; expected "first_row" or '
             "None."
         )
-    return np.minimum(times, schema.instants.of_value(freeze_at, "freeze_at (also 'first_row')"))
+    given: Any = freeze_at
+    if np.ndim(given):
+        return np.minimum(times, _times_of_rows(given, schema, index))
+    return np.minimum(times, schema.instants.of_value(given, "freeze_at (also 'first_row')"))
+
+
+def _times_of_rows(freeze_at: Any, schema: FeatureSchema, index: pd.Index | None) -> np.ndarray:
+    """One time a row, in milliseconds.
+
+    Raises:
+        ValueError: They are not those of the rows, or one is missing or no time.
+    """
+    if index is None:
+        raise ValueError(
+            "freeze_at holds one time a row, which a prepared folder's rows can't be given; "
+            "expected one time, or one by history name."
+        )
+    is_series = issubclass(type(freeze_at), pd.Series)
+    series = freeze_at if is_series else pd.Series(np.asarray(freeze_at))
+    is_other = is_series and not series.index.equals(index)
+    if len(series) != len(index) or is_other:
+        raise ValueError(
+            f"freeze_at has {len(series)} times{' of another index' if is_other else ''}, and "
+            f"there are {len(index)} rows; expected one a row, as an array or a series with their "
+            "index."
+        )
+    times = schema.instants.of_column(series, "freeze_at, one time a row")
+    if missing := int((times == MISSING_TIME).sum()):
+        raise ValueError(f"freeze_at has {missing} missing times; expected one in every row.")
+    return times
 
 
 def newest_before(

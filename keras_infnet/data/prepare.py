@@ -68,7 +68,8 @@ def prepare(
         out: Folder to make. Its Parquet files `rows/{split}/*.parquet` are encoded rows with
             `row`, their number in the log, and `raw/{column}`.
         earlier: Events from before the log by history name, as in `Histories`; they are counted for
-            the encoder too. Defaults to none.
+            the encoder too. Defaults to none. Histories from a log of their own (`events` of
+            `RankingData`) it takes as list columns: the rows of `RankingData.attach`.
         splits: Where each split ends, in the order of time: `{"train": "2026-11-20", "test":
             None}`. Rows before that day train, all others test; the encoder learns from the first
             split alone, and histories reach over all of them. Defaults to one split `train`.

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.whole_files import tidy
-from keras_infnet.data.histories import frozen_times, newest_before
+from keras_infnet.data.histories import FreezeAt, freeze_of, frozen_times, newest_before
 from keras_infnet.data.shards import (
     FORMAT,
     MANIFEST,
+    ROW,
     TIME,
     USER,
     event_columns,
@@ -25,10 +26,11 @@ from keras_infnet.data.shards import (
     window_columns,
 )
 from keras_infnet.data.whole_files import footer_checksum, open_parquet, read_json
-from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = dict[str, np.ndarray]
+# The number of each row in the log.
+NUMBER = "number"
 
 
 class PreparedRows:
@@ -40,6 +42,7 @@ class PreparedRows:
         split: Name of the split.
         labels: Whether labels and weights are read.
         freeze_at: As in `Histories.windows`.
+        numbers: Whether the numbers of rows are read.
 
     Raises:
         ValueError: There is no such folder or split, it is of another schema, or a file is missing,
@@ -52,7 +55,8 @@ class PreparedRows:
         schema: FeatureSchema,
         split: str,
         labels: bool = True,
-        freeze_at: Time | None = None,
+        freeze_at: FreezeAt | None = None,
+        numbers: bool = False,
     ) -> None:
         self._folder, self._schema, self._split = folder, schema, split
         self._freeze_at = freeze_at
@@ -71,7 +75,7 @@ class PreparedRows:
             for name, (shape, _) in schema.packed_inputs().items()
             if name not in from_log
         }
-        self._types = self._row_types(labels)
+        self._types = self._row_types(labels) | ({ROW: pa.int64()} if numbers else {})
         files: list[tuple[Path, dict[str, pa.DataType], list[int], str]] = []
         for shard in shards:
             shard_name = shard["name"]
@@ -90,7 +94,7 @@ class PreparedRows:
 
         Returns:
             `x/{input}`, `label/{task}`, `weight/{task}`, `window/{history}` (start, end, time),
-            `events/{history}` and `times/{history}`.
+            `events/{history}` and `times/{history}`, and `number` if it is read.
 
         Raises:
             ValueError: The file is damaged, or an id is beyond its table.
@@ -105,6 +109,8 @@ class PreparedRows:
         for column in table.column_names:
             if column.startswith(("label/", "weight/")):
                 arrays[column] = table[column].to_numpy()[:, None]
+        if ROW in self._types:
+            arrays[NUMBER] = table[ROW].to_numpy()
         for name in self.histories:
             arrays |= self._read_history(name, shard["name"], number, table)
         return arrays
@@ -117,9 +123,10 @@ class PreparedRows:
         self._check_ids(path, name, columns)
         times, row_times = table[TIME].to_numpy(), rows[TIME].to_numpy()
         starts, ends = (rows[n].to_numpy().astype("int64") for n in window_columns(name))
-        if self._freeze_at is not None:
+        freeze = freeze_of(self._schema, name, self._freeze_at)
+        if freeze is not None:
             users, event_users = rows[USER].to_numpy(), table[USER].to_numpy()
-            cut = frozen_times(row_times, users, self._freeze_at, self._schema)
+            cut = frozen_times(row_times, users, freeze, self._schema)
             length = self._schema.history(name).max_length
             starts, ends = newest_before(event_users, times, users, cut, length)
         if (starts < 0).any() or (ends < starts).any() or (ends > len(columns)).any():

@@ -17,22 +17,23 @@ from keras_infnet.data.data_parts import (
     load_parts,
     save_parts,
 )
-from keras_infnet.data.histories import Histories
+from keras_infnet.data.histories import Histories, event_logs, read_times
 from keras_infnet.data.rates import Rates, past_of_log
 from keras_infnet.data.splits import PARTS, Boundary, split_log
+from keras_infnet.data.unknown_ids import checked_rates
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
 from keras_infnet.metrics.task_metrics import calibration_measures
 from keras_infnet.schema.canonical import column
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
-from keras_infnet.schema.instants import Time
 from keras_infnet.schema.schema import FeatureSchema
 
 # Predictions need less memory than training.
 _EVALUATION_BATCH = 2048
 
 Groups = str | Sequence[str] | Mapping[str, str | Sequence[str]]
-FreezeAt = Boundary | Literal["part", "first_row", "never"]
+Freeze = Boundary | Literal["part", "first_row", "never"] | pd.Series | np.ndarray
+FreezeAt = Freeze | Mapping[str, Freeze]
 
 
 class RankingData:
@@ -54,14 +55,22 @@ class RankingData:
             schema's `time_key`.
         warm: Events from before the log, as a frame for all histories, or by history name. They
             may lack a time, actions and ratio.
+        events: Logs of their own by history name, such as the reads of a log of exposures: with
+            users, times and the history's columns. No row of `log` is an event of these histories.
+            The encoder learns from those that are not later than the last training row.
         freeze_at: From when on no event enters a history of validation, test and other rows, and no
             row counts as their past: `"part"`: the first time of the rows that are asked for,
             `"first_row"`: each user's first row among them, a time, or `"never"`: histories and
-            rates roll on. Those of training rows always do, and those that rows hold as columns
-            stay. Defaults to `"never"`.
+            rates roll on. Or one of these by history name; those that the dict lacks roll on, and
+            so do rates. Those of training rows always do, and those that rows hold as columns stay.
+            Methods that take rows also take one time a row: an array, or a series with the index of
+            the rows. Defaults to `"never"`.
         batch_size: Rows of a training batch; batches that are not trained on have 2048 or more.
         seed: Seed of the order of training rows.
         length_buckets: Lengths that training batches are cut to; see `Batches.from_folder`.
+        unknown_rate: Share of training rows, by feature, in which a known id counts as unknown,
+            such as `{"video_id": 0.05}`: what a model says of items that it has not seen is then
+            trained. Of shuffled batches alone; see `Batches.from_rows`. Defaults to none.
 
     Attributes:
         schema: The fitted schema: what models are built from.
@@ -103,22 +112,26 @@ class RankingData:
         test: Boundary | Frame | None = None,
         split_key: str | None = None,
         warm: Frame | Mapping[str, Frame] | None = None,
+        events: Mapping[str, Frame] | None = None,
         freeze_at: FreezeAt = "never",
         batch_size: int = 512,
         seed: int = 0,
         length_buckets: Sequence[int] | None = None,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> None:
         given = isinstance(schema, FeatureEncoder)
         encoder = schema if given else FeatureEncoder(schema)
         log = as_rows(log, "RankingData")
         log, codes = split_log(encoder.schema, log, validation, test, split_key)
-        events = _warm_events(encoder.schema, warm)
+        before = _warm_events(encoder.schema, warm)
+        logs = event_logs(encoder.schema, events, "RankingData")
         training = None if given and encoder.schema.fitted else log[codes == 0]
         rates = past_of_log(encoder.schema, log, training)
         if training is not None:
-            encoder.fit(training if rates is None else rates.attach(training), events)
-        parts = LogParts(encoder, log, codes, events, rates)
-        self._set(parts, freeze_at, batch_size, seed, length_buckets)
+            known = _known_by(encoder.schema, logs, training)
+            encoder.fit(training if rates is None else rates.attach(training), before, known)
+        parts = LogParts(encoder, log, codes, before, logs, rates)
+        self._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate)
 
     @classmethod
     def open(
@@ -131,6 +144,7 @@ class RankingData:
         length_buckets: Sequence[int] | None = None,
         shard: tuple[int, int] = (0, 1),
         mix_blocks: int = 16,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> "RankingData":
         """The data of a folder that `prepare` wrote, read in bounded memory.
 
@@ -145,6 +159,7 @@ class RankingData:
             length_buckets: As in `RankingData`.
             shard: This worker's index, and the number of workers that share the training rows.
             mix_blocks: As in `Batches.from_folder`.
+            unknown_rate: As in `RankingData`.
 
         Raises:
             ValueError: There is no such folder, or a file is missing or damaged.
@@ -154,7 +169,7 @@ class RankingData:
             local_path(folder, "RankingData.open", "folder"),
             {"shard": shard, "mix_blocks": mix_blocks},
         )
-        data._set(parts, freeze_at, batch_size, seed, length_buckets)
+        data._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate)
         return data
 
     @property
@@ -219,6 +234,7 @@ class RankingData:
             seed=self._seed if seed is None else seed,
             drop_remainder=drop_remainder,
             length_buckets=length_buckets,
+            unknown_rate=self._unknown_rate if shuffle else None,
         )
 
     def predict(
@@ -384,10 +400,11 @@ class RankingData:
             ValueError: The data are a prepared folder, which needs no saving.
         """
         options = {
-            "freeze_at": str(self._freeze_at),
+            "freeze_at": _plain(self._freeze_at),
             "batch_size": self._batch_size,
             "seed": self._seed,
             "length_buckets": self._length_buckets and list(self._length_buckets),
+            "unknown_rate": self._unknown_rate,
         }
         folder = local_path(folder, "RankingData.save", "folder")
         save_parts(self._parts, folder, options, overwrite)
@@ -411,6 +428,7 @@ class RankingData:
         batch_size: int,
         seed: int,
         length_buckets: Sequence[int] | None,
+        unknown_rate: Mapping[str, float] | None = None,
     ) -> None:
         check_whole("RankingData", 1, "a whole number, ", batch_size=batch_size)
         check_whole("RankingData", 0, "a whole number, ", seed=seed)
@@ -419,6 +437,7 @@ class RankingData:
         self.rates: Rates | None = parts.rates
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
         self._length_buckets = length_buckets
+        self._unknown_rate = checked_rates(self.schema, unknown_rate, "RankingData")
         self._freeze_at = _checked_freeze(self.schema, freeze_at)
 
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
@@ -431,7 +450,7 @@ class RankingData:
             f"RankingData.{who}: the data have no part `{rows}`, but {', '.join(self.rows)}.{hint}"
         )
 
-    def _freeze_at_of(self, rows: str | Frame, given: FreezeAt | None) -> Time | None:
+    def _freeze_at_of(self, rows: str | Frame, given: FreezeAt | None) -> Any:
         """What `Histories.windows` takes."""
         if isinstance(rows, str):
             rolls = rows == "train"
@@ -439,10 +458,16 @@ class RankingData:
             rolls = self._parts.holds_all(rows)
         if given is None and rolls:
             return None
-        freeze_at = self._freeze_at if given is None else _checked_freeze(self.schema, given)
-        if not isinstance(freeze_at, str) or freeze_at == "first_row":
-            return freeze_at
-        return None if freeze_at == "never" else self._parts.start(rows)
+        freeze_at = self._freeze_at if given is None else _checked_freeze(self.schema, given, True)
+
+        def resolved(part: Any) -> Any:
+            if not isinstance(part, str) or part == "first_row":
+                return part
+            return None if part == "never" else self._parts.start(rows)
+
+        if isinstance(freeze_at, Mapping):
+            return {name: resolved(part) for name, part in freeze_at.items()}
+        return resolved(freeze_at)
 
     def _group_keys(self, rows: str | pd.DataFrame, groups: Groups | None) -> dict[str, Any]:
         if groups is None:
@@ -473,11 +498,47 @@ def _check_finite(predicted: pd.DataFrame) -> None:
         )
 
 
-def _checked_freeze(schema: FeatureSchema, freeze_at: Any) -> str | np.datetime64:
+def _checked_freeze(schema: FeatureSchema, freeze_at: Any, of_rows: bool = False) -> Any:
+    """Words as they are, times as instants; one time a row only where rows are given with it."""
+    if isinstance(freeze_at, Mapping):
+        parts: Mapping[str, Any] = freeze_at
+        return {
+            schema.history(name).name: _checked_freeze(schema, part, of_rows)
+            for name, part in parts.items()
+        }
+    if np.ndim(freeze_at):
+        if of_rows:
+            return freeze_at
+        raise ValueError(
+            f"RankingData: freeze_at holds {len(freeze_at)} times, and the data have several "
+            "parts; expected one time, or one by history name. Give one time a row to `batches`, "
+            "`predict`, `evaluate`, `calibrate` or `attach`, with the rows."
+        )
     if isinstance(freeze_at, str) and freeze_at in ("part", "first_row", "never"):
         return freeze_at
     label = "RankingData: freeze_at (also 'part', 'first_row' or 'never')"
     return np.datetime64(schema.instants.of_value(freeze_at, label), "ms")
+
+
+def _plain(freeze_at: Any) -> Any:
+    """What `_checked_freeze` gave, as JSON values that it reads again."""
+    if isinstance(freeze_at, Mapping):
+        parts: Mapping[str, Any] = freeze_at
+        return {name: str(part) for name, part in parts.items()}
+    return str(freeze_at)
+
+
+def _known_by(
+    schema: FeatureSchema, logs: dict[str, pd.DataFrame], train: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Events that are not later than the last training row."""
+    if not logs:
+        return {}
+    end = read_times(schema, train, "RankingData").max()
+    return {
+        name: rows[read_times(schema, rows, f"RankingData, events `{name}`") <= end]
+        for name, rows in logs.items()
+    }
 
 
 def _warm_events(schema: FeatureSchema, warm: Any) -> dict[str, pd.DataFrame]:

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet.data.histories import frozen_times, read_times
+from keras_infnet.data.histories import Freeze, frozen_times, read_times
 from keras_infnet.data.past_rows import KeyColumn, PastGroup, key_dtype, read_keys
 from keras_infnet.data.rate_state import RateState, compacted, what_counts
 from keras_infnet.encoding.actions import ActionSums, read_action
 from keras_infnet.schema.canonical import column, user_codes
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
-from keras_infnet.schema.instants import Time
 from keras_infnet.schema.past import PastFeature, PastRows
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -86,13 +85,14 @@ class Rates:
         rates._fill([], [], state.tables)
         return rates
 
-    def attach(self, rows: Frame, freeze_at: Time | None = None) -> pd.DataFrame:
+    def attach(self, rows: Frame, freeze_at: Freeze | None = None) -> pd.DataFrame:
         """Rows with the columns of the features of the past; those that they hold stay.
 
         Args:
             rows: Rows with times and keys; they need not be among the past rows.
             freeze_at: A time: no row at or after it is past. `"first_row"`: each user's first row
-                in `rows`. Windows and seconds still count from the row's own time.
+                in `rows`; or one time a row. Windows and seconds still count from the row's own
+                time.
 
         Returns:
             A copy with one float32 column a feature.
@@ -112,13 +112,14 @@ class Rates:
         return frame.assign(**self.values(frame, lacking, freeze_at))
 
     def values(
-        self, frame: pd.DataFrame, names: Sequence[str], freeze_at: Time | None = None
+        self, frame: pd.DataFrame, names: Sequence[str], freeze_at: Freeze | None = None
     ) -> dict[str, np.ndarray]:
         """Values float32 `(rows,)` of some features of the past, as in `attach`."""
         if not names:
             return {}
         times = read_times(self.schema, frame, _WHO)
-        ends = frozen_times(times, self._users(frame, freeze_at), freeze_at, self.schema)
+        users = self._users(frame, freeze_at)
+        ends = frozen_times(times, users, freeze_at, self.schema, frame.index)
         self._check_not_older(np.minimum(times, ends), frame.index)
         look_up = _LookUp(frame, times, ends)
         return {f.name: self._value(f, look_up) for f in self.schema.past if f.name in names}

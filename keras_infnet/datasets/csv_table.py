@@ -1,9 +1,11 @@
 """Reads a CSV file with declared column types; errors name the file, the line and the column."""
 
 import contextlib
+import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,32 @@ _LENGTH = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.
 _VALUE = re.compile(r"column #(\d+): Row #(\d+): .* invalid (?:value '(.*)'|UTF8)", re.DOTALL)
 
 
+@dataclass(frozen=True)
+class CsvForm:
+    """How a file is written.
+
+    Args:
+        names: Names of all columns, where the first line has none. Such a file has no quotes.
+        delimiter: What is between two fields, of one character or more.
+        encoding: Encoding of the text.
+    """
+
+    names: tuple[str, ...] = ()
+    delimiter: str = ","
+    encoding: str = "utf8"
+
+
+_COMMAS = CsvForm()
+# Stands for a delimiter of several characters, which pyarrow does not take.
+_ONE_CHARACTER = "\x1f"
+
+
 def read_csv_table(
-    path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None = None
+    path: Path,
+    columns: Mapping[str, str],
+    optional: Mapping[str, str] | None = None,
+    *,
+    form: CsvForm = _COMMAS,
 ) -> pd.DataFrame:
     """The declared columns of a CSV file, in the order of the declaration.
 
@@ -33,10 +59,11 @@ def read_csv_table(
     int8), `"float32"` (missing is NaN) and `"str"` (missing is NaN).
 
     Args:
-        path: The file. Its first line names the columns; columns that are not declared are passed
-            over.
+        path: The file. Its first line names the columns, unless `form` does; columns that are not
+            declared are passed over.
         columns: Column type by column name.
         optional: The same for columns that the file may lack.
+        form: How the file is written. Defaults to a line of names, commas and UTF-8.
 
     Returns:
         A frame whose index is the row number.
@@ -45,7 +72,7 @@ def read_csv_table(
         ValueError: A column is missing, or a line can't be read: the message has file, line and
             column.
     """
-    file = _CsvFile(path, columns, optional)
+    file = _CsvFile(path, columns, optional, form)
     return file.frame(file.read())
 
 
@@ -77,9 +104,16 @@ class _CsvFile:
     """A file and the types of its columns that are declared and there."""
 
     def __init__(
-        self, path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        columns: Mapping[str, str],
+        optional: Mapping[str, str] | None = None,
+        form: CsvForm = _COMMAS,
     ) -> None:
-        self.path, self.header = path, _header(path)
+        self.path, self.form = path, form
+        self.header = list(form.names) or _header(path)
+        # Lines above the first row.
+        self.above = 0 if form.names else 1
         for column in columns:
             if column not in self.header:
                 raise ValueError(
@@ -94,7 +128,7 @@ class _CsvFile:
     def read(self) -> pa.Table:
         """The whole file."""
         with self.errors_located():
-            return csv.read_csv(self.path, **self.options())
+            return csv.read_csv(self._source(), **self.options())
 
     @contextlib.contextmanager
     def errors_located(self) -> Iterator[None]:
@@ -113,12 +147,25 @@ class _CsvFile:
     def options(self, threads: bool = True) -> dict[str, Any]:
         """How pyarrow reads it."""
         read = csv.ReadOptions(
-            column_names=self.header, skip_rows=1, block_size=1 << 24, use_threads=threads
+            column_names=self.header,
+            skip_rows=self.above,
+            block_size=1 << 24,
+            use_threads=threads,
+            encoding=self.form.encoding,
         )
+        one = self.form.delimiter if len(self.form.delimiter) == 1 else _ONE_CHARACTER
+        parse = csv.ParseOptions(delimiter=one, quote_char=False if self.form.names else '"')
         convert = csv.ConvertOptions(
             column_types=self.types, include_columns=list(self.types), strings_can_be_null=True
         )
-        return {"read_options": read, "convert_options": convert}
+        return {"read_options": read, "parse_options": parse, "convert_options": convert}
+
+    def _source(self) -> Any:
+        """The file, with one character between fields."""
+        if len(self.form.delimiter) == 1:
+            return self.path
+        text = pa.input_stream(self.path).read()
+        return pa.BufferReader(text.replace(self.form.delimiter.encode(), _ONE_CHARACTER.encode()))
 
     def _array(self, table: pa.Table, column: str, first: int) -> np.ndarray | pd.Series:
         chunks, kind = table.column(column), self.kinds[column]
@@ -145,7 +192,7 @@ class _CsvFile:
         return values.astype(dtype if fits else "int64")
 
     def _bad(self, row: int, column: str, found: str) -> ValueError:
-        kind, line = self.kinds[column], _line_number(self.path, row)
+        kind, line = self.kinds[column], _line_number(self.path, row + self.above)
         whole = "a whole number or nothing" if kind.endswith("?") else "a whole number"
         return ValueError(
             f"{self.path}, line {line}: column `{column}` is {found}; "
@@ -156,20 +203,20 @@ class _CsvFile:
         """Pyarrow's error with the line, which it knows when it reads on one thread."""
         message = str(error)
         try:
-            csv.read_csv(self.path, **self.options(threads=False))
+            csv.read_csv(self._source(), **self.options(threads=False))
         except pa.ArrowInvalid as again:
             message = str(again)
         if found := _LENGTH.search(message):
             row, expected, actual, line = found.groups()
             return ValueError(
-                f"{self.path}, line {_line_number(self.path, int(row) - 2)}: {actual} fields; "
+                f"{self.path}, line {_line_number(self.path, int(row) - 1)}: {actual} fields; "
                 f"expected {expected}. The file is cut short or corrupt: fetch it again. Line: "
                 f"{line[:80]!r}"
             )
         if found := _VALUE.search(message):
             column, row, value = found.groups()
             shown = "not UTF-8 text" if value is None else repr(value)
-            return self._bad(int(row) - 2, self.header[int(column)], shown)
+            return self._bad(int(row) - 1 - self.above, self.header[int(column)], shown)
         return ValueError(f"{self.path}: can't be read as CSV: {message}")
 
 
@@ -184,8 +231,8 @@ def _header(path: Path) -> list[str]:
     return [name.strip().strip('"') for name in line.split(",")]
 
 
-def _line_number(path: Path, row: int) -> int:
-    """Line of a row, counted from 0 below the first line; blank lines are no rows."""
-    with path.open("rb") as file:
+def _line_number(path: Path, place: int) -> int:
+    """Number of the line at a place, counted from 0; blank lines have none."""
+    with pa.input_stream(path) as stream, io.BufferedReader(stream) as file:
         lines = (number for number, line in enumerate(file, start=1) if line.strip())
-        return next(itertools.islice(lines, row + 1, None))
+        return next(itertools.islice(lines, place, None))

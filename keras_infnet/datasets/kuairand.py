@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keras_infnet._base.checks import check_choice, known_names
 from keras_infnet._base.did_you_mean import did_you_mean
@@ -22,6 +20,7 @@ from keras_infnet.datasets.csv_table import (
     read_csv_table,
 )
 from keras_infnet.datasets.kuairand_files import KuaiRandFiles
+from keras_infnet.datasets.parquet_table import read_parquet_table
 from keras_infnet.datasets.side_table import Absent, SideTable
 from keras_infnet.datasets.split import Split, split_by_date
 from keras_infnet.schema.binary_task import BinaryTask
@@ -154,7 +153,7 @@ class KuaiRand:
         path = self.found.warm_histories
         if path is None:
             return None
-        warm = _read_parquet(path)
+        warm = read_parquet_table(path).to_pandas()
         for column in layout.WARM_COLUMNS:
             if column not in warm.columns:
                 raise ValueError(
@@ -213,7 +212,7 @@ class KuaiRand:
         path = self.found.truth
         if path is None:
             return None
-        truth = _read_parquet(path)
+        truth = read_parquet_table(path).to_pandas()
         parts = [truth[truth["file"] == file.name] for file in self.log_files]
         for file, part in zip(self.log_files, parts, strict=True):
             rows, known = count_csv_rows(file), len(part)
@@ -270,13 +269,6 @@ class KuaiRand:
 
 def _read_parts(files: Iterable[Path], *kinds: Mapping[str, str]) -> pd.DataFrame:
     return pd.concat([read_csv_table(file, *kinds) for file in files], ignore_index=True)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pq.read_table(path).to_pandas()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: can't be read as Parquet: {error}") from None
 
 
 def _joined(frame: pd.DataFrame, tables: Iterable[SideTable]) -> pd.DataFrame:

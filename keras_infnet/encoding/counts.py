@@ -1,5 +1,6 @@
 """EncoderCounts: what an encoder learns, counted chunk by chunk."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -23,10 +24,11 @@ class EncoderCounts:
 
     Args:
         schema: What the columns are.
+        apart: Histories whose events are no rows, but in a log of their own.
     """
 
-    def __init__(self, schema: FeatureSchema) -> None:
-        self.schema = schema
+    def __init__(self, schema: FeatureSchema, apart: Collection[str] = ()) -> None:
+        self.schema, self._apart = schema, frozenset(apart)
         self._labels, self._actions = LabelSums(schema), ActionSums(schema)
         self._owners = {owner.name: owner for owner in schema.table_owners()}
         # Declared dtypes of identifiers; others are added when a chunk shows them.
@@ -57,7 +59,7 @@ class EncoderCounts:
                     if self.schema.feature(field).has_dtype:
                         self._count(self.schema.feature(field), events[field])
                 self._add_quantities(history.name, events)
-            else:
+            elif history.name not in self._apart:
                 self._add_quantities(history.name, log_events(history, frame))
 
     def add_events(self, name: str, frame: pd.DataFrame) -> None:

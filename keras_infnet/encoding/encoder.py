@@ -47,7 +47,12 @@ class FeatureEncoder:
         # By table, and by `{history}/#{quantity}` for what is learned of events.
         self.programs: dict[str, Program] = {}
 
-    def fit(self, frame: Frame, events: Mapping[str, Frame] | None = None) -> "FeatureEncoder":
+    def fit(
+        self,
+        frame: Frame,
+        events: Mapping[str, Frame] | None = None,
+        event_logs: Mapping[str, Frame] | None = None,
+    ) -> "FeatureEncoder":
         """Learns from training rows.
 
         Args:
@@ -56,18 +61,21 @@ class FeatureEncoder:
             events: Further events by history name, such as those from before the log's first row.
                 They may lack actions (then unknown), not fields. Histories that `frame` holds as
                 list columns are found without it.
+            event_logs: Logs of their own by history name: the rows of `frame` are no events of
+                these histories.
 
         Returns:
             The encoder itself; `encoder.schema` now knows sizes and base rates.
 
         Raises:
             ValueError: A column is missing or holds what its feature does not allow; the labels of
-                a task are all equal; `events` names an unknown history.
+                a task are all equal; an unknown history is named.
         """
         frame = as_rows(frame, "FeatureEncoder.fit")
-        counts = EncoderCounts(self.schema)
+        logs = event_logs or {}
+        counts = EncoderCounts(self.schema, apart=logs)
         counts.add_rows(frame)
-        for name, more in (events or {}).items():
+        for name, more in (*(events or {}).items(), *logs.items()):
             counts.add_events(name, as_frame(more, f"FeatureEncoder.fit, events of `{name}`"))
         counts.fit(self)
         return self

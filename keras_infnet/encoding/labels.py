@@ -134,14 +134,15 @@ def _row_weights(schema: FeatureSchema, frame: pd.DataFrame) -> np.ndarray:
 
 def observed_rows(task: Task, frame: pd.DataFrame) -> np.ndarray:
     """Whether the label of a task counts, bool `(rows,)`."""
-    if task.observed_when is None:
-        return np.ones(len(frame), bool)
-    label = f"Task `{task.name}`, observed_when `{task.observed_when}`"
-    condition = number_values(column(frame, task.observed_when, label), True, label)
-    bad = ~(np.isin(condition, (0, 1)) | np.isnan(condition))
-    if bad.any():
-        raise ValueError(
-            f"{label}: {int(bad.sum())} values are neither 0, 1 nor missing (such as "
-            f"{condition[bad][0]:g} in row {frame.index[bad][0]})."
-        )
-    return condition == 1
+    observed = np.ones(len(frame), bool)
+    for name in task.conditions:
+        label = f"Task `{task.name}`, observed_when `{name}`"
+        condition = number_values(column(frame, name, label), True, label)
+        bad = ~(np.isin(condition, (0, 1)) | np.isnan(condition))
+        if bad.any():
+            raise ValueError(
+                f"{label}: {int(bad.sum())} values are neither 0, 1 nor missing (such as "
+                f"{condition[bad][0]:g} in row {frame.index[bad][0]})."
+            )
+        observed &= condition == 1
+    return observed

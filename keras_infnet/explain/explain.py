@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.data.histories import Histories, check_histories
+from keras_infnet.data.histories import FreezeAt, Histories, check_histories
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.explain import plots
@@ -27,7 +27,6 @@ from keras_infnet.models.infnet import INFNet
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.schema.canonical import column
 from keras_infnet.schema.frames import Frame, as_rows
-from keras_infnet.schema.instants import Time
 
 
 def explain(
@@ -36,7 +35,7 @@ def explain(
     frame: Frame,
     histories: Histories | None = None,
     *,
-    freeze_at: Time | None = None,
+    freeze_at: FreezeAt | None = None,
     groups: str | Sequence[str] | None = None,
     repeats: int = 5,
     seed: int = 0,

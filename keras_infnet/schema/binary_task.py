@@ -19,8 +19,8 @@ class BinaryTask(Task):
         name: Name of the model's output.
         label: Label column, of 0 and 1. Defaults to `name`.
         loss_weight: Weight of the task in the loss.
-        observed_when: Column of another label: this one counts only where that one is 1. Loss,
-            metrics and the data check follow.
+        observed_when: Column of another label, or a tuple of them: this one counts only where they
+            are all 1. Loss, metrics and the data check follow.
 
     Raises:
         ValueError: An argument is out of range.

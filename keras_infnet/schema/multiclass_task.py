@@ -24,8 +24,8 @@ class MulticlassTask(Task):
         name: Name of the model's output.
         label: Label column, whose values are among `classes`. Defaults to `name`.
         loss_weight: Weight of the task in the loss.
-        observed_when: Column of another label: this one counts only where that one is 1. Loss,
-            metrics and the data check follow.
+        observed_when: Column of another label, or a tuple of them: this one counts only where they
+            are all 1. Loss, metrics and the data check follow.
         classes: Values of the label, in the order of the output: all strings or all integers.
 
     Raises:

@@ -307,7 +307,7 @@ class FeatureSchema:
         """Columns that a frame of training rows must have: features, labels, weight and keys."""
         names = [column for f in self.features for column in f.log_columns]
         for task in self.tasks:
-            names += [str(task.label), *([task.observed_when] if task.observed_when else [])]
+            names += [str(task.label), *task.conditions]
         names += [key for key in (self.user_key, self.time_key, self.sample_weight) if key]
         return tuple(dict.fromkeys(names))
 
@@ -489,7 +489,7 @@ def _check_no_label(schema: FeatureSchema) -> None:
     what = {schema.sample_weight: "the sample weight"}
     for task in schema.tasks:
         what |= {task.label: f"the label of task `{task.name}`"}
-        what |= {task.observed_when: f"`observed_when` of task `{task.name}`"}
+        what |= dict.fromkeys(task.conditions, f"`observed_when` of task `{task.name}`")
     for name in (column for f in schema.features for column in f.columns):
         if name in what:
             raise ValueError(

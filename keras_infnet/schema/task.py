@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from keras_infnet._base.checks import bad, check_name, check_word
+from keras_infnet._base.checks import bad, check_different, check_name, check_word
 from keras_infnet.schema.canonical import number_values
 
 
@@ -30,14 +30,14 @@ class Task(ABC):
         name: Name of the model's output.
         label: Label column. Defaults to `name`.
         loss_weight: Weight of the task in the loss.
-        observed_when: Column of another label: this one counts only where that one is 1. Loss,
-            metrics and the data check follow.
+        observed_when: Column of another label, or a tuple of them: this one counts only where they
+            are all 1. Loss, metrics and the data check follow.
     """
 
     name: str
     label: str | None = None
     loss_weight: float = 1.0
-    observed_when: str | None = None
+    observed_when: str | tuple[str, ...] | None = None
 
     # Name of the metric, among `metrics()`, by which a training recipe chooses, and its direction.
     monitor: ClassVar[str]
@@ -55,13 +55,19 @@ class Task(ABC):
         check_word(type(self).__name__, "name", self.name, remedy, taken=("index", "score"))
         if self.label is None:
             object.__setattr__(self, "label", self.name)
-        for argument in ("label", "observed_when"):
-            column = getattr(self, argument)
-            if column is not None and not isinstance(column, str):
-                raise bad(self, argument, column, "a column name")
+        if not isinstance(self.label, str):
+            raise bad(self, "label", self.label, "a column name")
+        self._check_observed_when()
         weight = self.loss_weight
         if not (isinstance(weight, Real) and math.isfinite(weight) and weight >= 0):
             raise bad(self, "loss_weight", weight, "0 or more")
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Columns that are all 1 where the label counts."""
+        if self.observed_when is None:
+            return ()
+        return (self.observed_when,) if isinstance(self.observed_when, str) else self.observed_when
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -141,6 +147,16 @@ class Task(ABC):
         Returns:
             Numbers by name; NaN where one is not defined.
         """
+
+    def _check_observed_when(self) -> None:
+        given: Any = self.observed_when
+        if given is None or isinstance(given, str):
+            return
+        is_list = issubclass(type(given), (list, tuple))
+        if not is_list or not given or not all(isinstance(column, str) for column in given):
+            raise bad(self, "observed_when", given, "a column name, or a tuple of them")
+        object.__setattr__(self, "observed_when", tuple(given))
+        check_different(self, "observed_when")
 
     def to_dict(self) -> dict[str, Any]:
         """Kind and arguments, as JSON values."""

@@ -189,7 +189,7 @@ def _verified_on(
     schema: FeatureSchema, rows: pd.DataFrame, difference: float | None
 ) -> dict[str, Any]:
     means = None
-    needed = {column for task in schema.tasks for column in (task.label, task.observed_when)}
+    needed = {column for task in schema.tasks for column in (task.label, *task.conditions)}
     if needed | {schema.sample_weight} <= {*rows.columns, None}:
         labels, weights = read_labels(schema, rows)
         means = {

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,28 @@ def test_a_label_counts_only_where_it_is_observed():
     labels, weights = read_labels(schema(BinaryTask("buy", observed_when="click")), FRAME)
     assert labels["buy"].tolist() == [1, 0, 0, 0]
     assert weights["buy"].tolist() == [1, 0, 1, 1]
+
+
+def test_of_several_conditions_all_must_hold():
+    task = BinaryTask("buy", observed_when=("click", "seen"))
+    frame = FRAME.assign(buy=[1, np.nan, np.nan, 0], seen=[1, 1, np.nan, 1])
+    labels, weights = read_labels(schema(task), frame)
+    # By hand: the second row has no click, the third was not known to be seen.
+    assert weights["buy"].tolist() == [1, 0, 0, 1] and labels["buy"].tolist() == [1, 0, 0, 0]
+    fitted = FeatureEncoder(schema(task, BinaryTask("click"))).fit(frame).schema
+    assert fitted.base_rate("buy") == (0.5,)
+    assert FeatureSchema.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
+    assert schema(task).log_columns()[:4] == ("country", "buy", "click", "seen")
+
+
+def test_conditions_are_names_and_no_features():
+    for given in ((), ("click", 1), 3):
+        with pytest.raises(ValueError, match="`buy`: observed_when is .*; expected a column name"):
+            BinaryTask("buy", observed_when=given)
+    with pytest.raises(ValueError, match="each name once, not click twice"):
+        BinaryTask("buy", observed_when=["click", "click"])
+    with pytest.raises(ValueError, match="feature `country` is `observed_when` of task `buy`"):
+        schema(BinaryTask("buy", observed_when=("click", "country")))
 
 
 def test_row_weights_multiply():
@@ -66,6 +90,11 @@ def test_regression_takes_any_finite_number():
         (BinaryTask("buy", observed_when="click"), {"click": [0] * 4}, "no label is observed in 4"),
         (
             BinaryTask("click", observed_when="buy"),
+            {"buy": [0, 2, 1, np.nan]},
+            "observed_when `buy`: 1 values are neither 0, 1 nor missing .such as 2 in row 1",
+        ),
+        (
+            BinaryTask("click", observed_when=("click", "buy")),
             {"buy": [0, 2, 1, np.nan]},
             "observed_when `buy`: 1 values are neither 0, 1 nor missing .such as 2 in row 1",
         ),

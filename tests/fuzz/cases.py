@@ -66,7 +66,7 @@ class Case:
         """The columns of a side that something reads."""
         schema = self.schema
         of_rows = {c for f in schema.features for c in f.columns}
-        of_rows |= {c for t in schema.tasks for c in (t.label, t.observed_when)}
+        of_rows |= {c for t in schema.tasks for c in (t.label, *t.conditions)}
         # Nothing is learned of them: those of the log are read where its rows are asked for.
         later = {f.name for f in schema.features if isinstance(f, DenseFeature | DateTimeFeature)}
         later |= {f.weights for f in schema.bags if isinstance(f, CategoricalFeature)}

@@ -233,7 +233,7 @@ class Oracle:
         labels: dict[str, list[float]] = {}
         weights: dict[str, list[float]] = {}
         for task in self.schema.tasks:
-            seen = [task.observed_when is None or side[task.observed_when][i] == 1 for i in rows]
+            seen = [all(side[c][i] == 1 for c in task.conditions) for i in rows]
             given = [side[str(task.label)][i] for i in rows]
             if isinstance(task, MulticlassTask):
                 given = [

@@ -105,7 +105,7 @@ def _doubts(case: Case) -> set[str]:
     for task in case.schema.tasks:
         seen = set()
         for i in train:
-            watched = task.observed_when is None or case.log[task.observed_when].means[i] == 1
+            watched = all(case.log[c].means[i] == 1 for c in task.conditions)
             seen |= {case.log[task.label].means[i]} if watched else set()
         if len(seen) < 2:
             found.add(task.label)
