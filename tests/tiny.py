@@ -179,7 +179,7 @@ def _history(schema, sequence, batch, rng):
             bins = schema.feature(name.removesuffix("#numbers")).number_bins
             packed[:, :, columns] = 2**24 + np.rint(2**16 * _numbers([bins], (batch, rows)))
             continue
-        high = high.get(name) or schema.num_ids(name)
+        high = high.get(name) or schema.id_sizes()[sequence.name][name]
         shape = (batch, rows, columns.stop - columns.start)
         packed[:, :, columns] = rng.integers(0, high, shape)
     packed[:, :, 0] = rng.integers(1, schema.num_ids(sequence.fields[0]), (batch, rows))

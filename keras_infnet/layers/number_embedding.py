@@ -1,5 +1,6 @@
 """Number embedding: many numbers as vectors, by products that are stacked."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
@@ -62,7 +64,7 @@ class NumberEmbedding(ConfiguredLayer):
                 f"be 1 or more. Received: {bins=}, {dim=}"
             )
         self.bins, self.dim = bins, dim
-        self.initializer = keras.initializers.get(
+        self.initializer: Any = keras.initializers.get(
             initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
         columns = [(name, c) for name, sizes in bins.items() for c in range(len(sizes))]
@@ -92,19 +94,18 @@ class NumberEmbedding(ConfiguredLayer):
             )
         numbers, terms = ops.cast(numbers, "float32"), []
         for kernel, features, of_input, rows in self._products(names):
-            x = ops.expand_dims(_chosen(numbers, of_input, -1), -1)
+            x = _chosen(numbers, of_input, -1)
             weights = _chosen(ops.convert_to_tensor(self.kernels[kernel]), rows, 0)
-            if kernel == "places":
-                x = ops.clip(x - np.arange(weights.shape[1], dtype="float32"), 0.0, 1.0)
-                term = ops.einsum("...fj,fjd->...fd", x, weights)
-            else:
-                term = x * weights
-            terms.append(_placed(term, features, len(names)))
+            product = _of_places if kernel == "places" else _of_numbers
+            terms.append(_placed(product(x, weights), features, len(names)))
         return ops.cast(sum(terms[1:], terms[0]), self.compute_dtype)
 
     def compute_output_spec(self, numbers: Any, tables: Any = None) -> keras.KerasTensor:
         shape = (*numbers.shape[:-1], len(self._known(tables)), self.dim)
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, numbers_shape: tuple) -> tuple:
+        return (*numbers_shape[:-1], len(self.bins), self.dim)
 
     def _products(self, names: Sequence[str]) -> Iterator[tuple[str, list, list, list]]:
         """Each product: its weight, the features that it is of, their columns, and rows of it."""
@@ -128,11 +129,35 @@ class NumberEmbedding(ConfiguredLayer):
         return names
 
 
+def _of_numbers(x: Any, weights: Any) -> Any:
+    """`x_f w_f`, `(..., features, dim)`, of weights `(features, dim)`."""
+    return ops.expand_dims(x, -1) * weights
+
+
+def _of_places(x: Any, weights: Any) -> Any:
+    """`sum_j clip(x_f - j, 0, 1) w_{f,j}` of weights `(features, bins, dim)`.
+
+    All bins below count whole, so that two look-ups are the product: the sum of their rows, and the
+    row of the bin itself times the share of it.
+    """
+    features, bins, dim = weights.shape
+    x = ops.clip(x, 0.0, float(bins))
+    place = ops.minimum(ops.cast(x, "int32"), bins - 1)
+    below = ops.cumsum(weights, axis=1) - weights
+    table = ops.reshape(ops.concatenate([below, weights], axis=-1), (-1, 2 * dim))
+    rows = embedding_lookup(table, place + bins * np.arange(features, dtype="int32"))
+    share = ops.expand_dims(x - ops.cast(place, "float32"), -1)
+    return rows[..., :dim] + share * rows[..., dim:]
+
+
 def _chosen(x: Any, index: list[int], axis: int) -> Any:
-    """`x` at the index of an axis; all of it in order needs no copy."""
-    if index == list(range(x.shape[axis])):
-        return x
-    return ops.take(x, np.array(index, "int32"), axis=axis)
+    """`x` at the index of the first or the last axis."""
+    steps = {b - a for a, b in itertools.pairwise(index)} or {1}
+    if len(steps) > 1 or min(steps) < 1:
+        return ops.take(x, np.array(index, "int32"), axis=axis)
+    # A gather of columns would be fused into what reads them, and done once for each number there.
+    part = slice(index[0], index[-1] + 1, *steps)
+    return x[part] if axis == 0 else x[..., part]
 
 
 def _placed(vectors: Any, features: list[int], number: int) -> Any:

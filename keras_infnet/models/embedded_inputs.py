@@ -101,11 +101,9 @@ class EmbeddedInputs:
 
     def _numbers_of_kind(self, kind: int) -> dict[int, Any]:
         """Vectors `(batch, length, dim)` of the numeric fields of a kind of event, by place."""
-        vectors, history = (
-            self._rows.get(f"event_numbers_{kind}"),
-            self.schema.event_kinds()[kind][0],
-        )
+        history = self.schema.event_kinds()[kind][0]
         fields = self.schema.numeric_fields(history)
+        vectors: Any = self._rows.get(f"event_numbers_{kind}")
         return {
             history.fields.index(field.name): vectors[:, :, i, self._columns]
             for i, field in enumerate(fields)

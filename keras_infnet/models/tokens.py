@@ -70,7 +70,7 @@ class Tokens:
         numbers = self._numbers_of_events()
         if numbers:
             name = self._name.replace("history_tokens", "history_numbers")
-            stddev = keras.initializers.RandomNormal(stddev=NUMBER_STDDEV)
+            stddev: Any = keras.initializers.RandomNormal(stddev=NUMBER_STDDEV)
             project = keras.layers.Dense(self.dim, None, False, stddev, name=name)
             self.history = self.history + project(ops.stack(numbers, axis=-1))
 

@@ -1,6 +1,6 @@
 """Numbers as numbers: monotone piecewise-linear programs, learned from counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -225,7 +225,11 @@ def _between(knots: np.ndarray, heights: np.ndarray) -> Interpolate:
     return Interpolate(distinct, np.interp(distinct, knots, heights).astype("float32"))
 
 
-def _quantiles(values: np.ndarray, counts: np.ndarray) -> Any:
+def _quantiles(values: np.ndarray, counts: np.ndarray) -> Callable[[float], float]:
     """A function from a share to the least value that this share of all is not above."""
     ends = np.cumsum(counts)
-    return lambda share: float(values[np.searchsorted(ends, min(share * ends[-1], ends[-1] - 0.5))])
+
+    def quantile(share: float) -> float:
+        return float(values[np.searchsorted(ends, share * ends[-1])])
+
+    return quantile

@@ -121,8 +121,8 @@ class NumericFeature(Feature):
         return program.numbers(values)
 
     def pack_numbers_graph(self, lookup: Graph | None, raw: Any) -> Any:
-        numbers: Any = lookup.numbers
-        return numbers(raw)
+        graph: Any = lookup
+        return graph.numbers(raw)
 
     def encode(
         self, frame: pd.DataFrame, program: Program | None, dtype: str | None

@@ -151,7 +151,7 @@ def test_events_from_before_the_log_may_lack_it():
     ("make", "text"),
     [
         (lambda: EventNumber("age"), "column is 'age'; expected another name"),
-        (lambda: EventNumber("read", buckets=1), "buckets is 1; expected 2 or more"),
+        (lambda: EventNumber("read", buckets=1), "buckets is 1; expected an integer of 2 or more"),
         (lambda: EventNumber("read", buckets=999), "buckets is 999; expected at most 256"),
         (lambda: EventNumber("read s"), "column is 'read s'; expected letters"),
         (
