@@ -34,6 +34,7 @@ from keras_infnet.schema.count_feature import CountFeature
 from keras_infnet.schema.count_task import CountTask
 from keras_infnet.schema.date_time import DateTimeFeature
 from keras_infnet.schema.dense import DenseFeature
+from keras_infnet.schema.event_number import EventNumber
 from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.multiclass_task import MulticlassTask
@@ -55,6 +56,7 @@ __all__ = [
     "CountTask",
     "DateTimeFeature",
     "DenseFeature",
+    "EventNumber",
     "FeatureSchema",
     "History",
     "HistoryGroup",

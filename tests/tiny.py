@@ -96,6 +96,8 @@ def inputs(schema, batch=6, seed=0):
     if schema.one_valued:
         columns = [rng.integers(0, schema.num_ids(f.name), batch) for f in schema.one_valued]
         packed["categorical"] = np.stack(columns, 1).astype("int32")
+    if schema.numeric:
+        packed["numbers"] = _numbers([f.number_bins for f in schema.numeric], batch)
     if schema.bags:
         columns = [rng.integers(0, schema.num_ids(f.name), (batch, f.width)) for f in schema.bags]
         packed["bags"] = np.concatenate(columns, 1).astype("int32")
@@ -157,6 +159,14 @@ def train_outputs(model, inputs):
     return call(*weights, inputs)[0]
 
 
+def _numbers(bins, batch):
+    """Random numbers by the bins of their columns, of a generator of their own."""
+    rng = np.random.default_rng(7)
+    sizes = [n for of_feature in bins for n in of_feature]
+    columns = [rng.uniform(0, n, batch) if n else rng.normal(size=batch) for n in sizes]
+    return np.stack(columns, -1).astype("float32")
+
+
 def _history(schema, sequence, batch, rng):
     length, (rows, width) = sequence.max_length, schema.packed_inputs()[sequence.name][0]
     lengths = rng.integers(0, length + 1, batch)
@@ -165,7 +175,11 @@ def _history(schema, sequence, batch, rng):
     packed = np.zeros((batch, rows, width), "int32")
     for name, columns in schema.history_columns(sequence.name).items():
         high = {"#action": 6, "#ratio": 14, "#groups": 1 << len(sequence.groups)}
-        high = high.get(name) or schema.num_ids(name)
+        if name.endswith("#numbers"):
+            bins = schema.feature(name.removesuffix("#numbers")).number_bins
+            packed[:, :, columns] = 2**24 + np.rint(2**16 * _numbers([bins], (batch, rows)))
+            continue
+        high = high.get(name) or schema.id_sizes()[sequence.name][name]
         shape = (batch, rows, columns.stop - columns.start)
         packed[:, :, columns] = rng.integers(0, high, shape)
     packed[:, :, 0] = rng.integers(1, schema.num_ids(sequence.fields[0]), (batch, rows))

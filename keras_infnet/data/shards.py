@@ -21,7 +21,7 @@ MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
 # Columns of rows and of events that are no features.
 ROW, USER, TIME = "row", "#user", "#time"
 # Inputs with one Parquet column for each id; all others have one column of fixed-size lists.
-_COLUMNWISE = ("categorical", "bags", "bag_weights")
+_COLUMNWISE = ("categorical", "numbers", "bags", "bag_weights")
 
 
 def rows_file(folder: Path, split: str, shard: str) -> Path:

@@ -39,7 +39,7 @@ class EncoderCounts:
         }
         self._tables: dict[str, ValueCounts] = {}
         self._quantities = {
-            f"{h.name}/#{quantity.key}": ValueCounts(pa.int64())
+            f"{h.name}/#{quantity.key}": ValueCounts(quantity.counted_type)
             for h in schema.histories
             for quantity in h.of_event
             if quantity.learns

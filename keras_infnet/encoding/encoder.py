@@ -99,7 +99,7 @@ class FeatureEncoder:
         self.schema.require_fitted()
         frame = as_rows(frame, "FeatureEncoder.transform")
         parts: dict[str, list[np.ndarray]] = {name: [] for name in PACKED}
-        for feature in self.schema.features:
+        for feature in self.schema.packing_order:
             program = self.programs.get(self.schema.table_of(feature.name))
             columns = feature.encode(frame, program, self.schema.dtype_of(feature.name))
             for name, array in columns.items():

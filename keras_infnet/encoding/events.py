@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from keras_infnet.schema.canonical import column, list_values
 from keras_infnet.schema.event_quantity import Events
 from keras_infnet.schema.history import History
+from keras_infnet.schema.number_forms import numbers_as_ids
 from keras_infnet.schema.programs import Program
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -94,6 +95,10 @@ def encode_events(
     for quantity in history.of_event:
         learned = programs.get(f"{history.name}/#{quantity.key}")
         packed.append(quantity.ids(events, learned)[:, None])
+    for feature in schema.numeric_fields(history):
+        values, program = events[feature.name], programs[schema.table_of(feature.name)]
+        known = ~np.isnan(np.asarray(values))[:, None]
+        packed.append(numbers_as_ids(feature.pack_numbers(values, program), known))
     return np.concatenate(packed, axis=1).astype("int32")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_infnet.schema.history import History
+from keras_infnet.schema.number_forms import numbers_as_ids_graph
 from keras_infnet.schema.schema import FeatureSchema
 
 
@@ -45,7 +46,7 @@ def make_graph_encoder(encoder: Any) -> Any:
             raw = _checked_request(tf, self.schema, raw)
             lookups, quantities = self._lookups.functions, self._quantities.functions
             parts: dict[str, list[Any]] = {}
-            for feature in self.schema.features:
+            for feature in self.schema.packing_order:
                 lookup = lookups.get(self.schema.table_of(feature.name))
                 for name, columns in feature.encode_graph(tf, lookup, raw).items():
                     parts.setdefault(name, []).append(columns)
@@ -82,7 +83,13 @@ def _history(
     for field in history.fields:
         lookup = lookups[schema.table_of(field)]
         columns.append(schema.feature(field).pack_graph(tf, lookup, raw[field]))
-    for quantity in history.all_quantities:
+    for quantity in history.of_event:
+        columns.append(quantities[history.name, quantity.key](raw)[..., None])
+    for feature in schema.numeric_fields(history):
+        values = raw[feature.name]
+        numbers = feature.pack_numbers_graph(lookups[schema.table_of(feature.name)], values)
+        columns.append(numbers_as_ids_graph(tf, numbers, (values == values)[..., None]))
+    for quantity in history.of_row:
         columns.append(quantities[history.name, quantity.key](raw)[..., None])
     packed = _newest(tf, tf.concat(columns, axis=-1), history.max_length)
     width = packed.shape[-1] - len(history.of_row)

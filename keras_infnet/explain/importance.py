@@ -154,6 +154,8 @@ def permuted_parts(schema: FeatureSchema) -> dict[tuple[str, str], dict[str, sli
         inputs = ("bags", "bag_weights") if name == "bags" else (name,)
         for field, columns in schema.packed_columns(name).items():
             parts["field", field] = dict.fromkeys(inputs, columns)
+    for field, columns in schema.packed_columns("numbers").items():
+        parts["field", field]["numbers"] = columns
     for h in schema.histories:
         names = (h.name, *(f"{h.name}_{quantity.key}" for quantity in h.of_row))
         parts["history", h.name] = dict.fromkeys(names, slice(None))

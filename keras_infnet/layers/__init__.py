@@ -13,6 +13,7 @@ from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.layers.hstu_layer import HSTULayer
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
 from keras_infnet.layers.next_event_loss import NextEventLoss
+from keras_infnet.layers.number_embedding import NumberEmbedding
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
@@ -34,6 +35,7 @@ __all__ = [
     "HistoryTokenEmbedding",
     "LocalActivationUnit",
     "NextEventLoss",
+    "NumberEmbedding",
     "ProxyCrossAttention",
     "ProxyGatedUnit",
     "SequenceEncoder",

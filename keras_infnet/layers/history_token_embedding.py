@@ -39,8 +39,9 @@ class HistoryTokenEmbedding(ConfiguredLayer):
         events: Float tensor `(batch, length, fields * dim)`, or a list of them, one for each kind
             of event. Instead of a tensor a kind may be a dict of lists with an item for each field:
             `"ids"`, `(batch, length, values)`, into `"tables"`, `(rows, dim)`; of several values it
-            is the mean of those that are not 0. With `(batch, fields * dim)` the output is the
-            candidate's.
+            is the mean of those that are not 0; and `"added"`, by place of the field as a text,
+            `(batch, length, dim)` that is added to its rows. With `(batch, fields * dim)` the
+            output is the candidate's.
         buckets: Dict of integer tensors `(batch, total length)`, one for each quantity, as
             `BucketEmbedding` takes them; only read for events. Defaults to `None`.
 
@@ -139,19 +140,25 @@ class _Projection(keras.layers.Dense):
 
 
 def _looked_up(
-    ids: Sequence[Any], tables: Sequence[Any], projection: Any, training: bool | None
+    ids: Sequence[Any],
+    tables: Sequence[Any],
+    projection: Any,
+    training: bool | None,
+    added: Mapping[str, Any] | None = None,
 ) -> Any:
     """Projected events, `(batch, length, dim)`, field by field."""
     tokens, start = 0.0, 0
-    for of_field, table in zip(ids, tables, strict=True):
-        kernel = None
+    for place, (of_field, table) in enumerate(zip(ids, tables, strict=True)):
+        kernel, more = None, (added or {}).get(str(place))
         if projection is not None:
             kernel = ops.convert_to_tensor(projection.kernel)[start : start + table.shape[1]]
             start += table.shape[1]
         if kernel is not None and training:
+            more = None if more is None else ops.matmul(more, ops.cast(kernel, more.dtype))
             table, kernel = ops.matmul(table, ops.cast(kernel, table.dtype)), None
         # Duplicate ids are summed in the gradient, so in float32 whatever the policy.
         rows = _mean_of_rows(ops.cast(table, "float32"), of_field)
+        rows = rows if more is None else rows + ops.cast(more, "float32")
         tokens = tokens + (
             rows if kernel is None else ops.matmul(rows, ops.cast(kernel, "float32"))
         )

@@ -1,6 +1,7 @@
 """Packed inputs of a schema, and the rows of the embedding tables that their ids point to."""
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,16 @@ import keras
 from keras import ops
 
 from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.layers.number_embedding import NumberEmbedding
+from keras_infnet.schema.feature import Feature
+from keras_infnet.schema.history import History
+from keras_infnet.schema.number_forms import STEPS, ZERO
 from keras_infnet.schema.schema import FeatureSchema
 
 # About the events of a batch of 512 with histories of 100: beyond, projecting the table costs more.
 _SMALL_TABLE = 65_536
+# Where the weights of numbers start: numbers of about unit size speak from the first step on.
+NUMBER_STDDEV = 0.1
 
 
 class EmbeddedInputs:
@@ -45,7 +52,15 @@ class EmbeddedInputs:
         if rows:
             initializer = keras.initializers.RandomNormal(stddev=stddev)
             embedding = FusedEmbedding(rows, width, initializer, name="fused_embedding")
-        self._rows = {"embedded_fields": _embed_fields(schema, self.inputs, embedding, width)}
+        numbers = _number_embedding(schema, width)
+        self._rows = {
+            "embedded_fields": _embed_fields(schema, self.inputs, embedding, numbers, width)
+        }
+        for i, kind in enumerate(schema.event_kinds()):
+            if fields := schema.numeric_fields(kind[0]):
+                found = joined([numbers_of_events(schema, h, self.inputs) for h in kind])
+                embedded = numbers(found, tables=_tables_of(schema, fields))
+                self._rows[f"event_numbers_{i}"] = embedded
         tables = schema.event_tables()
         if any(rows[table] > _SMALL_TABLE for table in tables):
             for i, of_kind in enumerate(_embed_events(schema, self.inputs, embedding)):
@@ -63,9 +78,11 @@ class EmbeddedInputs:
     @property
     def events(self) -> list[Any]:
         """What `HistoryTokenEmbedding` reads, for each kind of event: rows, or ids and tables."""
+        numbers = [self._numbers_of_kind(i) for i in range(len(self.schema.event_kinds()))]
         rows = [x for name, x in self._rows.items() if name.startswith("embedded_events")]
         if rows:
-            return [_side_by_side(x[:, :, :, self._columns]) for x in rows]
+            rows = [x[:, :, :, self._columns] for x in rows]
+            return [_side_by_side(_with(x, n, 2)) for x, n in zip(rows, numbers, strict=True)]
         # A slice of all columns would hide from an export that this is a table.
         of_all = self._columns == slice(None)
         tables = {
@@ -73,10 +90,24 @@ class EmbeddedInputs:
             for name, table in self._rows.items()
             if name.startswith("table_")
         }
-        return [
-            {"ids": list(ids.values()), "tables": [tables[self.schema.table_of(f)] for f in ids]}
-            for ids in _event_ids(self.schema, self.inputs)
-        ]
+        kinds = []
+        for ids, added in zip(_event_ids(self.schema, self.inputs), numbers, strict=True):
+            of_fields = [tables[self.schema.table_of(f)] for f in ids]
+            kind: dict[str, Any] = {"ids": list(ids.values()), "tables": of_fields}
+            if added:
+                kind["added"] = {str(i): vectors for i, vectors in added.items()}
+            kinds.append(kind)
+        return kinds
+
+    def _numbers_of_kind(self, kind: int) -> dict[int, Any]:
+        """Vectors `(batch, length, dim)` of the numeric fields of a kind of event, by place."""
+        history = self.schema.event_kinds()[kind][0]
+        fields = self.schema.numeric_fields(history)
+        vectors: Any = self._rows.get(f"event_numbers_{kind}")
+        return {
+            history.fields.index(field.name): vectors[:, :, i, self._columns]
+            for i, field in enumerate(fields)
+        }
 
     @property
     def tensors(self) -> dict[str, Any]:
@@ -137,16 +168,59 @@ def mean_of_bag(rows: Any, weights: Any) -> Any:
     return ops.sum(rows * ops.cast(ops.expand_dims(weights, -1), rows.dtype), axis=-2)
 
 
+def numbers_of_events(schema: FeatureSchema, history: History, inputs: Mapping[str, Any]) -> Any:
+    """What the numeric fields of a history's events are, float32 `(batch, length, columns)`.
+
+    It is what `numbers_as_ids` packed, 0 where unknown.
+    """
+    columns = schema.history_columns(history.name)
+    parts = [columns[f"{field.name}#numbers"] for field in schema.numeric_fields(history)]
+    return as_numbers(inputs[history.name][:, :, parts[0].start : parts[-1].stop])
+
+
+def as_numbers(ids: Any) -> Any:
+    """The numbers that `numbers_as_ids` made ids of, float32; 0 where unknown."""
+    numbers = ops.cast(ids - ZERO, "float32") / STEPS
+    return ops.where(ops.equal(ids, 0), 0.0, numbers)
+
+
+def _number_embedding(schema: FeatureSchema, width: int) -> Any:
+    """The weights of all numbers; None where every feature is ids or a vector."""
+    owners = [f for f in schema.numeric if f.shared_table is None]
+    if not owners:
+        return None
+    initializer = keras.initializers.RandomNormal(stddev=NUMBER_STDDEV)
+    bins = {feature.name: feature.number_bins for feature in owners}
+    return NumberEmbedding(bins, width, initializer, name="number_embedding")
+
+
+def _tables_of(schema: FeatureSchema, features: Sequence[Feature]) -> tuple[str, ...]:
+    return tuple(schema.table_of(feature.name) for feature in features)
+
+
+def _with(rows: Any, added: Mapping[int, Any], axis: int) -> Any:
+    """Rows, some of them along an axis with what is added."""
+    if not added:
+        return rows
+    parts = [ops.take(rows, i, axis=axis) for i in range(rows.shape[axis])]
+    return ops.stack([x + added[i] if i in added else x for i, x in enumerate(parts)], axis=axis)
+
+
 def _embed_fields(
-    schema: FeatureSchema, inputs: Mapping[str, Any], embedding: FusedEmbedding | None, dim: int
+    schema: FeatureSchema,
+    inputs: Mapping[str, Any],
+    embedding: FusedEmbedding | None,
+    numbers: NumberEmbedding | None,
+    dim: int,
 ) -> Any:
     """Tokens `(batch, fields, dim)` in the order of `schema.field_names`.
 
-    A bag is the weighted mean of its rows, zeros if it is empty; a dense vector is projected.
+    A bag is the weighted mean of its rows, zeros if it is empty; a dense vector is projected; to
+    the row of a number's bucket its `NumberEmbedding` is added, and some share a token, their sum.
     """
     tokens = []
     if embedding is not None:
-        tokens.append(_embed_categorical(schema, inputs, embedding))
+        tokens.append(_embed_categorical(schema, inputs, embedding, numbers))
     for name, columns in schema.packed_columns("dense").items():
         project = keras.layers.Dense(dim, name=f"{name}_projection")
         tokens.append(ops.expand_dims(project(inputs["dense"][:, columns]), 1))
@@ -154,7 +228,10 @@ def _embed_fields(
 
 
 def _embed_categorical(
-    schema: FeatureSchema, inputs: Mapping[str, Any], embedding: FusedEmbedding
+    schema: FeatureSchema,
+    inputs: Mapping[str, Any],
+    embedding: FusedEmbedding,
+    numbers: NumberEmbedding | None,
 ) -> Any:
     """Tokens of one-valued features and bags, all read in one gather."""
     columns = list(schema.one_valued)
@@ -165,7 +242,7 @@ def _embed_categorical(
         tables=tuple(schema.table_of(feature.name) for feature in columns),
     )
     first = start = len(schema.one_valued)
-    tokens = [rows[:, :start]] if start else []
+    tokens = _one_valued_tokens(schema, inputs, rows[:, :start], numbers) if start else []
     for bag in schema.bags:
         stop = start + bag.width
         in_input = slice(start - first, stop - first)
@@ -174,6 +251,33 @@ def _embed_categorical(
         tokens.append(ops.expand_dims(mean_of_bag(rows[:, start:stop], weights), 1))
         start = stop
     return joined(tokens)
+
+
+def _one_valued_tokens(
+    schema: FeatureSchema, inputs: Mapping[str, Any], rows: Any, numbers: NumberEmbedding | None
+) -> list[Any]:
+    """Tokens `(batch, fields, dim)`: rows, with numbers, and the sums of those that share one."""
+    if numbers is not None:
+        vectors = numbers(inputs["numbers"], tables=_tables_of(schema, schema.numeric))
+        parts, start, first = [], 0, 0
+        for is_numeric, run in itertools.groupby(schema.one_valued, lambda f: bool(f.number_bins)):
+            stop = start + len(list(run))
+            part = rows[:, start:stop]
+            if is_numeric:
+                part, first = part + vectors[:, first : first + stop - start], first + stop - start
+            parts.append(part)
+            start = stop
+        rows = joined(parts)
+    shared = [f.token_name for f in schema.one_valued if f.token_name != f.name]
+    if not shared:
+        return [rows]
+    start = rows.shape[1] - len(shared)
+    tokens = [rows[:, :start]] if start else []
+    for _, run in itertools.groupby(shared):
+        stop = start + len(list(run))
+        tokens.append(ops.sum(rows[:, start:stop], axis=1, keepdims=True))
+        start = stop
+    return tokens
 
 
 def _event_ids(schema: FeatureSchema, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:

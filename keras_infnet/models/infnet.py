@@ -100,9 +100,10 @@ class INFNet(RankingModel):
 
     **Tokens**, all `dim` wide: `C`, the embedding of each field; `S`, one an event, all histories
     side by side, `S_l = W_tok [E_1; E_2; ...] + A[action] + R[ratio] + D[age] + P[position]` with
-    the embeddings `E` of the event's fields; `T`, one a task; `cand = W_tok [E_1; E_2; ...]` of the
-    candidate's same fields, made once (without history: a projection of the item's fields). In the
-    paper's forms an event of one field has no `W_tok`. `event_context` says which of `A`, `R`, `D`
+    the embeddings `E` of the event's fields; `T`, one a task; `cand = W_tok [E_1; E_2; ...] + W_o
+    [the item's other field tokens]` of the candidate, made once, `W_o` starting at 0 (without
+    history: a projection of the item's fields). In the paper's forms an event of one field has no
+    `W_tok`. `event_context` says which of `A`, `R`, `D`
     and `P` there are.
 
     **Proxies**: `C~ = reshape(W_c flatten(C) + b_c)`; `S~`, one for each group of events; `T~`,

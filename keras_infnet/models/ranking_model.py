@@ -92,7 +92,7 @@ class RankingModel(TrainingSteps):
             return
         _check_schema(model, schema)
         config = self.Config.checked(model, arguments)
-        check_event_context(model, config.event_context)
+        check_event_context(model, config.event_context, schema)
         self.check_schema(schema)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         with _global_policy(policy):

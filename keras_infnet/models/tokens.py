@@ -12,9 +12,15 @@ from keras_infnet.layers.configured_layer import ConfiguredLayer
 from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.models.config import ModelConfig
-from keras_infnet.models.embedded_inputs import EmbeddedInputs, joined
+from keras_infnet.models.embedded_inputs import (
+    NUMBER_STDDEV,
+    EmbeddedInputs,
+    as_numbers,
+    joined,
+)
 from keras_infnet.schema.event_quantity import EventQuantity
 from keras_infnet.schema.history import History
+from keras_infnet.schema.number_forms import STEPS, ZERO
 from keras_infnet.schema.schema import FeatureSchema
 
 # A pattern of matches is an id of its own, and there are 2^fields of them.
@@ -41,7 +47,7 @@ class Tokens:
     def __init__(
         self, embedded: EmbeddedInputs, config: ModelConfig, name: str = "history_tokens"
     ) -> None:
-        self._embedded, self._config, self._candidate = embedded, config, None
+        self._embedded, self._config, self._candidate, self._name = embedded, config, None, name
         self.schema, self.dim, self.inputs = embedded.schema, embedded.dim, embedded.inputs
         self.task_names, self.fields = self.schema.task_names, embedded.fields
         self.histories = [h for kind in self.schema.event_kinds() for h in kind]
@@ -61,6 +67,12 @@ class Tokens:
             name=name,
         )
         self.history = self._item_embedding(embedded.events, self.buckets or None)
+        numbers = self._numbers_of_events()
+        if numbers:
+            name = self._name.replace("history_tokens", "history_numbers")
+            stddev: Any = keras.initializers.RandomNormal(stddev=NUMBER_STDDEV)
+            project = keras.layers.Dense(self.dim, None, False, stddev, name=name)
+            self.history = self.history + project(ops.stack(numbers, axis=-1))
 
     @property
     def packed_histories(self) -> list[Any]:
@@ -86,20 +98,33 @@ class Tokens:
     def candidate(self) -> Any:
         """The candidate in the space of the events, `(batch, dim)`.
 
-        Without history it is a projection of the item's field tokens, or of all if no feature is
-        the item's: our choice.
+        `W_tok [E_1; E_2; ...] + W_o [other field tokens of the item]`, `W_o` starting at 0: what an
+        event has, and what else is known of the item, numbers included. Without history it is a
+        projection of the item's field tokens, or of all if no feature is the item's: our choice.
         """
+        if self._candidate is not None:
+            return self._candidate
         names = self.schema.field_names
-        if self._candidate is None and self.history is not None:
-            kinds = [kind[0].fields for kind in self.schema.event_kinds()]
-            of_item = [[self.fields[:, names.index(field)] for field in kind] for kind in kinds]
-            self._candidate = self._item_embedding([joined(x, axis=-1) for x in of_item])
-        elif self._candidate is None:
-            items = [i for i, n in enumerate(names) if self.schema.feature(n).owner == "item"]
-            parts = [self.fields[:, i] for i in items or range(len(names))]
+        items = [name for name in names if self.schema.token_owner(name) == "item"]
+        if self.history is None:
             project = keras.layers.Dense(self.dim, use_bias=False, name="candidate_projection")
-            self._candidate = project(joined(parts))
+            self._candidate = project(self._tokens_of(items or names))
+            return self._candidate
+        kinds = [kind[0].fields for kind in self.schema.event_kinds()]
+        self._candidate = self._item_embedding([self._tokens_of(kind) for kind in kinds])
+        others = [name for name in items if name not in {f for kind in kinds for f in kind}]
+        if others:
+            name = self._name.replace("history_tokens", "candidate_of_item")
+            project = keras.layers.Dense(
+                self.dim, use_bias=False, kernel_initializer="zeros", name=name
+            )
+            self._candidate = self._candidate + project(self._tokens_of(others))
         return self._candidate
+
+    def _tokens_of(self, names: Sequence[str]) -> Any:
+        """Field tokens by name side by side, `(batch, names * dim)`."""
+        places = [self.schema.field_names.index(name) for name in names]
+        return joined([self.fields[:, i] for i in places], axis=-1)
 
     def group_means(self) -> tuple[Any, Any]:
         """Mean token `(batch, groups, dim)` and log1p of the number of events `(batch, groups)`."""
@@ -141,7 +166,33 @@ class Tokens:
             return ops.zeros_like(packed[:, :, 0])
         if found.of_row:
             return self.inputs[f"{history.name}_{quantity}"]
-        return packed[:, :, self.schema.history_columns(history.name)[f"#{quantity}"].start]
+        ids = self._column(history, quantity)
+        # The whole buckets below, from 1 on; of unknown the result would be negative.
+        return ops.maximum(1 + (ids - ZERO) // STEPS, 0) if found.is_number else ids
+
+    def _column(self, history: History, quantity: str) -> Any:
+        """The packed ids `(batch, length)` of a quantity of one history's events."""
+        start = self.schema.history_columns(history.name)[f"#{quantity}"].start
+        return self.inputs[history.name][:, :, start]
+
+    def _numbers_of_events(self) -> list[Any]:
+        """Each number `(batch, length)` of `buckets`: its place among them, from -1 to 1."""
+        found = []
+        for key in self.buckets:
+            of_histories = [h.quantity(key) for h in self.histories]
+            if not any(q is not None and q.is_number for q in of_histories):
+                continue
+            parts = []
+            for history, quantity in zip(self.histories, of_histories, strict=True):
+                if quantity is None:
+                    parts.append(ops.zeros_like(self.inputs[history.name][:, :, 0], "float32"))
+                    continue
+                ids = self._column(history, key)
+                last = max(1, self.schema.quantity_size(history.name, quantity) - 2)
+                centred = as_numbers(ids) * (2.0 / last) - 1.0
+                parts.append(ops.where(ops.equal(ids, 0), 0.0, centred))
+            found.append(joined(parts))
+        return found
 
     def _groups_of(self, history: History) -> Any:
         """Float `(batch, groups, length)`: 1 where an event of a history is in a group."""
@@ -187,9 +238,12 @@ class Tokens:
         return joined(parts)
 
 
-def check_event_context(model: str, event_context: Sequence[str] | None) -> None:
-    """Raises a ValueError for a name that no event quantity has."""
+def check_event_context(
+    model: str, event_context: Sequence[str] | None, schema: FeatureSchema
+) -> None:
+    """Raises a ValueError for a name that no event quantity has, nor a number of the schema's."""
     known = (*EventQuantity.embedded_keys(), "position", "match")
+    known = tuple(dict.fromkeys((*known, *schema.event_quantities())))
     unknown = sorted(set(event_context or ()) - set(known))
     if unknown:
         raise ValueError(f"{model}: event_context has {unknown}; expected any of {known}.")

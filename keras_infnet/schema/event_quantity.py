@@ -55,6 +55,8 @@ class EventQuantity(ABC):
     of_row: ClassVar[bool] = False
     # Whether models may embed the ids; group bits are masks instead.
     embedded: ClassVar[bool] = True
+    # Whether ids are those of `numbers_as_ids`: places among buckets, which models read as numbers.
+    is_number: ClassVar[bool] = False
     # Whether the ids depend on a log; if not, `program(None)` makes them.
     learns: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type["EventQuantity"]]] = {}
@@ -65,8 +67,9 @@ class EventQuantity(ABC):
 
     @staticmethod
     def embedded_keys() -> tuple[str, ...]:
-        """Names of all kinds that models may embed."""
-        return tuple(kind.key for kind in EventQuantity.kinds.values() if kind.embedded)
+        """Names of all kinds that models may embed; a number has the name of its column instead."""
+        kinds = EventQuantity.kinds.values()
+        return tuple(kind.key for kind in kinds if kind.embedded and not kind.is_number)
 
     @abstractmethod
     def raw_inputs(self) -> dict[str, str]:
@@ -128,8 +131,17 @@ class EventQuantity(ABC):
     def examples(self) -> tuple[Any, Any]:
         """Values of two events, for an example request."""
 
+    def packed_size(self, num_ids: int) -> int:
+        """How many ids a packed history holds, of a quantity whose embedding has `num_ids`."""
+        return num_ids
+
+    @property
+    def counted_type(self) -> pa.DataType:
+        """Type of what is counted."""
+        return pa.int64()
+
     def counted(self, events: Events) -> pa.Array:
-        """What is counted of events to learn from, int64."""
+        """What is counted of events to learn from, of `counted_type`."""
         raise NotImplementedError
 
     def learn(self, counts: ValueCounts) -> Program:
@@ -201,6 +213,10 @@ class Actions(EventQuantity):
 
     def examples(self) -> tuple[Any, Any]:
         return 0, 1
+
+    def packed_size(self, num_ids: int) -> int:
+        """How many ids a packed history holds, of a quantity whose embedding has `num_ids`."""
+        return num_ids
 
     def counted(self, events: Events) -> pa.Array:
         return ActionPattern.codes([events[name] for name in self.names])

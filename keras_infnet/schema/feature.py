@@ -21,6 +21,7 @@ OWNERS: tuple[Owner, ...] = ("user", "item", "context")
 # The packed inputs of a model that hold features, with their dtypes.
 PACKED = {
     "categorical": "int32",
+    "numbers": "float32",
     "bags": "int32",
     "bag_weights": "float32",
     "dense": "float32",
@@ -46,6 +47,8 @@ class Feature(ABC):
 
     # The packed input that holds the feature's columns.
     packed: ClassVar[str] = "categorical"
+    # Arguments of a kind that schemas which were saved before do not say: their fingerprints stay.
+    unsaid: ClassVar[dict[str, Any]] = {}
     kinds: ClassVar[dict[str, type["Feature"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -73,6 +76,19 @@ class Feature(ABC):
     def shared_table(self) -> str | None:
         """Name of the earlier feature whose table embeds this one; `None`: it has its own."""
         return getattr(self, "table", None)
+
+    @property
+    def number_bins(self) -> tuple[int, ...]:
+        """One entry a column in the packed input `numbers`: its bins, or 0 for a number as it is.
+
+        A column of `n` bins holds a place `t` among them, from 0 to `n`.
+        """
+        return ()
+
+    @property
+    def token_name(self) -> str:
+        """Name of its token, which several may share."""
+        return getattr(self, "token", None) or self.name
 
     @property
     def is_embedded(self) -> bool:
@@ -169,6 +185,14 @@ class Feature(ABC):
         assert lookup is not None
         return lookup(raw)[..., None]
 
+    def pack_numbers(self, values: pa.Array, program: Program | None) -> np.ndarray:
+        """float32 columns of canonical values for `numbers`, one for each of `number_bins`."""
+        raise NotImplementedError
+
+    def pack_numbers_graph(self, lookup: Graph | None, raw: Any) -> Any:
+        """Columns of raw tensors `(...)` for `numbers`, `(..., number_bins)`."""
+        raise NotImplementedError
+
     def encode(
         self, frame: pd.DataFrame, program: Program | None, dtype: str | None
     ) -> dict[str, np.ndarray]:
@@ -203,10 +227,12 @@ class Feature(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Kind and arguments, as JSON values."""
-        return {"type": type(self).__name__, **dataclasses.asdict(self)}
+        plain = {"type": type(self).__name__, **dataclasses.asdict(self)}
+        return {k: v for k, v in plain.items() if k not in self.unsaid or v != self.unsaid[k]}
 
     @staticmethod
     def from_dict(plain: Mapping[str, Any]) -> "Feature":
         """The feature that `to_dict` wrote."""
-        arguments = {k: v for k, v in plain.items() if k != "type"}
-        return Feature.kinds[plain["type"]](**arguments)
+        kind = Feature.kinds[plain["type"]]
+        arguments = {**kind.unsaid, **{k: v for k, v in plain.items() if k != "type"}}
+        return kind(**arguments)

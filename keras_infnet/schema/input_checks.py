@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_infnet._backend.batch_dataset import schemas_of
+from keras_infnet.schema.feature import PACKED
 from keras_infnet.schema.schema import FeatureSchema
 
 
@@ -55,16 +56,13 @@ def _encoding(schema: FeatureSchema, of_model: FeatureSchema) -> tuple[Any, ...]
 def _sizes(schema: FeatureSchema) -> dict[str, dict[str, tuple[slice, int]]]:
     """For each packed input of ids, what is in which columns, and how many ids there are."""
     sizes: dict[str, dict[str, tuple[slice, int]]] = {}
-    for name in ("categorical", "bags"):
-        columns = schema.packed_columns(name)
-        sizes[name] = {f"feature `{f}`": (part, schema.num_ids(f)) for f, part in columns.items()}
+    for name, ids in schema.id_sizes().items():
+        if name in PACKED:
+            columns, shown = schema.packed_columns(name), "feature `{}`"
+        else:
+            columns, shown = schema.history_columns(name), f"`{{}}` of history `{name}`"
+        sizes[name] = {shown.format(c.lstrip("#")): (columns[c], n) for c, n in ids.items()}
     for h in schema.histories:
-        known = {f"#{q.key}": schema.quantity_size(h.name, q) for q in h.of_event}
-        known |= {field: schema.num_ids(field) for field in h.fields}
-        sizes[h.name] = {
-            f"`{column.lstrip('#')}` of history `{h.name}`": (part, known[column])
-            for column, part in schema.history_columns(h.name).items()
-        }
         for q in h.of_row:
             whole = (slice(None), schema.quantity_size(h.name, q))
             sizes[f"{h.name}_{q.key}"] = {f"`{q.key}` of history `{h.name}`": whole}

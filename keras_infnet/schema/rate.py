@@ -29,6 +29,8 @@ class RateFeature(PastFeature):
         bucketing: As in `NumericFeature`.
         allow_missing: As in `NumericFeature`.
         table: As in `NumericFeature`.
+        encoding: As in `NumericFeature`.
+        token: As in `NumericFeature`.
         keys: Columns that a past row must agree in; identifiers, strings or integers.
         action: Column of 0 and 1, or missing, which counts for nothing.
         window: How old a past row may be, such as `"1h"` or `"7d"`: at time `t` those from

@@ -17,6 +17,7 @@ from keras_infnet.schema.history import History
 from keras_infnet.schema.instants import Instants
 from keras_infnet.schema.layout import Layout
 from keras_infnet.schema.past import PastFeature
+from keras_infnet.schema.number_forms import LARGEST_ID
 from keras_infnet.schema.task import Task
 
 _PARTS = {"features": Feature, "tasks": Task, "histories": History}
@@ -28,7 +29,9 @@ class FeatureSchema:
 
     A model's inputs are a few packed tensors; the schema knows which column is what:
 
-    - `categorical (batch, fields)` int32: features of one id, in schema order;
+    - `categorical (batch, fields)` int32: features of one id, in schema order, those that share a
+      token last;
+    - `numbers (batch, width)` float32: what numeric features are besides their bucket;
     - `bags (batch, width)` int32 and `bag_weights (batch, width)` float32: all bags side by side;
     - `dense (batch, width)` float32: all dense vectors side by side;
     - for each history `h`: `h (batch, length, columns)` int32, oldest event first and padded on the
@@ -101,12 +104,21 @@ class FeatureSchema:
     def field_names(self) -> tuple[str, ...]:
         """Names of the field tokens, in the order of the model: one-valued, bags, dense."""
         packed = self.one_valued + self.bags + self.dense
-        return tuple(feature.name for feature in packed)
+        return tuple(dict.fromkeys(feature.token_name for feature in packed))
+
+    def token_owner(self, token: str) -> Owner:
+        """Whose a field token is."""
+        return next(f.owner for f in self.features if f.token_name == token)
 
     @property
     def one_valued(self) -> tuple[Feature, ...]:
-        """The features of the packed input `categorical`, one column each."""
+        """The features of the packed input `categorical`, one column each; by token if shared."""
         return self._packed_as("categorical")
+
+    @property
+    def numeric(self) -> tuple[Feature, ...]:
+        """The features of the packed input `numbers`, in the order of `one_valued`."""
+        return tuple(f for f in self.one_valued if f.number_bins)
 
     @property
     def bags(self) -> tuple[Feature, ...]:
@@ -198,7 +210,8 @@ class FeatureSchema:
         """Columns of a packed history: fields (a bag has several), `#action`, ..., `#groups`.
 
         `#{quantity}` are ids with 0 for unknown; bit `g` of `#groups` tells whether the event
-        belongs to group `g`. A position whose first column is 0 is padding.
+        belongs to group `g`. Last stands `{field}#numbers`, what a numeric field is besides its
+        bucket, as ids of `numbers_as_ids`. A position whose first column is 0 is padding.
         """
         return self._history_columns[self.history(name).name]
 
@@ -206,6 +219,11 @@ class FeatureSchema:
         """Of `history_columns`, those of the fields, which come first."""
         columns = self.history_columns(history)
         return {field: columns[field] for field in self.history(history).fields}
+
+    def numeric_fields(self, history: History) -> tuple[Feature, ...]:
+        """The fields of a history that are more than their bucket."""
+        fields = (self.feature(field) for field in history.fields)
+        return tuple(field for field in fields if field.number_bins)
 
     def event_kinds(self) -> list[list[History]]:
         """Histories by kind of event: those of one kind have the same fields."""
@@ -230,9 +248,11 @@ class FeatureSchema:
         return quantity.program(None).num_ids
 
     def packed_columns(self, name: str) -> dict[str, slice]:
-        """Which columns of `categorical`, `bags`, `bag_weights` or `dense` are whose."""
-        kind = "bags" if name == "bag_weights" else name
-        return _slices({f.name: f.width for f in self.features if f.packed == kind})
+        """Which columns of `categorical`, `numbers`, `bags`, `bag_weights`, `dense` are whose."""
+        if name == "numbers":
+            return _slices({f.name: len(f.number_bins) for f in self.numeric})
+        features = self._packed_as("bags" if name == "bag_weights" else name)
+        return _slices({f.name: f.width for f in features})
 
     def packed_inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape without batch, and dtype, of each packed input of a model."""
@@ -247,20 +267,27 @@ class FeatureSchema:
                 inputs[f"{h.name}_{quantity.key}"] = ((h.max_length,), "int32")
         return inputs
 
+    def id_sizes(self) -> dict[str, dict[str, int]]:
+        """How many ids the columns of each packed input of ids have, by name of the columns."""
+        sizes: dict[str, dict[str, int]] = {}
+        for name in ("categorical", "bags"):
+            if features := self._packed_as(name):
+                sizes[name] = {f.name: self.num_ids(f.name) for f in features}
+        for h in self.histories:
+            ids = {field: self.num_ids(field) for field in h.fields}
+            ids |= {f"#{q.key}": q.packed_size(self.quantity_size(h.name, q)) for q in h.of_event}
+            ids |= {f"{f.name}#numbers": LARGEST_ID + 1 for f in self.numeric_fields(h)}
+            sizes[h.name] = {column: ids[column] for column in self.history_columns(h.name)}
+        return sizes
+
     def packed_sizes(self) -> dict[str, np.ndarray]:
         """For each packed input of ids, how many ids each of its columns has."""
         sizes: dict[str, np.ndarray] = {}
-        for name in ("categorical", "bags"):
-            features = self._packed_as(name)
-            if features:
-                ids = [self.num_ids(f.name) for f in features]
-                sizes[name] = np.repeat(ids, [f.width for f in features])
-        for h in self.histories:
-            ids = {f"#{q.key}": self.quantity_size(h.name, q) for q in h.of_event}
-            ids |= {field: self.num_ids(field) for field in h.fields}
-            columns = self.history_columns(h.name)
-            widths = [c.stop - c.start for c in columns.values()]
-            sizes[h.name] = np.repeat([ids[column] for column in columns], widths)
+        for name, ids in self.id_sizes().items():
+            is_history = name not in PACKED
+            columns = self.history_columns(name) if is_history else self.packed_columns(name)
+            widths = [columns[column].stop - columns[column].start for column in ids]
+            sizes[name] = np.repeat(list(ids.values()), widths)
         return sizes
 
     def raw_inputs(self, owners: Collection[Owner] = OWNERS) -> dict[str, RawInput]:
@@ -410,12 +437,20 @@ class FeatureSchema:
             h.name: _slices(
                 {field: self.feature(field).width for field in h.fields}
                 | {f"#{quantity.key}": 1 for quantity in h.of_event}
+                | {f"{f.name}#numbers": len(f.number_bins) for f in self.numeric_fields(h)}
             )
             for h in self.histories
         }
 
+    @functools.cached_property
+    def packing_order(self) -> tuple[Feature, ...]:
+        """Features in schema order, but those that share a token together, behind all others."""
+        alone = [f for f in self.features if f.token_name == f.name]
+        tokens = dict.fromkeys(f.token_name for f in self.features if f.token_name != f.name)
+        return (*alone, *(f for t in tokens for f in self.features if f.token_name == t))
+
     def _packed_as(self, name: str) -> tuple[Feature, ...]:
-        return tuple(f for f in self.features if f.packed == name)
+        return tuple(f for f in self.packing_order if f.packed == name)
 
 
 def _find(parts: Iterable[Any], kind: str, name: str) -> Any:
@@ -481,7 +516,32 @@ def _check_names(schema: FeatureSchema) -> None:
             f"FeatureSchema: {', '.join(f'`{name}`' for name in alike)} differ in case alone, "
             "which names of TensorFlow's inputs must not. Rename one of them."
         )
+    _check_tokens(schema)
     _check_no_label(schema)
+
+
+def _check_tokens(schema: FeatureSchema) -> None:
+    """A ValueError if features of two owners share a token, or it has the name of a feature."""
+    names = {f.name for f in schema.features}
+    fields = {field: h for h in schema.histories for field in h.fields}
+    for feature in (f for f in schema.features if f.token_name != f.name):
+        token, owner = feature.token_name, schema.token_owner(feature.token_name)
+        if token in names:
+            raise ValueError(
+                f"Feature `{feature.name}`: token is {token!r}, which is a feature; expected a "
+                "name of its own, that several numbers share."
+            )
+        if owner != feature.owner:
+            raise ValueError(
+                f"Feature `{feature.name}`: token {token!r} is the {owner}'s, and the feature the "
+                f"{feature.owner}'s; expected one owner. Give each owner a token."
+            )
+        if feature.name in fields:
+            raise ValueError(
+                f"Feature `{feature.name}`: it shares token {token!r}, and history "
+                f"`{fields[feature.name].name}` has it as a field, which needs a token of its own. "
+                "Leave `token` out."
+            )
 
 
 def _check_no_label(schema: FeatureSchema) -> None:
@@ -540,6 +600,11 @@ def _check_table(schema: FeatureSchema, feature: Feature, earlier: Sequence[str]
         raise ValueError(
             f"Feature `{feature.name}`: table is {table!r}; expected an earlier feature of the "
             f"same kind.{did_you_mean(table, earlier)}"
+        )
+    if feature.number_bins != schema.feature(table).number_bins:
+        raise ValueError(
+            f"Feature `{feature.name}`: its encoding is another than that of `{table}`, whose "
+            "table it uses; expected the same `encoding` and `buckets`."
         )
     mine, its = feature.declared_dtype, schema.feature(table).declared_dtype
     if None not in (mine, its) and mine != its:

@@ -22,6 +22,8 @@ class SecondsSinceFeature(PastFeature):
         bucketing: As in `NumericFeature`.
         allow_missing: `True`: a first row has no previous one.
         table: As in `NumericFeature`.
+        encoding: As in `NumericFeature`.
+        token: As in `NumericFeature`.
         keys: Columns that a past row must agree in; identifiers, strings or integers.
         action: Column of 0 and 1, or missing. Defaults to none: any row counts.
         window: How old a past row may be, such as `"1h"` or `"7d"`: at time `t` those from

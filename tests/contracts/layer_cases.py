@@ -61,6 +61,11 @@ CASES = {
         {"table_rows": {"user_id": 9, "video_id": 20}, "dim": DIM},
         {"ids": ids(2, 9)},
     ),
+    "number_embedding": (
+        ki.layers.NumberEmbedding,
+        {"bins": {"price": (0, 4), "age": (0,)}, "dim": DIM},
+        {"numbers": tokens(1)[:, 0, :3]},
+    ),
     "gated_cross_layer": (
         ki.layers.GatedCrossLayer,
         {},

@@ -111,7 +111,7 @@ def test_every_packed_input_has_the_declared_shape_and_dtype():
     encoder = FeatureEncoder(log_schema()).fit(log)
     packed = encoder.transform(log)
     declared = encoder.schema.packed_inputs()
-    assert set(packed) == {"categorical", "bags", "bag_weights", "dense"}
+    assert set(packed) == {"categorical", "numbers", "bags", "bag_weights", "dense"}
     for name, array in packed.items():
         assert (array.shape[1:], str(array.dtype)) == declared[name]
 

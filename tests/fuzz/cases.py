@@ -16,6 +16,7 @@ from keras_infnet import (
     CountTask,
     DateTimeFeature,
     DenseFeature,
+    EventNumber,
     FeatureSchema,
     History,
     HistoryGroup,
@@ -25,6 +26,7 @@ from keras_infnet import (
     RegressionTask,
     SincePrevious,
 )
+from keras_infnet.schema.numeric import ENCODINGS
 from tests.fuzz import columns
 from tests.fuzz.columns import DAY, NANOSECONDS, Column, choose
 
@@ -341,6 +343,7 @@ class _Maker:
             buckets=int(self.rng.integers(2, 6)),
             bucketing=self.pick("quantile", "log"),
             allow_missing=may_miss,
+            encoding=tuple(n for n in ENCODINGS if self.may(0.5)) or "value",
         )
 
     def vector(self, name: str) -> Any:
@@ -417,6 +420,7 @@ class _Maker:
             quantities = [Age()] if self.may(0.8) else []
             quantities += [SincePrevious()] if self.may(0.3) else []
             quantities += [self.ratio()] if self.may(0.3) else []
+            quantities += [self.event_number()] if self.may(0.3) else []
             groups = []
             if actions and self.may(0.5):
                 groups = [
@@ -451,6 +455,11 @@ class _Maker:
             self.add("play", lambda rows: self.parts(rows), columns.numbers)
             self.add("length", lambda rows: self.parts(rows), columns.numbers)
         return Ratio("play", "length")
+
+    def event_number(self) -> EventNumber:
+        if "read" not in self.draws:
+            self.add("read", lambda rows: self.parts(rows), columns.numbers)
+        return EventNumber("read", buckets=3)
 
     def parts(self, rows: int) -> list[Any]:
         return [self.pick(None, 0.0, 0.5, 1.0, 3.0, 100.0, -1.0) for _ in range(rows)]

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from statistics import NormalDist
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from keras_infnet import (
     CategoricalFeature,
     DateTimeFeature,
     DenseFeature,
+    EventNumber,
     MulticlassTask,
     NumericFeature,
     Ratio,
@@ -64,6 +66,7 @@ class Oracle:
             self.warm = means["warm"]
             self.events = [(self.warm, i) for i in range(size(case.warm))] + self.events
         self.tables = {f.name: self.learn(f) for f in self.schema.table_owners()}
+        self.forms = {f.name: self.learn_forms(f) for f in self.schema.table_owners()}
         self.actions = {h.name: self.learn_actions(h) for h in self.schema.histories}
 
     def answers(self) -> Expected:
@@ -75,6 +78,8 @@ class Oracle:
             values = [asked[f.name][i] for i in self.places]
             request[f.name] = [self.raw(f, v) for v in values]
             packed.setdefault(f.packed, {})[f.name] = [self.ids(f, v) for v in values]
+            if f.number_bins:
+                packed.setdefault("numbers", {})[f.name] = [self.numbers(f, v) for v in values]
             if f.packed == "bags":
                 weights = [[float(v != 0) for v in self.ids(f, value)] for value in values]
                 if getattr(f, "weights", None):
@@ -108,6 +113,8 @@ class Oracle:
             seen += [
                 v for f in sharing for _ in range(fields.count(f.name)) for v in self.warm[f.name]
             ]
+        if isinstance(owner, NumericFeature) and "bucket" not in owner.encoding:
+            return lambda v: 0 if v is None else 1
         if isinstance(owner, NumericFeature):
             edges = _edges(owner, [_float32(v) for v in seen if v is not None])
             return lambda v: 0 if v is None else 1 + sum(e <= _float32(v) for e in edges)
@@ -126,6 +133,28 @@ class Oracle:
             return ids[value] if value in ids else 1 + (hashed(value, oov) if oov > 1 else 0)
 
         return look_up
+
+    def learn_forms(self, owner: Any) -> list[Any]:
+        """Knots and heights of what a number is besides its bucket."""
+        if not owner.number_bins:
+            return []
+        sharing = [f for f in self.schema.features if self.schema.table_of(f.name) == owner.name]
+        seen = [self.log[f.name][i] for f in sharing for i in self.train]
+        return [_line(name, owner, seen) for name in owner.encoding if name != "bucket"]
+
+    def numbers(self, feature: Any, value: Any) -> list[float]:
+        """Columns of a value for the packed input `numbers`."""
+        forms = self.forms[self.schema.table_of(feature.name)]
+        return [0.0 if value is None else _height(line, value) for line in forms]
+
+    def event_number(self, quantity: Any, value: Any) -> int:
+        """The id of a number of an event."""
+        if value is None:
+            return 0
+        seen = [self.log[quantity.column][i] for i in self.train]
+        seen += self.warm[quantity.column] if self.warm else []
+        owner = NumericFeature("x", "item", buckets=quantity.buckets)
+        return 2**24 + round(2**16 * _height(_line("ple", owner, seen), value))
 
     def learn_actions(self, history: Any) -> dict[tuple[Any, ...], int]:
         """Ids of the combinations of actions that training rows have."""
@@ -200,6 +229,8 @@ class Oracle:
             feature, value = self.schema.feature(name), side[name][i]
             raw[f"{history.name}_{name}"] = self.raw(feature, value)
             ids[name] = self.ids(feature, value)
+            steps = [2**24 + round(2**16 * x) for x in self.numbers(feature, value)]
+            ids[f"{name}#numbers"] = steps if value is not None else [0] * len(steps)
         actions = tuple(side[a][i] for a in history.actions)
         raw |= {f"{history.name}_{a}": v for a, v in zip(history.actions, actions, strict=True)}
         if actions:
@@ -218,6 +249,12 @@ class Oracle:
                 raw[f"{history.name}_ratio"] = found
                 known = found is not None and found >= 0
                 ids["#ratio"] = [1 + sum(e <= found for e in RATIOS) if known else 0]
+            elif isinstance(quantity, EventNumber):
+                value = side[quantity.column][i]
+                raw[f"{history.name}_{quantity.column}"] = (
+                    None if value is None else _float32(value)
+                )
+                ids[f"#{quantity.column}"] = [self.event_number(quantity, value)]
             else:
                 start = then if isinstance(quantity, Age) else before
                 until = now if isinstance(quantity, Age) else then
@@ -302,6 +339,42 @@ def _edges(feature: NumericFeature, values: list[float]) -> list[float]:
         found = np.quantile(values, quantiles, method="higher")
         found = found[found > min(values)]
     return sorted({_float32(v) for v in found})
+
+
+def _bounded(value: float) -> float:
+    """The number as its forms read it."""
+    found = float(np.float32(min(max(_float32(value), -1e37), 1e37)))
+    return found if abs(found) >= 1e-30 else 0.0
+
+
+def _line(form: str, feature: NumericFeature, seen: list[Any]) -> tuple[list[float], list[float]]:
+    """Knots and heights of a form of a number."""
+    values = sorted(_bounded(v) for v in seen if v is not None)
+    if not values or values[0] == values[-1]:
+        return [], []
+    n = len(values)
+    if form == "ple":
+        edges = _edges(feature, [_float32(v) for v in seen if v is not None])
+        knots = sorted({_bounded(e) for e in edges} | {values[0], values[-1]})
+        return knots, [float(k) for k in range(len(knots))]
+    if form == "normal":
+        knots, normal = sorted(set(values)), NormalDist()
+        below = [sum(v < k for v in values) + 0.5 * values.count(k) for k in knots]
+        return knots, [normal.inv_cdf(b / n) for b in below]
+
+    def quantile(share: float) -> float:
+        return next(v for i, v in enumerate(values, 1) if i >= share * n)
+
+    pairs = ((0.25, 0.75, 1.349), (0.1, 0.9, 2.563), (0.01, 0.99, 4.653), (0, 1, 6))
+    spreads = [(quantile(high) - quantile(low)) / unit for low, high, unit in pairs]
+    spread, center = next(s for s in spreads if s), quantile(0.5)
+    right = [(2.0 * 2**k, 2.0 + k) for k in range(11)]
+    points = [(-z, -h) for z, h in reversed(right)] + right
+    return [center + spread * z for z, _ in points], [h for _, h in points]
+
+
+def _height(line: tuple[list[float], list[float]], value: float) -> float:
+    return float(np.interp(_bounded(value), *line)) if line[0] else 0.0
 
 
 def _ratio(top: Any, bottom: Any) -> Any:

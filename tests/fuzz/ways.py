@@ -248,7 +248,7 @@ def _same_packed(schema: Any, way: str, packed: dict[str, Any], expected: Expect
 
 def schema_kinds(schema: Any) -> set[str]:
     """Packed inputs that no history makes."""
-    return {"categorical", "bags", "bag_weights", "dense"}
+    return {"categorical", "numbers", "bags", "bag_weights", "dense"}
 
 
 def _same(what: str, found: Any, right: Any) -> None:

@@ -12,6 +12,18 @@ def field_tokens(w, schema, inputs, columns=slice(None)):
     for i, feature in enumerate(schema.one_valued):
         tokens.append(table[schema.table_of(feature.name)][inputs["categorical"][:, i]])
     start = 0
+    for i, feature in enumerate(schema.one_valued):
+        stop = start + len(feature.number_bins)
+        if feature.number_bins:
+            x = inputs["numbers"][:, start:stop].astype("float64")
+            tokens[i] = tokens[i] + number_vectors(w, schema, feature, x)
+        start = stop
+    shared = dict.fromkeys(f.token_name for f in schema.one_valued)
+    tokens = [
+        sum(x for x, f in zip(tokens, schema.one_valued, strict=True) if f.token_name == token)
+        for token in shared
+    ]
+    start = 0
     for feature in schema.bags:
         bag = slice(start, start + feature.width)
         rows = table[schema.table_of(feature.name)][inputs["bags"][:, bag]]
@@ -23,6 +35,26 @@ def field_tokens(w, schema, inputs, columns=slice(None)):
         tokens.append(dense(vector, w / f"{feature.name}_projection"))
         start += feature.dim
     return np.stack(tokens, 1)[:, :, columns]
+
+
+def number_vectors(w, schema, feature, x):
+    """`x w`, or the piecewise-linear encoding of a place times its weights, summed; by columns."""
+    at, found, owners = w / "number_embedding", 0.0, {}
+    for f in schema.numeric:
+        if f.shared_table is None:
+            owners[f.name] = f.number_bins
+    table = schema.table_of(feature.name)
+    for c, bins in enumerate(feature.number_bins):
+        names = list(owners)
+        before = [b for name in names[: names.index(table)] for b in owners[name]]
+        before += feature.number_bins[:c]
+        row = sum((b > 0) == (bins > 0) for b in before)
+        if bins:
+            encoded = [np.clip(x[..., c] - j, 0, 1) for j in range(at["places"].shape[1])]
+            found = found + np.stack(encoded, -1) @ at["places"][row]
+        else:
+            found = found + x[..., c, None] * at["numbers"][row]
+    return found
 
 
 def tables(w, schema):
@@ -54,6 +86,11 @@ def event_rows(w, schema, s, ids, columns):
         rows = table[schema.table_of(field)][of_field][..., columns]
         one = of_field.shape[-1] == 1
         embedded.append(rows[:, :, 0] if one else bag_mean(rows, (of_field != 0) * 1.0))
+        if schema.feature(field).number_bins:
+            packed = ids[:, :, schema.history_columns(s.name)[f"{field}#numbers"]]
+            x = np.where(packed == 0, 0, (packed - 2.0**24) / 2**16)
+            found = number_vectors(w, schema, schema.feature(field), x)
+            embedded[-1] = embedded[-1] + found[..., columns]
     return np.concatenate(embedded, -1)
 
 
@@ -124,12 +161,17 @@ def pad_groups(groups, schema):
 
 
 def candidate(w, schema, fields):
-    """`W_tok` on the candidate's own fields, summed over kinds of events."""
+    """`W_tok` on the candidate's own fields, summed over kinds of events, and what else it has."""
     if schema.histories:
         kinds = list(dict.fromkeys(s.fields for s in schema.histories))
         kernels = [f"history_tokens/projection_{i}" for i in range(len(kinds))]
+        others = [n for n in schema.field_names if schema.token_owner(n) == "item"]
+        others = [n for n in others if n not in {field for kind in kinds for field in kind}]
+        # In the paper's forms nothing reads it, and there is none.
+        if others and "candidate_of_item/kernel" in w:
+            kinds, kernels = [*kinds, others], [*kernels, "candidate_of_item"]
     else:
-        kinds = [[n for n in schema.field_names if schema.feature(n).owner == "item"]]
+        kinds = [[n for n in schema.field_names if schema.token_owner(n) == "item"]]
         kernels = ["candidate_projection"]
     found = 0
     for names, kernel in zip(kinds, kernels, strict=True):
