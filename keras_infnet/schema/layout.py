@@ -17,8 +17,8 @@ class Layout:
         dtypes: `"string"` or `"int"` of each table of identifiers.
         base_rates: Mean label of the training rows for each task, a number for each of its units;
             heads start there.
-        action_rates: Rate of each action of a feature of the past in the training rows.
         vocabulary: Digest of the encoder's vocabularies and edges; `""` without an encoder.
+        action_rates: Rate of each action of a feature of the past in the training rows.
 
     Example:
         >>> keras_infnet.data.Layout({"video_id": 10}).sizes
