@@ -169,6 +169,11 @@ class FolderParts(_Parts):
     def batches(self, rows: str | pd.DataFrame, **options: Any) -> Batches:
         """Batches of a split, or of a frame that holds its histories."""
         if isinstance(rows, str):
+            if options.pop("by", "row") != "row":
+                raise ValueError(
+                    f"RankingData: {self._folder} is a prepared folder, whose lists may lie in "
+                    'several blocks; by="list" needs rows in memory: `RankingData(schema, log)`.'
+                )
             if rows == "train" and options["shuffle"]:
                 options |= self._options
             return Batches.from_folder(self.encoder, self._folder, rows, **options)

@@ -10,7 +10,7 @@ import pandas as pd
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.fit import fit_calibration
-from keras_infnet.data.batches import Batches, check_whole
+from keras_infnet.data.batches import Batches, By, check_by_lists, check_whole
 from keras_infnet.data.data_parts import (
     FolderParts,
     LogParts,
@@ -21,7 +21,7 @@ from keras_infnet.data.histories import Histories
 from keras_infnet.data.splits import PARTS, Boundary, split_log
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
-from keras_infnet.metrics.task_metrics import calibration_measures
+from keras_infnet.metrics.task_metrics import calibration_measures, list_measures
 from keras_infnet.schema.canonical import column
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
 from keras_infnet.schema.instants import Time
@@ -59,6 +59,7 @@ class RankingData:
         batch_size: Rows of a training batch; batches that are not trained on have 2048 or more.
         seed: Seed of the order of training rows.
         length_buckets: Lengths that training batches are cut to; see `Batches.from_folder`.
+        by: Of what training batches are made, `"row"` or `"list"`; see `batches`.
 
     Attributes:
         schema: The fitted schema: what models are built from.
@@ -103,6 +104,7 @@ class RankingData:
         batch_size: int = 512,
         seed: int = 0,
         length_buckets: Sequence[int] | None = None,
+        by: By = "row",
     ) -> None:
         given = isinstance(schema, FeatureEncoder)
         encoder = schema if given else FeatureEncoder(schema)
@@ -112,7 +114,7 @@ class RankingData:
         if not (given and encoder.schema.fitted):
             encoder.fit(log[codes == 0], events)
         parts = LogParts(encoder, log, codes, events)
-        self._set(parts, freeze_at, batch_size, seed, length_buckets)
+        self._set(parts, freeze_at, batch_size, seed, length_buckets, by)
 
     @classmethod
     def open(
@@ -164,7 +166,8 @@ class RankingData:
     def train(self) -> Batches | None:
         if "train" not in self.rows:
             return None
-        return self.batches("train", shuffle=True, length_buckets=self._length_buckets)
+        lengths = self._length_buckets
+        return self.batches("train", shuffle=True, length_buckets=lengths, by=self._by)
 
     @property
     def validation(self) -> Batches | None:
@@ -185,8 +188,14 @@ class RankingData:
         freeze_at: FreezeAt | None = None,
         drop_remainder: bool = False,
         length_buckets: Sequence[int] | None = None,
+        by: By = "row",
     ) -> Batches:
         """Batches of a part, or of other rows.
+
+        By lists, each batch holds whole lists of the schema's `list_key`, for list losses. All are
+        of `batch_size` places; in those that the next list would not fit into, rows of weight 0
+        stand, which count in no loss. Lists are shuffled, not their rows; a row in no list is one
+        by itself. Labels have besides the tasks the lists, which are no input of a model.
 
         Args:
             rows: Name of a part, or a frame.
@@ -198,9 +207,12 @@ class RankingData:
             freeze_at: As in `RankingData`. Defaults to that of the data.
             drop_remainder: Whether a last, smaller batch is left out.
             length_buckets: As in `Batches.from_folder`. Defaults to none.
+            by: Of what batches are made, `"row"` or `"list"`.
 
         Raises:
-            ValueError: There is no such part, or rows lack a column or a history.
+            ValueError: There is no such part, rows lack a column or a history; or by lists, the
+                schema has no `list_key`, a list is of several users or has more rows than a batch,
+                the data are a prepared folder, or labels are not wanted or length buckets are.
         """
         rows = self._part_or_frame(rows, "batches")
         size = self._batch_size if shuffle else max(self._batch_size, _EVALUATION_BATCH)
@@ -213,6 +225,7 @@ class RankingData:
             seed=self._seed if seed is None else seed,
             drop_remainder=drop_remainder,
             length_buckets=length_buckets,
+            by=by,
         )
 
     def predict(
@@ -258,6 +271,7 @@ class RankingData:
         freeze_at: FreezeAt | None = None,
         weighting: Weighting = "impressions",
         calibration: bool = False,
+        ndcg_at: int = 10,
         batch_size: int | None = None,
         verbose: int | str = 0,
     ) -> pd.DataFrame:
@@ -272,13 +286,16 @@ class RankingData:
             freeze_at: As in `RankingData`. Defaults to that of the data.
             weighting: Weighting of gAUC; see `group_auc`.
             calibration: Whether to measure calibration, too; see `task_metrics`.
+            ndcg_at: Ranks that NDCG counts.
             batch_size: As in `predict`.
             verbose: As in `keras.Model.predict`.
 
         Returns:
             A frame with one row a task and the measures of its kind, such as `auc`, `gauc` and
             `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count
-            by the schema's weights, and only where a task is observed.
+            by the schema's weights, and only where a task is observed. Where the schema has a
+            `list_key`, binary tasks have besides, unless `groups` is `()`, the measures within
+            lists of both classes: `gauc_list`, `ndcg@{ndcg_at}` and `mrr`.
 
         Raises:
             ValueError: As `predict`, a label or group column is missing, or a prediction is NaN or
@@ -286,6 +303,10 @@ class RankingData:
         """
         rows = self._part_or_frame(rows, "evaluate")
         keys = self._group_keys(rows, groups)
+        lists = None
+        if self.schema.list_key and (groups is None or len(groups)):
+            check_whole("RankingData.evaluate", 1, "a whole number, ", ndcg_at=ndcg_at)
+            lists = self.schema.lists_of(self._parts.frame(rows), "RankingData.evaluate")
         labels, weights = self._parts.labels(rows)
         predicted = self.predict(
             model, rows, freeze_at=freeze_at, batch_size=batch_size, verbose=verbose
@@ -297,6 +318,10 @@ class RankingData:
             measured[task.name] = task.measures(
                 labels[task.name], outputs, observed, keys, weighting
             )
+            if lists is not None and task.calibrates:
+                measured[task.name] |= list_measures(
+                    labels[task.name], outputs, observed, lists, weighting, ndcg_at
+                )
             if calibration and task.calibrates:
                 measured[task.name] |= calibration_measures(labels[task.name], outputs, observed)
         return pd.DataFrame.from_dict(measured, orient="index").rename_axis("task")
@@ -382,6 +407,7 @@ class RankingData:
             "batch_size": self._batch_size,
             "seed": self._seed,
             "length_buckets": self._length_buckets and list(self._length_buckets),
+            "by": self._by,
         }
         folder = local_path(folder, "RankingData.save", "folder")
         save_parts(self._parts, folder, options, overwrite)
@@ -405,13 +431,16 @@ class RankingData:
         batch_size: int,
         seed: int,
         length_buckets: Sequence[int] | None,
+        by: By = "row",
     ) -> None:
         check_whole("RankingData", 1, "a whole number, ", batch_size=batch_size)
         check_whole("RankingData", 0, "a whole number, ", seed=seed)
         self.encoder: FeatureEncoder = parts.encoder
         self.histories: Histories | None = parts.histories
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
-        self._length_buckets = length_buckets
+        self._length_buckets, self._by = length_buckets, by
+        if by != "row":
+            check_by_lists("RankingData", self.schema, by, True, length_buckets)
         self._freeze_at = _checked_freeze(self.schema, freeze_at)
 
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
