@@ -51,5 +51,4 @@ def ndcg(
 
 def _discounts(ranks: int, k: int | None) -> np.ndarray:
     discounts = 1 / np.log2(np.arange(2, ranks + 2))
-    discounts[k:] = 0
-    return discounts
+    return discounts if k is None else np.where(np.arange(ranks) < k, discounts, 0.0)
