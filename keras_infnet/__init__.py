@@ -39,6 +39,7 @@ from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.multiclass_task import MulticlassTask
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.regression_task import RegressionTask
+from keras_infnet.schema.relative import RelativeFeature
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.since_previous import SincePrevious
 from keras_infnet.training.recipe import fit_ranker
@@ -61,6 +62,7 @@ __all__ = [
     "RankingData",
     "Ratio",
     "RegressionTask",
+    "RelativeFeature",
     "SincePrevious",
     "calibration",
     "callbacks",

@@ -18,6 +18,7 @@ from keras_infnet.data.data_parts import (
     save_parts,
 )
 from keras_infnet.data.histories import Histories
+from keras_infnet.data.relative import with_relative
 from keras_infnet.data.splits import PARTS, Boundary, split_log
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
@@ -110,6 +111,7 @@ class RankingData:
         encoder = schema if given else FeatureEncoder(schema)
         log = as_rows(log, "RankingData")
         log, codes = split_log(encoder.schema, log, validation, test, split_key)
+        log = with_relative(encoder.schema, log, "RankingData")
         events = _warm_events(encoder.schema, warm)
         if not (given and encoder.schema.fitted):
             encoder.fit(log[codes == 0], events)
@@ -445,7 +447,8 @@ class RankingData:
 
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
         if not isinstance(rows, str):
-            return as_frame(rows, f"RankingData.{who}", f"or a part ({', '.join(self.rows)})")
+            frame = as_frame(rows, f"RankingData.{who}", f"or a part ({', '.join(self.rows)})")
+            return with_relative(self.schema, frame, f"RankingData.{who}")
         if rows in self.rows:
             return rows
         hint = f" Give RankingData `{rows}=`." if rows in PARTS else did_you_mean(rows, self.rows)

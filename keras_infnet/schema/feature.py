@@ -46,6 +46,8 @@ class Feature(ABC):
 
     # The packed input that holds the feature's columns.
     packed: ClassVar[str] = "categorical"
+    # Whether `rank` computes it from all candidates of a request, a `RelativeFeature`.
+    of_list: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type["Feature"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -108,6 +110,10 @@ class Feature(ABC):
     def columns(self) -> tuple[str, ...]:
         """Columns that a frame of rows must have."""
         return (self.name,)
+
+    def check_features(self, features: Mapping[str, "Feature"], has_lists: bool) -> None:  # noqa: B027
+        """A ValueError if the other features of a schema, by name, are not as this one needs."""
+        return
 
     @abstractmethod
     def values(self, series: pd.Series, dtype: str | None, label: str) -> pa.Array:

@@ -303,6 +303,14 @@ class FeatureSchema:
         groups = [group for group in groups if None in inputs[group[0]][0]]
         return groups + [list(h.list_columns) for h in self.histories]
 
+    @property
+    def ranked(self) -> "FeatureSchema":
+        """The schema of `rank`'s requests: features relative to a list follow from the others."""
+        if not any(f.of_list for f in self.features):
+            return self
+        given = tuple(f for f in self.features if not f.of_list)
+        return dataclasses.replace(self, features=given)
+
     def log_columns(self) -> tuple[str, ...]:
         """Columns that a frame of training rows must have: features, labels, weight and keys."""
         names = [column for f in self.features for column in f.columns]
@@ -532,6 +540,7 @@ def _check_references(schema: FeatureSchema) -> None:
         if feature.shared_table is not None:
             _check_table(schema, feature, earlier)
         earlier.append(feature.name)
+        feature.check_features({f.name: f for f in schema.features}, schema.list_key is not None)
     for h in schema.histories:
         for field in h.fields:
             if not schema.feature(field).is_embedded:

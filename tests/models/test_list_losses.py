@@ -31,10 +31,9 @@ def data():
     """Lists of 1 to 6 rows; some rows in none."""
     draw = np.random.default_rng(0)
     lists = np.repeat(np.arange(40), draw.integers(1, 7, 40))
-    log = pd.DataFrame(
-        {"user_id": lists // 2, "list": lists, "item": draw.integers(0, 9, len(lists))}
-    )
-    log["click"], log["buy"] = draw.integers(0, 2, (2, len(lists)))
+    log = pd.DataFrame({"user_id": lists // 2, "list": lists})
+    log["item"], log["buy"] = draw.integers(0, 9, len(log)), draw.integers(0, 2, len(log))
+    log["click"] = (log["item"] + draw.integers(0, 4, len(log)) > 5).astype(int)
     log.loc[::9, "list"] = -1
     return RankingData(schema(), log, validation=log[-30:], batch_size=16, by="list")
 
@@ -99,13 +98,16 @@ def test_pairs_of_a_batch_need_no_lists_and_members_never_meet(data):
     np.testing.assert_allclose(found, np.mean(expected), rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [JRC(), RCR(), CombinedPair(within="list")])
-def test_training_lowers_each_loss_under_compilation_and_by_rows(data, loss):
+@pytest.mark.parametrize(
+    "loss, how",
+    [(JRC(), {}), (RCR(), tiny.quick()), (CombinedPair(within="list"), tiny.quick())],
+)
+def test_training_lowers_each_loss_under_compilation_and_by_rows(data, loss, how):
     keras.utils.set_random_seed(0)
     model = SharedBottom(data.schema, dim=4, hidden_dims=(8,))
-    model.compile(LazyAdam(0.05, row_updates_from=1), list_losses={"click": loss})
+    model.compile(LazyAdam(0.05, row_updates_from=1), list_losses={"click": loss}, **how)
     history = model.fit(data.train, epochs=6, shuffle=False, verbose=0).history["click_loss"]
-    assert history[-1] < history[0] - 0.01
+    assert history[-1] < history[0] - 0.1
 
 
 def test_the_recipe_and_files_keep_list_losses(data, tmp_path):
