@@ -78,7 +78,7 @@ class ListOrder:
             lists = np.empty_like(lists)
             lists[np.argsort(lengths, kind="stable")] = by_length
         ends = np.cumsum(lengths)
-        places = np.arange(ends[-1])
+        places: np.ndarray = np.arange(int(ends[-1]))
         rows = self._rows[places + np.repeat(self._starts[lists] - (ends - lengths), lengths)]
         batch = np.repeat(self._batch_of_slot, lengths)
         batches = np.full((self.batches, self.batch_size), NO_ROW)

@@ -440,7 +440,8 @@ class RankingData:
         self.encoder: FeatureEncoder = parts.encoder
         self.histories: Histories | None = parts.histories
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
-        self._length_buckets, self._by = length_buckets, by
+        self._length_buckets = length_buckets
+        self._by: By = by
         if by != "row":
             check_by_lists("RankingData", self.schema, by, True, length_buckets)
         self._freeze_at = _checked_freeze(self.schema, freeze_at)

@@ -5,4 +5,4 @@ from keras_infnet.losses.jrc import JRC
 from keras_infnet.losses.list_loss import ListLoss, ListRows
 from keras_infnet.losses.rcr import RCR
 
-__all__ = ["JRC", "RCR", "CombinedPair", "ListLoss", "ListRows"]
+__all__ = ["CombinedPair", "JRC", "ListLoss", "ListRows", "RCR"]

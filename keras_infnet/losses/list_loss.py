@@ -81,7 +81,8 @@ class ListLoss(keras.losses.Loss):
         weights = ops.ones_like(labels)
         if sample_weight is not None:
             weights = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
-        entropy = weights * keras.losses.binary_crossentropy(labels, p)[:, None]
+        of_row: Any = keras.losses.binary_crossentropy(labels, p)
+        entropy = weights * of_row[:, None]
         if y_true.shape[-1] == 1:
             return ops.mean(entropy)
         lists = y_true[:, 1:]

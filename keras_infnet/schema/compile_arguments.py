@@ -7,9 +7,7 @@ from keras_infnet.losses.list_loss import ListLoss
 from keras_infnet.schema.schema import FeatureSchema
 
 
-def losses_by_task(
-    schema: FeatureSchema, given: Any, list_losses: Mapping[str, ListLoss] | None = None
-) -> dict[str, Any]:
+def losses_by_task(schema: FeatureSchema, given: Any, list_losses: Any = None) -> dict[str, Any]:
     """The loss of each task; `None` in a dict means none. Those of lists hold the task's own."""
     given = _by_task(schema, "loss", given)
     if given is not None and not issubclass(type(given), Mapping):
@@ -53,22 +51,21 @@ def metrics_by_task(schema: FeatureSchema, argument: str, given: Any) -> Any:
     return {t.name: given[t.name] if t.name in given else t.metrics() for t in schema.tasks}
 
 
-def _checked_list_losses(
-    schema: FeatureSchema, given: Mapping[str, ListLoss] | None
-) -> Mapping[str, ListLoss]:
+def _checked_list_losses(schema: FeatureSchema, given: Any) -> Mapping[str, ListLoss]:
     shown = '`list_losses={"click": keras_infnet.losses.JRC()}`'
     if not issubclass(type(given), (Mapping, type(None))):
         raise ValueError(
             f"compile: list_losses is a {type(given).__name__}; expected a dict by task: {shown}."
         )
-    for name, loss in (given or {}).items():
+    losses: dict[str, Any] = dict(given or {})
+    for name, loss in losses.items():
         schema.task(name)
         if not isinstance(loss, ListLoss):
             raise ValueError(
                 f"compile: the list loss of task `{name}` is {loss!r}; expected one of "
                 f"`keras_infnet.losses`: {shown}."
             )
-    return given or {}
+    return losses
 
 
 def _check_list_task(schema: FeatureSchema, name: str, loss: ListLoss) -> None:

@@ -1,7 +1,7 @@
 """Lists: the rows that a key holds together, such as an impression's, and which row is in which."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ def checked_list_key(key: Any) -> tuple[str, ...] | None:
     """The columns of a schema's `list_key`; a ValueError if it is no name, and no tuple of some."""
     if key is None:
         return None
-    names = (key,) if isinstance(key, str) else tuple(key) if isinstance(key, Sequence) else ()
+    names: tuple[Any, ...] = (key,)
+    if isinstance(key, (list, tuple)):
+        names = tuple(cast(Sequence[Any], key))
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError(
             f"FeatureSchema: list_key is {key!r}; expected the name of a column, or several, such "
