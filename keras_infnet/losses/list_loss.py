@@ -1,7 +1,8 @@
 """ListLoss: the base of losses that compare the rows of a list, mixed with cross entropy."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import ops
@@ -10,7 +11,8 @@ from keras import ops
 _EPSILON = 1e-7
 
 
-class ListRows(NamedTuple):
+@dataclass(frozen=True)
+class ListRows:
     """The rows of a batch as a list loss reads them.
 
     Args:

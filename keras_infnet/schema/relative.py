@@ -30,10 +30,12 @@ class RelativeFeature(NumericFeature):
     Args:
         name: Name of the feature, and in requests.
         owner: `"item"`: what is ranked differs in items alone.
+        buckets: As in `NumericFeature`.
+        bucketing: As in `NumericFeature`.
+        allow_missing: As in `NumericFeature`. Defaults to `True`.
+        table: As in `NumericFeature`.
         of: Name of a numeric feature of the item, `x`.
         relative: `"rank"` or `"difference"`.
-        buckets: As in `NumericFeature`, and so are all other arguments.
-        allow_missing: As in `NumericFeature`. Defaults to `True`.
 
     Raises:
         ValueError: An argument is out of range; in a schema, `of` is no numeric feature of the
