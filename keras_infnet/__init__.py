@@ -19,6 +19,7 @@ from keras_infnet import (
     datasets,
     explain,
     layers,
+    losses,
     metrics,
     models,
     optimizers,
@@ -41,6 +42,7 @@ from keras_infnet.schema.multiclass_task import MulticlassTask
 from keras_infnet.schema.numeric import NumericFeature
 from keras_infnet.schema.rate import RateFeature
 from keras_infnet.schema.regression_task import RegressionTask
+from keras_infnet.schema.relative import RelativeFeature
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.seconds_since import SecondsSinceFeature
 from keras_infnet.schema.since_previous import SincePrevious
@@ -67,6 +69,7 @@ __all__ = [
     "RateFeature",
     "Ratio",
     "RegressionTask",
+    "RelativeFeature",
     "SecondsSinceFeature",
     "SincePrevious",
     "calibration",
@@ -76,6 +79,7 @@ __all__ = [
     "explain",
     "fit_ranker",
     "layers",
+    "losses",
     "metrics",
     "models",
     "optimizers",

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from keras_infnet.data.histories import (
     check_histories,
     gather_windows,
 )
+from keras_infnet.data.list_order import ListOrder
 from keras_infnet.data.prepared_rows import NUMBER, Arrays, PreparedRows
 from keras_infnet.data.shards import MANIFEST
 from keras_infnet.data.unknown_ids import UnknownIds
@@ -34,11 +35,14 @@ from keras_infnet.schema.frames import (
     decoded,
     to_frame,
 )
+from keras_infnet.schema.list_key import FILLS_UP, LIST_CODES, NO_LIST
 from keras_infnet.schema.schema import FeatureSchema
 
 Rows = Frame | str | Path | Sequence[str | Path]
+By = Literal["row", "list"]
 
 _FRAME, _FOLDER = "Batches.from_rows", "Batches.from_folder"
+_LIST = "list"
 
 
 class Batches:
@@ -46,7 +50,8 @@ class Batches:
 
     `from_rows` and `from_folder` make one; Keras takes it on every backend. A batch is
     `(x, y, sample_weight)`: `x` a dict as in `schema.packed_inputs()`, the others dicts by task of
-    `(batch, 1)` float32, weight 0 where a label is not observed; or `x` alone.
+    `(batch, 1)` float32, weight 0 where a label is not observed; or `x` alone. With batches of
+    lists `y` has besides, as `#list`, a code of each row's list, which no model reads.
 
     Everything that a dataset can do it can do; `map`, `take`, `skip` and `prefetch` give `Batches`
     again, all else a plain dataset. Models compare `schema`, that of the encoder, with their own,
@@ -92,6 +97,7 @@ class Batches:
         drop_remainder: bool = False,
         length_buckets: Sequence[int] | None = None,
         unknown_rate: Mapping[str, float] | None = None,
+        by: By = "row",
     ) -> "Batches":
         """Batches of rows that fit in memory.
 
@@ -115,15 +121,17 @@ class Batches:
             length_buckets: As in `from_folder`.
             unknown_rate: Share of rows, by feature, in which a known id counts as unknown, the same
                 in candidate and history, so that the embedding of "unknown" is trained. Another
-                draw in each epoch. Holds for all features of a table. Needs `shuffle`. Defaults to
-                none.
+                draw in each epoch. Holds for all features of a table. Needs `shuffle`, and rows one
+                by one. Defaults to none.
+            by: `"list"`: batches of whole lists of the schema's `list_key`, with labels; see
+                `RankingData.batches`. Defaults to `"row"`.
 
         Returns:
             Batches that know their number.
 
         Raises:
             ValueError: No rows, a missing column or bad value, histories lacking, or of another
-                encoder, or an argument is out of range.
+                encoder, an argument is out of range, or as `RankingData.batches` by lists.
         """
         frame = _read_rows(rows)
         return EncodedRows(encoder, frame, histories, _FRAME).batches(
@@ -135,6 +143,7 @@ class Batches:
             drop_remainder=drop_remainder,
             length_buckets=length_buckets,
             unknown_rate=unknown_rate,
+            by=by,
         )
 
     @classmethod
@@ -433,6 +442,7 @@ class EncodedRows:
         self._histories: Any = histories
         self._arrays: dict[str, Any] = {}
         self._windows: dict[Any, dict[str, np.ndarray]] = {}
+        self._codes: np.ndarray | None = None
 
     def batches(
         self,
@@ -441,15 +451,22 @@ class EncodedRows:
         labels: bool,
         length_buckets: Sequence[int] | None,
         unknown_rate: Mapping[str, float] | None = None,
+        by: By = "row",
         **of_order: Any,
     ) -> Batches:
         """Batches, as in `Batches.from_rows`."""
         import tensorflow as tf
 
         who, lengths = self._who, None
-        order = RowOrder(len(self._frame), **of_order)
+        order: Any = RowOrder(len(self._frame), **of_order)
         unknown = UnknownIds.of(self._schema, unknown_rate, order.shuffle, order.seed, who)
-        order = replace(order, with_epoch=unknown is not None)
+        if by != "row":
+            check_by_lists(who, self._schema, by, labels, length_buckets, unknown_rate)
+            if self._codes is None:
+                self._codes = self._schema.lists_of(self._frame, who)
+            order = ListOrder(self._codes, order.batch_size, order.shuffle, order.seed, who)
+        else:
+            order = replace(order, with_epoch=unknown is not None)
         lacking = check_histories(who, self._encoder, self._frame, self._histories, freeze_at)
         windows = self._windows_of(lacking, freeze_at)
         if length_buckets is not None:
@@ -458,9 +475,13 @@ class EncodedRows:
             )
             order, lengths = replace(order, buckets=buckets.numbers(windows)), buckets.lengths
         arrays = self._encoded(labels) | _on_cpu("window", windows)
+        if by == "list":
+            arrays |= _on_cpu(_LIST, {"codes": order.codes})
 
         def assembled(numbers: Any) -> Any:
             def batch_of(index: Any, epochs: Any = None) -> Any:
+                if by == "list":
+                    return _list_batch(self._schema, arrays, index)
                 draw = None if unknown is None else (unknown, index, epochs)
                 return _batch(self._schema, arrays, index, lengths, labels, draw)
 
@@ -594,6 +615,22 @@ def _batch(
     return (x, of_kind("label"), of_kind("weight")) if labels else x
 
 
+def _list_batch(schema: FeatureSchema, arrays: Mapping[str, Any], index: Any) -> Any:
+    """Rows of whole lists, with their codes beside the labels; what fills up has weight 0."""
+    import tensorflow as tf
+
+    there = index >= 0
+    # Something must stand in an empty place: the first row.
+    index = tf.where(there, index, index[0])
+    x, y, weights = _batch(schema, arrays, index, None, True)
+    codes = tf.gather(arrays[f"{_LIST}/codes"], index)
+    # Small numbers, which floats hold exactly.
+    within = tf.where(codes < 0, NO_LIST, tf.unique(codes).idx)
+    y |= {LIST_CODES: tf.where(there, within, FILLS_UP)[:, None]}
+    counted = tf.cast(there, "float32")[:, None]
+    return x, y, {task: weight * counted for task, weight in weights.items()}
+
+
 def _folder_dataset(
     epochs: WorkerEpochs,
     start: int,
@@ -641,3 +678,32 @@ def check_whole(who: str, least: int, kind: str = "", **arguments: Any) -> None:
     for name, value in arguments.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise bad(who, name, value, f"{kind}{least} or more")
+
+
+def check_by_lists(
+    who: str,
+    schema: FeatureSchema,
+    by: str,
+    labels: bool,
+    length_buckets: Any,
+    unknown_rate: Any,
+) -> None:
+    """Raises a ValueError for batches that can't be made by lists."""
+    if by != "list":
+        raise bad(who, "by", by, '"row" or "list"')
+    schema.require_lists(who)
+    if not labels:
+        raise ValueError(
+            f'{who}: by="list" with labels=False; batches of lists are filled up, and predictions '
+            "would not say with what. Predict by rows: leave `by` out."
+        )
+    if length_buckets is not None:
+        raise ValueError(
+            f'{who}: `length_buckets` put rows of one length together, and by="list" those of one '
+            "list. Give one of them."
+        )
+    if unknown_rate:
+        raise ValueError(
+            f'{who}: `unknown_rate` draws for rows one by one, and by="list" takes whole lists. '
+            "Give one of them."
+        )

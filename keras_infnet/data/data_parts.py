@@ -217,6 +217,11 @@ class FolderParts(_Parts):
         """Batches of a split, or of a frame that holds its histories."""
         past = [f"`{f.name}`" for f in self.encoder.schema.past]
         if isinstance(rows, str):
+            if options.pop("by", "row") != "row":
+                raise ValueError(
+                    f"RankingData: {self._folder} is a prepared folder, whose lists may lie in "
+                    'several blocks; by="list" needs rows in memory: `RankingData(schema, log)`.'
+                )
             if past and options["freeze_at"] is not None:
                 raise ValueError(
                     f"RankingData: {self._folder} is a prepared folder, in which {', '.join(past)} "

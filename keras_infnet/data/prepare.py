@@ -75,7 +75,7 @@ def prepare(
             split alone, and histories reach over all of them. Defaults to one split `train`.
         split_by: Column of numbers that `splits` are values of. Defaults to the schema's
             `time_key`, whose splits end at times as `RankingData` takes them.
-        keep: Raw columns to carry along, besides the user and the time.
+        keep: Raw columns to carry along, besides user, time and the columns of the list key.
         partitions: Number of partitions, which is that of the shards; one must fit in memory.
             Defaults to one for each 500,000 rows, or 64 where the number of rows is not known.
         chunk_rows: Rows of a chunk.

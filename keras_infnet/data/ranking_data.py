@@ -10,7 +10,7 @@ import pandas as pd
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.fit import fit_calibration
-from keras_infnet.data.batches import Batches, check_whole
+from keras_infnet.data.batches import Batches, By, check_by_lists, check_whole
 from keras_infnet.data.data_parts import (
     FolderParts,
     LogParts,
@@ -19,11 +19,12 @@ from keras_infnet.data.data_parts import (
 )
 from keras_infnet.data.histories import Histories, event_logs, read_times
 from keras_infnet.data.rates import Rates, past_of_log
+from keras_infnet.data.relative import with_relative
 from keras_infnet.data.splits import PARTS, Boundary, split_log
 from keras_infnet.data.unknown_ids import checked_rates
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
-from keras_infnet.metrics.task_metrics import calibration_measures
+from keras_infnet.metrics.task_metrics import calibration_measures, list_measures
 from keras_infnet.schema.canonical import column
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
 from keras_infnet.schema.schema import FeatureSchema
@@ -71,6 +72,7 @@ class RankingData:
         unknown_rate: Share of training rows, by feature, in which a known id counts as unknown,
             such as `{"video_id": 0.05}`: what a model says of items that it has not seen is then
             trained. Of shuffled batches alone; see `Batches.from_rows`. Defaults to none.
+        by: Of what training batches are made, `"row"` or `"list"`; see `batches`.
 
     Attributes:
         schema: The fitted schema: what models are built from.
@@ -118,11 +120,13 @@ class RankingData:
         seed: int = 0,
         length_buckets: Sequence[int] | None = None,
         unknown_rate: Mapping[str, float] | None = None,
+        by: By = "row",
     ) -> None:
         given = isinstance(schema, FeatureEncoder)
         encoder = schema if given else FeatureEncoder(schema)
         log = as_rows(log, "RankingData")
         log, codes = split_log(encoder.schema, log, validation, test, split_key)
+        log = with_relative(encoder.schema, log, "RankingData")
         before = _warm_events(encoder.schema, warm)
         logs = event_logs(encoder.schema, events, "RankingData")
         training = None if given and encoder.schema.fitted else log[codes == 0]
@@ -131,7 +135,7 @@ class RankingData:
             known = _known_by(encoder.schema, logs, training)
             encoder.fit(training if rates is None else rates.attach(training), before, known)
         parts = LogParts(encoder, log, codes, before, logs, rates)
-        self._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate)
+        self._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate, by)
 
     @classmethod
     def open(
@@ -185,7 +189,8 @@ class RankingData:
     def train(self) -> Batches | None:
         if "train" not in self.rows:
             return None
-        return self.batches("train", shuffle=True, length_buckets=self._length_buckets)
+        lengths = self._length_buckets
+        return self.batches("train", shuffle=True, length_buckets=lengths, by=self._by)
 
     @property
     def validation(self) -> Batches | None:
@@ -206,8 +211,14 @@ class RankingData:
         freeze_at: FreezeAt | None = None,
         drop_remainder: bool = False,
         length_buckets: Sequence[int] | None = None,
+        by: By = "row",
     ) -> Batches:
         """Batches of a part, or of other rows.
+
+        By lists, each batch holds whole lists of the schema's `list_key`, for list losses. All are
+        of `batch_size` places; in those that the next list would not fit into, rows of weight 0
+        stand, which count in no loss. Lists are shuffled, not their rows; a row in no list is one
+        by itself. Labels have besides the tasks the lists, which are no input of a model.
 
         Args:
             rows: Name of a part, or a frame.
@@ -219,9 +230,12 @@ class RankingData:
             freeze_at: As in `RankingData`. Defaults to that of the data.
             drop_remainder: Whether a last, smaller batch is left out.
             length_buckets: As in `Batches.from_folder`. Defaults to none.
+            by: Of what batches are made, `"row"` or `"list"`.
 
         Raises:
-            ValueError: There is no such part, or rows lack a column or a history.
+            ValueError: There is no such part, rows lack a column or a history; or by lists, the
+                schema has no `list_key`, a list is of several users or has more rows than a batch,
+                the data are a prepared folder, or labels are not wanted or length buckets are.
         """
         rows = self._part_or_frame(rows, "batches")
         size = self._batch_size if shuffle else max(self._batch_size, _EVALUATION_BATCH)
@@ -234,7 +248,8 @@ class RankingData:
             seed=self._seed if seed is None else seed,
             drop_remainder=drop_remainder,
             length_buckets=length_buckets,
-            unknown_rate=self._unknown_rate if shuffle else None,
+            unknown_rate=self._unknown_rate if shuffle and by == "row" else None,
+            by=by,
         )
 
     def predict(
@@ -280,6 +295,7 @@ class RankingData:
         freeze_at: FreezeAt | None = None,
         weighting: Weighting = "impressions",
         calibration: bool = False,
+        ndcg_at: int = 10,
         batch_size: int | None = None,
         verbose: int | str = 0,
     ) -> pd.DataFrame:
@@ -294,13 +310,16 @@ class RankingData:
             freeze_at: As in `RankingData`. Defaults to that of the data.
             weighting: Weighting of gAUC; see `group_auc`.
             calibration: Whether to measure calibration, too; see `task_metrics`.
+            ndcg_at: Ranks that NDCG counts.
             batch_size: As in `predict`.
             verbose: As in `keras.Model.predict`.
 
         Returns:
             A frame with one row a task and the measures of its kind, such as `auc`, `gauc` and
             `log_loss`, or `mse` and `mae` of a regression; NaN where one is not defined. Rows count
-            by the schema's weights, and only where a task is observed.
+            by the schema's weights, and only where a task is observed. Where the schema has a
+            `list_key`, binary tasks have besides, unless `groups` is `()`, the measures within
+            lists of both classes: `gauc_list`, `ndcg@{ndcg_at}` and `mrr`.
 
         Raises:
             ValueError: As `predict`, a label or group column is missing, or a prediction is NaN or
@@ -308,6 +327,10 @@ class RankingData:
         """
         rows = self._part_or_frame(rows, "evaluate")
         keys = self._group_keys(rows, groups)
+        lists = None
+        if self.schema.list_key and (groups is None or len(groups)):
+            check_whole("RankingData.evaluate", 1, "a whole number, ", ndcg_at=ndcg_at)
+            lists = self.schema.lists_of(self._parts.frame(rows), "RankingData.evaluate")
         labels, weights = self._parts.labels(rows)
         predicted = self.predict(
             model, rows, freeze_at=freeze_at, batch_size=batch_size, verbose=verbose
@@ -319,6 +342,10 @@ class RankingData:
             measured[task.name] = task.measures(
                 labels[task.name], outputs, observed, keys, weighting
             )
+            if lists is not None and task.calibrates:
+                measured[task.name] |= list_measures(
+                    labels[task.name], outputs, observed, lists, weighting, ndcg_at
+                )
             if calibration and task.calibrates:
                 measured[task.name] |= calibration_measures(labels[task.name], outputs, observed)
         return pd.DataFrame.from_dict(measured, orient="index").rename_axis("task")
@@ -405,6 +432,7 @@ class RankingData:
             "seed": self._seed,
             "length_buckets": self._length_buckets and list(self._length_buckets),
             "unknown_rate": self._unknown_rate,
+            "by": self._by,
         }
         folder = local_path(folder, "RankingData.save", "folder")
         save_parts(self._parts, folder, options, overwrite)
@@ -429,6 +457,7 @@ class RankingData:
         seed: int,
         length_buckets: Sequence[int] | None,
         unknown_rate: Mapping[str, float] | None = None,
+        by: By = "row",
     ) -> None:
         check_whole("RankingData", 1, "a whole number, ", batch_size=batch_size)
         check_whole("RankingData", 0, "a whole number, ", seed=seed)
@@ -438,11 +467,15 @@ class RankingData:
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
         self._length_buckets = length_buckets
         self._unknown_rate = checked_rates(self.schema, unknown_rate, "RankingData")
+        self._by: By = by
+        if by != "row":
+            check_by_lists("RankingData", self.schema, by, True, length_buckets, unknown_rate)
         self._freeze_at = _checked_freeze(self.schema, freeze_at)
 
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
         if not isinstance(rows, str):
-            return as_frame(rows, f"RankingData.{who}", f"or a part ({', '.join(self.rows)})")
+            frame = as_frame(rows, f"RankingData.{who}", f"or a part ({', '.join(self.rows)})")
+            return with_relative(self.schema, frame, f"RankingData.{who}")
         if rows in self.rows:
             return rows
         hint = f" Give RankingData `{rows}=`." if rows in PARTS else did_you_mean(rows, self.rows)

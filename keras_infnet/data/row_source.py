@@ -63,8 +63,12 @@ class WantedColumns:
         events = {c for h in schema.histories for c in (*h.log_columns, *h.list_columns)}
         # Those of the past need not be there.
         events |= {f.name for f in schema.past}
-        ids: dict[str, str | None] = {key: None for f in schema.past for key in f.keys}
-        ids[schema.user_key] = None
+        keys = (
+            schema.user_key,
+            *(schema.list_key or ()),
+            *(k for f in schema.past for k in f.keys),
+        )
+        ids: dict[str, str | None] = {key: None for key in keys if key != schema.time_key}
         for f in (f for f in schema.features if f.has_dtype):
             dtype = schema.declared_dtype(schema.table_of(f.name))
             ids[f.name] = "string" if f.is_text else dtype

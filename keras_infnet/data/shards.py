@@ -174,7 +174,8 @@ class ShardWriter:
 
     def _rows(self, frame: pd.DataFrame, users: np.ndarray) -> dict[str, pa.Array]:
         schema = self.encoder.schema
-        raw = [c for c in (schema.user_key, schema.time_key, *self.keep) if c is not None]
+        keys = (schema.user_key, schema.time_key, *(schema.list_key or ()))
+        raw = [c for c in (*keys, *self.keep) if c is not None]
         columns = {
             ROW: pa.array(frame.index.to_numpy()),
             USER: pa.array(users.astype("int32")),

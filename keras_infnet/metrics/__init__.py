@@ -8,6 +8,8 @@ from keras_infnet.metrics.calibration import (
 )
 from keras_infnet.metrics.group_auc import GroupAUC, group_auc
 from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.mrr import mean_reciprocal_rank
+from keras_infnet.metrics.ndcg import ndcg
 from keras_infnet.metrics.normalized_entropy import NormalizedEntropy, normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 from keras_infnet.metrics.task_metrics import task_metrics
@@ -22,7 +24,9 @@ __all__ = [
     "group_auc",
     "log_loss",
     "mean_absolute_error",
+    "mean_reciprocal_rank",
     "mean_squared_error",
+    "ndcg",
     "normalized_entropy",
     "plot_reliability",
     "task_metrics",

@@ -7,6 +7,8 @@ from keras_infnet.metrics.auc import auc
 from keras_infnet.metrics.calibration import expected_calibration_error
 from keras_infnet.metrics.group_auc import Weighting, group_auc
 from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.mrr import mean_reciprocal_rank
+from keras_infnet.metrics.ndcg import ndcg
 from keras_infnet.metrics.normalized_entropy import normalized_entropy
 from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
 from keras_infnet.metrics.task_columns import check_task, has_names, weights_of
@@ -85,4 +87,15 @@ def calibration_measures(labels: Any, predicted: Any, weights: Any) -> dict[str,
         "normalized_entropy": normalized_entropy(labels, predicted, weights),
         "ece": expected_calibration_error(labels, predicted, weights),
         "ece_mass": expected_calibration_error(labels, predicted, weights, binning="mass"),
+    }
+
+
+def list_measures(
+    labels: Any, predicted: Any, weights: Any, lists: Any, weighting: Weighting, k: int
+) -> dict[str, float]:
+    """Group AUC, NDCG and MRR of one binary task within lists."""
+    return {
+        "gauc_list": group_auc(labels, predicted, lists, weighting, weights),
+        f"ndcg@{k}": ndcg(labels, predicted, lists, k, weights),
+        "mrr": mean_reciprocal_rank(labels, predicted, lists, weights),
     }

@@ -14,13 +14,20 @@ from keras import ops
 from keras_infnet._backend.row_training import loss_scale_by_rows
 from keras_infnet._backend.training_steps import TrainingSteps
 from keras_infnet._base.layer_states import copy_layer_states, layer_states, restore_layer_states
-from keras_infnet._keras_internals import has_schedule, layers_inside
+from keras_infnet._keras_internals import has_schedule, is_distributed, layers_inside
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.task_head import TaskHead
+from keras_infnet.losses.list_loss import ListLoss
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
+from keras_infnet.models.list_labels import labels_with_lists, without_fill, without_lists
 from keras_infnet.models.tokens import Tokens, check_event_context
-from keras_infnet.schema.compile_arguments import losses_by_task, metrics_by_task, weights_by_task
+from keras_infnet.schema.compile_arguments import (
+    list_losses_of,
+    losses_by_task,
+    metrics_by_task,
+    weights_by_task,
+)
 from keras_infnet.schema.input_checks import check_inputs
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.task import Task
@@ -63,6 +70,7 @@ class RankingModel(TrainingSteps):
 
     Config = ModelConfig
     _compiled_with: Mapping[str, Any] | None = None
+    _list_losses: Mapping[str, ListLoss] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -297,6 +305,7 @@ class RankingModel(TrainingSteps):
         loss_weights: Any = None,
         weighted_metrics: Any = None,
         jit_compile: bool | str = "auto",
+        list_losses: Mapping[str, ListLoss] | None = None,
         **kwargs: Any,
     ) -> None:
         """Configures training; losses and metrics come from the schema unless they are given.
@@ -316,19 +325,34 @@ class RankingModel(TrainingSteps):
             jit_compile: Defaults to `"auto"`: as Keras chooses, but on TensorFlow without a GPU the
                 training step is compiled by XLA too, where it takes a half to a third of the time.
                 Not within a `tf.distribute` strategy, whose steps XLA can't compile.
+            list_losses: Dict of losses within lists by binary task, such as
+                `{"click": keras_infnet.losses.JRC()}`, each in the place of the task's own, which
+                it holds. They count in training, on `batches(..., by="list")`; evaluations show
+                the task's own loss. Defaults to none.
             **kwargs: Further arguments of `keras.Model.compile`, such as `metrics`, a dict too.
 
         Raises:
-            ValueError: A dict names an unknown task, or there are several tasks and a list, which
-                Keras would hand out in the order of the alphabet.
+            ValueError: A dict names an unknown task, there are several tasks and a list, which
+                Keras would hand out in the order of the alphabet, or a list loss is of a task that
+                is not binary, or given beside a loss, or of a schema without `list_key` that it
+                needs, or within a `tf.distribute` strategy, which would cut lists.
         """
         schema, given = self._schema, {"jit_compile": jit_compile, **kwargs}
+        losses = losses_by_task(schema, loss, list_losses)
+        self._list_losses = list_losses_of(losses)
+        if self._list_losses and is_distributed(self):
+            raise ValueError(
+                f"{type(self).__name__}.compile: list losses of {', '.join(self._list_losses)} "
+                "within a tf.distribute strategy, which cuts batches, and lists with them. Train "
+                "on one device, or without list losses."
+            )
         if "metrics" in kwargs:
             kwargs["metrics"] = metrics_by_task(schema, "metrics", kwargs["metrics"])
         given |= {"loss": loss, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
+        given["list_losses"] = list_losses
         super().compile(
             optimizer=optimizer,
-            loss=losses_by_task(schema, loss),
+            loss=losses,
             loss_weights=weights_by_task(schema, loss_weights),
             weighted_metrics=metrics_by_task(schema, "weighted_metrics", weighted_metrics),
             jit_compile=jit_compile,
@@ -396,6 +420,10 @@ class RankingModel(TrainingSteps):
         training: bool = True,
     ) -> Any:
         """The mean over members of each one's own loss; Keras calls it."""
+        y, lists = without_lists(y)
+        in_lists = self._list_losses if training else {}
+        if lists is not None:
+            sample_weight = without_fill(y, sample_weight, lists, in_lists)
         if training and self.config.members > 1:
             y, sample_weight = (
                 keras.tree.map_structure(self._once_a_member, part) for part in (y, sample_weight)
@@ -404,12 +432,16 @@ class RankingModel(TrainingSteps):
                 task: ops.reshape(ops.swapaxes(p, 0, 1), (-1, p.shape[-1]))
                 for task, p in y_pred.items()
             }
+        if in_lists:
+            model, members = type(self).__name__, self.config.members
+            y = labels_with_lists(model, y, lists, in_lists, members)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """Metrics of the members' mean; Keras calls it."""
+        y, _ = without_lists(y)
         if self.config.members > 1:
             y_pred = {t: ops.mean(p, 1) if len(p.shape) == 3 else p for t, p in y_pred.items()}
         return super().compute_metrics(x, y, y_pred, sample_weight)

@@ -3,16 +3,32 @@
 from collections.abc import Mapping
 from typing import Any
 
+from keras_infnet.losses.list_loss import ListLoss
 from keras_infnet.schema.schema import FeatureSchema
 
 
-def losses_by_task(schema: FeatureSchema, given: Any) -> dict[str, Any]:
-    """The loss of each task; `None` in a dict means none."""
+def losses_by_task(schema: FeatureSchema, given: Any, list_losses: Any = None) -> dict[str, Any]:
+    """The loss of each task; `None` in a dict means none. Those of lists hold the task's own."""
     given = _by_task(schema, "loss", given)
     if given is not None and not issubclass(type(given), Mapping):
         given = dict.fromkeys(schema.task_names, given)
     given = given or {}
-    return {t.name: given[t.name] if t.name in given else t.loss() for t in schema.tasks}
+    losses = {t.name: given[t.name] if t.name in given else t.loss() for t in schema.tasks}
+    for name, loss in _checked_list_losses(schema, list_losses).items():
+        if name in given and not isinstance(given[name], ListLoss):
+            raise ValueError(
+                f"compile: task `{name}` has a loss and a list loss, which holds the task's cross "
+                "entropy. Leave its `loss` out: a dict names the other tasks alone."
+            )
+        losses[name] = loss
+    for name in list_losses_of(losses):
+        _check_list_task(schema, name, losses[name])
+    return losses
+
+
+def list_losses_of(losses: Mapping[str, Any]) -> dict[str, ListLoss]:
+    """Those of the losses that compare rows of lists."""
+    return {name: loss for name, loss in losses.items() if isinstance(loss, ListLoss)}
 
 
 def weights_by_task(schema: FeatureSchema, given: Any) -> Any:
@@ -33,6 +49,39 @@ def metrics_by_task(schema: FeatureSchema, argument: str, given: Any) -> Any:
         return given
     given = given or {}
     return {t.name: given[t.name] if t.name in given else t.metrics() for t in schema.tasks}
+
+
+def _checked_list_losses(schema: FeatureSchema, given: Any) -> Mapping[str, ListLoss]:
+    shown = '`list_losses={"click": keras_infnet.losses.JRC()}`'
+    if not issubclass(type(given), (Mapping, type(None))):
+        raise ValueError(
+            f"compile: list_losses is a {type(given).__name__}; expected a dict by task: {shown}."
+        )
+    losses: dict[str, Any] = dict(given or {})
+    for name, loss in losses.items():
+        schema.task(name)
+        if not isinstance(loss, ListLoss):
+            raise ValueError(
+                f"compile: the list loss of task `{name}` is {loss!r}; expected one of "
+                f"`keras_infnet.losses`: {shown}."
+            )
+    return losses
+
+
+def _check_list_task(schema: FeatureSchema, name: str, loss: ListLoss) -> None:
+    """A ValueError for a task without labels 0 and 1, or a schema without lists."""
+    task, kind = schema.task(name), type(loss).__name__
+    if not task.calibrates:
+        raise ValueError(
+            f"compile: task `{name}` is a {type(task).__name__}, and its list loss ({kind}) "
+            "compares labels 0 and 1; expected a BinaryTask."
+        )
+    if loss.needs_lists and schema.list_key is None:
+        raise ValueError(
+            f"compile: the list loss of task `{name}` ({kind}) compares rows of one list, and the "
+            "schema knows no lists. Say which column tells them apart: "
+            '`FeatureSchema(..., list_key="impression_id")`.'
+        )
 
 
 def _by_task(schema: FeatureSchema, argument: str, given: Any) -> Any:

@@ -49,6 +49,8 @@ class Feature(ABC):
     packed: ClassVar[str] = "categorical"
     # Arguments of a kind that schemas which were saved before do not say: their fingerprints stay.
     unsaid: ClassVar[dict[str, Any]] = {}
+    # Whether `rank` computes it from all candidates of a request, a `RelativeFeature`.
+    of_list: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type["Feature"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.schema.event_quantity import EventQuantity
@@ -16,8 +17,9 @@ from keras_infnet.schema.feature import OWNERS, PACKED, Feature, Owner, RawInput
 from keras_infnet.schema.history import History
 from keras_infnet.schema.instants import Instants
 from keras_infnet.schema.layout import Layout
-from keras_infnet.schema.past import PastFeature
+from keras_infnet.schema.list_key import checked_list_key, list_codes
 from keras_infnet.schema.number_forms import LARGEST_ID
+from keras_infnet.schema.past import PastFeature
 from keras_infnet.schema.task import Task
 
 _PARTS = {"features": Feature, "tasks": Task, "histories": History}
@@ -53,6 +55,10 @@ class FeatureSchema:
         time_origin: `"unix"`, whose times are from 1990 to 2100, or `None` for a clock of no known
             origin, which needs a `time_unit`.
         sample_weight: Column with the weight of a row in loss and weighted metrics.
+        list_key: Column, or columns together, that tell apart the lists that users saw, such as
+            `"impression_id"` or `("user_id", "date")`: integers, strings or datetimes. Metrics,
+            batches and losses within a list go by it. A list is one user's; rows without a value
+            there are in none. Kept as a tuple. Defaults to none.
         layout: Sizes and dtypes, without which no model can be built. `FeatureEncoder.fit` learns
             it from training rows.
 
@@ -81,6 +87,7 @@ class FeatureSchema:
     time_unit: str | None = None
     time_origin: str | None = "unix"
     sample_weight: str | None = None
+    list_key: str | tuple[str, ...] | None = None
     layout: Layout | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +95,7 @@ class FeatureSchema:
             object.__setattr__(self, name, _checked_parts(name, getattr(self, name), kind))
         if not self.features or not self.tasks:
             raise ValueError("FeatureSchema: expected at least one feature and one task.")
+        object.__setattr__(self, "list_key", checked_list_key(self.list_key))
         _check_names(self)
         _check_references(self)
         for feature in self.features:
@@ -330,13 +338,35 @@ class FeatureSchema:
         groups = [group for group in groups if None in inputs[group[0]][0]]
         return groups + [list(h.list_columns) for h in self.histories]
 
+    @property
+    def ranked(self) -> "FeatureSchema":
+        """The schema of `rank`'s requests: features relative to a list follow from the others."""
+        if not any(f.of_list for f in self.features):
+            return self
+        given = tuple(f for f in self.features if not f.of_list)
+        return dataclasses.replace(self, features=given)
+
     def log_columns(self) -> tuple[str, ...]:
         """Columns that a frame of training rows must have: features, labels, weight and keys."""
         names = [column for f in self.features for column in f.log_columns]
         for task in self.tasks:
             names += [str(task.label), *task.conditions]
         names += [key for key in (self.user_key, self.time_key, self.sample_weight) if key]
+        names += self.list_key or ()
         return tuple(dict.fromkeys(names))
+
+    def lists_of(self, frame: pd.DataFrame, who: str) -> np.ndarray:
+        """A code of each row's list, `(rows,)`, -1 where a row is in none; errors name `who`."""
+        return list_codes(self.require_lists(who), self.user_key, frame, who)
+
+    def require_lists(self, who: str) -> tuple[str, ...]:
+        """The columns of `list_key`; a ValueError that names `who` if there is none."""
+        if self.list_key is None:
+            raise ValueError(
+                f"{who}: the schema knows no lists. Say which column tells them apart: "
+                '`FeatureSchema(..., list_key="impression_id")`.'
+            )
+        return tuple(self.list_key)
 
     def require_fitted(self) -> Layout:
         """The layout; a ValueError if there is none."""
@@ -399,7 +429,8 @@ class FeatureSchema:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain |= {name: [part.to_dict() for part in getattr(self, name)] for name in _PARTS}
         plain["layout"] = None if self.layout is None else self.layout.to_dict()
-        for name, default in (("time_unit", None), ("time_origin", "unix")):
+        later = (("time_unit", None), ("time_origin", "unix"), ("list_key", None))
+        for name, default in later:
             # Schemas that were saved before keep their fingerprints.
             if plain[name] == default:
                 del plain[name]
@@ -518,6 +549,7 @@ def _check_names(schema: FeatureSchema) -> None:
         )
     _check_tokens(schema)
     _check_no_label(schema)
+    _check_no_list(schema)
 
 
 def _check_tokens(schema: FeatureSchema) -> None:
@@ -555,6 +587,17 @@ def _check_no_label(schema: FeatureSchema) -> None:
             raise ValueError(
                 f"FeatureSchema: feature `{name}` is {what[name]}, which is not known when the "
                 "model is asked. Leave it out; a history tells past ones by `actions` and `where`."
+            )
+
+
+def _check_no_list(schema: FeatureSchema) -> None:
+    """A ValueError if lists would be told apart by what a row shall predict, or counts."""
+    columns = {schema.sample_weight} | {c for t in schema.tasks for c in (t.label, t.observed_when)}
+    for name in schema.list_key or ():
+        if name in columns:
+            raise ValueError(
+                f"FeatureSchema: list_key `{name}` is a label or weight of rows; expected ids of "
+                "lists, such as an impression's."
             )
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.encoding.requests import frame_to_request, owned_request
 from keras_infnet.schema.frames import Frame, as_rows
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.artefacts import read_options
-from keras_infnet.serving.requests import item_inputs, rank_request
+from keras_infnet.serving.requests import item_inputs, of_one_list, rank_request
 from keras_infnet.serving.signatures import ExportOptions
 from keras_infnet.serving.weights import TOLERANCES
 
@@ -204,4 +204,8 @@ def rank_pairs(schema: FeatureSchema, frame: pd.DataFrame) -> list[pd.DataFrame]
     of_item: Any = items[[name for name in item_inputs(schema) if name in frame]]
     chosen = np.unique(np.linspace(0, len(frame) - 1, _USERS).astype("int64"))
     of_users = (frame.iloc[[row] * len(items)].set_axis(items.index) for row in chosen)
-    return [of_user.assign(**of_item) for of_user in of_users]
+    # The candidates are one list, whatever theirs were.
+    listed: Any = {}
+    if schema.ranked is not schema:
+        listed = of_one_list(schema, owned_request(schema, items, ("item",)))
+    return [of_user.assign(**{**of_item, **listed}) for of_user in of_users]

@@ -166,7 +166,7 @@ class Client:
             raise ValueError(
                 f"Client: the user's `{wrong[0]}` has {len(shared[wrong[0]])} rows; expected one."
             )
-        return self._padded(shared | checked_inputs(self.schema, candidates, ("item",)))
+        return self._padded(shared | checked_inputs(self.schema.ranked, candidates, ("item",)))
 
     def rest_request(
         self, inputs: Arrays, signature: str = "serving_default", row_format: bool = False

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_infnet.models.one_user import OneUser
+from keras_infnet.schema.relative import RelativeFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 # Candidates of a chunk times events of all histories: attention scores that fit the cache.
@@ -27,11 +28,19 @@ def rank_outputs(
     Returns:
         Dict of tensors by task name.
     """
-    packed = encode(raw)
+    packed = encode(_with_relative(schema, raw))
     shared = {name: x for name, x in packed.items() if x.shape[0] == 1}
     candidates = {name: x for name, x in packed.items() if name not in shared}
     widths = {task.name: task.units for task in schema.tasks}
     return _in_chunks(OneUser(model, shared), candidates, widths, chunk_size(schema))
+
+
+def _with_relative(schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The request and the numbers that all of its candidates together make."""
+    import tensorflow as tf
+
+    features = (f for f in schema.features if isinstance(f, RelativeFeature))
+    return {**raw, **{f.name: f.of_candidates(tf, raw[f.of]) for f in features}}
 
 
 def chunk_size(schema: FeatureSchema) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_infnet.schema.relative import RelativeFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = Mapping[str, np.ndarray]
@@ -75,15 +76,25 @@ def column_names(schema: FeatureSchema) -> list[str]:
 
 def rank_request(schema: FeatureSchema, request: Arrays) -> dict[str, np.ndarray]:
     """A request of `rank`: every row's item as a candidate for the user of the first row."""
-    items = item_inputs(schema)
-    return {name: v if name in items else v[:1] for name, v in request.items()}
+    items, names = item_inputs(schema), schema.ranked.raw_inputs()
+    return {n: v if n in items else v[:1] for n, v in request.items() if n in names}
 
 
 def paired_request(schema: FeatureSchema, request: Arrays) -> dict[str, np.ndarray]:
     """The request of `serving_default` with the same pairs as a request of `rank`."""
     items = item_inputs(schema)
-    rows = next(len(request[name]) for name in items)
-    return {n: v if n in items else np.repeat(v, rows, axis=0) for n, v in request.items()}
+    rows = next(len(request[name]) for name in items if name in request)
+    pairs = {n: v if n in items else np.repeat(v, rows, axis=0) for n, v in request.items()}
+    return pairs | of_one_list(schema, pairs)
+
+
+def of_one_list(schema: FeatureSchema, request: Arrays) -> dict[str, np.ndarray]:
+    """The features relative to a list, by name, of rows whose items are the candidates of one."""
+    return {
+        f.name: f.of_lists(np.asarray(request[f.of]), np.zeros(len(request[f.of]), "int64"))
+        for f in schema.features
+        if isinstance(f, RelativeFeature)
+    }
 
 
 def signature_requests(

@@ -103,7 +103,7 @@ def make_signatures(
     if items:
         rank_inputs = {
             name: ((None if name in items else 1, *shape), dtype)
-            for name, (shape, dtype) in inputs.items()
+            for name, (shape, dtype) in schema.ranked.raw_inputs().items()
         }
         # What the export did not fix, the request says.
         said = {"exponents": ((len(columns),), "float32")} if options.score is None else {}

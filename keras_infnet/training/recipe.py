@@ -29,6 +29,7 @@ def fit_ranker(
     learning_rate: float = 2e-3,
     optimizer: keras.optimizers.Optimizer | None = None,
     loss: Any = None,
+    list_losses: Any = None,
     jit_compile: bool | str | None = None,
     evaluations_per_epoch: int = 2,
     policy: TaskPolicy | None = None,
@@ -64,6 +65,7 @@ def fit_ranker(
             decay, which is Adam but for large tables.
         loss: As in the model's `compile`. Defaults to `None`: as the model was compiled, or else
             as the schema says.
+        list_losses: As in the model's `compile`. Defaults to `None`: as the model was compiled.
         jit_compile: As in the model's `compile`. Defaults to `None`: as the model was compiled.
         evaluations_per_epoch: Validations in one epoch, at equal distances.
         policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or,
@@ -106,7 +108,9 @@ def fit_ranker(
     if optimizer is None:
         decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, total, 0.0)
         optimizer = LazyAdam(decay if decays else float(learning_rate))
-    _compile(model, optimizer, {"loss": loss, "jit_compile": jit_compile})
+    _compile(
+        model, optimizer, {"loss": loss, "list_losses": list_losses, "jit_compile": jit_compile}
+    )
     before.insert(0, DivergenceCheck())
     if validation is not None:
         default = default_policy(getattr(model, "schema", None))

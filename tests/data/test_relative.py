@@ -1,0 +1,147 @@
+"""Numbers relative to the list: in rows of lists, and in requests for candidates."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_infnet import (
+    BinaryTask,
+    CategoricalFeature,
+    FeatureSchema,
+    NumericFeature,
+    RankingData,
+    RelativeFeature,
+)
+from keras_infnet.encoding.requests import frame_to_request
+from keras_infnet.models import SharedBottom
+from keras_infnet.serving.client import Client
+from tests import tiny
+
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the graph is made under TensorFlow"
+)
+PRICE = NumericFeature("price", "item", allow_missing=True)
+RANK = RelativeFeature("price_rank", "item", of="price", buckets=8)
+DIFFERENCE = RelativeFeature("price_difference", "item", of="price", relative="difference")
+
+
+def schema(*features, list_key="list"):
+    user = CategoricalFeature("user_id", "user", dtype="int")
+    given = features or (PRICE, RANK, DIFFERENCE)
+    return FeatureSchema([user, *given], [BinaryTask("click")], list_key=list_key, time_key=None)
+
+
+@pytest.fixture(scope="module")
+def log():
+    draw = np.random.default_rng(0)
+    lists = np.repeat(np.arange(50), draw.integers(1, 8, 50))
+    log = pd.DataFrame({"user_id": lists // 5, "list": lists})
+    log["price"] = draw.choice([1.5, 2.25, 2.5, 7.0, 1e6, np.nan], len(log)).astype("float32")
+    log["click"] = draw.integers(0, 2, len(log))
+    log.loc[::13, "list"] = -1
+    return log.sample(frac=1, random_state=0).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def data(log):
+    return RankingData(schema(), log, validation=log.iloc[-40:])
+
+
+def expected(log):
+    """A loop over lists: pandas' average ranks, and differences of float64."""
+    rank, difference = (pd.Series(np.nan, log.index) for _ in range(2))
+    for _, prices in log[log["list"] >= 0].groupby("list")["price"]:
+        known = prices.dropna().astype("float64")
+        others = len(known) - 1
+        rank[known.index] = (known.rank() - 1) / others if others else 0.5
+        difference[known.index] = known - known.mean()
+    return {"price_rank": rank, "price_difference": difference}
+
+
+@pytest.mark.one_backend
+def test_ranks_and_differences_are_those_of_whole_lists(log, data):
+    for name, values in expected(log).items():
+        found = pd.concat([data.frame("train"), data.frame("validation")])[name].sort_index()
+        np.testing.assert_allclose(found, values.astype("float32"), rtol=1e-6)
+    again = data.attach(log)
+    assert again["price_rank"].equals(data.attach(data.frame("train"))["price_rank"]) is False
+    np.testing.assert_allclose(again["price_rank"], expected(log)["price_rank"], rtol=1e-6)
+
+
+@pytest.mark.one_backend
+def test_rows_that_hold_the_column_keep_it(data):
+    some = data.frame("train").iloc[:5]
+    assert data.attach(some)["price_rank"].equals(some["price_rank"])
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("feature", [RANK, DIFFERENCE])
+def test_candidates_of_a_request_get_what_a_list_gets(feature):
+    tf = pytest.importorskip("tensorflow")
+    draw = np.random.default_rng(1)
+    for number in (0, 1, 2, 40):
+        prices = draw.choice([1.5, 1.5, 2.25, -3.0, 1e6, np.nan], number).astype("float32")
+        found = feature.of_candidates(tf, tf.constant(prices)).numpy()
+        np.testing.assert_array_equal(found, feature.of_lists(prices, np.zeros(number, int)))
+
+
+@tensorflow_only
+def test_rank_computes_what_pairs_are_given(data, tmp_path):
+    import tensorflow as tf
+
+    from keras_infnet.serving import export
+    from keras_infnet.serving.answers import ask
+
+    keras.utils.set_random_seed(0)
+    model = tiny.randomise(SharedBottom(data.schema, dim=4, hidden_dims=(8,)))
+    path = export(model, data, tmp_path / "ranker")
+    signatures = tf.saved_model.load(str(path)).signatures
+    names = signatures["rank"].structured_input_signature[1]
+    assert set(names) == {"user_id", "price"}
+    assert set(signatures["serving_default"].structured_input_signature[1]) == {
+        "user_id",
+        "price",
+        "price_rank",
+        "price_difference",
+    }
+    frame = data.frame("train")
+    frame = frame[frame["list"] >= 0]
+    of_list = frame[frame["list"] == frame["list"].value_counts().idxmax()]
+    request = frame_to_request(data.schema, of_list)
+    client = Client(data.schema)
+    asked = client.rank_inputs(of_list.iloc[:1], of_list)
+    assert set(asked) == {"user_id", "price"}
+    ranked, pairs = ask(signatures["rank"], asked), ask(signatures["serving_default"], request)
+    np.testing.assert_allclose(ranked["click"], pairs["click"], atol=1e-6)
+    np.testing.assert_allclose(
+        ranked["click"][:, 0], data.predict(model, of_list)["click"], atol=1e-6
+    )
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    "features, key, message",
+    [
+        ((RANK,), "list", r"`price_rank`: of is 'price'; expected a NumericFeature of the item"),
+        (
+            (NumericFeature("price", "user"), RANK),
+            "list",
+            r"of the item \(numeric features: `price`",
+        ),
+        ((PRICE, RANK), None, "`price_rank` is relative to a list, and the schema knows none"),
+    ],
+)
+def test_schemas_that_have_no_such_list(features, key, message):
+    with pytest.raises(ValueError, match=message):
+        schema(*features, list_key=key)
+
+
+@pytest.mark.one_backend
+def test_bad_arguments_and_a_missing_column_are_named(log, data):
+    with pytest.raises(ValueError, match='relative is \'mean\'; expected "rank" or "difference"'):
+        RelativeFeature("x", "item", of="price", relative="mean")
+    with pytest.raises(ValueError, match="owner is 'user'; expected \"item\""):
+        RelativeFeature("x", "user", of="price")
+    with pytest.raises(ValueError, match="`price_rank`, which RankingData computes of `price`"):
+        data.encoder.transform(log)
