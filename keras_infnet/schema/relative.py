@@ -33,6 +33,8 @@ class RelativeFeature(NumericFeature):
         bucketing: As in `NumericFeature`.
         allow_missing: As in `NumericFeature`. Defaults to `True`.
         table: As in `NumericFeature`.
+        encoding: As in `NumericFeature`.
+        token: As in `NumericFeature`.
         of: Name of a numeric feature of the item, `x`.
         relative: `"rank"` or `"difference"`.
 
