@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from keras_infnet import (
+    balances,
     calibration,
     callbacks,
     data,
@@ -61,6 +62,7 @@ __all__ = [
     "Ratio",
     "RegressionTask",
     "SincePrevious",
+    "balances",
     "calibration",
     "callbacks",
     "data",

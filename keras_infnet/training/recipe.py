@@ -30,6 +30,7 @@ def fit_ranker(
     optimizer: keras.optimizers.Optimizer | None = None,
     loss: Any = None,
     jit_compile: bool | str | None = None,
+    balance: Any = None,
     evaluations_per_epoch: int = 2,
     policy: TaskPolicy | None = None,
     patience: int = 2,
@@ -65,6 +66,8 @@ def fit_ranker(
         loss: As in the model's `compile`. Defaults to `None`: as the model was compiled, or else
             as the schema says.
         jit_compile: As in the model's `compile`. Defaults to `None`: as the model was compiled.
+        balance: As in the `compile` of a `RankingModel`. Defaults to `None`: as the model was
+            compiled.
         evaluations_per_epoch: Validations in one epoch, at equal distances.
         policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or,
             without one, to what the first task is judged by, such as the lowest mean squared error.
@@ -106,7 +109,7 @@ def fit_ranker(
     if optimizer is None:
         decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, total, 0.0)
         optimizer = LazyAdam(decay if decays else float(learning_rate))
-    _compile(model, optimizer, {"loss": loss, "jit_compile": jit_compile})
+    _compile(model, optimizer, {"loss": loss, "jit_compile": jit_compile, "balance": balance})
     before.insert(0, DivergenceCheck())
     if validation is not None:
         default = default_policy(getattr(model, "schema", None))

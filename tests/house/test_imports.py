@@ -9,6 +9,7 @@ import pytest
 from tests.house.source import PACKAGE, ROOT, Import, imports_of, python_files
 
 MAY_IMPORT = {
+    "balances": (),
     "metrics": (),
     "layers": (),
     "schema": ("metrics",),
@@ -16,7 +17,7 @@ MAY_IMPORT = {
     "encoding": ("schema",),
     "datasets": ("schema",),
     "data": ("schema", "encoding", "metrics", "calibration"),
-    "models": ("schema", "layers", "metrics"),
+    "models": ("schema", "layers", "metrics", "balances"),
     "training": ("schema", "layers", "metrics"),
     "serving": ("schema", "encoding", "data", "models", "metrics", "calibration"),
     "explain": ("schema", "encoding", "data", "models", "metrics"),
