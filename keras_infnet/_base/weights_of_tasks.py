@@ -72,7 +72,7 @@ def _follow(
             read = [inside.get(id(tensor), nobody) for tensor in keras.tree.flatten(layer.input)]
         else:
             of_all = nobody.union(*tasks)
-            for variable in getattr(layer, "trainable_variables", ()):
+            for variable in reversed(getattr(layer, "trainable_variables", ())):
                 found[id(variable)] = found.get(id(variable), nobody) | of_all
             read = [of_all] * len(call.input_tensors)
         for tensor, mine in zip(call.input_tensors, read, strict=True):
