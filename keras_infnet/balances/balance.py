@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -76,7 +75,7 @@ class Balance(ABC):
         """Raises a ValueError unless these fields are numbers above `least`."""
         for argument in arguments or [f.name for f in fields(self)]:  # pyright: ignore[reportArgumentType]
             value = getattr(self, argument)
-            if not isinstance(value, Real) or isinstance(value, bool) or not value > least:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not value > least:
                 raise bad(type(self).__name__, argument, value, f"a number above {least:g}")
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from keras_infnet.training import data_parallel
 from tests.training.row_ranker import adagrad, row_ranker, trained
-from tests.training.two_devices import EPOCHS, OPTIMIZERS, STEPS, child, weighted_batches
+from tests.training.two_devices import BALANCES, EPOCHS, OPTIMIZERS, STEPS, child, weighted_batches
 
 # On JAX all of them are trained with shared-out tables.
 USED = list(OPTIMIZERS) if keras.backend.backend() == "tensorflow" else ["adagrad"]
@@ -12,7 +12,9 @@ USED = list(OPTIMIZERS) if keras.backend.backend() == "tensorflow" else ["adagra
 
 @pytest.fixture(scope="module")
 def runs():
-    return child([(name, optimizer) for name in ("one", "parallel") for optimizer in USED])
+    return child(
+        [(name, optimizer) for name in ("one", "parallel") for optimizer in [*USED, *BALANCES]]
+    )
 
 
 @pytest.mark.parametrize("optimizer", USED)
@@ -21,6 +23,15 @@ def test_losses_metrics_and_weights_of_two_devices_are_those_of_one(runs, optimi
     assert len(set(one["losses"])) == EPOCHS * STEPS
     for name in ("losses", "auc"):
         np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-5)
+    for found, weight in zip(two["weights"], one["weights"], strict=True):
+        np.testing.assert_allclose(found, weight, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_tasks_are_balanced_by_the_gradients_and_losses_of_all_devices(runs, balance):
+    one, two = runs["one", balance], runs["parallel", balance]
+    assert np.ptp(one["of tasks"]) > 0.01
+    np.testing.assert_allclose(two["of tasks"], one["of tasks"], rtol=1e-4)
     for found, weight in zip(two["weights"], one["weights"], strict=True):
         np.testing.assert_allclose(found, weight, rtol=0, atol=1e-5)
 
