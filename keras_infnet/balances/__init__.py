@@ -9,10 +9,10 @@ from keras_infnet.balances.pcgrad import PCGrad
 from keras_infnet.balances.uncertainty import Uncertainty
 
 __all__ = [
+    "Balance",
     "CAGrad",
     "DWA",
     "FAMO",
-    "Balance",
     "GradNorm",
     "Measured",
     "PCGrad",

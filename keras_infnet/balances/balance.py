@@ -33,6 +33,7 @@ class Measured:
     learning_rate: Any = None
 
 
+@dataclass(frozen=True)
 class Balance(ABC):
     """How much the gradient of each task counts in the weights that tasks share.
 
@@ -64,7 +65,7 @@ class Balance(ABC):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return asdict(self)  # pyright: ignore[reportArgumentType]
+        return asdict(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Balance":
@@ -73,7 +74,7 @@ class Balance(ABC):
 
     def check_above(self, least: float, *arguments: str) -> None:
         """Raises a ValueError unless these fields are numbers above `least`."""
-        for argument in arguments or [f.name for f in fields(self)]:  # pyright: ignore[reportArgumentType]
+        for argument in arguments or [f.name for f in fields(self)]:
             value = getattr(self, argument)
             if not isinstance(value, int | float) or isinstance(value, bool) or not value > least:
                 raise bad(type(self).__name__, argument, value, f"a number above {least:g}")

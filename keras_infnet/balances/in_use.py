@@ -61,12 +61,12 @@ class BalanceInUse:
         self.balance, self.optimizer = balance, optimizer
         self.tasks = tuple(task.name for task in tasks)
         self._check([task.name for task in tasks if task.loss_may_be_negative])
-        self._variables = self._state_in_optimizer()
+        self._held = self._state_in_optimizer()
 
     @property
     def weights(self) -> dict[str, float]:
         """The weights `w_k` of the last step by task; 1 before the first."""
-        values = ops.convert_to_numpy(self._variables["used"]).tolist()
+        values = ops.convert_to_numpy(self._held["used"]).tolist()
         return dict(zip(self.tasks, values, strict=True))
 
     @property
@@ -96,7 +96,7 @@ class BalanceInUse:
         parts = [part for part in (losses, gram, after, weights) if part is not None]
         finite = ops.all(ops.stack([ops.all(ops.isfinite(part)) for part in parts]))
         for name, value in new.items():
-            self._variables[name].assign(ops.where(finite, value, state[name]))
+            self._held[name].assign(ops.where(finite, value, state[name]))
 
     @property
     def learning_rate(self) -> Any:
@@ -105,7 +105,7 @@ class BalanceInUse:
         return getattr(optimizer, "optimizers", [optimizer])[-1].learning_rate
 
     def _state(self) -> dict[str, Any]:
-        return {name: ops.convert_to_tensor(v) for name, v in self._variables.items()}
+        return {name: ops.convert_to_tensor(v) for name, v in self._held.items()}
 
     def _check(self, may_be_negative: Sequence[str]) -> None:
         who = self.kind
@@ -138,7 +138,7 @@ class BalanceInUse:
                     f"compile: the optimizer holds the state of {known.balance!r} between "
                     f"{', '.join(known.tasks)}. Compile with a new optimizer."
                 )
-            return known._variables
+            return known._held
         number = len(self.tasks)
         first = {"used": [1.0] * number, "step": 0, **self.balance.first_state(number)}
         # Not tracked: the optimizer's own variables are these.
