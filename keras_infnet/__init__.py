@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from keras_infnet import (
+    balances,
     calibration,
     callbacks,
     data,
@@ -72,6 +73,7 @@ __all__ = [
     "RelativeFeature",
     "SecondsSinceFeature",
     "SincePrevious",
+    "balances",
     "calibration",
     "callbacks",
     "data",

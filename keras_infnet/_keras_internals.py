@@ -45,8 +45,11 @@ INTERNALS = (
     Internal(_MODEL, "_distribute_strategy", "is_distributed", backend="tensorflow"),
     Internal(_MODEL, "_initial_epoch", "start_at_epoch"),
     Internal(_MODEL, "_nodes_by_depth", "calls_in_order"),
+    Internal(_MODEL, "_nodes_by_depth", "has_graph"),
     Internal(_MODEL, "_update_metrics_variables", "update_metrics", backend="jax"),
     Internal(_MODEL, "_get_state_sharding_spec", "test_state_shardings", backend="jax"),
+    Internal(_MODEL, "_loss_tracker", "track_loss"),
+    Internal(_MODEL, "_compile_loss", "compiled_losses"),
     Internal(
         _MODEL, "compute_loss_and_updates", "loss of a step", rooms=("_backend",), backend="jax"
     ),
@@ -124,6 +127,11 @@ def calls_in_order(model: keras.Model) -> Iterator[Any]:
                 yield node
 
 
+def has_graph(layer: Any) -> bool:
+    """Whether a layer is a functional model, whose calls `calls_in_order` gives."""
+    return hasattr(layer, "_nodes_by_depth")
+
+
 def layers_inside(model: keras.Model) -> list[keras.Layer]:
     """All layers inside a model, a layer before those inside it."""
     return model._flatten_layers(include_self=False)
@@ -157,6 +165,16 @@ def test_state_shardings(model: keras.Model) -> tuple[Any, Any, Any]:
     """JAX: how weights, other variables and those of metrics lie on the devices."""
     trainable, others, _, of_metrics = model._get_state_sharding_spec()
     return trainable, others, of_metrics
+
+
+def track_loss(model: keras.Model, loss: Any, rows: Any) -> None:
+    """Adds the loss of a batch of so many rows to the mean that a compiled model shows."""
+    model._loss_tracker.update_state(loss, sample_weight=rows)
+
+
+def compiled_losses(model: keras.Model) -> list[tuple[str, Any, Any]]:
+    """Output, loss and weight (or None) of each loss of a model compiled and built."""
+    return [(loss.path[0], *loss[1:3]) for loss in model._compile_loss._flat_losses]
 
 
 def layout_of(variable: Any) -> Any:

@@ -16,10 +16,11 @@ class TrainingSteps(keras.Model):
     """A functional model with a dict of outputs, whose steps are ours.
 
     `trains_by_xla` says whether TensorFlow's training step is compiled by XLA where Keras would not
-    do so; `compile` of the subclass sets it.
+    do so, `balance` how the tasks' gradients are weighed; `compile` of the subclass sets them.
     """
 
     trains_by_xla = False
+    balance: Any = None
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; a loss that is NaN or infinite is a `FloatingPointError`."""

@@ -32,6 +32,10 @@ class ProxyCrossAttention(ConfiguredLayer):
     With `qk_norm` scores are those of `Q / rms(Q)` and `X / rms(X)`, so that they do not start near
     0 where tokens do; values are `X` as it is. It costs one number a position.
 
+    With `output_gate` the output is `CA(Q, X) * sigmoid(Q W_G)`, number by number, with a `W_G` for
+    each query set, and `Q / rms(Q)` in place of `Q` where there is `qk_norm`. The gate starts near
+    one half.
+
     Args:
         dim: Width of the output, and of queries and keys together over all heads.
         num_heads: Number of heads, a divisor of `dim`. Defaults to `1`.
@@ -39,6 +43,8 @@ class ProxyCrossAttention(ConfiguredLayer):
         share_kv: Whether all query sets share one `W_K` and one `W_V`. Defaults to `False`.
         qk_norm: Whether queries and memory are divided by their root mean square for the scores.
             Defaults to `False`.
+        output_gate: Whether a gate made of the queries is multiplied to the output. Defaults to
+            `False`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -69,7 +75,9 @@ class ProxyCrossAttention(ConfiguredLayer):
     Reference:
         Li et al., INFNet, arXiv:2508.11565, heterogeneous flow. No bias in the projections and no
         projection after the heads: our choice. Henry et al., Query-Key Normalization for
-        Transformers, arXiv:2010.04245, normalise what is projected, by its length.
+        Transformers, arXiv:2010.04245, normalise what is projected, by its length. Qiu et al.,
+        Gated Attention for Large Language Models, arXiv:2505.06708; no bias in the gate: our
+        choice.
     """
 
     takes_shared_rows = True
@@ -81,6 +89,7 @@ class ProxyCrossAttention(ConfiguredLayer):
         query_sets: int = 1,
         share_kv: bool = False,
         qk_norm: bool = False,
+        output_gate: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +104,7 @@ class ProxyCrossAttention(ConfiguredLayer):
         self.query_sets = query_sets
         self.share_kv = share_kv
         self.qk_norm = qk_norm
+        self.output_gate = output_gate
 
     def build(self, queries_shape: Any, memory_shape: tuple) -> None:
         self.set_names = list(queries_shape) if isinstance(queries_shape, Mapping) else None
@@ -106,6 +116,8 @@ class ProxyCrossAttention(ConfiguredLayer):
         self.query_kernels = [self._kernel("query", i, s[-1]) for i, s in enumerate(shapes)]
         self.key_kernels = [self._kernel("key", i, memory_shape[-1]) for i in range(kv_sets)]
         self.value_kernels = [self._kernel("value", i, memory_shape[-1]) for i in range(kv_sets)]
+        gated = enumerate(shapes) if self.output_gate else ()
+        self.gate_kernels = [self._kernel("gate", i, s[-1]) for i, s in gated]
 
     def call(
         self,
@@ -126,7 +138,7 @@ class ProxyCrossAttention(ConfiguredLayer):
             if memory_gate is not None:
                 pooled = pooled * memory_gate
             outputs |= self._project_values(pooled, sets, chosen)
-        ordered = [outputs[i] for i in range(len(sets))]
+        ordered = [self._gated(outputs[i], sets[i], i) for i in range(len(sets))]
         if self.set_names is not None:
             return dict(zip(self.set_names, ordered, strict=True))
         return ordered if isinstance(queries, (list, tuple)) else ordered[0]
@@ -195,14 +207,25 @@ class ProxyCrossAttention(ConfiguredLayer):
         keys = self.key_kernels * (self.query_sets if self.share_kv else 1)
         parts = []
         for i in chosen:
-            queries = sets[i]
-            if self.qk_norm:
-                queries = queries * ops.cast(_inverse_rms(queries), queries.dtype)
-            absorbed = ops.matmul(queries, self._absorb(self.query_kernels[i], keys[i]))
+            absorbed = ops.matmul(
+                self._normalised(sets[i]), self._absorb(self.query_kernels[i], keys[i])
+            )
             rows = sets[i].shape[1] * self.num_heads
             parts.append(ops.reshape(absorbed, (-1, rows, memory.shape[-1])))
         absorbed = parts[0] if len(parts) == 1 else ops.concatenate(_with_all_rows(parts), axis=1)
         return absorbed if gate is None else absorbed * gate
+
+    def _normalised(self, queries: Any) -> Any:
+        """`Q`, or `Q / rms(Q)` where scores are normalised."""
+        if not self.qk_norm:
+            return queries
+        return queries * ops.cast(_inverse_rms(queries), queries.dtype)
+
+    def _gated(self, output: Any, queries: Any, i: int) -> Any:
+        if not self.output_gate:
+            return output
+        gate = ops.sigmoid(ops.matmul(self._normalised(queries), self.gate_kernels[i]))
+        return output * gate
 
     def _score_scale(self, memory: Any, gate: Any) -> Any:
         """What the scores on each position are multiplied by, `(batch, length)`, or None."""

@@ -49,6 +49,8 @@ class Form:
             Defaults to `True`.
         share_kv: Whether all that read a memory share its `W_K` and `W_V`. Defaults to `True`.
         score_biases: Whether scores on the history add `B`. Defaults to `True`.
+        output_gate: Whether each `CA(Q, X)` is multiplied by `sigmoid(Q W_G)`, with `Q / rms(Q)`
+            where there is `qk_norm`, and a `W_G` for each `W_Q`. Defaults to `False`.
         own_group: Whether queries read all three memories, and `[T; T~]` is one group of queries,
             which after the heterogeneous flow gates `T^` as a whole. Defaults to `False`.
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
@@ -64,6 +66,7 @@ class Form:
     qk_norm: bool = True
     share_kv: bool = True
     score_biases: bool = True
+    output_gate: bool = False
     own_group: bool = False
     gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid"
     gate_hidden: int | None = None
@@ -468,6 +471,7 @@ def _read(
         query_sets=len(queries),
         share_kv=form.share_kv,
         qk_norm=form.qk_norm,
+        output_gate=form.output_gate,
         name=f"{name}_attention",
     )
     return attention(

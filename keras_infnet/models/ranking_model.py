@@ -14,7 +14,13 @@ from keras import ops
 from keras_infnet._backend.row_training import loss_scale_by_rows
 from keras_infnet._backend.training_steps import TrainingSteps
 from keras_infnet._base.layer_states import copy_layer_states, layer_states, restore_layer_states
-from keras_infnet._keras_internals import has_schedule, is_distributed, layers_inside
+from keras_infnet._keras_internals import (
+    compiled_losses,
+    has_schedule,
+    is_distributed,
+    layers_inside,
+)
+from keras_infnet.balances.in_use import BalanceInUse, balance_of
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.losses.list_loss import ListLoss
@@ -306,6 +312,7 @@ class RankingModel(TrainingSteps):
         weighted_metrics: Any = None,
         jit_compile: bool | str = "auto",
         list_losses: Mapping[str, ListLoss] | None = None,
+        balance: Any = None,
         **kwargs: Any,
     ) -> None:
         """Configures training; losses and metrics come from the schema unless they are given.
@@ -329,16 +336,23 @@ class RankingModel(TrainingSteps):
                 `{"click": keras_infnet.losses.JRC()}`, each in the place of the task's own, which
                 it holds. They count in training, on `batches(..., by="list")`; evaluations show
                 the task's own loss. Defaults to none.
+            balance: How the tasks' gradients are weighed in the weights that tasks share:
+                `"uncertainty"`, `"dwa"`, `"gradnorm"`, `"pcgrad"`, `"cagrad"`, `"famo"`, or an
+                object of `keras_infnet.balances`. Tasks with a `loss_weight` of 0 are left out; the
+                loss that is shown stays the plain sum. Defaults to `None`: all weigh 1.
             **kwargs: Further arguments of `keras.Model.compile`, such as `metrics`, a dict too.
 
         Raises:
             ValueError: A dict names an unknown task, there are several tasks and a list, which
                 Keras would hand out in the order of the alphabet, or a list loss is of a task that
                 is not binary, or given beside a loss, or of a schema without `list_key` that it
-                needs, or within a `tf.distribute` strategy, which would cut lists.
+                needs, or within a `tf.distribute` strategy, which would cut lists; the balance is
+                unknown, there are not two tasks to weigh, or the optimizer or a task can't do it.
         """
-        schema, given = self._schema, {"jit_compile": jit_compile, **kwargs}
+        balance = balance_of(balance)
+        schema, given = self._schema, {"jit_compile": jit_compile, "balance": balance, **kwargs}
         losses = losses_by_task(schema, loss, list_losses)
+        weights = weights_by_task(schema, loss_weights)
         self._list_losses = list_losses_of(losses)
         if self._list_losses and is_distributed(self):
             raise ValueError(
@@ -353,7 +367,7 @@ class RankingModel(TrainingSteps):
         super().compile(
             optimizer=optimizer,
             loss=losses,
-            loss_weights=weights_by_task(schema, loss_weights),
+            loss_weights=weights,
             weighted_metrics=metrics_by_task(schema, "weighted_metrics", weighted_metrics),
             jit_compile=jit_compile,
             **kwargs,
@@ -362,6 +376,10 @@ class RankingModel(TrainingSteps):
         self._compiled_with = MappingProxyType(given)
         self.trains_by_xla = jit_compile == "auto"
         self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
+        self.balance = None
+        if balance is not None:
+            trained = [t for t in schema.tasks if losses[t.name] is not None and weights[t.name]]
+            self.balance = BalanceInUse(balance, trained, self.optimizer)
 
     def recompile(self, optimizer: Any, **changes: Any) -> None:
         """Compiles with another optimizer: losses, metrics and all else stay as they were.
@@ -420,22 +438,29 @@ class RankingModel(TrainingSteps):
         training: bool = True,
     ) -> Any:
         """The mean over members of each one's own loss; Keras calls it."""
-        y, lists = without_lists(y)
-        in_lists = self._list_losses if training else {}
-        if lists is not None:
-            sample_weight = without_fill(y, sample_weight, lists, in_lists)
-        if training and self.config.members > 1:
-            y, sample_weight = (
-                keras.tree.map_structure(self._once_a_member, part) for part in (y, sample_weight)
-            )
-            y_pred = {
-                task: ops.reshape(ops.swapaxes(p, 0, 1), (-1, p.shape[-1]))
-                for task, p in y_pred.items()
-            }
-        if in_lists:
-            model, members = type(self).__name__, self.config.members
-            y = labels_with_lists(model, y, lists, in_lists, members)
+        y, y_pred, sample_weight = self._as_losses_read(y, y_pred, sample_weight, training)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def task_losses(self, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The losses that the balance weighs.
+
+        Args:
+            y: Labels by task.
+            y_pred: Outputs by task, as in training.
+            sample_weight: Weights of rows by task. Defaults to `None`.
+
+        Returns:
+            Float32 `(tasks,)` in the order of `balance.tasks`, each times its weight in the loss.
+        """
+        y, y_pred, sample_weight = self._as_losses_read(y, y_pred, sample_weight, True)
+        found = dict.fromkeys(self.balance.tasks, 0.0)
+        for task, loss, weight in compiled_losses(self):
+            if task in found:
+                by_task = isinstance(sample_weight, Mapping)
+                of_rows = sample_weight.get(task) if by_task else sample_weight
+                value = ops.cast(loss(y[task], y_pred[task], of_rows), "float32")
+                found[task] += value if weight is None else value * weight
+        return ops.stack(list(found.values()))
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -452,7 +477,10 @@ class RankingModel(TrainingSteps):
         if not config:
             return config
         jit_compile = (self._compiled_with or {})["jit_compile"]
-        return {**config, "jit_compile": jit_compile, "trained": self.optimizer.built}
+        config |= {"jit_compile": jit_compile, "trained": self.optimizer.built}
+        if self.balance is not None:
+            config["balance"] = keras.saving.serialize_keras_object(self.balance.balance)
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was, so that training goes on where it stopped."""
@@ -505,6 +533,34 @@ class RankingModel(TrainingSteps):
         model = cls(schema, dtype=dtype, **config)
         restore_layer_states(model, states)
         return model
+
+    def _as_losses_read(
+        self, y: Any, y_pred: Any, sample_weight: Any, training: bool
+    ) -> tuple[Any, Any, Any]:
+        """Labels, outputs and weights of each member; in training, labels with their lists."""
+        y, lists = without_lists(y)
+        in_lists = self._list_losses if training else {}
+        if lists is not None:
+            sample_weight = without_fill(y, sample_weight, lists, in_lists)
+        if training:
+            y, y_pred, sample_weight = self._by_member(y, y_pred, sample_weight)
+        if in_lists:
+            model, members = type(self).__name__, self.config.members
+            y = labels_with_lists(model, y, lists, in_lists, members)
+        return y, y_pred, sample_weight
+
+    def _by_member(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Labels, outputs and weights with the rows of all members, one after the other."""
+        if self.config.members == 1:
+            return y, y_pred, sample_weight
+        y, sample_weight = (
+            keras.tree.map_structure(self._once_a_member, part) for part in (y, sample_weight)
+        )
+        y_pred = {
+            task: ops.reshape(ops.swapaxes(p, 0, 1), (-1, p.shape[-1]))
+            for task, p in y_pred.items()
+        }
+        return y, y_pred, sample_weight
 
     def _once_a_member(self, rows: Any) -> Any:
         """The rows once for each member, one member after the other."""

@@ -34,6 +34,7 @@ class CountTask(Task):
     """
 
     monitor: ClassVar[str] = "poisson_loss"
+    loss_may_be_negative: ClassVar[bool] = True
 
     def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
         bad = labels < 0

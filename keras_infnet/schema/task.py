@@ -41,6 +41,8 @@ class Task(ABC):
 
     # Name of the metric, among `metrics()`, by which a training recipe chooses, and its direction.
     monitor: ClassVar[str]
+    # Whether `loss()` may be below 0, so that losses can't be compared by their ratio.
+    loss_may_be_negative: ClassVar[bool] = False
     # Whether predictions are probabilities that `Calibration` can correct.
     calibrates: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type["Task"]]] = {}

@@ -1,5 +1,6 @@
 """Split optimizer: embedding tables and dense weights under optimizers of their own."""
 
+import re
 from typing import Any
 
 import keras
@@ -8,12 +9,15 @@ from keras_infnet.training.sparse_adagrad import SparseAdagrad
 
 # The path of a variable holds its layer's name; FusedEmbedding layers hold all tables.
 TABLES = r".*fused_embedding.*"
+# Kernels, of which those with two axes are matrices.
+_MATRICES = r".*kernel[^/]*"
 
 
 def split_optimizer(
     embeddings: keras.optimizers.Optimizer | None = None,
     dense: keras.optimizers.Optimizer | None = None,
     tables: str = TABLES,
+    matrices: keras.optimizers.Optimizer | None = None,
 ) -> keras.optimizers.Optimizer:
     """One optimizer for `compile` that trains embedding tables and dense weights differently.
 
@@ -26,9 +30,12 @@ def split_optimizer(
             large tables by rows.
         dense: Optimizer of everything else. Defaults to `AdamW(1e-4)`.
         tables: Regular expression for the whole `path` of a table's variable.
+        matrices: Optimizer of the kernels that are matrices, such as `keras.optimizers.Muon(1e-3)`:
+            no table, bias, norm or vector, and not the output of a head. Defaults to `None`:
+            `dense`.
 
     Returns:
-        A `keras.optimizers.MultiOptimizer`; its `optimizers` are the two parts.
+        A `keras.optimizers.MultiOptimizer`; its `optimizers` are the parts, `dense` the last.
 
     Raises:
         ValueError: When the optimizer is built, no variable's path matches `tables`.
@@ -39,11 +46,37 @@ def split_optimizer(
         ['SparseAdagrad', 'AdamW']
 
     Reference:
-        UniRank, arXiv:2607.19987, trains with these defaults.
+        UniRank, arXiv:2607.19987, trains with these defaults. Which weights are matrices is as in
+        Jordan et al., Muon, and in Liu et al., arXiv:2502.16982.
     """
     dense = keras.optimizers.AdamW(1e-4) if dense is None else dense
     embeddings = SparseAdagrad(0.05) if embeddings is None else embeddings
-    return _SplitOptimizer(keras.optimizers.OptimizerMap(dense, {tables: embeddings}))
+    parts = {tables: embeddings} | ({} if matrices is None else {_MATRICES: matrices})
+    return _SplitOptimizer(_Parts(dense, parts))
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet", name="SplitOptimizerParts")
+class _Parts(keras.optimizers.OptimizerMap):
+    """An `OptimizerMap` whose first pattern is that of tables; matrices are told by shape too."""
+
+    def __call__(self, variable: Any) -> keras.optimizers.Optimizer:
+        if self.has_table(variable):
+            return self[next(iter(self))]
+        if _MATRICES in self and _is_matrix(variable):
+            return self[_MATRICES]
+        return self.default_optimizer
+
+    def has_table(self, variable: Any) -> bool:
+        """Whether a variable is a table."""
+        return re.fullmatch(next(iter(self)), variable.path) is not None
+
+
+def _is_matrix(variable: Any) -> bool:
+    return len(variable.shape) == 2 and min(variable.shape) > 1 and _is_kernel(variable.path)
+
+
+def _is_kernel(path: str) -> bool:
+    return re.fullmatch(_MATRICES, path) is not None and "_head/output/" not in path
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet", name="SplitOptimizer")
@@ -57,7 +90,7 @@ class _SplitOptimizer(keras.optimizers.MultiOptimizer):
 
     def build(self, var_list: list[Any]) -> None:
         parts = self._optimizer_map
-        if not any(parts(variable) is not parts.default_optimizer for variable in var_list):
+        if not any(map(parts.has_table, var_list)):
             paths = ", ".join(variable.path for variable in var_list[:10])
             raise ValueError(
                 f"split_optimizer: no variable's path matches tables={next(iter(parts))!r}. "

@@ -31,6 +31,7 @@ def fit_ranker(
     loss: Any = None,
     list_losses: Any = None,
     jit_compile: bool | str | None = None,
+    balance: Any = None,
     evaluations_per_epoch: int = 2,
     policy: TaskPolicy | None = None,
     patience: int = 2,
@@ -67,6 +68,8 @@ def fit_ranker(
             as the schema says.
         list_losses: As in the model's `compile`. Defaults to `None`: as the model was compiled.
         jit_compile: As in the model's `compile`. Defaults to `None`: as the model was compiled.
+        balance: As in the `compile` of a `RankingModel`. Defaults to `None`: as the model was
+            compiled.
         evaluations_per_epoch: Validations in one epoch, at equal distances.
         policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or,
             without one, to what the first task is judged by, such as the lowest mean squared error.
@@ -108,9 +111,8 @@ def fit_ranker(
     if optimizer is None:
         decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, total, 0.0)
         optimizer = LazyAdam(decay if decays else float(learning_rate))
-    _compile(
-        model, optimizer, {"loss": loss, "list_losses": list_losses, "jit_compile": jit_compile}
-    )
+    given = {"loss": loss, "list_losses": list_losses, "balance": balance}
+    _compile(model, optimizer, {**given, "jit_compile": jit_compile})
     before.insert(0, DivergenceCheck())
     if validation is not None:
         default = default_policy(getattr(model, "schema", None))

@@ -10,6 +10,7 @@ from tests.house.source import PACKAGE, ROOT, Import, imports_of, python_files
 
 MAY_IMPORT = {
     "losses": (),
+    "balances": (),
     "metrics": (),
     "layers": (),
     "schema": ("losses", "metrics"),
@@ -17,7 +18,7 @@ MAY_IMPORT = {
     "encoding": ("schema",),
     "datasets": ("schema",),
     "data": ("schema", "encoding", "metrics", "calibration"),
-    "models": ("schema", "layers", "losses", "metrics"),
+    "models": ("schema", "layers", "losses", "metrics", "balances"),
     "training": ("schema", "layers", "losses", "metrics"),
     "serving": ("schema", "encoding", "data", "models", "metrics", "calibration"),
     "explain": ("schema", "encoding", "data", "models", "metrics"),

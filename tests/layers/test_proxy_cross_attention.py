@@ -21,22 +21,30 @@ def built(**arguments):
     return tiny.randomise(layer)
 
 
-@pytest.mark.parametrize("qk_norm", [True, False])
+@pytest.mark.parametrize(("qk_norm", "gate"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("share_kv", [True, False])
 @pytest.mark.parametrize("num_heads", [1, 4])
-def test_output_equals_projected_keys_and_values(num_heads, share_kv, qk_norm):
-    layer = built(num_heads=num_heads, share_kv=share_kv, qk_norm=qk_norm)
+def test_output_equals_projected_keys_and_values(num_heads, share_kv, qk_norm, gate):
+    layer = built(num_heads=num_heads, share_kv=share_kv, qk_norm=qk_norm, output_gate=gate)
     arguments = {"memory_mask": MASK, "memory_gate": GATE, "score_bias": BIAS}
     outputs, w = layer(QUERIES, MEMORY, **arguments), Weights.of(layer)
     w.prefix = f"{layer.name}/"
     for i, (query, output) in enumerate(zip(QUERIES, outputs, strict=True)):
         kv, rows = 0 if share_kv else i, slice(0, 2) if i == 0 else slice(2, 5)
         kernels = w[f"query_kernel_{i}"], w[f"key_kernel_{kv}"], w[f"value_kernel_{kv}"]
+        w_g = w[f"gate_kernel_{i}"] if gate else None
         expected = cross_attention(
-            query, MEMORY * GATE, *kernels, num_heads, MASK, BIAS[:, rows], qk_norm
+            query, MEMORY * GATE, *kernels, num_heads, MASK, BIAS[:, rows], qk_norm, w_g
         )
         np.testing.assert_allclose(output, expected, atol=1e-5)
         np.testing.assert_array_equal(output[0], 0)
+
+
+def test_without_a_gate_kernel_half_of_the_output_stays():
+    plain, gated = built(), built(output_gate=True)
+    gated.set_weights([*plain.get_weights(), *(np.zeros((8, 8)) for _ in QUERIES)])
+    for half, whole in zip(gated(QUERIES, MEMORY), plain(QUERIES, MEMORY), strict=True):
+        np.testing.assert_allclose(half, np.array(whole) / 2, rtol=1e-6)
 
 
 def test_one_query_tensor_gives_one_output():

@@ -34,7 +34,7 @@ FORMS = {
             "head_dim": 6,
             "num_blocks": 2,
             "num_task_proxies": 0,
-            "form": dataclasses.replace(DEFAULT, layer_norm=True),
+            "form": dataclasses.replace(DEFAULT, layer_norm=True, output_gate=True),
         },
     ),
 }

@@ -49,9 +49,12 @@ def divided_by_rms(x):
 
 
 def cross_attention(
-    queries, memory, w_q, w_k, w_v, num_heads=1, mask=None, bias=None, qk_norm=False
+    queries, memory, w_q, w_k, w_v, num_heads=1, mask=None, bias=None, qk_norm=False, w_g=None
 ):
-    """`softmax(Q W_Q (X W_K)^T / sqrt(d_k) + bias) (X W_V)`, row by row and head by head."""
+    """`softmax(Q W_Q (X W_K)^T / sqrt(d_k) + bias) (X W_V)`, row by row and head by head.
+
+    With `w_g` it is multiplied by `sigmoid(Q w_g)`.
+    """
     keys = divided_by_rms(memory) if qk_norm else memory
     queries = divided_by_rms(queries) if qk_norm else queries
     q, k, v = queries @ w_q, keys @ w_k, memory @ w_v
@@ -69,7 +72,7 @@ def cross_attention(
             weights = np.exp(scores - scores.max(-1, keepdims=True))
             weights /= weights.sum(-1, keepdims=True)
             output[b, :, part] = weights @ v[b, valid][:, part]
-    return output
+    return output if w_g is None else output / (1 + np.exp(-(queries @ w_g)))
 
 
 def gated_unit(tokens, proxies, mlp, gate="sigmoid", norm=None, mask=None):
@@ -168,6 +171,7 @@ def read(at, bias, queries, group, memory, readers, state, options):
         state["mask"] if memory == "history" else None,
         bias,
         options["qk_norm"],
+        at[f"gate_kernel_{k}"] if options["output_gate"] else None,
     )
 
 

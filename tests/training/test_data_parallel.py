@@ -4,7 +4,7 @@ import pytest
 
 from keras_infnet.training import data_parallel
 from tests.training.row_ranker import adagrad, row_ranker, trained
-from tests.training.two_devices import EPOCHS, OPTIMIZERS, STEPS, child, weighted_batches
+from tests.training.two_devices import BALANCES, EPOCHS, OPTIMIZERS, STEPS, child, weighted_batches
 
 # On JAX all of them are trained with shared-out tables.
 USED = list(OPTIMIZERS) if keras.backend.backend() == "tensorflow" else ["adagrad"]
@@ -12,7 +12,9 @@ USED = list(OPTIMIZERS) if keras.backend.backend() == "tensorflow" else ["adagra
 
 @pytest.fixture(scope="module")
 def runs():
-    return child([(name, optimizer) for name in ("one", "parallel") for optimizer in USED])
+    return child(
+        [(name, optimizer) for name in ("one", "parallel") for optimizer in [*USED, *BALANCES]]
+    )
 
 
 @pytest.mark.parametrize("optimizer", USED)
@@ -29,6 +31,15 @@ def test_an_evaluation_on_two_devices_has_the_exact_auc_of_all_rows(runs):
     for run in runs.values():
         found, exact = run["evaluated"]
         assert found == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_tasks_are_balanced_by_the_gradients_and_losses_of_all_devices(runs, balance):
+    one, two = runs["one", balance], runs["parallel", balance]
+    assert np.ptp(one["of tasks"]) > 0.01
+    np.testing.assert_allclose(two["of tasks"], one["of tasks"], rtol=1e-4)
+    for found, weight in zip(two["weights"], one["weights"], strict=True):
+        np.testing.assert_allclose(found, weight, rtol=0, atol=1e-5)
 
 
 def test_rows_gradients_of_all_devices_are_summed_before_they_are_clipped_and_squared(runs):

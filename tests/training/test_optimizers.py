@@ -6,6 +6,7 @@ from keras_infnet.models import MODELS
 from keras_infnet.training.optimizers import split_optimizer
 from keras_infnet.training.recipe import fit_ranker
 from keras_infnet.training.sparse_adagrad import SparseAdagrad
+from tests.balances.toy import batches, made
 from tests.tiny import schema
 from tests.training.tiny_ranker import batches_of, tiny_ranker, tiny_rows
 
@@ -60,6 +61,44 @@ def test_of_a_model_the_embeddings_optimizer_gets_the_tables_alone(name):
     )
     assert embeddings == [v.path for v in variables if v.shape[0] == rows]
     assert len(dense) == len(variables) - len(embeddings) > 0
+
+
+@pytest.mark.parametrize("name", ["INFNet", "MMoE"])
+def test_muon_gets_matrices_and_neither_tables_nor_biases_norms_and_outputs(name):
+    variables = MODELS[name](schema()).trainable_variables
+    optimizer = split_optimizer(matrices=keras.optimizers.Muon(1e-3))
+    optimizer.build(variables)
+    embeddings, muon, dense = (
+        {v.path for v in part._trainable_variables} for part in optimizer.optimizers
+    )
+    shapes = {v.path: tuple(v.shape) for v in variables}
+    assert len(embeddings) + len(muon) + len(dense) == len(variables)
+    assert {"click_head/hidden/kernel"} < muon
+    assert all(len(shapes[path]) == 2 and min(shapes[path]) > 1 for path in muon)
+    # What stays has another number of axes, or is no kernel, or the output of a head.
+    assert "click_head/output/kernel" in dense
+    assert not [p for p in dense if len(shapes[p]) == 2 and "kernel" in p and "output" not in p]
+    # Muon has a second moment only of what it treats as AdamW does.
+    assert not any(v is not None for v in optimizer.optimizers[1].adam_velocities)
+
+
+def test_a_step_of_muon_is_nearly_orthogonal_and_goes_on_from_a_file(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = made(optimizer=split_optimizer(matrices=keras.optimizers.Muon(0.1, weight_decay=None)))
+    kernel = model.get_layer("shared").kernel
+    before = keras.ops.convert_to_numpy(kernel)
+    steps = batches()
+    model.train_on_batch(*steps[0])
+    step = keras.ops.convert_to_numpy(kernel) - before
+    # rate * 0.2 * sqrt(longer side) * U V^T, whose Newton-Schulz values lie around 1.
+    sizes = np.linalg.svd(step, compute_uv=False) / (0.1 * 0.2 * np.sqrt(max(step.shape)))
+    assert np.all((sizes > 0.5) & (sizes < 1.4))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for m in (model, loaded):
+        m.train_on_batch(*steps[1])
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_a_keras_file_keeps_the_state_so_that_training_goes_on(tmp_path):

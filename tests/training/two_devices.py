@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 import keras_infnet
 from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
+from tests.balances.toy import batches, made
 from tests.house.source import ROOT
 from tests.training.row_ranker import ROWS, row_batches, row_ranker
 
@@ -23,6 +24,7 @@ OPTIMIZERS = {
         LazyAdam(0.01, row_updates_from=0, weight_decay=0.1), keras.optimizers.Adagrad(0.1)
     ),
 }
+BALANCES = ("cagrad", "famo") if keras.backend.backend() == "tensorflow" else ("cagrad",)
 DISTRIBUTIONS = {
     "one": lambda: None,
     "parallel": lambda: keras_infnet.training.data_parallel(2),
@@ -55,6 +57,8 @@ def seen(distribution, optimizer):
     """Losses, metrics and weights of a training, and where the variables lie after it."""
     distribution = DISTRIBUTIONS[distribution]()
     with contextlib.nullcontext() if distribution is None else distribution.scope():
+        if optimizer in BALANCES:
+            return _balanced(optimizer, distribution)
         model, losses = row_ranker(), Losses()
         # Of one device XLA would compile the step on TensorFlow too, which takes long.
         model.compile(OPTIMIZERS[optimizer](), jit_compile=keras.backend.backend() == "jax")
@@ -76,6 +80,17 @@ def seen(distribution, optimizer):
             found["parts"] = {v.path: v.value.addressable_shards[0].data.shape for v in variables}
             found["step"] = _compiled_step(model, data, distribution)
         return found
+
+
+def _balanced(balance, distribution):
+    """Weights of a training whose tasks are balanced, and those of its tasks."""
+    eager = keras.backend.backend() == "tensorflow" and distribution is None
+    jit = {"jit_compile": keras.backend.backend() == "jax", "run_eagerly": eager}
+    model = made(optimizer=keras.optimizers.SGD(0.1), balance=balance, **jit)
+    x, y, weights = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches())
+    model.fit(x, y, 16, 1, 0, shuffle=False, sample_weight=weights)
+    found = [w.tolist() for w in model.get_weights()]
+    return {"weights": found, "of tasks": list(model.balance.weights.values())}
 
 
 class Losses(keras.callbacks.Callback):
