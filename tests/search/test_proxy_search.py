@@ -55,7 +55,8 @@ def test_a_trial_has_the_numbers_of_its_best_model(trained):
         predicted = model.predict_on_batch(x)
         measured = {t: roc_auc_score(y[t], np.array(predicted[t])) for t in y}
     for task, value in measured.items():
-        assert best["metrics"][f"{task}_auc"] == pytest.approx(value, abs=1e-6)
+        # Of 60 rows, a pair whose scores differ by a rounding counts about a thousandth.
+        assert best["metrics"][f"{task}_auc"] == pytest.approx(value, abs=3e-3)
     assert {"click_gauc", "like_gauc", "click_loss"} <= set(row)
     assert model.compiled and row["parameters"] == model.count_params()
 
