@@ -30,6 +30,7 @@ from keras_infnet.data.ranking_data import RankingData
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
+from keras_infnet.schema.count_feature import CountFeature
 from keras_infnet.schema.count_task import CountTask
 from keras_infnet.schema.date_time import DateTimeFeature
 from keras_infnet.schema.dense import DenseFeature
@@ -37,8 +38,10 @@ from keras_infnet.schema.event_quantity import Age, Ratio
 from keras_infnet.schema.history import History, HistoryGroup
 from keras_infnet.schema.multiclass_task import MulticlassTask
 from keras_infnet.schema.numeric import NumericFeature
+from keras_infnet.schema.rate import RateFeature
 from keras_infnet.schema.regression_task import RegressionTask
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.seconds_since import SecondsSinceFeature
 from keras_infnet.schema.since_previous import SincePrevious
 from keras_infnet.training.recipe import fit_ranker
 
@@ -48,6 +51,7 @@ __all__ = [
     "Age",
     "BinaryTask",
     "CategoricalFeature",
+    "CountFeature",
     "CountTask",
     "DateTimeFeature",
     "DenseFeature",
@@ -58,8 +62,10 @@ __all__ = [
     "MulticlassTask",
     "NumericFeature",
     "RankingData",
+    "RateFeature",
     "Ratio",
     "RegressionTask",
+    "SecondsSinceFeature",
     "SincePrevious",
     "calibration",
     "callbacks",

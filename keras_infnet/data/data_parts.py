@@ -13,6 +13,7 @@ from keras_infnet.data.batches import Batches, EncodedRows
 from keras_infnet.data.histories import Histories, lacking_histories, read_times
 from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
+from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import (
@@ -29,6 +30,8 @@ from keras_infnet.schema.instants import Time
 
 _FORMAT = 1
 _STATE, _ROWS, _WARM = "data.json", "rows.parquet", "warm"
+# Rows that `Rates.update` added to those of the log.
+_PAST = "past.parquet"
 _WHO = "RankingData"
 # Columns of saved rows that are none of the log's.
 _INDEX, _PART = "#index", "#part"
@@ -41,6 +44,7 @@ class _Parts:
 
     encoder: FeatureEncoder
     histories: Histories | None
+    rates: Rates | None
 
     def frame(self, rows: str | pd.DataFrame) -> pd.DataFrame:
         """The rows of a part as far as they are kept; a frame is itself."""
@@ -64,6 +68,12 @@ class _Parts:
         """Names of the histories that the rows lack as list columns."""
         return lacking_histories(self.encoder.schema, frame)
 
+    def holds_all(self, frame: pd.DataFrame) -> bool:
+        """Whether the rows hold all histories and features of the past, and there are some."""
+        schema = self.encoder.schema
+        computed = bool(schema.histories or schema.past)
+        return computed and not self.lacking(frame) and not lacking_rates(schema, frame)
+
     def encoded(self, frame: pd.DataFrame) -> EncodedRows:
         """Rows that hold all of their histories need none from the log."""
         holds_all = self.encoder.schema.histories and not self.lacking(frame)
@@ -78,6 +88,7 @@ class LogParts(_Parts):
         log: All rows.
         codes: Part of each row, an index of `PARTS`.
         warm: Events from before the log, by history.
+        rates: The past rows of the log; `None` where no feature needs them.
     """
 
     def __init__(
@@ -86,7 +97,11 @@ class LogParts(_Parts):
         log: pd.DataFrame,
         codes: np.ndarray,
         warm: Mapping[str, pd.DataFrame],
+        rates: Rates | None,
     ) -> None:
+        self.rates = rates
+        if rates is not None:
+            rates.schema = encoder.schema
         self.encoder, self.log, self.codes, self.warm = encoder, log, codes, dict(warm)
         counts = np.bincount(codes, minlength=len(PARTS))
         self.rows = {part: int(n) for part, n in zip(PARTS, counts, strict=True) if n}
@@ -94,7 +109,8 @@ class LogParts(_Parts):
         self.histories = Histories(encoder, log, self.warm) if from_log else None
         if self.histories is None:
             warn_of_repeated_rows(repeated_in_frame(encoder.schema, log), len(log), _WHO, 4)
-        self._encoded: dict[str, EncodedRows] = {}
+        # Features of the past depend on when they are frozen, encoded histories don't.
+        self._encoded: dict[tuple[str, Time | None], EncodedRows] = {}
 
     def frame(self, rows: str | pd.DataFrame) -> pd.DataFrame:
         """The rows of a part; a frame is itself."""
@@ -107,18 +123,24 @@ class LogParts(_Parts):
         return self.log.iloc[places]
 
     def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
-        """The rows with their raw histories as list columns."""
-        frame = self.frame(rows)
+        """The rows with their raw histories as list columns, and features of the past."""
+        frame = self._with_rates(self.frame(rows), freeze_at)
         return frame.copy() if self.histories is None else self.histories.attach(frame, freeze_at)
 
     def batches(self, rows: str | pd.DataFrame, **options: Any) -> Batches:
         """Batches of a part, which is encoded once, or of a frame."""
+        freeze_at = options["freeze_at"] if self.rates else None
+        frame = self.frame(rows)
         if not isinstance(rows, str):
-            encoded = self.encoded(rows)
-        elif (encoded := self._encoded.get(rows)) is None:
-            encoded = EncodedRows(self.encoder, self.frame(rows), self.histories, _WHO)
-            self._encoded[rows] = encoded
+            encoded = self.encoded(self._with_rates(frame, freeze_at))
+        elif (encoded := self._encoded.get((rows, freeze_at))) is None:
+            frame = self._with_rates(frame, freeze_at)
+            encoded = EncodedRows(self.encoder, frame, self.histories, _WHO)
+            self._encoded[rows, freeze_at] = encoded
         return encoded.batches(**options)
+
+    def _with_rates(self, frame: pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
+        return frame if self.rates is None else self.rates.attach(frame, freeze_at)
 
 
 class FolderParts(_Parts):
@@ -130,6 +152,7 @@ class FolderParts(_Parts):
     """
 
     histories = None
+    rates = None
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         self._folder, self._options = folder, dict(options)
@@ -159,7 +182,9 @@ class FolderParts(_Parts):
 
     def attach(self, rows: str | pd.DataFrame, freeze_at: Time | None) -> pd.DataFrame:
         """Refused where there are histories: the folder has no raw events."""
-        if not isinstance(rows, str) and not self.lacking(rows):
+        if not isinstance(rows, str) and not (
+            self.lacking(rows) or lacking_rates(self.encoder.schema, rows)
+        ):
             return rows.copy()
         raise ValueError(
             f"RankingData.attach: {self._folder} is a prepared folder, which has ids but no raw "
@@ -168,7 +193,14 @@ class FolderParts(_Parts):
 
     def batches(self, rows: str | pd.DataFrame, **options: Any) -> Batches:
         """Batches of a split, or of a frame that holds its histories."""
+        past = [f"`{f.name}`" for f in self.encoder.schema.past]
         if isinstance(rows, str):
+            if past and options["freeze_at"] is not None:
+                raise ValueError(
+                    f"RankingData: {self._folder} is a prepared folder, in which {', '.join(past)} "
+                    "are encoded as they roll on; `freeze_at` can't freeze them. Leave it out, or "
+                    "make a RankingData of the log."
+                )
             if rows == "train" and options["shuffle"]:
                 options |= self._options
             return Batches.from_folder(self.encoder, self._folder, rows, **options)
@@ -178,6 +210,11 @@ class FolderParts(_Parts):
                 f"RankingData: {self._folder} is a prepared folder, which has no raw events, and "
                 f"the rows lack the histories {', '.join(lacking)} as list columns. Attach them "
                 "by a RankingData, or Histories, of the log's own rows."
+            )
+        if lacking := lacking_rates(self.encoder.schema, rows):
+            raise ValueError(
+                f"RankingData: {self._folder} is a prepared folder, which has no past rows, and "
+                f"the rows lack {', '.join(f'`{name}`' for name in lacking)}. Attach them by Rates."
             )
         return self.encoded(rows).batches(**options)
 
@@ -205,6 +242,9 @@ def save_parts(
         for name, events in parts.warm.items():
             _write(new / _WARM / f"{name}.parquet", events)
         files = [_ROWS, *(f"{_WARM}/{name}.parquet" for name in parts.warm)]
+        if (added := parts.rates and parts.rates.added) is not None:
+            _write(new / _PAST, added)
+            files.append(_PAST)
         footers = {file: footer_checksum(new / file) for file in files}
         known = {"format": _FORMAT, "warm": list(parts.warm), "footers": footers}
         write_json(new / _STATE, {**known, **options})
@@ -224,7 +264,10 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
     log = _read(folder, _ROWS, footers)
     codes = np.asarray(log.pop(_PART))
     warm = {n: _read(folder, f"{_WARM}/{n}.parquet", footers) for n in state.pop("warm")}
-    return LogParts(encoder, log, codes, warm), state
+    rates = past_of_log(encoder.schema, log)
+    if rates is not None and _PAST in footers:
+        rates.update(_read(folder, _PAST, footers))
+    return LogParts(encoder, log, codes, warm, rates), state
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

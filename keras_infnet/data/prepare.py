@@ -1,7 +1,7 @@
 """Logs of any size to a folder of encoded Parquet shards, in bounded memory."""
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,13 @@ def prepare(
     Encoder, ids and histories are those of `FeatureEncoder.fit`, `Histories` and
     `Batches.from_rows`.
 
-    Memory is that of a chunk, of a partition and of the distinct values of each field (numbers
-    included: edges are exact quantiles). The disk holds the rows a second time until the end. A run
-    that was stopped goes on where it was when it is called again with the same arguments, and `out`
-    appears only when all is finished.
+    Features of the past are computed by partitions of their keys, with the values of `RankingData`.
+
+    Memory is that of a chunk, of a partition, of the distinct values of each field (numbers
+    included: edges are exact quantiles) and, of features of the past, of the keys, times and
+    actions of all rows that have one combination of keys. The disk holds the rows a second time
+    until the end. A run that was stopped goes on where it was when it is called again with the same
+    arguments, and `out` appears only when all is finished.
 
     Args:
         schema: A schema, or a fitted encoder, which is used as it is.
@@ -184,14 +187,22 @@ def _prepare_locally(
                 with named(place):
                     columns = unify(columns, table.schema)
                     unit = plan.time_unit(table, unit)
-                    new = spool.write(chunk, table, place.source)
+                    new = plan.write(name, chunk, table, place.source)
                     numbers = np.arange(place.first, place.first + len(table))
                     plan.count(counts, name, to_frame(table, numbers))
                 progress.add(len(table), timed=new)
             progress.close()
             spool.keep(chunks)
+            if name == ROWS:
+                plan.past.keep(chunks)
 
-    encoder, number = plan.learn(given, sources, read)
+    def recount(counts: EncoderCounts) -> None:
+        for name in sources:
+            for chunk in plan.spool(name).chunks():
+                with named(chunk.place):
+                    plan.count(counts, name, plan.spool(name).rows_of(chunk))
+
+    encoder, number = plan.learn(given, sources, read, recount, _run)
     progress = Progress("prepare: writing shards", "rows", number, verbose)
     shards: list[dict[str, Any]] = []
     for partition in range(plan.partitions):
@@ -201,3 +212,8 @@ def _prepare_locally(
             progress.add(known["log_rows"])
     progress.close()
     return encoder, shards
+
+
+def _run(work: Callable[[int], None], times: int) -> None:
+    for number in range(times):
+        work(number)

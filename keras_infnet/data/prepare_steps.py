@@ -16,6 +16,7 @@ from keras_infnet._base.checks import check_integer
 from keras_infnet._base.locks import locked
 from keras_infnet._base.whole_files import put_in_place, remove_partial, tidy
 from keras_infnet.data.histories import read_times
+from keras_infnet.data.past_columns import PastColumns, Run
 from keras_infnet.data.row_source import RowSource, WantedColumns, describe, list_files
 from keras_infnet.data.shards import ENCODER, MANIFEST, SHARDS, ShardWriter, shard_file
 from keras_infnet.data.spool import Spool
@@ -164,13 +165,27 @@ class Preparation:
     def spool(self, source: str) -> Spool:
         """The rows of a source by user."""
         folder = self.work / _SPOOL / (ROWS if source == ROWS else f"earlier-{source}")
-        return Spool(folder, self.partitions, self.schema.user_key)
+        return Spool(folder, self.partitions, (self.schema.user_key,))
+
+    @property
+    def past(self) -> PastColumns:
+        """The columns of the features of the past."""
+        more = () if self.split_by is None else (self.split_by,)
+        return PastColumns(self.work / _SPOOL / "past", self.schema, self.partitions, more)
+
+    def write(self, source: str, chunk: str, table: pa.Table, place: str) -> bool:
+        """Writes a chunk of a source to its spools; tells whether it was written now."""
+        if source == ROWS:
+            self.past.write(chunk, table, place)
+        return self.spool(source).write(chunk, table, place)
 
     def learn(
         self,
         given: FeatureEncoder,
         sources: Mapping[str, RowSource],
         read: Callable[[EncoderCounts | None], None],
+        recount: Callable[[EncoderCounts], None],
+        run: Run,
     ) -> tuple[FeatureEncoder, int]:
         """The fitted encoder, and the number of rows of the log.
 
@@ -178,6 +193,8 @@ class Preparation:
             given: An encoder, fitted or not.
             sources: The log and events from before it.
             read: Fills the spools, and counts rows for an encoder that is not fitted.
+            recount: Counts the rows in the spools, which now have their features of the past.
+            run: As in `PastColumns.compute`.
         """
         done = self.work / _SPOOL / _SPOOLED
         before: dict[str, Any] = read_json(done, "prepare") if done.exists() else {}
@@ -185,7 +202,14 @@ class Preparation:
         if before and all(list_files(rows) for rows in sources.values()):
             return FeatureEncoder.load(self.work / ENCODER), before["rows"]
         counts = None if given.schema.fitted else EncoderCounts(self.schema)
-        read(counts)
+        if self.schema.past:
+            read(None)
+            layout = self.schema.layout
+            self.past.compute(layout and layout.action_rates, self._training, run)
+            if counts is not None:
+                recount(counts)
+        else:
+            read(counts)
         digests = {name: self.spool(name).digest() for name in sources}
         if before.get("digests") != digests:
             shutil.rmtree(self.work / SHARDS, ignore_errors=True)
@@ -225,10 +249,12 @@ class Preparation:
     def count(self, counts: EncoderCounts | None, source: str, frame: pd.DataFrame) -> None:
         """Counts a chunk for the encoder: of the log, the rows of the first split."""
         if source == ROWS:
-            frame = frame.iloc[np.flatnonzero(self._split_codes(frame) == 0)]
+            frame = self._training(frame)
         if counts is None or not len(frame):
             return
-        counts.add_rows(frame) if source == ROWS else counts.add_events(source, frame)
+        counts.add_rows(self.past.attach(frame)) if source == ROWS else counts.add_events(
+            source, frame
+        )
 
     def finished_shard(self, number: int) -> dict[str, Any] | None:
         """What is known of the shard of a partition; `None` before it is written."""
@@ -249,11 +275,16 @@ class Preparation:
         writer = ShardWriter(self.work, encoder, list(self.splits), self.keep, self.block_rows)
         shard = _shard_name(number)
         with named(shard):
+            frame = self.past.attach(frame)
             return writer.write(shard, frame, self._split_codes(frame), earlier)
 
     @property
     def _ends(self) -> list[int]:
         return [end for end in self.splits.values() if end is not None]
+
+    def _training(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the first split."""
+        return frame.iloc[np.flatnonzero(self._split_codes(frame) == 0)]
 
     def _split_codes(self, frame: pd.DataFrame) -> np.ndarray:
         """Index of each row's split; -1 for rows after the end of the last."""

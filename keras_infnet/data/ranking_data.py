@@ -18,6 +18,7 @@ from keras_infnet.data.data_parts import (
     save_parts,
 )
 from keras_infnet.data.histories import Histories
+from keras_infnet.data.rates import Rates, past_of_log
 from keras_infnet.data.splits import PARTS, Boundary, split_log
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.metrics.group_auc import Weighting
@@ -37,8 +38,9 @@ FreezeAt = Boundary | Literal["part", "first_row", "never"]
 class RankingData:
     """A log, the encoder and histories of it, and its training, validation and test rows.
 
-    The encoder learns from training rows (and `warm` events) alone; histories reach over the whole
-    log, each row's up to its own time. Rows are encoded when they are first asked for, and once.
+    The encoder learns from training rows (and `warm` events) alone; histories and features of the
+    past reach over the whole log, each row's up to its own time. Rows are encoded when they are
+    first asked for, and once.
 
     Args:
         schema: The schema, or a fitted encoder, which is used as it is.
@@ -52,10 +54,11 @@ class RankingData:
             schema's `time_key`.
         warm: Events from before the log, as a frame for all histories, or by history name. They
             may lack a time, actions and ratio.
-        freeze_at: From when on no event enters a history of validation, test and other rows:
-            `"part"`: the first time of the rows that are asked for, `"first_row"`: each user's
-            first row among them, a time, or `"never"`: histories roll on. Those of training rows
-            always do, and those that rows hold as list columns stay. Defaults to `"never"`.
+        freeze_at: From when on no event enters a history of validation, test and other rows, and no
+            row counts as their past: `"part"`: the first time of the rows that are asked for,
+            `"first_row"`: each user's first row among them, a time, or `"never"`: histories and
+            rates roll on. Those of training rows always do, and those that rows hold as columns
+            stay. Defaults to `"never"`.
         batch_size: Rows of a training batch; batches that are not trained on have 2048 or more.
         seed: Seed of the order of training rows.
         length_buckets: Lengths that training batches are cut to; see `Batches.from_folder`.
@@ -64,6 +67,7 @@ class RankingData:
         schema: The fitted schema: what models are built from.
         encoder: The `FeatureEncoder`.
         histories: The `Histories`; `None` where rows hold them as list columns, or there are none.
+        rates: The `Rates`, which compute the features of the past; `None` where there are none.
         train: Shuffled training batches. Each time they begin with the same first epoch.
         validation: Validation batches; `None` without a validation.
         test: Test batches; `None` without a test.
@@ -109,9 +113,11 @@ class RankingData:
         log = as_rows(log, "RankingData")
         log, codes = split_log(encoder.schema, log, validation, test, split_key)
         events = _warm_events(encoder.schema, warm)
-        if not (given and encoder.schema.fitted):
-            encoder.fit(log[codes == 0], events)
-        parts = LogParts(encoder, log, codes, events)
+        training = None if given and encoder.schema.fitted else log[codes == 0]
+        rates = past_of_log(encoder.schema, log, training)
+        if training is not None:
+            encoder.fit(training if rates is None else rates.attach(training), events)
+        parts = LogParts(encoder, log, codes, events, rates)
         self._set(parts, freeze_at, batch_size, seed, length_buckets)
 
     @classmethod
@@ -342,7 +348,7 @@ class RankingData:
         return self._parts.frame(self._part_or_frame(part, "frame"))
 
     def attach(self, rows: str | Frame, freeze_at: FreezeAt | None = None) -> pd.DataFrame:
-        """Rows with their raw histories as list columns, as requests and `export` have them.
+        """Rows with raw histories as list columns and features of the past, as requests have them.
 
         Args:
             rows: Name of a part, or a frame.
@@ -410,6 +416,7 @@ class RankingData:
         check_whole("RankingData", 0, "a whole number, ", seed=seed)
         self.encoder: FeatureEncoder = parts.encoder
         self.histories: Histories | None = parts.histories
+        self.rates: Rates | None = parts.rates
         self._parts, self._batch_size, self._seed = parts, int(batch_size), int(seed)
         self._length_buckets = length_buckets
         self._freeze_at = _checked_freeze(self.schema, freeze_at)
@@ -429,7 +436,7 @@ class RankingData:
         if isinstance(rows, str):
             rolls = rows == "train"
         else:
-            rolls = bool(self.schema.histories) and not self._parts.lacking(rows)
+            rolls = self._parts.holds_all(rows)
         if given is None and rolls:
             return None
         freeze_at = self._freeze_at if given is None else _checked_freeze(self.schema, given)

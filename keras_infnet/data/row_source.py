@@ -61,7 +61,10 @@ class WantedColumns:
         """Columns of a schema's features, histories, tasks and keys, and some more."""
         required = {*schema.log_columns(), *more}
         events = {c for h in schema.histories for c in (*h.log_columns, *h.list_columns)}
-        ids: dict[str, str | None] = {schema.user_key: None}
+        # Those of the past need not be there.
+        events |= {f.name for f in schema.past}
+        ids: dict[str, str | None] = {key: None for f in schema.past for key in f.keys}
+        ids[schema.user_key] = None
         for f in (f for f in schema.features if f.has_dtype):
             dtype = schema.declared_dtype(schema.table_of(f.name))
             ids[f.name] = "string" if f.is_text else dtype

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet.data.prepare_steps import Preparation, named
+from keras_infnet.data.prepare_steps import ROWS, Preparation, named
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import (
     RowSource,
@@ -55,11 +55,16 @@ def prepare_on_spark(
             write_spool(session, plan, name, rows)
             progress.add(_check_spool(plan, name))
             progress.close()
-            if counts is not None:
-                counts.merge(_counted(session, plan, name))
+        if counts is not None:
+            recount(counts)
+
+    def recount(counts: EncoderCounts) -> None:
+        for name in sources:
+            counts.merge(_counted(session, plan, name))
 
     with spark_session(spark) as session, plain_errors():
-        encoder, number = plan.learn(given, sources, read)
+        run = functools.partial(_on_workers, session)
+        encoder, number = plan.learn(given, sources, read, recount, run)
         _write_shards(session, plan, encoder.digest(), number, verbose)
     shards = [plan.finished_shard(number) for number in range(plan.partitions)]
     return encoder, [shard for shard in shards if shard is not None]
@@ -71,14 +76,16 @@ def write_spool(session: Any, plan: Preparation, name: str, rows: Any) -> None:
     Raises:
         ValueError: A file can't be read, or a row has no user.
     """
-    columns, spool = plan.wanted_columns(name), plan.spool(name)
-    shutil.rmtree(spool.folder, ignore_errors=True)
+    columns = plan.wanted_columns(name)
+    shutil.rmtree(plan.spool(name).folder, ignore_errors=True)
+    if name == ROWS:
+        shutil.rmtree(plan.past.folder, ignore_errors=True)
 
     def write(part: int, tables: Iterable[pa.Table], source: str) -> None:
         for number, table in enumerate(tables):
             with named(source):
                 plan.time_unit(table)
-                spool.write(f"{part:06d}-{number:06d}", table, source)
+                plan.write(name, f"{part:06d}-{number:06d}", table, source)
 
     if is_spark_frame(rows):
 

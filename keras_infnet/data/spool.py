@@ -1,4 +1,4 @@
-"""Rows on disk by user: chunks cut into partitions, checksums, and what chunks must agree in."""
+"""Rows on disk by user or other keys: chunks cut into partitions, and what chunks must agree in."""
 
 import hashlib
 import itertools
@@ -46,12 +46,14 @@ class Spool:
     Args:
         folder: Where the chunks lie.
         partitions: Number of partitions.
-        user_key: Column that tells users apart.
+        keys: Columns that tell users apart; or other keys, such as those of a rate.
+        label: What errors call a key.
     """
 
     folder: Path
     partitions: int
-    user_key: str
+    keys: tuple[str, ...]
+    label: str = "user key"
 
     def write(self, chunk: str, table: pa.Table, source: str) -> bool:
         """Writes a chunk, unless an earlier run wrote it; tells whether it was written.
@@ -131,14 +133,16 @@ class Spool:
         return [rows.slice(start, end - start) for start, end in itertools.pairwise(bounds)]
 
     def _partition_of(self, table: pa.Table) -> np.ndarray:
-        key = self.user_key
-        if key not in table.column_names:
-            raise ValueError(f"no column `{key}`.{did_you_mean(key, table.column_names)}")
-        label = f"user key `{key}`"
-        users, dtype = user_ids(to_frame(table.select([key]), np.arange(len(table)))[key], label)
-        hashed = pd.util.hash_array(users.to_numpy("int64" if dtype != "string" else object))
+        hashed, nobody = np.zeros(len(table), "uint64"), np.zeros(len(table), bool)
+        for key in self.keys:
+            if key not in table.column_names:
+                raise ValueError(f"no column `{key}`.{did_you_mean(key, table.column_names)}")
+            values = to_frame(table.select([key]), np.arange(len(table)))[key]
+            ids, dtype = user_ids(values, f"{self.label} `{key}`")
+            plain = ids.to_numpy("int64" if dtype != "string" else object)
+            hashed = 31 * hashed + pd.util.hash_array(plain)
+            nobody |= np.asarray(ids == missing_id(dtype or "int"))
         # Rows of nobody need not lie together, and may be too many to.
-        nobody = np.asarray(users == missing_id(dtype or "int"))
         hashed = np.where(nobody, np.arange(len(hashed), dtype="uint64"), hashed)
         return (hashed % self.partitions).astype("int64")
 

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet.encoding.actions import ActionSums
 from keras_infnet.encoding.events import has_list_columns, listed_events, log_events
 from keras_infnet.encoding.labels import LabelSums
 from keras_infnet.schema.canonical import column, infer_dtype
@@ -26,7 +27,7 @@ class EncoderCounts:
 
     def __init__(self, schema: FeatureSchema) -> None:
         self.schema = schema
-        self._labels = LabelSums(schema)
+        self._labels, self._actions = LabelSums(schema), ActionSums(schema)
         self._owners = {owner.name: owner for owner in schema.table_owners()}
         # Declared dtypes of identifiers; others are added when a chunk shows them.
         self._dtypes = {
@@ -45,6 +46,7 @@ class EncoderCounts:
     def add_rows(self, frame: pd.DataFrame) -> None:
         """Counts training rows, with the histories that they hold as list columns."""
         self._labels.add(frame)
+        self._actions.add(frame)
         for feature in self.schema.features:
             self._add_values(frame, feature, feature.label)
         for history in self.schema.histories:
@@ -70,6 +72,7 @@ class EncoderCounts:
     def merge(self, other: "EncoderCounts") -> None:
         """Adds what another has counted of the same schema, such as a worker."""
         self._labels.merge(other._labels)
+        self._actions.merge(other._actions)
         for name, dtype in other._dtypes.items():
             mine = self._dtypes.setdefault(name, dtype)
             if mine != dtype:
@@ -86,9 +89,10 @@ class EncoderCounts:
         """Gives the encoder what was counted.
 
         Raises:
-            ValueError: A task has no observed label, or all of them are equal.
+            ValueError: A task has no observed label, or all of them are equal; or the action of a
+                feature of the past has no value.
         """
-        rates = self._labels.base_rates()
+        rates, action_rates = self._labels.base_rates(), self._actions.rates()
         dtypes = {
             name: self._dtypes.get(name, "string")
             for name, owner in self._owners.items()
@@ -107,7 +111,7 @@ class EncoderCounts:
                     name = f"{h.name}/#{quantity.key}"
                     encoder.programs[name] = quantity.learn(self._quantities[name])
         sizes = {name: program.num_ids for name, program in encoder.programs.items()}
-        layout = Layout(sizes, dtypes, rates, encoder.digest())
+        layout = Layout(sizes, dtypes, rates, encoder.digest(), action_rates)
         encoder.schema = self.schema.with_layout(layout)
 
     def _add_values(self, frame: pd.DataFrame, feature: Feature, label: str) -> None:

@@ -32,7 +32,7 @@ def read_labels(
     labels: dict[str, np.ndarray] = {}
     weights: dict[str, np.ndarray] = {}
     for task in schema.tasks:
-        observed = _observed(task, frame)
+        observed = observed_rows(task, frame)
         label = f"Task `{task.name}`, label `{task.label}`"
         labels[task.name] = task.read(column(frame, str(task.label), label), observed, label)
         weights[task.name] = row_weight * observed
@@ -132,7 +132,8 @@ def _row_weights(schema: FeatureSchema, frame: pd.DataFrame) -> np.ndarray:
     return values
 
 
-def _observed(task: Task, frame: pd.DataFrame) -> np.ndarray:
+def observed_rows(task: Task, frame: pd.DataFrame) -> np.ndarray:
+    """Whether the label of a task counts, bool `(rows,)`."""
     observed = np.ones(len(frame), bool)
     for name in task.conditions:
         label = f"Task `{task.name}`, observed_when `{name}`"

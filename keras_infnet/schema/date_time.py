@@ -89,11 +89,7 @@ class DateTimeFeature(Feature):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
-            expected = 'a zone of the time zone database, such as "Europe/Lisbon"'
-            raise bad(self, "zone", self.zone, expected) from error
+        check_zone(self)
 
     @property
     def width(self) -> int:
@@ -147,6 +143,28 @@ class DateTimeFeature(Feature):
 
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
         return {self.name: np.array([1_767_225_600_000, 1_782_820_800_000])}
+
+
+def check_zone(part: Any) -> None:
+    """A ValueError unless the `zone` of an object is one of the time zone database."""
+    try:
+        ZoneInfo(part.zone)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
+        expected = 'a zone of the time zone database, such as "Europe/Lisbon"'
+        raise bad(part, "zone", part.zone, expected) from error
+
+
+def midnights(instants: np.ndarray, zone: str) -> np.ndarray:
+    """The first milliseconds of the days of instants, by the calendar of a zone."""
+    starts, offsets = _clock(zone)
+
+    def ahead(times: np.ndarray) -> np.ndarray:
+        return offsets[np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)]
+
+    local = instants + ahead(instants)
+    midnight = local - local % _DAY
+    # At midnight the clock may have been another than at the instant.
+    return midnight - ahead(midnight - ahead(instants))
 
 
 def _without_gaps(series: pd.Series) -> pd.Series:

@@ -109,6 +109,15 @@ class Feature(ABC):
         """Columns that a frame of rows must have."""
         return (self.name,)
 
+    @property
+    def log_columns(self) -> tuple[str, ...]:
+        """Columns that a log must have."""
+        return self.columns
+
+    def check_in(self, schema: Any) -> None:  # noqa: B027
+        """A ValueError if the feature can't be one of this schema."""
+        return
+
     @abstractmethod
     def values(self, series: pd.Series, dtype: str | None, label: str) -> pa.Array:
         """Canonical values of a column, one a row.

@@ -17,6 +17,7 @@ class Layout:
         dtypes: `"string"` or `"int"` of each table of identifiers.
         base_rates: Mean label of the training rows for each task, a number for each of its units;
             heads start there.
+        action_rates: Rate of each action of a feature of the past in the training rows.
         vocabulary: Digest of the encoder's vocabularies and edges; `""` without an encoder.
 
     Example:
@@ -28,15 +29,18 @@ class Layout:
     dtypes: Mapping[str, str] = field(default_factory=dict[str, str])
     base_rates: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     vocabulary: str = ""
+    action_rates: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __hash__(self) -> int:
         return hash((self.vocabulary, *self.sizes.items()))
 
     def to_dict(self) -> dict[str, Any]:
         """The layout as JSON values."""
-        return {
+        plain: dict[str, Any] = {
             "sizes": dict(self.sizes),
             "dtypes": dict(self.dtypes),
             "base_rates": {task: list(rate) for task, rate in self.base_rates.items()},
             "vocabulary": self.vocabulary,
         }
+        # Schemas that were saved before keep their fingerprints.
+        return plain | ({"action_rates": dict(self.action_rates)} if self.action_rates else {})

@@ -16,6 +16,7 @@ from keras_infnet.schema.feature import OWNERS, PACKED, Feature, Owner, RawInput
 from keras_infnet.schema.history import History
 from keras_infnet.schema.instants import Instants
 from keras_infnet.schema.layout import Layout
+from keras_infnet.schema.past import PastFeature
 from keras_infnet.schema.task import Task
 
 _PARTS = {"features": Feature, "tasks": Task, "histories": History}
@@ -86,6 +87,8 @@ class FeatureSchema:
             raise ValueError("FeatureSchema: expected at least one feature and one task.")
         _check_names(self)
         _check_references(self)
+        for feature in self.features:
+            feature.check_in(self)
         _check_layout(self)
         Instants(self.time_unit, self.time_origin)
 
@@ -114,6 +117,11 @@ class FeatureSchema:
     def dense(self) -> tuple[Feature, ...]:
         """The features of the packed input `dense`, `width` columns each."""
         return self._packed_as("dense")
+
+    @property
+    def past(self) -> tuple[PastFeature, ...]:
+        """The features that are computed from the rows before a row."""
+        return tuple(f for f in self.features if isinstance(f, PastFeature))
 
     @property
     def fitted(self) -> bool:
@@ -297,7 +305,7 @@ class FeatureSchema:
 
     def log_columns(self) -> tuple[str, ...]:
         """Columns that a frame of training rows must have: features, labels, weight and keys."""
-        names = [column for f in self.features for column in f.columns]
+        names = [column for f in self.features for column in f.log_columns]
         for task in self.tasks:
             names += [str(task.label), *task.conditions]
         names += [key for key in (self.user_key, self.time_key, self.sample_weight) if key]

@@ -1,0 +1,124 @@
+"""RateState: what is known of the past at one time, as a table for each feature."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from keras_infnet._base.paths import local_path
+from keras_infnet._base.whole_files import tidy, whole_folder
+from keras_infnet.data.past_rows import PastGroup
+from keras_infnet.data.whole_files import (
+    footer_checksum,
+    open_parquet,
+    parquet_writer,
+    read_json,
+    write_json,
+)
+from keras_infnet.schema.frames import to_frame
+from keras_infnet.schema.past import PastFeature
+
+_STATE = "state.json"
+_WHO = "RateState.load"
+
+
+@dataclass(frozen=True)
+class RateState:
+    """The past at one time, from which values of that time and later are computed exactly.
+
+    A table has a row for each combination of keys, with `last_time` (milliseconds of the newest row
+    that counts), `rows` (how many count), `ones` (how many have the action) and, of a rate, `p` and
+    `prior`: the rate is `(ones + prior * p) / (rows + prior)`. A window or a delay makes time tell:
+    then combinations have a row for each millisecond that may still leave the window, or is not yet
+    known; the sum over those with `last_time < t - delay` and, with a window, `last_time >= t -
+    window` is exact at each time `t` from `until` on. Rows of the millisecond `until` itself lie
+    apart alike.
+
+    Args:
+        until: Milliseconds of the newest row.
+        schema: Fingerprint of the schema.
+        tables: Table of each feature, by its name.
+    """
+
+    until: int
+    schema: str
+    tables: Mapping[str, pd.DataFrame]
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Writes a folder, whole or not at all: JSON, and a Parquet file for each feature.
+
+        Args:
+            folder: Folder to make.
+            overwrite: Whether a state that was saved there is replaced.
+
+        Raises:
+            FileExistsError: `folder` exists, and `overwrite` is not set or it holds no state.
+        """
+        path = local_path(folder, "RateState.save", "folder")
+        is_saved = (path / _STATE).is_file()
+        if path.exists() and not (overwrite and is_saved):
+            hint = ", or pass overwrite=True to replace it" if is_saved else ""
+            raise FileExistsError(f"RateState.save: {path} exists. Choose another folder{hint}.")
+        with whole_folder(path, replace=overwrite) as new:
+            for name, frame in self.tables.items():
+                table = pa.Table.from_pandas(frame, preserve_index=False)
+                table = table.replace_schema_metadata(None)
+                with parquet_writer(new / f"{name}.parquet", table.schema) as writer:
+                    writer.write_table(table)
+            footers = {name: footer_checksum(new / f"{name}.parquet") for name in self.tables}
+            write_json(
+                new / _STATE, {"until": self.until, "schema": self.schema, "footers": footers}
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "RateState":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: A file is missing or damaged.
+        """
+        path = local_path(folder, _WHO, "folder")
+        tidy(path)
+        known = read_json(path / _STATE, _WHO)
+        tables = {
+            name: _read(path / f"{name}.parquet", footer)
+            for name, footer in known["footers"].items()
+        }
+        return cls(known["until"], known["schema"], tables)
+
+
+def compacted(
+    feature: PastFeature, group: PastGroup, known: np.ndarray, ones: np.ndarray, until: int
+) -> pd.DataFrame:
+    """Past rows of a feature in as few rows as values at `until` and later need."""
+    times, codes = group.times, group.codes
+    counts = feature.counts_of(known, ones) > 0
+    since = feature.since(np.array([until]))
+    # What is older is in no window any more, or in the past of every row to come.
+    listed = times >= (until - feature.delay_ms if since is None else since[0])
+    kept = np.flatnonzero(counts if since is None else counts & listed)
+    codes, times, listed = codes[kept], times[kept], listed[kept]
+    known, ones = known[kept].astype("int64"), ones[kept].astype("int64")
+    begins = np.ones(len(kept), bool)
+    same_time = ~listed[1:] | (times[1:] == times[:-1])
+    begins[1:] = (codes[1:] != codes[:-1]) | (listed[1:] != listed[:-1]) | ~same_time
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(kept)) - 1 if len(first) else first
+    keys = {name: values.to_pandas() for name, values in group.keys(codes[first]).items()}
+    sums = (np.add.reduceat(some, first) if len(first) else some for some in (known, ones))
+    rows, with_action = sums
+    return pd.DataFrame({**keys, "last_time": times[last], "rows": rows, "ones": with_action})
+
+
+def _read(path: Path, footer: str) -> pd.DataFrame:
+    try:
+        if footer_checksum(path) != footer:
+            raise ValueError("its footer has another checksum than when it was written")
+        with open_parquet(path) as file:
+            table = file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{_WHO}: {path} can't be read: {error}") from error
+    return to_frame(table, np.arange(len(table)))

@@ -1,0 +1,380 @@
+"""Rates: what the rows before a row say, for the features of the past of a schema."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from keras_infnet.data.histories import frozen_times, read_times
+from keras_infnet.data.past_rows import KeyColumn, PastGroup, key_dtype, read_keys
+from keras_infnet.data.rate_state import RateState, compacted
+from keras_infnet.encoding.actions import ActionSums, read_action
+from keras_infnet.schema.canonical import column, user_codes
+from keras_infnet.schema.frames import Frame, as_frame, as_rows
+from keras_infnet.schema.instants import Time
+from keras_infnet.schema.past import PastFeature, PastRows
+from keras_infnet.schema.schema import FeatureSchema
+
+_WHO = "Rates"
+
+
+class Rates:
+    """The past rows of a log, by keys and time, and what they say of other rows.
+
+    Only rows strictly earlier than a row are its past: it never sees itself, nor what happened in
+    the same millisecond. What is counted is exact, whatever the number of keys and windows; memory
+    is that of the past rows.
+
+    Args:
+        schema: A fitted schema with features of the past, such as `RateFeature`.
+        log: Past rows in any order, with times, keys and actions.
+        action_rates: Rate of each action, the `p` of rates. Defaults to those of the training rows
+            that the schema was fitted on.
+
+    Attributes:
+        until: Milliseconds of the newest past row.
+
+    Raises:
+        ValueError: The schema has no such feature, a column is missing or holds what it must not,
+            or the rate of an action is unknown.
+
+    Example:
+        >>> import pandas as pd
+        >>> schema = keras_infnet.FeatureSchema(
+        ...     features=[
+        ...         keras_infnet.RateFeature("ctr", "user", action="click", prior=1),
+        ...         keras_infnet.CountFeature("seen", "user"),
+        ...     ],
+        ...     tasks=[keras_infnet.BinaryTask("click")],
+        ... )
+        >>> log = pd.DataFrame({"user_id": 1, "time_ms": [10, 20, 30, 30], "click": [1, 0, 0, 1]})
+        >>> log["time_ms"] += 1_790_000_000_000
+        >>> rates = keras_infnet.data.Rates(schema, log, action_rates={"click": 0.5})
+        >>> rates.attach(log)["seen"].tolist()
+        [0.0, 1.0, 2.0, 2.0]
+        >>> rates.attach(log)["ctr"].tolist()
+        [0.5, 0.75, 0.5, 0.5]
+    """
+
+    def __init__(
+        self, schema: FeatureSchema, log: Frame, action_rates: Mapping[str, float] | None = None
+    ) -> None:
+        log = as_rows(log, _WHO)
+        self._begin(schema, action_rates)
+        times = read_times(schema, log, _WHO)
+        self._fill([log], [times], {})
+        self.until = int(times.max())
+
+    @classmethod
+    def from_state(cls, schema: FeatureSchema, state: RateState) -> "Rates":
+        """What `state` gave, to go on with.
+
+        Args:
+            schema: The fitted schema that the state is of.
+            state: The state. Only rows of its last time and later can be asked for.
+
+        Raises:
+            ValueError: The state is of another schema.
+        """
+        if state.schema != schema.fingerprint:
+            raise ValueError(
+                f"Rates.from_state: the state is of another schema (fingerprint {state.schema}; "
+                f"expected {schema.fingerprint}). Make it from the log again."
+            )
+        rates = cls.__new__(cls)
+        rates._begin(schema, None)
+        rates.until = state.until
+        rates._fill([], [], state.tables)
+        return rates
+
+    def attach(self, rows: Frame, freeze_at: Time | None = None) -> pd.DataFrame:
+        """Rows with the columns of the features of the past; those that they hold stay.
+
+        Args:
+            rows: Rows with times and keys; they need not be among the past rows.
+            freeze_at: A time: no row at or after it is past. `"first_row"`: each user's first row
+                in `rows`. Windows and seconds still count from the row's own time.
+
+        Returns:
+            A copy with one float32 column a feature.
+
+        Raises:
+            ValueError: A column is missing or holds what it must not, rows are older than a state,
+                or `freeze_at` can't freeze a column that the rows hold.
+        """
+        frame = as_frame(rows, "Rates.attach")
+        lacking = lacking_rates(self.schema, frame)
+        held = [f.name for f in self.schema.past if f.name not in lacking]
+        if freeze_at is not None and held:
+            raise ValueError(
+                f"Rates.attach: `freeze_at` can't freeze {', '.join(f'`{n}`' for n in held)}, "
+                "which the rows hold as columns. Drop the columns, to have them computed."
+            )
+        return frame.assign(**self.values(frame, lacking, freeze_at))
+
+    def values(
+        self, frame: pd.DataFrame, names: Sequence[str], freeze_at: Time | None = None
+    ) -> dict[str, np.ndarray]:
+        """Values float32 `(rows,)` of some features of the past, as in `attach`."""
+        if not names:
+            return {}
+        times = read_times(self.schema, frame, _WHO)
+        ends = frozen_times(times, self._users(frame, freeze_at), freeze_at, self.schema)
+        self._check_not_older(np.minimum(times, ends), frame.index)
+        look_up = _LookUp(frame, times, ends)
+        return {f.name: self._value(f, look_up) for f in self.schema.past if f.name in names}
+
+    def update(self, rows: Frame) -> pd.DataFrame:
+        """Adds past rows, such as those of a day that is over.
+
+        Rates that came from a state keep no more than the state of what they know.
+
+        Args:
+            rows: Rows with times, keys and actions, none older than `until`.
+
+        Returns:
+            A copy with the columns of the features of the past, as `attach` gives them; rows of the
+            day are past of later ones. Day by day the values are those of the whole log at once.
+
+        Raises:
+            ValueError: A row is older than the newest past row, or a column is missing or holds
+                what it must not.
+        """
+        frame = as_rows(rows, "Rates.update")
+        times = read_times(self.schema, frame, "Rates.update")
+        if (older := times < self.until).any():
+            raise ValueError(
+                f"Rates.update: {int(older.sum())} of {len(times)} rows are older than the newest "
+                f"past row, of {_shown(self.until)} (such as row {frame.index[older][0]}, of "
+                f"{_shown(times[older][0])}). Give each day once, in the order of time."
+            )
+        self._fill([*self._frames, frame], [*self._times, times], self._tables)
+        attached = self.attach(frame)
+        self.until = int(times.max())
+        if self._tables:
+            self._fill([], [], self.state().tables)
+        return attached
+
+    def state(self) -> RateState:
+        """The table that a feature store needs of each feature, which `from_state` reads again."""
+        tables: dict[str, pd.DataFrame] = {}
+        for feature in self.schema.past:
+            group, known, ones = self._past(feature)
+            table = compacted(feature, group, known, ones, self.until)
+            tables[feature.name] = table.assign(**feature.constants(self._rate(feature)))
+        return RateState(self.until, self.schema.fingerprint, tables)
+
+    @property
+    def added(self) -> pd.DataFrame | None:
+        """The rows that `update` added to a log, as far as they are needed."""
+        if len(self._frames) < 2:
+            return None
+        needed = dict.fromkeys(self.schema.log_columns())
+        return pd.concat([f[[c for c in needed if c in f]] for f in self._frames[1:]])
+
+    def _begin(self, schema: FeatureSchema, action_rates: Mapping[str, float] | None) -> None:
+        if not schema.past:
+            raise ValueError(
+                "Rates: the schema has no feature of the past; expected a RateFeature, "
+                "CountFeature or SecondsSinceFeature."
+            )
+        self.schema = schema
+        if action_rates is None:
+            action_rates = schema.require_fitted().action_rates
+        self._rates = dict(action_rates)
+        for feature in schema.past:
+            if feature.action is not None and feature.action not in self._rates:
+                raise ValueError(
+                    f"Rates: the rate of action `{feature.action}`, of feature `{feature.name}`, "
+                    "is unknown. Fit an encoder on training rows, or give `action_rates`."
+                )
+
+    def _fill(
+        self,
+        frames: list[pd.DataFrame],
+        times: list[np.ndarray],
+        tables: Mapping[str, pd.DataFrame],
+    ) -> None:
+        """Takes past rows, and those that the tables of a state stand for."""
+        made = _PastRows(self.schema, frames, times, tables)
+        pasts = {feature.name: made.of(feature) for feature in self.schema.past}
+        self._pasts, self._frames, self._times, self._tables = pasts, frames, times, tables
+
+    def _past(self, feature: PastFeature) -> tuple[PastGroup, np.ndarray, np.ndarray]:
+        return self._pasts[feature.name]
+
+    def _rate(self, feature: PastFeature) -> float:
+        return 0.0 if feature.action is None else self._rates[feature.action]
+
+    def _value(self, feature: PastFeature, look_up: "_LookUp") -> np.ndarray:
+        group, known, ones = self._past(feature)
+        starts, ends = look_up.slices(feature, group)
+        past = PastRows(starts, ends, look_up.times, known, ones, group.times)
+        return feature.of_past(past, self._rate(feature)).astype("float32")
+
+    def _users(self, frame: pd.DataFrame, freeze_at: Any) -> np.ndarray:
+        """Codes of the rows' users, where the time depends on them; nobody's rows are apart."""
+        if not (isinstance(freeze_at, str) and freeze_at == "first_row"):
+            return np.zeros(len(frame), "int64")
+        label = f"{_WHO}, user key `{self.schema.user_key}`"
+        users = user_codes(column(frame, self.schema.user_key, label), label)
+        return np.where(users < 0, -1 - np.arange(len(users)), users)
+
+    def _check_not_older(self, times: np.ndarray, index: pd.Index) -> None:
+        """A state has forgotten what older rows need."""
+        if self._tables and (older := times < self.until).any():
+            raise ValueError(
+                f"Rates: {int(older.sum())} of {len(times)} rows are asked for at a time before "
+                f"the state, which is of {_shown(self.until)} (such as row {index[older][0]}, at "
+                f"{_shown(times[older][0])}). Ask for later rows, or make Rates of the whole log."
+            )
+
+
+class _PastRows:
+    """Past rows by feature, of frames and of the tables of a state; what is equal is read once."""
+
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        frames: Sequence[pd.DataFrame],
+        times: Sequence[np.ndarray],
+        tables: Mapping[str, pd.DataFrame],
+    ) -> None:
+        self._schema, self._frames, self._tables = schema, frames, tables
+        self._times = np.concatenate([np.zeros(0, "int64"), *times])
+        self._moments: Any = None
+        self._columns: dict[Any, KeyColumn] = {}
+        self._groups: dict[Any, PastGroup] = {}
+        self._actions: dict[str, np.ndarray] = {}
+        self._sorted: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
+
+    def of(self, feature: PastFeature) -> tuple[PastGroup, np.ndarray, np.ndarray]:
+        """The past rows of a feature, and how many known rows and ones each stands for."""
+        # Tables are each feature's own.
+        own = feature.name if self._tables else None
+        if (own, feature.keys) not in self._groups:
+            columns = [self._column(feature, key, own) for key in feature.keys]
+            self._groups[own, feature.keys] = PastGroup(columns, *self._ranked(own))
+        group = self._groups[own, feature.keys]
+        what = (own, feature.keys, feature.action)
+        if what not in self._sorted:
+            known, ones = self._counts(feature)
+            self._sorted[what] = known[group.order], ones[group.order]
+        return group, *self._sorted[what]
+
+    def _column(self, feature: PastFeature, key: str, own: str | None) -> KeyColumn:
+        if (own, key) not in self._columns:
+            label = f"Feature `{feature.name}`, key `{key}`"
+            tables = [self._tables[own]] if own else []
+            frames = [*(table for table in tables if len(table)), *self._frames]
+            dtype = key_dtype(frames, key, label)
+            parts = [read_keys(frame, key, dtype, label) for frame in frames]
+            values = pa.concat_arrays(parts) if parts else pa.nulls(0)
+            self._columns[own, key] = KeyColumn.of(key, dtype, values)
+        return self._columns[own, key]
+
+    def _ranked(self, own: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct times, and the place of each past row's."""
+        if own is None:
+            if self._moments is None:
+                self._moments = np.unique(self._times, return_inverse=True)
+            return self._moments
+        before = self._tables[own]["last_time"].to_numpy("int64")
+        return np.unique(np.concatenate([before, self._times]), return_inverse=True)
+
+    def _counts(self, feature: PastFeature) -> tuple[np.ndarray, np.ndarray]:
+        if feature.action is None:
+            known = np.ones(len(self._times), "int8")
+            ones = np.zeros(len(self._times), "int8")
+        else:
+            if feature.action not in self._actions:
+                read = [read_action(self._schema, f, feature.action) for f in self._frames]
+                self._actions[feature.action] = np.concatenate([np.zeros(0, "int8"), *read])
+            values = self._actions[feature.action]
+            known, ones = (values >= 0).astype("int8"), (values == 1).astype("int8")
+        if not self._tables:
+            return known, ones
+        table = self._tables[feature.name]
+        before = (table[name].to_numpy("int64") for name in ("rows", "ones"))
+        known, ones = (np.concatenate(pair) for pair in zip(before, (known, ones), strict=True))
+        return known, ones
+
+
+class _LookUp:
+    """Which past rows lie before each of some rows; what features have in common is sought once.
+
+    Args:
+        frame: The rows.
+        times: Their milliseconds.
+        ends: Milliseconds before which past rows are known, if at once.
+    """
+
+    def __init__(self, frame: pd.DataFrame, times: np.ndarray, ends: np.ndarray) -> None:
+        self.times, self._frame, self._ends = times, frame, ends
+        self._of_columns: dict[Any, np.ndarray] = {}
+        self._found: dict[Any, np.ndarray] = {}
+        self._bounds: dict[Any, np.ndarray] = {}
+
+    def slices(self, feature: PastFeature, group: PastGroup) -> tuple[np.ndarray, np.ndarray]:
+        """Where the past rows of a feature start and end, for each row."""
+        codes = self._codes(feature, group)
+        ends = self._bound(group, codes, feature.delay_ms)
+        since = feature.since(self.times)
+        if since is None:
+            starts = self._bound(group, codes, None)
+        else:
+            starts = group.first(codes, np.searchsorted(group.moments, since))
+        return np.minimum(starts, ends), ends
+
+    def _codes(self, feature: PastFeature, group: PastGroup) -> np.ndarray:
+        if group not in self._found:
+            of_columns: list[np.ndarray] = []
+            for key in group.columns:
+                if key not in self._of_columns:
+                    label = f"Feature `{feature.name}`, key `{key.name}`"
+                    values = read_keys(self._frame, key.name, key.dtype, label)
+                    self._of_columns[key] = key.find(values)
+                of_columns.append(self._of_columns[key])
+            self._found[group] = group.find(of_columns)
+        return self._found[group]
+
+    def _bound(self, group: PastGroup, codes: np.ndarray, delay: int | None) -> np.ndarray:
+        """The first past row that is known too late; without a delay, the first of the keys."""
+        if (group, delay) not in self._bounds:
+            ranks: Any = 0
+            if delay is not None:
+                known_until = np.minimum(self.times - delay, self._ends)
+                ranks = np.searchsorted(group.moments, known_until)
+            self._bounds[group, delay] = group.first(codes, ranks)
+        return self._bounds[group, delay]
+
+
+def past_of_log(
+    schema: FeatureSchema, log: pd.DataFrame, training: pd.DataFrame | None = None
+) -> Rates | None:
+    """The past rows of a log; `None` where there is no such feature, or the log holds them all.
+
+    Args:
+        schema: The schema.
+        log: All rows.
+        training: Rows that the actions' rates are learned from, as an encoder does. Defaults to
+            none: the schema is fitted.
+    """
+    if not lacking_rates(schema, log):
+        return None
+    if training is None:
+        return Rates(schema, log)
+    sums = ActionSums(schema)
+    sums.add(training)
+    return Rates(schema, log, sums.rates())
+
+
+def lacking_rates(schema: FeatureSchema, frame: pd.DataFrame) -> list[str]:
+    """Names of the features of the past that the rows lack as columns."""
+    return [f.name for f in schema.past if f.name not in frame.columns]
+
+
+def _shown(time: Any) -> str:
+    return f"{time} ({np.datetime64(int(time), 'ms').astype('datetime64[s]')})"
