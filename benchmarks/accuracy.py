@@ -8,6 +8,7 @@ A stopped command goes on where it stopped; more models, seeds or trials add to 
 
 import argparse
 import fcntl
+import json
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from benchmarks.protocol.ablations import check_changes
 from benchmarks.protocol.cost import measure_costs
 from benchmarks.protocol.data import HISTORIES, simulated_log
 from benchmarks.protocol.description import begin, check_protocol, protocol_of
+from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.paired import update_paired
 from benchmarks.protocol.plan import ABLATED, Plan
 from benchmarks.protocol.plots import draw_plots
@@ -29,11 +31,11 @@ from benchmarks.protocol.pool import Job, Pool
 from benchmarks.protocol.report import write_report
 from benchmarks.protocol.space import check_models, draw_trials
 from benchmarks.protocol.store import RunStore, update_numbers
-from benchmarks.protocol.tables import Tables
+from benchmarks.protocol.tables import Tables, read_table
+from benchmarks.protocol.trees import TREES
 
 FULL = {"models": ["all"], "trials": 4, "seeds": 3, "rows": None}
 QUICK = {"models": ["INFNet", "SharedBottom"], "trials": 1, "seeds": 2, "rows": 8_000}
-TASKS = ("click", "like", "long_view")
 
 
 def main() -> None:
@@ -54,15 +56,18 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", type=Path, help="folder in KuaiRand's layout")
+    add("--data", type=Path, help="folder of the log's files")
+    add("--log", default="kuairand", choices=list(LOGS), help="what the folder holds")
     add("--simulate", type=int, metavar="ROWS", help="rows of a simulated log")
     add("--same-tasks", action="store_true", help="simulate tasks that read alike")
     add("--models", nargs="+", help="names, `all`, and `ablation`; default: all")
     add("--ablations", nargs="+", default=[], help="`ablation`, but only these changes")
-    add("--tasks", nargs="+", default=list(TASKS))
+    add("--tasks", nargs="+", help="default: all of the log")
     add("--histories", nargs="+", default=["exposures"], choices=HISTORIES)
     add("--members", nargs="+", type=int, default=[1], help="networks on shared tables")
     add("--trials", type=int, help="configurations tried for each model; default: 4")
+    add("--configured", nargs="+", default=[], help="models that are not tuned")
+    add("--by", type=Path, help="results whose chosen configurations they take")
     add("--seeds", type=int, help="runs of the chosen configuration; default: 3")
     add("--epochs", type=int, default=1)
     add("--out", type=Path, default=Path("runs/accuracy"), help="folder of the runs")
@@ -78,6 +83,7 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     default = QUICK if args.quick else FULL
     args.models = args.models or default["models"]
+    args.tasks = args.tasks or list(LOGS[args.log].tasks)
     args.trials = default["trials"] if args.trials is None else args.trials
     args.seeds = default["seeds"] if args.seeds is None else args.seeds
     if args.data is None and args.simulate is None:
@@ -89,6 +95,8 @@ def parse_arguments() -> argparse.Namespace:
 def check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Ends the command with the parser's usage if a number makes no sense."""
     sources = (args.data is not None) + (args.simulate is not None)
+    if args.simulate is not None and not args.log.startswith("kuairand"):
+        parser.error(f"--simulate makes a log in KuaiRand's layout, not --log {args.log}")
     if sources == 2 or (sources == 0 and not args.report):
         parser.error("give either --data DIR or --simulate ROWS")
     for name in ("seeds", "epochs", "workers"):
@@ -142,10 +150,12 @@ def run(args: argparse.Namespace, models: list[str]) -> None:
         seeds=args.seeds,
         tasks=tuple(protocol["tasks"]),
         data=protocol["data"],
+        log=protocol["log"],
         epochs=protocol["epochs"],
         alone=args.alone,
         ablations="ablation" in args.models,
         changes=tuple(args.ablations),
+        given=given_configurations(args),
     )
     left = train_all(plan, store, Pool(args.workers, path, store.runs), args.limit_minutes)
     if args.cost:
@@ -155,6 +165,23 @@ def run(args: argparse.Namespace, models: list[str]) -> None:
     write_reports(folders, tables, protocol)
     if left:
         print(f"{left} runs are left; the same command goes on with them.")
+
+
+def given_configurations(args: argparse.Namespace) -> dict[str, tuple[dict[str, Any], float]]:
+    """Arguments and learning rate that other results chose, of the models that are not tuned."""
+    names = check_models(args.configured)
+    if bool(names) != (args.by is not None):
+        raise ValueError("--configured and --by belong together: models, and the results' folder.")
+    if not names:
+        return {}
+    rows = read_table(args.by / "runs.csv")
+    rows = rows[rows["chosen"].astype("str") == "True"].drop_duplicates("model").set_index("model")
+    if missing := [name for name in names if name not in rows.index]:
+        raise ValueError(f"--by {args.by}: no configuration was chosen of {', '.join(missing)}.")
+    return {
+        name: (json.loads(rows.loc[name, "arguments"]), float(rows.loc[name, "learning_rate"]))
+        for name in names
+    }
 
 
 def open_protocol(
@@ -168,9 +195,9 @@ def open_protocol(
         check_protocol(folders, found)
         return None, found
     source = source_text(args)
-    check_protocol(folders, {"source": source})
+    check_protocol(folders, {"source": source, "log": args.log})
     path = args.data or simulated_log(args.out, args.simulate, args.same_tasks)
-    protocol = protocol_of(path, source, args.tasks, args.epochs)
+    protocol = protocol_of(path, source, args.tasks, args.epochs, args.log)
     return path, begin(folders, protocol, path, tables)
 
 
@@ -215,7 +242,7 @@ def train_all(plan: Plan, store: RunStore, pool: Pool, limit_minutes: float | No
 def cost_settings(plan: Plan, store: RunStore) -> dict[tuple[str, str], Any]:
     """Each model's default and, where it differs, its chosen configuration."""
     settings, histories = {}, plan.histories[0]
-    for model in plan.models:
+    for model in (name for name in plan.models if name not in TREES):
         default = plan.trial_runs(model, histories)[0]
         settings[model, "default"] = default
         chosen = plan.chosen(model, histories, store.records)

@@ -38,7 +38,7 @@ def measure_costs(
         rounds: Rounds over all models.
     """
     first = next(iter(settings.values()))
-    data = load_data(path, first.tasks, first.histories)
+    data = load_data(path, first.tasks, first.histories, first.log)
     train, inference = _batches(data, BATCH_SIZE), _batches(data, INFERENCE_BATCH_SIZE)
     models, compile_seconds = {}, {}
     for key, config in settings.items():

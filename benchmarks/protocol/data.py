@@ -9,22 +9,24 @@ from typing import Any
 import pandas as pd
 
 import keras_infnet
+from benchmarks.protocol.logs import LOGS, files_of
 
 # A number is the most events that a history keeps; without one it is the schema's.
 HISTORIES = ("exposures", "positives", "exposures-25", "exposures-50", "exposures-200")
 SPLITS = ("validation", "test")
-ROW_KEY = ("user_id", "time_ms", "video_id", "date")
 _EDGE_BYTES = 1 << 20
 
 
 # Together, and each of three tasks alone.
 @lru_cache(maxsize=4)
-def load_data(path: Path, tasks: tuple[str, ...], histories: str) -> keras_infnet.RankingData:
-    """Reads and encodes a log in KuaiRand's layout."""
+def load_data(
+    path: Path, tasks: tuple[str, ...], histories: str, log: str = "kuairand"
+) -> keras_infnet.RankingData:
+    """Reads and encodes a log; `histories` are those of KuaiRand's layout."""
     history, _, length = histories.partition("-")
-    data = keras_infnet.datasets.KuaiRand(path, tasks=tasks, history=history)
-    frame, warm = data.frame(), data.warm()
-    schema = data.schema()
+    data = open_log(log, path, tasks, history)
+    frame, warm = data.frame(), LOGS[log].warm_events(data)
+    schema = LOGS[log].schema(data)
     if length:
         cut = tuple(replace(s, max_length=int(length)) for s in schema.histories)
         schema = replace(schema, histories=cut)
@@ -32,6 +34,12 @@ def load_data(path: Path, tasks: tuple[str, ...], histories: str) -> keras_infne
     return keras_infnet.RankingData(
         schema, frame, validation=split.validation, test=split.test, warm=warm
     )
+
+
+def open_log(log: str, path: Path, tasks: Any, history: str = "exposures") -> Any:
+    """The data set of a log; the kind of history is KuaiRand's alone."""
+    given = {"history": history} if log.startswith("kuairand") else {}
+    return LOGS[log].read(path, tasks=tasks, **given)
 
 
 def train_batches(data: keras_infnet.RankingData, batch_size: int, seed: int) -> Any:
@@ -45,18 +53,18 @@ def train_batches(data: keras_infnet.RankingData, batch_size: int, seed: int) ->
 
 
 def split_rows(data: Any, frame: pd.DataFrame) -> Any:
-    """The split by date; a part without rows is an error."""
+    """The log's split; a part without rows is an error."""
     split = data.split(frame)
     for part in ("train", *SPLITS):
         if getattr(split, part).empty:
-            raise ValueError(f"The log has no {part} rows; expected days for each part.")
+            raise ValueError(f"The log has no {part} rows; expected rows in each part.")
     return split
 
 
-def fingerprint(folder: Path) -> str:
-    """Twelve hexadecimal digits from names, sizes, first and last bytes of a folder's files."""
+def fingerprint(data: Any) -> str:
+    """Twelve hexadecimal digits from names, sizes, first and last bytes of a data set's files."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.suffix in (".csv", ".parquet")):
+    for file in files_of(data):
         size = file.stat().st_size
         digest.update(f"{file.name} {size}\n".encode())
         with file.open("rb") as content:

@@ -12,19 +12,24 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from benchmarks.protocol.data import SPLITS, fingerprint, split_rows
+from benchmarks.protocol.data import SPLITS, fingerprint, open_log, split_rows
+from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.runs import BATCH_SIZE, EVALUATIONS_PER_EPOCH, read_json, write_json
 from benchmarks.protocol.tables import Tables
 
 _FILE = "protocol.json"
 
 
-def protocol_of(path: Path, source: str, tasks: Iterable[str], epochs: int) -> dict[str, Any]:
+def protocol_of(
+    path: Path, source: str, tasks: Iterable[str], epochs: int, log: str = "kuairand"
+) -> dict[str, Any]:
     """The protocol; a folder without logs and an unknown task are errors."""
-    data = keras_infnet.datasets.KuaiRand(path, tasks=tasks)
+    data = open_log(log, path, tasks)
     return {
-        "data": fingerprint(data.found.folder),
+        "data": fingerprint(data),
         "source": source,
+        "log": log,
+        "past": [feature.name for feature in LOGS[log].past(_labels(data))],
         "tasks": list(data.tasks),
         "epochs": epochs,
         "batch_size": BATCH_SIZE,
@@ -55,12 +60,12 @@ def begin(folders: Iterable[Path], protocol: dict[str, Any], path: Path, tables:
     folders = list(folders)
     found = check_protocol(folders, protocol)
     if found is None:
-        data = keras_infnet.datasets.KuaiRand(path, tasks=protocol["tasks"])
-        frame, warm = data.frame(), data.warm()
+        data, log = open_log(protocol["log"], path, protocol["tasks"]), LOGS[protocol["log"]]
+        frame, warm = data.frame(), log.warm_events(data)
         split = split_rows(data, frame)
         found = {**protocol, "rows": {p: len(getattr(split, p)) for p in ("train", *SPLITS)}}
-        label = data.schema().tasks[0].label
-        tables.put("artefact.csv", artefact_rows(frame, split, label, warm))
+        if log.day is not None:
+            tables.put("artefact.csv", artefact_rows(frame, split, _labels(data)[0], warm))
         best = best_possible(data, frame, split, protocol["tasks"])
         if best is not None:
             tables.put("best.csv", best)
@@ -70,6 +75,10 @@ def begin(folders: Iterable[Path], protocol: dict[str, Any], path: Path, tables:
     # A folder that is new beside an older one gets what that one has.
     tables.write()
     return found
+
+
+def _labels(data: Any) -> list[str]:
+    return [task.label for task in data.schema().tasks]
 
 
 def artefact_rows(

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.protocol.data import SPLITS
+from benchmarks.protocol.logs import LOGS, Log
 from benchmarks.protocol.plan import ABLATED, Plan, Records
 from benchmarks.protocol.tables import Tables
-from benchmarks.protocol.train import METRICS
+from benchmarks.protocol.train import groups_of
 
 RESAMPLES = 500
 MEAN = "mean"
@@ -39,14 +40,14 @@ def update_paired(tables: Tables, plan: Plan, records: Records, runs: Path) -> N
                 continue
             for split in SPLITS:
                 known = {"members": members, "histories": histories, "split": split}
-                _update_split(tables, known, of_model, plan.tasks, runs)
+                _update_split(tables, known, of_model, plan, runs)
 
 
 def _update_split(
     tables: Tables,
     known: dict[str, Any],
     of_model: dict[str, list[str]],
-    tasks: Sequence[str],
+    plan: Plan,
     runs: Path,
 ) -> None:
     table, split = tables["paired.csv"], known["split"]
@@ -70,7 +71,7 @@ def _update_split(
             continue
         for name in {name for pair in both for name in pair} - set(samples):
             frame = pd.read_parquet(runs / name / f"{split}.parquet")
-            samples[name] = resampled_metrics(frame, tasks)
+            samples[name] = resampled_metrics(frame, plan.tasks, LOGS[plan.log])
         for key, differences in _differences(both, samples).items():
             rows.append(
                 {**known, "task": key[0], "metric": key[1], "model": ABLATED, "other": other}
@@ -99,30 +100,42 @@ def summary(differences: np.ndarray) -> dict[str, float]:
 
 
 def resampled_metrics(
-    predictions: pd.DataFrame, tasks: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+    predictions: pd.DataFrame,
+    tasks: Sequence[str],
+    log: Log,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[tuple[str, str], np.ndarray]:
     """(task, metric) -> the metric of the rows themselves, then of each resample of users.
 
     The task `mean` is the mean of all tasks. The same users give the same resamples.
     """
-    users, codes = np.unique(predictions["user_id"], return_inverse=True)
+    users, codes = np.unique(predictions[log.row_key[0]], return_inverse=True)
     counts = user_counts(len(users), resamples, seed)
+    groups = {name: _within_users(predictions, c, codes) for name, c in groups_of(log).items()}
     found = {}
     for task in tasks:
         labels = predictions[f"{task}_label"].to_numpy("float64")
-        rolling, frozen = (predictions[c].to_numpy("float64") for c in (task, f"{task}_frozen"))
-        days = np.unique(predictions["date"], return_inverse=True)[1]
-        user_days = np.unique(codes * (days.max() + 1) + days, return_inverse=True)[1]
-        found[task, "auc"] = resampled_auc(labels, rolling, codes, counts)
-        found[task, "gauc"] = resampled_group_auc(labels, rolling, codes, codes, counts)
-        found[task, "gauc_frozen"] = resampled_group_auc(labels, frozen, codes, codes, counts)
-        found[task, "gauc_user_day"] = resampled_group_auc(
-            labels, rolling, user_days, codes, counts
-        )
-        found[task, "log_loss"] = resampled_log_loss(labels, rolling, codes, counts)
-    for metric in METRICS:
+        scores = predictions[task].to_numpy("float64")
+        found[task, "auc"] = resampled_auc(labels, scores, codes, counts)
+        for name, of_group in groups.items():
+            metric = "gauc" if name == "user" else f"gauc_{name}"
+            found[task, metric] = resampled_group_auc(labels, scores, of_group, codes, counts)
+        if log.has_users:
+            frozen = predictions[f"{task}_frozen"].to_numpy("float64")
+            found[task, "gauc_frozen"] = resampled_group_auc(labels, frozen, codes, codes, counts)
+        found[task, "log_loss"] = resampled_log_loss(labels, scores, codes, counts)
+    for metric in log.metrics:
         found[MEAN, metric] = np.mean([found[task, metric] for task in tasks], axis=0)
     return found
+
+
+def _within_users(
+    predictions: pd.DataFrame, columns: Sequence[str], users: np.ndarray
+) -> np.ndarray:
+    """A number for each group of a user's: one that several users share is a group of each."""
+    keys = predictions[list(columns)].assign(user=users)
+    return keys.groupby([*columns, "user"], sort=False).ngroup().to_numpy()
 
 
 def user_counts(users: int, resamples: int, seed: int) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.protocol.ablations import ABLATIONS, ablation_run
 from benchmarks.protocol.pool import Job
 from benchmarks.protocol.runs import RunConfig
-from benchmarks.protocol.space import arguments_of, draw_trials, table_widths, without_defaults
+from benchmarks.protocol.space import table_widths, trial_arguments, without_defaults
+from benchmarks.protocol.trees import TREES
 
 Records = Mapping[str, Mapping[str, Any]]
 ABLATED = "INFNet"
@@ -26,10 +27,12 @@ class Plan:
         seeds: Runs of the chosen configuration; the first is its trial.
         tasks: Names of the tasks.
         data: Fingerprint of the log's files.
+        log: Name of the log, of `LOGS`.
         epochs: Passes over the training rows.
         alone: Whether each task is trained alone too.
         ablations: Whether changes of `ABLATIONS` are run.
         changes: Names of the changes, beside `default`; empty: all.
+        given: Arguments and learning rate of models that are not tuned.
     """
 
     models: tuple[str, ...]
@@ -39,10 +42,12 @@ class Plan:
     seeds: int
     tasks: tuple[str, ...]
     data: str
+    log: str = "kuairand"
     epochs: int = 1
     alone: bool = False
     ablations: bool = False
     changes: tuple[str, ...] = ()
+    given: Mapping[str, tuple[dict[str, Any], float]] = field(default_factory=dict)
 
     def trial_runs(self, model: str, histories: str) -> list[RunConfig]:
         """The runs that a model's configuration is chosen from, seed 0.
@@ -52,17 +57,23 @@ class Plan:
         runs = [
             RunConfig(
                 model,
-                arguments_of(model, trial, len(self.tasks)),
-                trial.learning_rate,
+                arguments,
+                learning_rate,
                 members=1,
                 histories=histories,
                 tasks=self.tasks,
                 data=self.data,
+                log=self.log,
                 epochs=self.epochs,
             )
-            for trial in draw_trials(self.trials)
+            for arguments, learning_rate in self._trials(model)
         ]
         return list({run.name: run for run in runs}.values())
+
+    def _trials(self, model: str) -> list[tuple[dict[str, Any], float]]:
+        if model in self.given:
+            return [self.given[model]]
+        return trial_arguments(model, self.trials, len(self.tasks))
 
     def chosen(self, model: str, histories: str, records: Records) -> RunConfig | None:
         """The trial of the highest mean validation AUC, when all have ended; the first of equals.
@@ -136,8 +147,9 @@ class Plan:
         return left
 
     def _reported(self, chosen: RunConfig) -> list[RunConfig]:
-        runs = [run for members in self.members for run in self.seed_runs(chosen, members)]
-        if self.alone and len(self.tasks) > 1:
+        members = (1,) if chosen.model in TREES else self.members
+        runs = [run for number in members for run in self.seed_runs(chosen, number)]
+        if self.alone and chosen.model not in TREES and len(self.tasks) > 1:
             runs += [run for task in self.tasks for run in self.alone_runs(chosen, task)]
         return runs
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.protocol.ablations import ABLATIONS, COMMIT_OF_OTHERS
+from benchmarks.protocol.logs import METRICS
 from benchmarks.protocol.plan import ABLATED
 from benchmarks.protocol.space import (
     BLOCKS,
@@ -18,13 +19,13 @@ from benchmarks.protocol.space import (
     WIDTHS,
 )
 from benchmarks.protocol.tables import Tables
-from benchmarks.protocol.train import METRICS
 
 TITLES = {
     "auc": "AUC",
     "gauc": "gAUC, rolling histories, by user",
     "gauc_frozen": "gAUC, histories frozen at the user's first row of the split, by user",
     "gauc_user_day": "gAUC, rolling histories, by user and day",
+    "gauc_list": "gAUC, by list",
     "log_loss": "Log loss (lower is better)",
 }
 _LOWER_IS_BETTER = ("log_loss",)
@@ -99,6 +100,8 @@ def _metric_tables(results: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
     texts = []
     for metric in METRICS:
         rows = results[results["metric"] == metric]
+        if rows.empty:
+            continue
         means = rows[rows["task"] == "mean"].groupby("model")["value"].mean()
         order = means.sort_values(ascending=metric in _LOWER_IS_BETTER).index
         cells = [

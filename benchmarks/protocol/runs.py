@@ -40,6 +40,7 @@ class RunConfig:
     batch_size: int = BATCH_SIZE
     evaluations_per_epoch: int = EVALUATIONS_PER_EPOCH
     seed: int = 0
+    log: str = "kuairand"
 
     @property
     def hash(self) -> str:
@@ -68,7 +69,16 @@ class RunConfig:
 
 FAILED = ".failed"
 _UNFINISHED = ".unfinished"
-_PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "pandas", "keras-infnet")
+_PACKAGES = (
+    "lightgbm",
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "numpy",
+    "pandas",
+    "keras-infnet",
+)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ import numpy as np
 
 import keras_infnet
 from benchmarks.protocol.ablated_infnet import AblatedINFNet
+from benchmarks.protocol.trees import TREES
+from benchmarks.protocol.trees import TRIALS as TREE_TRIALS
 
 LEARNING_RATES = (1e-3, 2e-3, 4e-3)
 DROPOUTS = (0.0, 0.1, 0.2)
@@ -73,11 +75,11 @@ def draw_trials(number: int) -> list[Trial]:
 def check_models(names: Iterable[str]) -> list[str]:
     """The names, `all` spelled out; an unknown one is an error that suggests the nearest."""
     chosen: list[str] = []
-    known = [*keras_infnet.models.MODELS, *VARIANTS]
+    known = [*keras_infnet.models.MODELS, *VARIANTS, *TREES]
     for name in names:
         if name != "all" and name not in known:
             raise ValueError(f"No model `{name}`. {suggestion(name, known)}")
-        chosen += list(keras_infnet.models.MODELS) if name == "all" else [name]
+        chosen += [*keras_infnet.models.MODELS, *TREES] if name == "all" else [name]
     return list(dict.fromkeys(chosen))
 
 
@@ -99,7 +101,9 @@ def arguments_with(name: str, mark: str) -> list[str]:
 
 
 def defaults_of(name: str) -> dict[str, Any]:
-    """The configuration's defaults, as JSON has them."""
+    """The configuration's defaults, as JSON has them; trees have their library's."""
+    if name in TREES:
+        return {}
     found = {f.name: plain(f.default) for f in fields(model_class(name).Config) if f.init}
     return {**found, "event_context": plain(EVENT_CONTEXT)}
 
@@ -117,6 +121,18 @@ def arguments_of(name: str, trial: Trial, num_tasks: int) -> dict[str, Any]:
         depth, more = given.get(deep, defaults[deep]), trial.blocks - 1
         given[deep] = depth + more if isinstance(depth, int) else [depth[0]] * more + depth
     return without_defaults(name, given)
+
+
+def trial_arguments(name: str, number: int, num_tasks: int) -> list[tuple[dict[str, Any], float]]:
+    """Arguments and learning rate of each trial; trees have a space and rates of their own.
+
+    `LightGBM-raw` is what one gets without any work: the first trial alone.
+    """
+    trials = draw_trials(number)
+    if name in TREES:
+        own = TREE_TRIALS[: number if name == "LightGBM" else 1]
+        return [(dict(given), given.get("learning_rate", 0.1)) for given in own]
+    return [(arguments_of(name, trial, num_tasks), trial.learning_rate) for trial in trials]
 
 
 def table_widths(name: str, num_tasks: int) -> dict[str, int]:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from benchmarks.protocol.data import ROW_KEY, train_batches
+from benchmarks.protocol.data import train_batches
+from benchmarks.protocol.logs import LOGS, Log
 from benchmarks.protocol.runs import RunConfig, new_folder, read_json, write_json
 from benchmarks.protocol.space import build_model
+from benchmarks.protocol.trees import TREES, Trees
 
 WEIGHTS = "model.weights.h5"
 
@@ -32,34 +35,53 @@ class NaNFound(ArithmeticError):
 def train_run(config: RunConfig, data: keras_infnet.RankingData, root: Path) -> None:
     """Makes the run's folder, with the predictions and metrics of the validation rows."""
     start = time.perf_counter()
+    train = _train_trees if config.model in TREES else _train_network
     with new_folder(root, config) as folder, output_to(folder / "log.txt"):
-        model = fresh_model(config, data)
-        try:
-            history = keras_infnet.fit_ranker(
-                model,
-                train_batches(data, config.batch_size, config.seed),
-                data.validation,
-                epochs=config.epochs,
-                learning_rate=config.learning_rate,
-                evaluations_per_epoch=config.evaluations_per_epoch,
-                verbose=2,
-            ).history
-        except FloatingPointError as error:
-            raise NaNFound(str(error), steps_of(model)) from error
-        model.save_weights(folder / WEIGHTS)
+        model, history, sizes = train(config, data, folder)
         write_json(
             folder / "history.json", {k: [float(v) for v in vs] for k, vs in history.items()}
         )
-        metrics = measure(model, config, data, "validation", folder, steps_of(model))
+        metrics = measure(model, config, data, "validation", folder, sizes["steps"])
         result = {
             "metrics": metrics,
             "mean_auc": mean_auc(metrics),
             "seconds": round(time.perf_counter() - start, 1),
-            "steps": steps_of(model),
-            **count_parameters(model),
+            **sizes,
         }
         write_json(folder / "result.json", result)
     release()
+
+
+def _train_network(config: RunConfig, data: keras_infnet.RankingData, folder: Path) -> Any:
+    """Model, history and sizes; the weights are in the folder."""
+    model = fresh_model(config, data)
+    try:
+        history = keras_infnet.fit_ranker(
+            model,
+            train_batches(data, config.batch_size, config.seed),
+            data.validation,
+            epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            evaluations_per_epoch=config.evaluations_per_epoch,
+            verbose=2,
+        ).history
+    except FloatingPointError as error:
+        raise NaNFound(str(error), steps_of(model)) from error
+    model.save_weights(folder / WEIGHTS)
+    return model, history, {"steps": steps_of(model), **count_parameters(model)}
+
+
+def _train_trees(config: RunConfig, data: keras_infnet.RankingData, folder: Path) -> Any:
+    """As `_train_network`; steps are trees, and parameters leaves."""
+    model = Trees(data, config.model, config.arguments, config.seed)
+    history = model.fit()
+    model.save(folder)
+    steps = sum(booster.num_trees() for booster in model.boosters.values())
+    return (
+        model,
+        history,
+        {"steps": steps, "parameters": model.count_leaves(), "table_parameters": 0},
+    )
 
 
 def predict_test(config: RunConfig, data: keras_infnet.RankingData, root: Path) -> None:
@@ -67,8 +89,12 @@ def predict_test(config: RunConfig, data: keras_infnet.RankingData, root: Path) 
     folder = root / config.name
     if not folder.exists():
         train_run(config, data, root)
-    model = fresh_model(config, data)
-    model.load_weights(folder / WEIGHTS)
+    if config.model in TREES:
+        model = Trees(data, config.model, config.arguments, config.seed)
+        model.load(folder)
+    else:
+        model = fresh_model(config, data)
+        model.load_weights(folder / WEIGHTS)
     steps = read_json(folder / "result.json")["steps"]
     write_json(folder / "test.json", measure(model, config, data, "test", folder, steps))
     release()
@@ -94,12 +120,13 @@ def measure(
     step: int,
 ) -> dict[str, dict[str, float]]:
     """Writes a split's predictions, and returns their metrics by task."""
-    predictions = predicted_rows(model, data, part)
+    log = LOGS[config.log]
+    predictions = predicted_rows(model, data, part, log)
     bad = count_nan(predictions, config.tasks)
     if bad:
         raise NaNFound(f"{bad:,} predictions of the {part} rows are NaN after step {step}", step)
     write_parquet(folder / f"{part}.parquet", predictions)
-    return split_metrics(predictions, config.tasks)
+    return split_metrics(predictions, config.tasks, log)
 
 
 def count_parameters(model: Any) -> dict[str, int]:
@@ -137,50 +164,52 @@ def output_to(path: Path) -> Iterator[None]:
                 os.close(saved)
 
 
-METRICS = ("auc", "gauc", "gauc_frozen", "gauc_user_day", "log_loss")
+def predicted_rows(model: Any, data: keras_infnet.RankingData, part: str, log: Log) -> pd.DataFrame:
+    """Row key, labels, and probabilities with rolling and with frozen pasts.
 
-
-def predicted_rows(model: Any, data: keras_infnet.RankingData, part: str) -> pd.DataFrame:
-    """Row key, labels, and probabilities with rolling and with frozen histories.
-
-    Columns `{task}_label`, `{task}` and `{task}_frozen`; frozen histories end at the user's first
-    row of the split.
+    Columns `{task}_label`, `{task}` and, where users have several rows, `{task}_frozen`: histories
+    and rates end at the user's first row of the split.
     """
     rows = data.frame(part)
-    rolling = data.predict(model, part)
-    frozen = data.predict(model, part, freeze_at="first_row")
+    predict = model.predict if isinstance(model, Trees) else partial(data.predict, model)
+    rolling = predict(part)
     labels = {f"{t.name}_label": rows[t.label].astype("int8") for t in data.schema.tasks}
-    found = rows[list(ROW_KEY)].assign(**labels)
+    found = rows[list(log.row_key)].assign(**labels)
     found[list(rolling.columns)] = rolling.astype("float32")
-    found[[f"{task}_frozen" for task in frozen.columns]] = frozen.astype("float32")
+    if log.has_users:
+        frozen = predict(part, freeze_at="first_row")
+        found[[f"{task}_frozen" for task in frozen.columns]] = frozen.astype("float32")
     return found.reset_index(drop=True)
 
 
 def count_nan(predictions: pd.DataFrame, tasks: Sequence[str]) -> int:
     """Rows with a prediction that is NaN."""
-    columns = [*tasks, *(f"{task}_frozen" for task in tasks)]
-    return int(predictions[columns].isna().any(axis=1).sum())
+    columns = [c for task in tasks for c in (task, f"{task}_frozen")]
+    return int(predictions[predictions.columns.intersection(columns)].isna().any(axis=1).sum())
 
 
-def split_metrics(predictions: pd.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Metrics by task; a gAUC says in its name which histories and groups it is of."""
-    users, days = predictions["user_id"], predictions["date"]
+def split_metrics(
+    predictions: pd.DataFrame, tasks: Sequence[str], log: Log
+) -> dict[str, dict[str, float]]:
+    """Metrics by task; a gAUC says in its name which pasts and groups it is of."""
     labels = {task: predictions[f"{task}_label"] for task in tasks}
-    rolling = keras_infnet.metrics.task_metrics(
-        labels, predictions[list(tasks)], {"user": users, "user_day": [users, days]}
-    )
-    frozen = keras_infnet.metrics.task_metrics(
-        labels, {task: predictions[f"{task}_frozen"] for task in tasks}, users
-    )
+    groups = {name: [predictions[c] for c in columns] for name, columns in groups_of(log).items()}
+    rolling = keras_infnet.metrics.task_metrics(labels, predictions[list(tasks)], groups or None)
+    if log.has_users:
+        scores = {task: predictions[f"{task}_frozen"] for task in tasks}
+        frozen = keras_infnet.metrics.task_metrics(labels, scores, predictions[log.row_key[0]])
+        for task, numbers in rolling.items():
+            numbers |= {"gauc": numbers["gauc_user"], "gauc_frozen": frozen[task]["gauc"]}
+    return {task: {m: numbers[m] for m in log.metrics} for task, numbers in rolling.items()}
+
+
+def groups_of(log: Log) -> dict[str, tuple[str, ...]]:
+    """Columns of the groups that a gAUC is within, by their part of the metric's name."""
+    user = log.row_key[0]
     return {
-        task: {
-            "auc": numbers["auc"],
-            "gauc": numbers["gauc_user"],
-            "gauc_frozen": frozen[task]["gauc"],
-            "gauc_user_day": numbers["gauc_user_day"],
-            "log_loss": numbers["log_loss"],
-        }
-        for task, numbers in rolling.items()
+        **({"user": (user,)} if log.has_users else {}),
+        **({"user_day": (user, log.day)} if log.day else {}),
+        **({"list": log.lists} if log.lists else {}),
     }
 
 

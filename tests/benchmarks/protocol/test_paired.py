@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
+from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.paired import MEAN, resampled_metrics, summary, update_paired, user_counts
 from benchmarks.protocol.tables import Tables
 from tests.benchmarks.protocol.cases import TASKS, make_plan, make_predictions
@@ -35,7 +36,7 @@ def test_resamples_equal_those_written_out_row_by_row():
     users = frame["user_id"].nunique()
     counts = user_counts(users, RESAMPLES, seed=0)
     assert (counts.sum(axis=1) == users).all() and (counts[0] == 1).all()
-    found = resampled_metrics(frame, TASKS, RESAMPLES)
+    found = resampled_metrics(frame, TASKS, LOGS["kuairand"], RESAMPLES)
     for i, drawn in enumerate(counts):
         expected = {task: slow_metrics(repeated_users(frame, drawn), task) for task in TASKS}
         for metric in expected["click"]:
@@ -49,7 +50,7 @@ def test_resamples_equal_those_written_out_row_by_row():
 
 def test_two_models_are_measured_on_the_same_resamples():
     frame = make_predictions(seed=1)
-    first, second = (resampled_metrics(frame, TASKS, RESAMPLES) for _ in range(2))
+    first, second = (resampled_metrics(frame, TASKS, LOGS["kuairand"], RESAMPLES) for _ in range(2))
     differences = first["click", "auc"] - second["click", "auc"]
     assert summary(differences) == {"difference": 0.0, "standard_error": 0.0}
 

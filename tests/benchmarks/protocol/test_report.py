@@ -3,6 +3,7 @@ import pytest
 
 from benchmarks.protocol.ablations import ABLATIONS, COMMIT_OF_OTHERS
 from benchmarks.protocol.cost import REFERENCE
+from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.plots import draw_plots
 from benchmarks.protocol.report import (
     ablation_section,
@@ -15,8 +16,9 @@ from benchmarks.protocol.report import (
 )
 from benchmarks.protocol.runs import read_json
 from benchmarks.protocol.tables import Tables
-from benchmarks.protocol.train import METRICS
 from tests.house.source import ROOT
+
+METRICS = LOGS["kuairand"].metrics
 
 TASKS = ["click", "like"]
 PROTOCOL = {

@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import keras_infnet
 from benchmarks.protocol.data import load_data, train_batches
+from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.runs import RunConfig, read_json
 from benchmarks.protocol.train import (
     NaNFound,
@@ -129,7 +130,7 @@ def group_auc_loop(frame, label, score, keys):
 
 def test_each_metric_is_of_its_histories_and_groups():
     frame = make_predictions()
-    found = split_metrics(frame, TASKS)
+    found = split_metrics(frame, TASKS, LOGS["kuairand"])
     for task in TASKS:
         label = f"{task}_label"
         assert found[task] == pytest.approx(

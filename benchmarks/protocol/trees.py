@@ -1,0 +1,208 @@
+"""LightGBM on the inputs of the networks: the model that most teams run today.
+
+Columns: numbers and features of the past as they are; ids of few values as categories, ids of many
+by the rate of each task in the training rows, out of fold; histories by counts of each group, and
+of the events of each group that agree with the candidate. `LightGBM-raw` has ids as categories and
+no counts: what one gets without any work.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import keras_infnet
+from keras_infnet import CategoricalFeature, NumericFeature
+
+TREES = ("LightGBM", "LightGBM-raw")
+# Trials in the place of the networks'; the first is the library's defaults.
+TRIALS = (
+    {},
+    {"num_leaves": 63, "learning_rate": 0.05, "min_child_samples": 100, "feature_fraction": 0.7},
+    {"num_leaves": 127, "learning_rate": 0.03, "min_child_samples": 200, "feature_fraction": 0.5},
+    {"num_leaves": 15, "learning_rate": 0.05, "min_child_samples": 50, "feature_fraction": 0.7},
+)
+_MOST_TREES, _PATIENCE = 2_000, 50
+_FEW_VALUES = 255
+_FOLDS, _PRIOR = 5, 20.0
+
+
+class Columns:
+    """The table of a log that trees read, learned from its training rows.
+
+    Args:
+        data: The log.
+        raw: Whether ids are categories, and histories are left out.
+    """
+
+    def __init__(self, data: keras_infnet.RankingData, raw: bool) -> None:
+        self._data, self._schema, self._raw = data, data.schema, raw
+        self._train = self._rows("train", None)
+        self._labels = {t.name: self._train[t.label].to_numpy("float64") for t in data.schema.tasks}
+        one_valued = [f for f in data.schema.features if isinstance(f, CategoricalFeature)]
+        self._categories = {
+            f.name: pd.Index(_first_values(self._train[f.name], f).dropna().unique())
+            for f in one_valued
+        }
+
+    def of(self, part: str, freeze_at: Any = None) -> pd.DataFrame:
+        """The columns of a part's rows, with its past frozen where that is asked for."""
+        rows = self._train if part == "train" and freeze_at is None else self._rows(part, freeze_at)
+        parts = [self._of_feature(f, rows, part == "train") for f in self._schema.features]
+        if not self._raw and self._schema.histories:
+            parts.append(self._of_histories(part, freeze_at))
+        return pd.concat([p.reset_index(drop=True) for p in parts], axis=1)
+
+    def _rows(self, part: str, freeze_at: Any) -> pd.DataFrame:
+        rows, rates = self._data.frame(part), self._data.rates
+        return rows if rates is None else rates.attach(rows, freeze_at)
+
+    def _of_feature(self, feature: Any, rows: pd.DataFrame, trains: bool) -> pd.DataFrame:
+        if isinstance(feature, NumericFeature):
+            return rows[[feature.name]].astype("float64")
+        if not isinstance(feature, CategoricalFeature):
+            raise ValueError(f"LightGBM: feature `{feature.name}` is a {type(feature).__name__}.")
+        known = self._categories[feature.name]
+        codes = known.get_indexer(_first_values(rows[feature.name], feature))
+        if self._raw or len(known) <= _FEW_VALUES:
+            kept = pd.Categorical.from_codes(codes, categories=range(len(known)))
+            return pd.DataFrame({feature.name: kept})
+        own = known.get_indexer(_first_values(self._train[feature.name], feature))
+        return pd.DataFrame(
+            {
+                f"{feature.name} {task}": out_of_fold_rates(own, labels, None if trains else codes)
+                for task, labels in self._labels.items()
+            }
+        )
+
+    def _of_histories(self, part: str, freeze_at: Any) -> pd.DataFrame:
+        """Counts of the events of each group, and of those that agree in a field."""
+        batches = self._data.batches(part, labels=False, freeze_at=freeze_at)
+        found = [dict(self._counts(x)) for x in batches.as_numpy_iterator()]
+        return pd.DataFrame({name: np.concatenate([f[name] for f in found]) for name in found[0]})
+
+    def _counts(self, x: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        schema = self._schema
+        places = {f.name: i for i, f in enumerate(schema.one_valued)}
+        for history in schema.histories:
+            packed, columns = x[history.name], schema.history_columns(history.name)
+            there = np.any(packed != 0, axis=-1)
+            groups = {"all": there}
+            if history.groups:
+                bits = packed[:, :, columns["#groups"].start]
+                groups = {
+                    g.name: there & (bits >> i & 1 == 1) for i, g in enumerate(history.groups)
+                }
+            for group, inside in groups.items():
+                yield f"{history.name} {group}", inside.sum(axis=1)
+            fields = schema.field_columns(history.name)
+            for field in (f for f in fields if f in places):
+                candidate = x["categorical"][:, places[field], None]
+                same = (packed[:, :, fields[field].start] == candidate) & (candidate > 0)
+                for group, inside in groups.items():
+                    yield f"{history.name} {group} same {field}", (inside & same).sum(axis=1)
+
+
+def out_of_fold_rates(
+    own: np.ndarray, labels: np.ndarray, codes: np.ndarray | None = None
+) -> np.ndarray:
+    """Smoothed rates `(n_1 + 20 p) / (n + 20)` of ids in training rows.
+
+    Args:
+        own: Code of each training row, -1 if it has none.
+        labels: 0, 1 or NaN, of the training rows.
+        codes: Rows that are asked for. Defaults to the training rows, whose rate is that of the
+            rows outside their own fold: else it would tell their own label.
+    """
+    known = ~np.isnan(labels)
+    size, p = own.max() + 2, labels[known].mean()
+
+    def rates(counted: np.ndarray) -> np.ndarray:
+        n = np.bincount(own[counted] + 1, minlength=size)
+        ones = np.bincount(own[counted] + 1, labels[counted], minlength=size)
+        return (ones + _PRIOR * p) / (n + _PRIOR)
+
+    if codes is not None:
+        return rates(known)[codes + 1]
+    folds = np.random.default_rng(0).integers(0, _FOLDS, len(own))
+    found = np.empty(len(own))
+    for fold in range(_FOLDS):
+        found[folds == fold] = rates(known & (folds != fold))[own[folds == fold] + 1]
+    return found
+
+
+class Trees:
+    """A LightGBM model for each task, stopped early on the validation rows.
+
+    Args:
+        data: The log.
+        model: `"LightGBM"` or `"LightGBM-raw"`.
+        arguments: Those of LightGBM that differ from its defaults.
+        seed: LightGBM's seed.
+    """
+
+    def __init__(
+        self, data: keras_infnet.RankingData, model: str, arguments: Mapping[str, Any], seed: int
+    ) -> None:
+        self._data, self._tasks = data, data.schema.tasks
+        self.columns = Columns(data, raw=model == "LightGBM-raw")
+        self._given = {"verbosity": -1, "objective": "binary", "seed": seed, **arguments}
+        self.boosters: dict[str, Any] = {}
+
+    def fit(self) -> dict[str, list[float]]:
+        """Trains; returns the validation AUC of each task by tree."""
+        import lightgbm
+
+        train, validation = self.columns.of("train"), self.columns.of("validation")
+        curves = {}
+        for task in self._tasks:
+            sets = []
+            for part, columns in (("train", train), ("validation", validation)):
+                labels = self._data.frame(part)[task.label].to_numpy("float64")
+                known = ~np.isnan(labels)
+                reference = sets[0] if sets else None
+                sets.append(lightgbm.Dataset(columns[known], labels[known], reference=reference))
+            curve: dict[str, Any] = {}
+            self.boosters[task.name] = lightgbm.train(
+                {**self._given, "metric": "auc"},
+                sets[0],
+                _MOST_TREES,
+                valid_sets=[sets[1]],
+                callbacks=[
+                    lightgbm.early_stopping(_PATIENCE, verbose=False),
+                    lightgbm.record_evaluation(curve),
+                ],
+            )
+            curves[f"val_{task.name}_auc"] = curve["valid_0"]["auc"]
+        return curves
+
+    def predict(self, part: str, freeze_at: Any = None) -> pd.DataFrame:
+        """Probabilities by task, as `RankingData.predict` gives those of a network."""
+        columns, index = self.columns.of(part, freeze_at), self._data.frame(part).index
+        return pd.DataFrame({t: b.predict(columns) for t, b in self.boosters.items()}, index=index)
+
+    def save(self, folder: Path) -> None:
+        """Writes a text file a task."""
+        for task, booster in self.boosters.items():
+            booster.save_model(str(folder / f"{task}.txt"))
+
+    def load(self, folder: Path) -> None:
+        """Reads what `save` wrote."""
+        import lightgbm
+
+        tasks = [task.name for task in self._tasks]
+        self.boosters = {t: lightgbm.Booster(model_file=str(folder / f"{t}.txt")) for t in tasks}
+
+    def count_leaves(self) -> int:
+        """Leaves of all trees, in the place of a number of parameters."""
+        tables = [booster.trees_to_dataframe() for booster in self.boosters.values()]
+        return sum(int(table["left_child"].isna().sum()) for table in tables)
+
+
+def _first_values(values: pd.Series, feature: CategoricalFeature) -> pd.Series:
+    """The value of each row; of a bag its first."""
+    if feature.separator is not None:
+        return values.astype("str").str.partition(feature.separator)[0]
+    return values

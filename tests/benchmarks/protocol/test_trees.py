@@ -1,0 +1,122 @@
+"""The table that trees read, against loops over rows; trees against LightGBM called by itself."""
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+
+import keras_infnet
+from benchmarks.protocol.data import load_data
+from benchmarks.protocol.runs import RunConfig, read_json
+from benchmarks.protocol.train import predict_test, train_run
+from benchmarks.protocol.trees import Columns, Trees, out_of_fold_rates
+from tests.datasets.test_census_income import persons, write_uci
+
+pytestmark = pytest.mark.one_backend
+TASKS = ("click", "like")
+SMALL = {"num_leaves": 4, "min_child_samples": 5}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "log"
+    keras_infnet.datasets.simulate(path, rows=900, users=40, items=60)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(path):
+    return load_data(path, TASKS, "exposures", "kuairand")
+
+
+def test_rates_of_training_rows_never_read_their_own_label():
+    rng = np.random.default_rng(3)
+    codes, labels = rng.integers(-1, 6, 200), rng.integers(0, 2, 200).astype("float64")
+    found = out_of_fold_rates(codes, labels)
+    for row in range(0, 200, 7):
+        flipped = labels.copy()
+        flipped[row] = 1 - flipped[row]
+        # All that changes is the overall rate that counts as 20 rows.
+        again = out_of_fold_rates(codes, flipped)
+        n = np.sum((codes == codes[row]) & (np.arange(200) != row))
+        assert abs(again[row] - found[row]) <= 20 / (200 * 20) + 1e-12, n
+
+
+def test_rates_of_other_rows_are_those_of_all_training_rows():
+    own, labels = np.array([0, 0, 1, -1, 1]), np.array([1, 0, 1, 0, np.nan])
+    found = out_of_fold_rates(own, labels, np.array([0, 1, -1, 0]))
+    p = 2 / 4
+    expected = [(1 + 20 * p) / 22, (1 + 20 * p) / 21, (0 + 20 * p) / 21, (1 + 20 * p) / 22]
+    assert found == pytest.approx(expected)
+
+
+def test_counts_of_histories_are_those_of_the_raw_log(data):
+    """Events of a user strictly before the row, at most 100, of an author that the row has."""
+    table = Columns(data, raw=False).of("test").reset_index(drop=True)
+    log = pd.concat([data.frame(part) for part in ("train", "validation", "test")])
+    trained = set(data.frame("train")["author_id"].value_counts().loc[lambda n: n >= 2].index)
+    for place, row in list(enumerate(data.frame("test").itertuples()))[::9]:
+        past = log[(log["user_id"] == row.user_id) & (log["time_ms"] < row.time_ms)]
+        past = past.sort_values("time_ms", kind="stable").tail(100)
+        same = past["author_id"].eq(row.author_id) & (row.author_id in trained)
+        assert table.loc[place, "exposures all"] == len(past)
+        assert table.loc[place, "exposures click"] == past["is_click"].sum()
+        assert table.loc[place, "exposures click same author_id"] == (past["is_click"] * same).sum()
+
+
+def plain_table(data, rows, train):
+    """Numbers as they are, and categories numbered by their first training row."""
+    table = {}
+    for feature in data.schema.features:
+        values = rows[feature.name]
+        if isinstance(feature, keras_infnet.CategoricalFeature):
+            values, known = (
+                [str(v).split(",")[0] if feature.is_bag else v for v in frame[feature.name]]
+                for frame in (rows, train)
+            )
+            codes = {v: i for i, v in enumerate(dict.fromkeys(known))}
+            values = pd.Categorical([codes.get(v) for v in values], categories=range(len(codes)))
+        table[feature.name] = values
+    return pd.DataFrame(table, index=rows.index)
+
+
+def test_raw_trees_are_lightgbm_on_the_raw_columns(data):
+    trees = Trees(data, "LightGBM-raw", SMALL, seed=0)
+    trees.fit()
+    rows = {part: data.rates.attach(data.frame(part)) for part in ("train", "validation", "test")}
+    tables = {part: plain_table(data, frame, rows["train"]) for part, frame in rows.items()}
+    train = lightgbm.Dataset(tables["train"], rows["train"]["is_click"])
+    validation = lightgbm.Dataset(
+        tables["validation"], rows["validation"]["is_click"], reference=train
+    )
+    given = {"objective": "binary", "metric": "auc", "verbosity": -1, "seed": 0, **SMALL}
+    stop = lightgbm.early_stopping(50, verbose=False)
+    expected = lightgbm.train(given, train, 2_000, [validation], callbacks=[stop])
+    found = trees.predict("test")
+    assert found["click"].to_numpy() == pytest.approx(expected.predict(tables["test"]))
+    assert found.index.equals(rows["test"].index)
+
+
+def test_a_run_of_trees_has_the_files_and_numbers_of_a_network_s(data, tmp_path):
+    run = RunConfig("LightGBM", SMALL, 0.1, 1, "exposures", TASKS, "0123456789ab")
+    predict_test(run, data, tmp_path)
+    folder = tmp_path / run.name
+    result, test = (read_json(folder / f"{name}.json") for name in ("result", "test"))
+    assert set(result["metrics"]["click"]) == set(test["click"])
+    assert result["steps"] >= 2 and result["parameters"] > result["steps"]
+    assert {"click_frozen", "like"} <= set(pd.read_parquet(folder / "test.parquet"))
+    train_run(run.with_seed(1), data, tmp_path)
+
+
+def test_a_log_without_users_has_no_group_auc(tmp_path):
+    folder = tmp_path / "census"
+    folder.mkdir()
+    for part, number in (("train", 200), ("test", 80)):
+        write_uci(folder, part, persons(number))
+    data = load_data(folder, ("income", "college"), "exposures", "census-income")
+    run = RunConfig(
+        "LightGBM", SMALL, 0.1, 1, "exposures", data.schema.task_names, "0", log="census-income"
+    )
+    train_run(run, data, tmp_path)
+    metrics = read_json(tmp_path / run.name / "result.json")["metrics"]
+    assert {frozenset(numbers) for numbers in metrics.values()} == {frozenset({"auc", "log_loss"})}
