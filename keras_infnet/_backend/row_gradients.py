@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_infnet._backend.tensorflow_internals import compiled_by_xla
+
 
 class RowGradient:
     """The gradient of a table on JAX, as `tf.IndexedSlices` on TensorFlow.
@@ -95,7 +97,7 @@ def _tensorflow_sum(gradient: Any, positions: Any) -> Any:
     import tensorflow as tf
 
     ids, values = gradient.indices, gradient.values
-    if not _compiled_by_xla():
+    if not compiled_by_xla():
         unique, first = tf.unique(ids)
         sums = tf.math.unsorted_segment_sum(values, first, tf.shape(unique)[0])
         return tf.IndexedSlices(sums, unique, gradient.dense_shape)
@@ -109,14 +111,6 @@ def _tensorflow_sum(gradient: Any, positions: Any) -> Any:
     sums = tf.math.unsorted_segment_sum(values, first, tf.shape(ids)[0])
     ids = tf.where(tf.equal(first, order), ids, rows)
     return tf.IndexedSlices(sums, ids, gradient.dense_shape)
-
-
-def _compiled_by_xla() -> bool:
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
-
-    graph = tf.compat.v1.get_default_graph()
-    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(graph)
 
 
 def _native(variable: Any) -> Any:

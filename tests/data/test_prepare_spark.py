@@ -117,6 +117,16 @@ def test_frames_and_spark_frames_are_read_too(session, log, local, tmp_path, cap
 
 
 @needs_java
+def test_rows_that_are_there_twice_are_said(session, log, tmp_path):
+    """Workers count them; rows of nobody are not of one user."""
+    twice = pd.concat([log, log[:30]])
+    twice["user_id"] = twice.user_id.mask(twice.index == 0, -1)
+    twice.to_parquet(tmp_path / "log.parquet", index=False)
+    with pytest.warns(UserWarning, match="prepare: 29 of 930 rows equal an earlier row"):
+        on_spark(tmp_path / "out", str(tmp_path / "log.parquet"), session)
+
+
+@needs_java
 @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
 def test_times_may_be_timestamps(session, log, tmp_path, zone):
     times = pd.to_datetime(log.time_ms, unit="ms", utc=True).dt.tz_convert(zone)
