@@ -523,9 +523,11 @@ class RankingModel(TrainingSteps):
 
 
 # What `clone_model` gives is no argument of a user's.
-_signature = inspect.signature(RankingModel)
-_arguments = [p for p in _signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
-RankingModel.__signature__ = _signature.replace(parameters=_arguments)
+_signature = inspect.signature(RankingModel.__init__)
+_, *_arguments = [p for p in _signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
+RankingModel.__signature__ = _signature.replace(
+    parameters=_arguments, return_annotation=inspect.Signature.empty
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")

@@ -46,6 +46,8 @@ class Feature(ABC):
 
     # The packed input that holds the feature's columns.
     packed: ClassVar[str] = "categorical"
+    # In which unit a request holds its values, where they have one.
+    unit: ClassVar[str | None] = None
     kinds: ClassVar[dict[str, type["Feature"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
