@@ -299,7 +299,9 @@ class RankingModel(TrainingSteps):
         self.train_function = self.test_function = self.predict_function = None
         return len(ids)
 
-    def quantize(self, mode: Any = None, config: Any = None, **kwargs: Any) -> None:
+    def quantize(
+        self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any
+    ) -> None:
         """Stores the kernels of dense layers in 8 or 4 bits, for predictions; see `keras.Model`.
 
         Embedding tables stay as they are: `serving.export` has `table_dtype` for them. Files,
@@ -309,7 +311,8 @@ class RankingModel(TrainingSteps):
             mode: `"int8"` or `"int4"`. Defaults to `None`: that of `config`.
             config: `keras.quantizers.Int8QuantizationConfig` or `Int4QuantizationConfig`. Defaults
                 to `None`: Keras's own for the mode.
-            **kwargs: Further arguments of `keras.Model.quantize`, such as `filters`.
+            filters: Which layers, as in `keras.Model.quantize`. Defaults to `None`: all.
+            **kwargs: Further arguments of `keras.Model.quantize`.
 
         Raises:
             ValueError: The mode is another, or the layers compute in float16.
@@ -324,7 +327,7 @@ class RankingModel(TrainingSteps):
                 "'int4'. ('gptq' and 'awq' are for chains of blocks that read text; 'float8' is a "
                 "way to train, and stores no fewer bits.)"
             )
-        super().quantize(mode, config, **kwargs)
+        super().quantize(mode, config, filters, **kwargs)
 
     def settle_embeddings(self) -> None:
         """Writes frozen rows into the tables too, so that an export needs these alone."""
