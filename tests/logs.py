@@ -1,4 +1,4 @@
-"""A small made log with every kind of feature, for tests of encoder, pipelines and serving."""
+"""Small made logs, one with every kind of feature, for tests of encoder, pipelines and serving."""
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from keras_infnet import (
     History,
     HistoryGroup,
     NumericFeature,
+    RankingData,
     Ratio,
 )
 
@@ -53,6 +54,20 @@ def log_schema(max_length=5, **kwargs):
         ],
         **kwargs,
     )
+
+
+def viewed_videos(rows=200):
+    """Data of one user and one video feature, one history of videos and one task, all integers."""
+    draw = np.random.default_rng(0).integers
+    log = pd.DataFrame({"user_id": draw(1, 9, rows), "video_id": draw(1, 30, rows)})
+    log["time_ms"] = 1_750_000_000_000 + 60_000 * np.arange(rows)
+    log["click"] = draw(2, size=rows)
+    schema = FeatureSchema(
+        [CategoricalFeature("user_id", "user"), CategoricalFeature("video_id", "item")],
+        [BinaryTask("click")],
+        [History("seen", ("video_id",), max_length=4)],
+    )
+    return RankingData(schema, log, batch_size=50)
 
 
 def make_log(rows=200, seed=0, users=12):

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+from keras_infnet._backend.tensorflow_internals import inputs_of
+
 
 @functools.cache
 def dataset_class(methods: type) -> type:
@@ -54,6 +56,5 @@ def schemas_of(dataset: Any) -> Iterator[Any]:
     if schema is not None:
         yield schema
         return
-    # Every dataset of tf.data knows those that it is made of.
-    for source in getattr(dataset, "_inputs", tuple)():
+    for source in inputs_of(dataset):
         yield from schemas_of(source)

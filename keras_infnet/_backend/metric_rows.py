@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet._backend.traced import compiled_by_xla, is_traced
+from keras_infnet._backend.tensorflow_internals import compiled_by_xla
+from keras_infnet._backend.traced import is_traced
 
 
 def add_rows(variable: Any, index: Any, rows: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_infnet._backend.traced import compiled_by_xla
+from keras_infnet._backend.tensorflow_internals import compiled_by_xla
 
 
 class RowGradient:

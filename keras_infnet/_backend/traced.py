@@ -17,15 +17,6 @@ def is_traced(tensors: Iterable[Any]) -> bool:
     return any(isinstance(tensor, Tracer) for tensor in tensors)
 
 
-def compiled_by_xla() -> bool:
-    """TensorFlow: whether XLA will compile the program that is being traced."""
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
-
-    graph = tf.compat.v1.get_default_graph()
-    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(graph)
-
-
 def part_by_xla(part: Callable[..., Any]) -> Callable[..., Any]:
     """TensorFlow: a part of the program that is being traced, such that XLA compiles it alone."""
     import tensorflow as tf

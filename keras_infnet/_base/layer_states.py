@@ -23,7 +23,7 @@ def layer_states(model: keras.Model) -> dict[str, Any]:
         if layer.trainable != model.trainable:
             state["trainable"] = layer.trainable
         if getattr(layer, "quantization_mode", None):
-            state["quantized"] = layer.quantization_mode
+            state["quantized"] = keras.saving.serialize_keras_object(layer.quantization_config)
         # Of embedding tables.
         if hasattr(layer, "freeze") and layer.frozen:
             state["frozen_rows"] = dict(layer.frozen)
@@ -61,7 +61,8 @@ def restore_layer_states(model: keras.Model, states: Mapping[str, Mapping[str, A
     for place, layer in enumerate(layers):
         state = states.get(str(place), {})
         if "quantized" in state and not layer.quantization_mode:
-            layer.quantize(state["quantized"], type_check=False)
+            config = keras.saving.deserialize_keras_object(state["quantized"])
+            layer.quantize(config=config, type_check=False)
         for table, columns in state.get("frozen_rows", {}).items():
             layer.freeze(table, columns)
     # A layer sets those inside it too, and stands before them.

@@ -1,11 +1,13 @@
 """Warnings of logs that are probably not what they should be: rows twice, shuffled rows."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from keras_infnet.data.row_source import WantedColumns
+from keras_infnet.schema.canonical import column, user_codes
 from keras_infnet.schema.frames import is_list
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -42,8 +44,8 @@ def repeated_in_frame(schema: FeatureSchema, log: pd.DataFrame) -> int:
     """`repeated_rows` of rows whose users and times nobody has read yet."""
     if schema.time_key is None or not {schema.user_key, schema.time_key} <= set(log.columns):
         return 0
-    users, times = (pd.factorize(log[key])[0] for key in (schema.user_key, schema.time_key))
-    return repeated_rows(schema, log, users, times)
+    users = _users(schema, log)
+    return repeated_rows(schema, log, users, pd.factorize(log[schema.time_key])[0])
 
 
 def warn_of_repeated_rows(repeated: int, rows: int, who: str, stacklevel: int) -> None:
@@ -57,7 +59,16 @@ def warn_of_repeated_rows(repeated: int, rows: int, who: str, stacklevel: int) -
         )
 
 
-def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray, who: str) -> None:
+def warn_of_shuffled_frame(schema: FeatureSchema, log: Any, who: str) -> None:
+    """`warn_of_shuffled_rows` of rows whose users nobody has read yet; a frame of pandas alone."""
+    is_untimed = schema.time_key is None and isinstance(log, pd.DataFrame)
+    if is_untimed and schema.user_key in log.columns:
+        warn_of_shuffled_rows(log.index, _users(schema, log), who, stacklevel=4)
+
+
+def warn_of_shuffled_rows(
+    labels: pd.Index, users: np.ndarray, who: str, stacklevel: int = 3
+) -> None:
     """Says that a log without times seems to be shuffled, as far as its index tells."""
     # Labels that are texts have no order.
     if labels.is_monotonic_increasing or labels.dtype.kind not in "iufM":
@@ -71,8 +82,13 @@ def warn_of_shuffled_rows(labels: pd.Index, users: np.ndarray, who: str) -> None
             "same user before them. With `time_key=None` the order of rows is the order of time: "
             "was the log shuffled? Use `log.sort_index()`, or `log.reset_index(drop=True)` if the "
             "order is right.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
+
+
+def _users(schema: FeatureSchema, log: pd.DataFrame) -> np.ndarray:
+    label = f"user key `{schema.user_key}`"
+    return user_codes(column(log, schema.user_key, label), label)
 
 
 def _is_scalar(values: pd.Series) -> bool:

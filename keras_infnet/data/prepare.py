@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from keras_infnet._base.paths import local_path
-from keras_infnet.data.notices import warn_of_repeated_rows, warn_of_shuffled_rows
+from keras_infnet.data.notices import warn_of_repeated_rows, warn_of_shuffled_frame
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named, split_ends
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import RowSource, count_rows, read_chunks
@@ -124,9 +123,7 @@ def prepare(
     check_engine(engine, spark, sources)
     for name in earlier or {}:
         given.schema.history(name)
-    key = given.schema.user_key
-    if given.schema.time_key is None and isinstance(rows, pd.DataFrame) and key in rows.columns:
-        warn_of_shuffled_rows(rows.index, pd.factorize(rows[key])[0], "prepare")
+    warn_of_shuffled_frame(given.schema, rows, "prepare")
     if partitions is None:
         known = count_rows(rows)
         partitions = _PARTITIONS_OF_UNKNOWN

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from keras_infnet._base.paths import local_path
 from keras_infnet.data.whole_files import open_parquet
+from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -20,11 +21,6 @@ RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 _SAMPLE_BYTES = 1 << 20
-# What pandas takes for a missing number by itself.
-_NO_NUMBER = (
-    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|"
-    "nan|null"
-).split("|")
 _STORES = (
     "Copy the files here, give frames (`pandas.read_parquet` reads them), or with engine='spark' "
     "a Spark DataFrame."
@@ -224,9 +220,8 @@ def read_file(
     try:
         names = columns.among(pd.read_csv(file, nrows=0).columns)
         ids = {name: dtype for name, dtype in columns.ids.items() if name in names}
-        # "NA" may be an identifier: only an empty field is none.
         texts = {name for name, dtype in ids.items() if dtype != "int"}
-        missing = {name: [""] if name in texts else _NO_NUMBER for name in names}
+        missing = {name: NO_TEXT if name in texts else NO_NUMBER for name in names}
         with pd.read_csv(
             file,
             usecols=names,

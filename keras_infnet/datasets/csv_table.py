@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
 
 MISSING_ID = -1
 _EXPECTED = {"flag": "0 or 1", "float32": "a number"}
@@ -56,7 +58,7 @@ def read_csv_table(
 
     Column types: `"int8"` to `"int64"` (no value missing; wider where a value needs it), the same
     with a question mark (missing is -1; whole numbers may be written `3.0`), `"flag"` (0 or 1, as
-    int8), `"float32"` (missing is NaN) and `"str"` (missing is NaN).
+    int8), `"float32"` (missing is NaN) and `"str"` (missing is NaN: only an empty cell is).
 
     Args:
         path: The file. Its first line names the columns, unless `form` does; columns that are not
@@ -156,7 +158,10 @@ class _CsvFile:
         one = self.form.delimiter if len(self.form.delimiter) == 1 else _ONE_CHARACTER
         parse = csv.ParseOptions(delimiter=one, quote_char=False if self.form.names else '"')
         convert = csv.ConvertOptions(
-            column_types=self.types, include_columns=list(self.types), strings_can_be_null=True
+            column_types=self.types,
+            include_columns=list(self.types),
+            null_values=NO_NUMBER,
+            strings_can_be_null=False,
         )
         return {"read_options": read, "parse_options": parse, "convert_options": convert}
 
@@ -170,7 +175,8 @@ class _CsvFile:
     def _array(self, table: pa.Table, column: str, first: int) -> np.ndarray | pd.Series:
         chunks, kind = table.column(column), self.kinds[column]
         if kind == "str":
-            return chunks.to_pandas()
+            no_text = pc.is_in(chunks, pa.array(NO_TEXT))
+            return pc.if_else(no_text, None, chunks).to_pandas()
         if chunks.null_count and self.types[column] == pa.int64():
             row = first + int(np.argmax(chunks.is_null().to_numpy()))
             raise self._bad(row, column, "empty")

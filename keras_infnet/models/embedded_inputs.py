@@ -19,6 +19,26 @@ from keras_infnet.schema.schema import FeatureSchema
 _SMALL_TABLE = 65_536
 # Where the weights of numbers start: numbers of about unit size speak from the first step on.
 NUMBER_STDDEV = 0.1
+# Products of a few numbers of tokens, as cross layers make them, are still finite in float16.
+_LARGEST = 8.0
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class Float16Projection(keras.layers.Dense):
+    """`y = clip(W x + b, -8, 8)` in float32, given as float16, in which an `x` of 1e6 is infinite.
+
+    `(batch, dim)` becomes `(batch, units)`. It has the weights of `keras.layers.Dense`.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, autocast=False, **kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        token = ops.clip(super().call(inputs, training), -_LARGEST, _LARGEST)
+        return ops.cast(token, self.compute_dtype)
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(f"Layer {self.name} stays in float32: `quantize` passes over it.")
 
 
 class EmbeddedInputs:
@@ -222,7 +242,9 @@ def _embed_fields(
     if embedding is not None:
         tokens.append(_embed_categorical(schema, inputs, embedding, numbers))
     for name, columns in schema.packed_columns("dense").items():
-        project = keras.layers.Dense(dim, name=f"{name}_projection")
+        is_narrow = keras.config.dtype_policy().compute_dtype == "float16"
+        kind = Float16Projection if is_narrow else keras.layers.Dense
+        project = kind(dim, name=f"{name}_projection")
         tokens.append(ops.expand_dims(project(inputs["dense"][:, columns]), 1))
     return joined(tokens)
 

@@ -41,6 +41,7 @@ from keras_infnet.schema.task import Task
 _ROWS = "embedded_inputs"
 # Says of an output the model whose graph it comes of, for a clone.
 _SOURCE = "ranking_model"
+_QUANTIZATION = ("int8", "int4")
 
 
 class RankingModel(TrainingSteps):
@@ -90,6 +91,12 @@ class RankingModel(TrainingSteps):
         ]
         cls.__signature__ = inspect.Signature([schema, *arguments, *others])
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> "RankingModel":
+        model: Any = super().__new__(cls, *args, **kwargs)
+        # Keras wraps it, and would ask for a config of "gptq" before we can refuse that.
+        del model.quantize
+        return model
+
     def __init__(
         self,
         schema: FeatureSchema,
@@ -129,6 +136,17 @@ class RankingModel(TrainingSteps):
         copy_layer_states(source, self)
 
     def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # Only `clone_model` says how layers are called. It makes a plain model of a class whose
+        # `__init__` does not take what it has.
+        takes = inspect.getfullargspec(type(self).__init__)
+        if "call_fn" in kwargs and None in (takes.varargs, takes.varkw):
+            own = type(self).__name__
+            raise ValueError(
+                f"clone_model: `{own}` has an `__init__` of its own, which can't be given a "
+                "clone's inputs and outputs. Give it `*args` and `**kwargs` and hand them on to "
+                f"`super().__init__`, put its arguments into `{own}.Config`, or make the model "
+                f"anew: `{own}.from_config(model.get_config())`."
+            )
         outputs = super()._run_through_graph(inputs, *args, **kwargs)
         for tensor in outputs.values():
             if isinstance(tensor, keras.KerasTensor):
@@ -295,6 +313,36 @@ class RankingModel(TrainingSteps):
         # Steps that were compiled know no frozen rows.
         self.train_function = self.test_function = self.predict_function = None
         return len(ids)
+
+    def quantize(
+        self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any
+    ) -> None:
+        """Stores the kernels of dense layers in 8 or 4 bits, for predictions; see `keras.Model`.
+
+        Embedding tables stay as they are: `serving.export` has `table_dtype` for them. Files,
+        clones and exports keep it. In 4 bits outputs differ visibly: measure them.
+
+        Args:
+            mode: `"int8"` or `"int4"`. Defaults to `None`: that of `config`.
+            config: `keras.quantizers.Int8QuantizationConfig` or `Int4QuantizationConfig`. Defaults
+                to `None`: Keras's own for the mode.
+            filters: Which layers, as in `keras.Model.quantize`. Defaults to `None`: all.
+            **kwargs: Further arguments of `keras.Model.quantize`.
+
+        Raises:
+            ValueError: The mode is another, or the layers compute in float16.
+
+        Warns:
+            UserWarning: Layers that are passed over, from Keras.
+        """
+        found = getattr(config, "mode", config) if mode is None else mode
+        if found not in _QUANTIZATION:
+            raise ValueError(
+                f"{type(self).__name__}.quantize: the mode is {found!r}; offered are 'int8' and "
+                "'int4'. ('gptq' and 'awq' are for chains of blocks that read text; 'float8' is a "
+                "way to train, and stores no fewer bits.)"
+            )
+        super().quantize(mode, config, filters, **kwargs)
 
     def settle_embeddings(self) -> None:
         """Writes frozen rows into the tables too, so that an export needs these alone."""
@@ -568,9 +616,11 @@ class RankingModel(TrainingSteps):
 
 
 # What `clone_model` gives is no argument of a user's.
-_signature = inspect.signature(RankingModel)
-_arguments = [p for p in _signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
-RankingModel.__signature__ = _signature.replace(parameters=_arguments)
+_signature = inspect.signature(RankingModel.__init__)
+_, *_arguments = [p for p in _signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
+RankingModel.__signature__ = _signature.replace(
+    parameters=_arguments, return_annotation=inspect.Signature.empty
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")

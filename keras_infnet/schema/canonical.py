@@ -16,6 +16,13 @@ from keras_infnet.schema.frames import is_list
 
 MISSING_INT = -1
 MISSING_STRING = ""
+# What stands for a missing number in a CSV file. A missing text is an empty cell alone, since
+# "NA" and "null" may be names.
+NO_NUMBER = (
+    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|"
+    "nan|null"
+).split("|")
+NO_TEXT = [MISSING_STRING]
 _EXPECTED = {"int": "integers", "string": "strings"}
 # What Python, JSON and numpy write of a list.
 _WRITTEN_LIST = r"^\s*[\[(][^\[\]()]*[\])]\s*$"

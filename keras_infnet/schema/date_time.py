@@ -21,6 +21,9 @@ from keras_infnet.schema.value_counts import ValueCounts
 
 _HOUR, _DAY = 3_600_000, 86_400_000
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
+# The years 1 to 9999 in milliseconds, and those milliseconds that the seconds of 1990 to 2100 are.
+_YEARS = -62_135_596_800_000, 253_402_300_800_000
+_SECONDS = 631_152_000, 4_133_980_800
 _INSTANTS = Instants(
     dates_of_any_year=True,
     remedy="Convert the column with `pandas.to_datetime(column, unit=...)`: datetimes may be of "
@@ -30,6 +33,8 @@ _INSTANTS = Instants(
 
 class DateParts(Program):
     """Ids of hour (1 to 24), weekday (25 to 31) and day of the month (32 to 62) of an instant.
+
+    They are 0 where it is missing, or can only be of another unit than milliseconds.
 
     Args:
         zone: Name of the zone whose clock is read.
@@ -48,7 +53,7 @@ class DateParts(Program):
         instants = np.asarray(values)
         found = np.searchsorted(self._starts, instants, side="right") - 1
         ids = np.stack(_parts(instants + self._offsets[np.maximum(found, 0)]), axis=-1)
-        return np.where((instants == MISSING_INT)[:, None], 0, ids).astype("int32")
+        return np.where(_is_known(instants)[:, None], ids, 0).astype("int32")
 
     def graph(self, tf: Any, resources: list[Any]) -> Graph:
         def ids(values: Any) -> Any:
@@ -57,7 +62,7 @@ class DateParts(Program):
             offsets = tf.gather(tf.constant(self._offsets), tf.maximum(found, 0))
             local = values + tf.reshape(offsets, tf.shape(values))
             parts = tf.cast(tf.stack(_parts(local), axis=-1), "int32")
-            return tf.where((values == MISSING_INT)[..., None], 0, parts)
+            return tf.where(_is_known(values)[..., None], parts, 0)
 
         return ids
 
@@ -68,7 +73,12 @@ class DateTimeFeature(Feature):
 
     A column holds datetimes of any unit and zone (those without a zone are taken as UTC), or
     integers of seconds, milliseconds, microseconds or nanoseconds, whichever makes all of them
-    times from 1990 to 2100; `-1` and NaT are missing. Requests hold Unix milliseconds.
+    times from 1990 to 2100; `-1` and NaT are missing.
+
+    Requests hold Unix milliseconds, to which `Client` converts other units. A graph can't refuse
+    what another caller sends: seconds, which as milliseconds lie between January 8 and February 17,
+    1970, count as missing, and so do micro- and nanoseconds. Dates within these weeks are missing
+    everywhere.
 
     Args:
         name: Column of the frame, name in requests.
@@ -86,6 +96,7 @@ class DateTimeFeature(Feature):
     zone: str = "UTC"
 
     packed: ClassVar[str] = "bags"
+    unit: ClassVar[str | None] = "milliseconds since 1970-01-01 00:00 UTC"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,6 +184,13 @@ def _without_gaps(series: pd.Series) -> pd.Series:
         gaps = np.asarray(series.eq(MISSING_INT).fillna(False), bool)
         return series.astype("Int64").mask(gaps) if gaps.any() else series
     return series
+
+
+def _is_known(instants: Any) -> Any:
+    """Whether milliseconds are instants: not missing, and not what other units look like."""
+    in_years = (instants >= _YEARS[0]) & (instants < _YEARS[1])
+    are_seconds = (instants >= _SECONDS[0]) & (instants < _SECONDS[1])
+    return in_years & ~are_seconds & (instants != MISSING_INT)
 
 
 def _parts(local: Any) -> list[Any]:

@@ -23,7 +23,8 @@ class DenseFeature(Feature):
     """A dense vector, such as a content embedding: one list of `dim` floats a row.
 
     Numbers beyond 1e6 count as 1e6, and below -1e6 as -1e6, so that no model makes infinities of
-    them; a frame that holds some gives a warning. In a request a number that is not finite counts
+    them; a frame that holds some gives a warning. A model that computes in float16 also holds the
+    numbers of the vector's token within +-8. In a request a number that is not finite counts
     as 0; in a frame it is refused.
 
     Args:

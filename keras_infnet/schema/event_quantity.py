@@ -359,6 +359,11 @@ class Age(EventQuantity):
 
     def check_order(self, values: pa.Array, bounds: np.ndarray, rows: pd.Index, label: str) -> None:
         seconds = np.asarray(values)
+        # Where ages never grow within a row, the known ones do not either.
+        is_start = np.zeros(len(seconds) + 1, bool)
+        is_start[bounds] = True
+        if not ((seconds[1:] > seconds[:-1]) & ~is_start[1:-1]).any():
+            return
         known = np.flatnonzero(seconds >= 0)
         row = np.searchsorted(bounds, known, side="right") - 1
         younger_first = (np.diff(seconds[known]) > 0) & (row[1:] == row[:-1])

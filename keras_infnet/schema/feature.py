@@ -51,6 +51,8 @@ class Feature(ABC):
     unsaid: ClassVar[dict[str, Any]] = {}
     # Whether `rank` computes it from all candidates of a request, a `RelativeFeature`.
     of_list: ClassVar[bool] = False
+    # In which unit a request holds its values, where they have one.
+    unit: ClassVar[str | None] = None
     kinds: ClassVar[dict[str, type["Feature"]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

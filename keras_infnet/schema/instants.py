@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from time import time as now
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ UNITS, ORIGINS = (None, *_PER_SECOND), ("unix", None)
 # The years 1990 to 2100 in Unix seconds: in no two units are they the same numbers.
 _FIRST, _END = 631_152_000, 4_133_980_800
 _YEARS = "from 1990 to 2100"
+# Dates and times written in digits that pass as times since 1970, by unit: how they are written,
+# pandas's format, and the range of each two digits from the right, and of the year.
+_MINUTE, _HOUR, _DAY, _MONTH = (0, 59), (0, 23), (1, 31), (1, 12)
+_WRITTEN = {
+    "s": (
+        ("yymmddHHMM", "%y%m%d%H%M", (_MINUTE, _HOUR, _DAY, _MONTH, (0, 99))),
+        ("yyyymmddHH", "%Y%m%d%H", (_HOUR, _DAY, _MONTH, (1990, 2100))),
+    ),
+    "ms": (("yymmddHHMMSS", "%y%m%d%H%M%S", (_MINUTE, _MINUTE, _HOUR, _DAY, _MONTH, (0, 99))),),
+}
+_ENOUGH = 20
 _UNIX_REMEDY = (
     'Convert them, such as with `pandas.to_datetime(column, unit="s")`; the times of a clock of no '
     'known origin need `FeatureSchema(time_unit="ms", time_origin=None)`, with their unit.'
@@ -101,16 +113,44 @@ class Instants:
         if not len(known):
             return values, unit
         low, high = int(known.min()), int(known.max())
-        of_dates = unit is not None
+        of_dates, is_told = unit is not None, (unit or self.unit) is not None
         unit = unit or self.unit
         if self.origin is not None and not (of_dates and self.dates_of_any_year):
             unit = self._plausible(low, high, unit, of_dates, label)
         assert unit is not None
+        if not is_told:
+            self._check_not_written(known, low, high, unit, label)
         if (per := _PER_SECOND[unit]) > 1000:
             return np.where(missing, values, values // (per // 1000)), unit
         if max(-low, high) > -MISSING_TIME * per // 1000 - 1:
             raise ValueError(f"{label}: found {max(low, high, key=abs)} {unit}, which is no time.")
         return (values if per == 1000 else np.where(missing, values, values * 1000)), unit
+
+    def _check_not_written(
+        self, known: np.ndarray, low: int, high: int, unit: str, label: str
+    ) -> None:
+        """A ValueError for dates and times written in digits, such as 2611291230.
+
+        All values must read so, and either lie in the future as times since 1970, or be many, of
+        several days: a few times of the past may read so by chance.
+        """
+        for written, pandas_format, ranges in _WRITTEN.get(unit, ()):
+            # Of true times since 1970 the ends hardly ever read so, and the others are not asked.
+            if not (_reads_so(low, ranges) and _reads_so(high, ranges)):
+                continue
+            if not np.all(_reads_so(known, ranges)):
+                continue
+            day = 100 ** ranges.index(_DAY)
+            several = high - low >= day and len(np.unique(known)) >= _ENOUGH
+            if several or high > (now() + 86_400) * _PER_SECOND[unit]:
+                digits = f".astype(str).str.zfill({len(written)})"
+                told = f"declare `time_unit={unit!r}`, or " if self.remedy is _UNIX_REMEDY else ""
+                raise ValueError(
+                    f"{label}: found integers such as {_shown(high, unit)} that all read as dates "
+                    f"written {written}. If they are, parse them: `pandas.to_datetime(column"
+                    f'{digits}, format="{pandas_format}")`. If they are times since 1970, {told}'
+                    f'convert them: `pandas.to_datetime(column, unit="{unit}")`.'
+                )
 
     def _plausible(
         self, low: int, high: int, declared: str | None, of_dates: bool, label: str
@@ -132,6 +172,15 @@ class Instants:
             worst = low if low_unit is None else high
             found = f"{worst}, which is no time {_YEARS} in s, ms, us or ns"
         raise ValueError(f"{label}: found {found}. {self.remedy}")
+
+
+def _reads_so(values: Any, ranges: tuple[tuple[int, int], ...]) -> Any:
+    """Whether the digits of integers, two by two from the right, lie in ranges; the last: rest."""
+    good: Any = True
+    for low, high in ranges[:-1]:
+        two, values = values % 100, values // 100
+        good = good & (low <= two) & (two <= high)
+    return good & (ranges[-1][0] <= values) & (values <= ranges[-1][1])
 
 
 def _recognised(time: int) -> str | None:

@@ -182,8 +182,7 @@ class FeatureSchema:
 
     def declared_dtype(self, table: str) -> str | None:
         """The dtype that a feature of the table declares, if one does."""
-        sharing = [f for f in self.features if self.table_of(f.name) == table]
-        return next((f.declared_dtype for f in sharing if f.declared_dtype), None)
+        return self._declared_dtypes.get(table)
 
     def dtype_of(self, name: str) -> str | None:
         """`"string"` or `"int"` of the identifiers of feature `name`; `None` if it holds numbers.
@@ -317,6 +316,13 @@ class FeatureSchema:
                     inputs[f"{h.name}_{suffix}"] = (None,), dtype
         return inputs
 
+    def raw_units(self) -> dict[str, str]:
+        """The unit of each raw input of a request that has one which its name does not say."""
+        units = {f.name: f.unit for f in self.features if f.unit}
+        for h in self.histories:
+            units |= {f"{h.name}_{field}": units[field] for field in h.fields if field in units}
+        return units
+
     def raw_missing(self) -> dict[str, Any]:
         """What stands for "missing" in each raw input of a request; 0 for the weight of a value."""
         fills: dict[str, Any] = {}
@@ -333,9 +339,8 @@ class FeatureSchema:
 
     def same_width(self) -> list[list[str]]:
         """Raw inputs of any width, those together that must be equally wide."""
-        inputs = self.raw_inputs()
-        groups = [list(f.raw_inputs(self.dtype_of(f.name))) for f in self.features]
-        groups = [group for group in groups if None in inputs[group[0]][0]]
+        features = [f.raw_inputs(self.dtype_of(f.name)) for f in self.features]
+        groups = [list(inputs) for inputs in features if None in next(iter(inputs.values()))[0]]
         return groups + [list(h.list_columns) for h in self.histories]
 
     @property
@@ -461,6 +466,14 @@ class FeatureSchema:
                 "the schema was written: the file was damaged or changed. Copy it again."
             )
         return schema
+
+    @functools.cached_property
+    def _declared_dtypes(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for f in self.features:
+            if f.declared_dtype:
+                found.setdefault(self.table_of(f.name), f.declared_dtype)
+        return found
 
     @functools.cached_property
     def _history_columns(self) -> dict[str, dict[str, slice]]:

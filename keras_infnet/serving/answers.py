@@ -16,7 +16,7 @@ from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.artefacts import read_options
 from keras_infnet.serving.requests import item_inputs, of_one_list, rank_request
 from keras_infnet.serving.signatures import ExportOptions
-from keras_infnet.serving.weights import TOLERANCES
+from keras_infnet.serving.weights import tolerance_of
 
 _USERS = 4
 _CANDIDATES = 50
@@ -28,7 +28,8 @@ def verify(path: str | Path, model: Any, data: Any, rows: Frame | None = None) -
     `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
     rows with the items of the first ones. Calibration and table dtype are those of the export's
     model card. The dtype says how far an output may differ: `"float32"` 1e-5, `"float16"` 1e-3,
-    `"int8"` 1e-2, relative to the output where that is above 1. With a calibration, the answer must
+    `"int8"` 1e-2, relative to the output where that is above 1; a model that is quantised or
+    computes in float16 may differ by 1e-2, in bfloat16 by 5e-2. With a calibration, the answer must
     lie between the calibrated ends of `p` less and more the tolerance, widened by it: a steep map
     enlarges differences of rounding.
 
@@ -135,7 +136,7 @@ def largest_difference(
         ValueError: A difference is above the tolerance, or an answer is not a number.
     """
     predicted = model.predict(encoder.transform(frame), verbose=0)
-    tolerance, largest = TOLERANCES[options.table_dtype], 0.0
+    tolerance, largest = tolerance_of(model, options.table_dtype), 0.0
     ranges = answer_range(predicted, tolerance, options.calibration)
     for task in encoder.schema.tasks:
         answer, (low, right, high) = served[task.name], ranges[task.name]

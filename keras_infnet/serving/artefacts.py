@@ -66,7 +66,7 @@ def write_artefacts(
         request = frame_to_request(schema, rows.iloc[:WARM_UP_ROWS])
     few = {name: values[:EXAMPLE_ROWS] for name, values in request.items()}
     card = model_card(model, encoder, options, rows, metrics, difference)
-    card["signatures"] = signatures
+    card["signatures"], card["units"] = signatures, schema.raw_units()
     (extra / "schema.json").write_text(schema.to_json(), encoding="utf-8")
     files = {"fingerprint": card["fingerprint"], "model_card": card}
     for name, plain in files.items():

@@ -20,7 +20,7 @@ from keras_infnet.serving.requests import (
     signature_requests,
 )
 from keras_infnet.serving.signatures import ExportOptions
-from keras_infnet.serving.weights import TOLERANCES
+from keras_infnet.serving.weights import tolerance_of
 from keras_infnet.serving.wire import parse_rest_json
 
 BLOCK_ROWS = 256
@@ -102,7 +102,7 @@ def check_rows(
     python = tf.saved_model.load(str(saved_model)).signatures
     if model is not None:
         options = read_options(saved_model, "check")
-        report.keras_tolerance = max(tolerance, TOLERANCES[options.table_dtype])
+        report.keras_tolerance = max(tolerance, tolerance_of(model, options.table_dtype))
     with CApiProcess(saved_model, **threads) as process:
         for start in range(0, len(frame), BLOCK_ROWS):
             block = frame.iloc[start : start + BLOCK_ROWS]

@@ -10,13 +10,24 @@ import numpy as np
 
 from keras_infnet._backend.row_lookups import RowLookups, is_marked
 from keras_infnet._base.finite import not_finite, shown_weights
+from keras_infnet._keras_internals import layers_inside
 
 # Largest difference of an output that is allowed against float32 tables, by table dtype.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "int8": 1e-2}
+# The same where the model itself computes in fewer bits, whose sums come in another order.
+_OF_COMPUTING = {"float16": 1e-2, "bfloat16": 5e-2, "quantized": 1e-2}
 _MAX_INT8 = 127
 
 # Folding gains nothing with large weights, and a graph's file holds 2 GB at most.
 _LARGEST_CONSTANT = 262_144
+
+
+def tolerance_of(model: Any, table_dtype: str) -> float:
+    """How far an exported model's answers may be from those of its Keras model."""
+    computes = {layer.compute_dtype for layer in layers_inside(model)}
+    if any(getattr(layer, "quantization_mode", None) for layer in layers_inside(model)):
+        computes.add("quantized")
+    return max([TOLERANCES[table_dtype], *(_OF_COMPUTING.get(c, 0.0) for c in computes)])
 
 
 def check_finite_weights(model: Any, who: str) -> None:

@@ -19,6 +19,8 @@ class GroupAUCCallback(keras.callbacks.Callback):
     Callbacks after it in the list see the value, so that `TaskPolicy(metric="gauc")` can choose by
     it. Labels, weights and predictions of one pass stay in memory: four floats a row and task. When
     training begins, the labels are read once, so that what is wrong with them is an error then.
+    Rows are matched with `groups` by their place. Labels tell if the order differs from pass to
+    pass; a dataset that came to us in another order than `groups`, always the same, can't be told.
 
     Args:
         dataset: Batched, finite and unshuffled `tf.data.Dataset` of (inputs, labels, weights);

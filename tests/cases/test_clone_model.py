@@ -2,7 +2,6 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet._keras_internals import layers_inside
 from keras_infnet.data import FeatureEncoder
 from keras_infnet.models import FM, RankingModel
 from tests import tiny
@@ -35,23 +34,20 @@ def test_the_clone_is_the_same_model_with_new_weights(encoder, compiled):
         assert logs[0] == pytest.approx(logs[1])
 
 
-def test_quantized_models_predict_alike_and_are_loaded(encoder, tmp_path):
-    schema = tiny.schema("exposures")
-    model, x = FM(schema, dim=8), tiny.inputs(schema, batch=32)
-    tiny.randomise(model, scale=0.2)
-    before = tiny.predict(model, x)
-    with pytest.warns(UserWarning, match="quantize"):
-        model.quantize("int8")
-    model.compile(**tiny.quick())
-    after = model.predict_on_batch(x)
-    model.save(tmp_path / "int8.keras")
-    loaded = keras.saving.load_model(tmp_path / "int8.keras", compile=False)
-    modes = [getattr(x, "quantization_mode", None) for x in layers_inside(loaded)]
-    assert modes.count("int8") >= 3
-    found = tiny.predict(loaded, x)
-    for task in schema.task_names:
-        np.testing.assert_allclose(after[task], before[task], atol=0.02)
-        np.testing.assert_allclose(found[task], after[task], rtol=1e-5)
+class OfSize(FM):
+    def __init__(self, schema, size=4, **kwargs):
+        super().__init__(schema, dim=size, **kwargs)
+
+
+class Handing(FM):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+def test_a_class_whose_init_takes_no_clone_is_refused(encoder):
+    with pytest.raises(ValueError, match="`OfSize` has an `__init__` of its own.*`OfSize.Config`"):
+        keras.models.clone_model(OfSize(encoder.schema))
+    assert type(keras.models.clone_model(Handing(encoder.schema, dim=4))) is Handing
 
 
 def test_a_model_of_inputs_and_outputs_is_refused(encoder):

@@ -32,6 +32,23 @@ def test_no_probability_is_nan(encoder):
         assert np.isfinite(np.asarray(tiny.predict(model, packed)["click"])).all()
 
 
+@pytest.mark.parametrize("name", ["INFNet", "DCNv2"])
+@pytest.mark.parametrize("dtype", ["mixed_float16", "float16"])
+def test_no_probability_is_nan_in_float16(encoder, name, dtype):
+    """There 65,520 is infinite. Numbers of usual size stay what they are in float32."""
+    model = MODELS[name](encoder.schema, dim=8, dtype=dtype)
+    usual = MODELS[name](encoder.schema, dim=8)
+    with WARNS:
+        packed = encoder.transform(LOG)
+    small = {**packed, "dense": np.clip(packed["dense"], -1, 1)}
+    for seed in range(3):
+        for each in (model, usual):
+            tiny.randomise(each, seed, scale=0.3)
+        assert np.isfinite(np.asarray(tiny.predict(model, packed)["click"])).all()
+        found, expected = (tiny.predict(each, small)["click"] for each in (model, usual))
+        np.testing.assert_allclose(found, expected, atol=0.02)
+
+
 @pytest.mark.one_backend
 def test_usual_values_stay_and_others_are_the_nearest_that_counts(encoder):
     with WARNS:
@@ -44,10 +61,11 @@ def test_usual_values_stay_and_others_are_the_nearest_that_counts(encoder):
 
 
 @pytest.mark.one_backend
-def test_what_is_served_is_finite_and_equal(encoder, tmp_path):
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 0.6), ("mixed_float16", 0.3)])
+def test_what_is_served_is_finite_and_equal(encoder, tmp_path, dtype, scale):
     import tensorflow as tf
 
-    model = tiny.randomise(ki.INFNet(encoder.schema, dim=8, head_dim=8), scale=0.6)
+    model = tiny.randomise(ki.INFNet(encoder.schema, dim=8, head_dim=8, dtype=dtype), scale=scale)
     with pytest.warns(UserWarning, match="beyond"):
         # It compares the answers to these rows with Keras's.
         path = export(model, encoder, tmp_path / "ranker", LOG)
@@ -60,14 +78,15 @@ def test_what_is_served_is_finite_and_equal(encoder, tmp_path):
 
 @pytest.mark.one_backend
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_and_task_is_finite_at_the_ends(name):
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 0.6), ("mixed_float16", 0.15)])
+def test_every_model_and_task_is_finite_at_the_ends(name, dtype, scale):
     tasks = (ki.BinaryTask("click"), ki.CountTask("orders"), ki.RegressionTask("watch"))
     rates = {"click": 0.3, "orders": 1.0, "watch": 2.0}
     schema = tiny.schema(tasks=tasks, rates=rates)
-    inputs, model = tiny.inputs(schema), MODELS[name](schema)
+    inputs, model = tiny.inputs(schema), MODELS[name](schema, dtype=dtype)
     inputs["dense"] = np.where(inputs["dense"] > 0, 1e6, -1e6).astype("float32")
     for seed in range(2):
-        outputs = tiny.randomise(model, seed, scale=0.6)(inputs)
+        outputs = tiny.randomise(model, seed, scale=scale)(inputs)
         assert all(np.isfinite(np.asarray(y)).all() for y in outputs.values())
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History, RankingData
 from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet.data.notices import repeated_in_frame
 from tests.logs import log_schema, make_log
 
 pytestmark = pytest.mark.one_backend
@@ -226,6 +227,12 @@ def test_rows_twice_and_shuffled_rows_are_said(encoder, log):
     plain = FeatureSchema(log_schema().features, log_schema().tasks)
     with pytest.warns(UserWarning, match="RankingData: 7 of 307 rows equal an earlier row"):
         RankingData(plain, twice)
+    # Rows of nobody are not of one user, however nobody is written.
+    for nobody, dtype in ((-1, "int64"), (np.nan, "float64"), ("", object), (None, object)):
+        anonymous = twice.assign(user_id=pd.Series([nobody] * 307, dtype=dtype))
+        known = twice.user_id.astype(str) if dtype is object else twice.user_id
+        assert repeated_in_frame(plain, anonymous) == 0
+        assert repeated_in_frame(plain, anonymous.assign(user_id=known)) == 7
     # Rows that differ in one label are two rows; so are those of two users.
     other = log[:7].assign(is_click=1 - log.is_click[:7])
     Histories(encoder, pd.concat([log, other], ignore_index=True))

@@ -121,6 +121,20 @@ def test_a_shuffled_frame_without_times_is_said(log, tmp_path):
         prepared(tmp_path / "out", shuffled, log_schema(time_key=None), splits=None)
 
 
+@pytest.mark.parametrize("nobody", [None, np.nan, -1, ""])
+def test_rows_of_nobody_have_no_order(log, tmp_path, nobody):
+    """A row of nobody is a visitor of its own; the one other user's rows are in order."""
+    users = pd.Series([nobody] * 6, dtype=object)
+    users[[0, 1]] = "ann" if nobody == "" or nobody is None else 7
+    rows = pd.DataFrame({"user_id": users.infer_objects(), "a": 1, "click": [0, 1] * 3})
+    rows.index = [0, 1, 5, 4, 3, 2]
+    schema = FeatureSchema([CategoricalFeature("a", "item")], [BinaryTask("click")], time_key=None)
+    prepare(schema, rows, tmp_path / "out", verbose=False)
+    rows.index = [1, 0, 5, 4, 3, 2]
+    with pytest.warns(UserWarning, match="prepare: 1 of 6 rows have a smaller index"):
+        prepare(schema, rows, tmp_path / "out", verbose=False, overwrite=True)
+
+
 def test_events_from_before_the_log_come_first(log, tmp_path):
     encoder = prepared(tmp_path / "out", log, earlier={"seen": EARLIER})
     fitted = FeatureEncoder(log_schema()).fit(train_rows(log), {"seen": EARLIER})

@@ -130,6 +130,15 @@ def test_rates_of_the_past_are_those_of_the_local_engine(session, files, tmp_pat
     check_same(tmp_path / "spark", tmp_path / "local")
 
 
+def test_rows_that_are_there_twice_are_said(session, log, tmp_path):
+    """Workers count them; rows of nobody are not of one user."""
+    twice = pd.concat([log, log[:30]])
+    twice["user_id"] = twice.user_id.mask(twice.index == 0, -1)
+    twice.to_parquet(tmp_path / "log.parquet", index=False)
+    with pytest.warns(UserWarning, match="prepare: 29 of 930 rows equal an earlier row"):
+        on_spark(tmp_path / "out", str(tmp_path / "log.parquet"), session)
+
+
 @needs_java
 @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
 def test_times_may_be_timestamps(session, log, tmp_path, zone):

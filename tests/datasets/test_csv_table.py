@@ -29,6 +29,18 @@ def test_types_and_missing_values(tmp_path):
     assert {column: str(table[column].dtype) for column in dtypes} == dtypes
 
 
+def test_names_that_look_missing_are_names(tmp_path):
+    """Only an empty cell is no text, as where `prepare` reads CSV; of numbers "NA" is none."""
+    looks = ["NA", "null", "None", "nan", "N/A", "<NA>", " "]
+    lines = [f"{i},0,NA,null,{text},\n" for i, text in enumerate([*looks, "", '""'])]
+    table = read_csv_table(
+        write(tmp_path, "id,flag,year,size,name,more\n" + "".join(lines)), COLUMNS
+    )
+    assert table["name"][:7].tolist() == looks
+    assert table["name"][7:].isna().all()
+    assert table["size"].isna().all() and (table["year"] == -1).all()
+
+
 def test_equals_pandas_on_many_rows(tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(

@@ -170,7 +170,8 @@ class Oracle:
             # Larger numbers count as these.
             return [min(max(v, -1e6), 1e6) for v in value]
         if isinstance(feature, DateTimeFeature):
-            if value is None:
+            # These weeks of 1970 are taken for seconds that lack a client.
+            if value is None or 631_152_000 <= value // 10**6 < 4_133_980_800:
                 return [0, 0, 0]
             # Exact: `fromtimestamp` of floats is not.
             seconds = datetime.fromtimestamp(value // 10**9, UTC)

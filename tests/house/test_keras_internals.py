@@ -1,4 +1,5 @@
 import ast
+import importlib
 import inspect
 
 import keras
@@ -6,11 +7,13 @@ import numpy as np
 import pytest
 
 from keras_infnet import _keras_internals
+from keras_infnet._backend.tensorflow_internals import TENSORFLOW_INTERNALS
 from keras_infnet._keras_internals import INTERNALS, Internal
 from tests.house.source import PACKAGE, python_files
 from tests.house.test_imports import run_python
 
 BACKEND = keras.backend.backend()
+ALL = INTERNALS + TENSORFLOW_INTERNALS
 HERE = [i for i in INTERNALS if i.backend in (None, BACKEND)]
 
 
@@ -22,6 +25,12 @@ def made(owner: str):
     """An object of a class: some names are there only once one is made."""
     if owner == "keras.Variable":
         return keras.Variable([0.0])
+    if owner == "tensorflow.data.Dataset":
+        import tensorflow as tf
+
+        return tf.data.Dataset.range(3)
+    if owner.startswith("tensorflow."):
+        return importlib.import_module(owner)
     if owner == "keras.Model":
         x = keras.Input((2,))
         return keras.Model(x, keras.layers.Dense(1)(x))
@@ -36,11 +45,12 @@ def made(owner: str):
     return optimizer
 
 
-@pytest.mark.parametrize("internal", HERE, ids=shown)
+@pytest.mark.parametrize("internal", [*HERE, *TENSORFLOW_INTERNALS], ids=shown)
 def test_the_installed_version_has_each_name(internal):
+    package = importlib.import_module(internal.owner.split(".")[0])
     assert hasattr(made(internal.owner), internal.name), (
-        f"keras {keras.__version__}: {shown(internal)} is gone, which `_keras_internals` needs: "
-        f"{internal.use}."
+        f"{package.__name__} {package.__version__}: {shown(internal)} is gone, which is needed "
+        f"for: {internal.use}."
     )
 
 
@@ -74,11 +84,12 @@ def names_in(path) -> set[str]:
 
 
 def test_no_other_room_names_them():
-    rooms = {i.name: i.rooms for i in INTERNALS}
+    # Several classes of ours have `_inputs`.
+    rooms = {i.name: i.rooms for i in ALL if i.name != "_inputs"}
     found = {
         (name, path.relative_to(PACKAGE).parts[0])
         for path in python_files("keras_infnet")
-        if path.name != "_keras_internals.py"
+        if path.name not in ("_keras_internals.py", "tensorflow_internals.py")
         for name in names_in(path) & set(rooms)
     }
     allowed = {(name, room) for name in rooms for room in rooms[name]}

@@ -3,27 +3,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import keras_infnet
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History
 from keras_infnet.models import FM, STEM, SharedBottom
 from keras_infnet.optimizers import LazyAdamW, SparseAdagrad
 from tests import tiny
+from tests.logs import viewed_videos
 
 DIM = 4
 
 
 @pytest.fixture(scope="module")
 def data():
-    draw = np.random.default_rng(0).integers
-    log = pd.DataFrame({"user_id": draw(1, 9, 200), "video_id": draw(1, 30, 200)})
-    log["time_ms"] = 1_750_000_000_000 + 60_000 * np.arange(200)
-    log["click"] = draw(2, size=200)
-    schema = FeatureSchema(
-        [CategoricalFeature("user_id", "user"), CategoricalFeature("video_id", "item")],
-        [BinaryTask("click")],
-        [History("seen", ("video_id",), max_length=4)],
-    )
-    return keras_infnet.RankingData(schema, log, batch_size=50)
+    return viewed_videos()
 
 
 def vectors(values):

@@ -31,7 +31,7 @@ def parts_by_pandas(instants, zone):
 def test_parts_are_those_of_pandas_in_numpy_and_as_a_graph(zone):
     import tensorflow as tf
 
-    instants = np.random.default_rng(0).integers(0, 4_000_000_000_000, 20_000)
+    instants = np.random.default_rng(0).integers(4_133_980_800, 4_000_000_000_000, 20_000)
     program = DateParts(zone)
     ids = program.numpy(instants)
     np.testing.assert_array_equal(ids, parts_by_pandas(instants, zone))
@@ -118,6 +118,28 @@ def test_a_client_may_send_any_unit():
             np.testing.assert_array_equal(values, request[name], err_msg=name)
     with pytest.raises(ValueError, match="Client: `time_ms`: found 5, which is no time from 1990"):
         checked_inputs(fitted.schema, {**request, "time_ms": [5, 5]})
+
+
+def test_what_a_caller_sends_in_another_unit_counts_as_missing():
+    """A graph can't refuse it. Without a client nobody converts seconds."""
+    import tensorflow as tf
+
+    second = 1_767_225_600
+    values = np.array([second, second * 10**6, second * 10**9, -1, second * 1000, 0, -86_400_000])
+    program = DateParts("UTC")
+    ids = program.numpy(values)
+    # 2026-01-01 is a Thursday, as 1970-01-01 is.
+    expected = [[0, 0, 0]] * 4 + [[1, 28, 32], [1, 28, 32], [1, 27, 62]]
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_array_equal(program.graph(tf, [])(tf.constant(values)), expected)
+    ends = pd.to_datetime(["1970-01-08 07:19:11.999", "1970-02-17 20:19:40.800"])
+    assert (program.numpy(ends.as_unit("ms").asi8) > 0).all()
+
+
+def test_the_contract_names_the_unit():
+    fitted = FeatureEncoder(schema(fields=("video_id", "time_ms"))).fit(make_log())
+    unit = "milliseconds since 1970-01-01 00:00 UTC"
+    assert fitted.schema.raw_units() == {"time_ms": unit, "seen_time_ms": unit}
 
 
 def test_rows_requests_and_histories_agree():
