@@ -237,7 +237,7 @@ class Explanation:
             One row a field: its `value`, and the weight of each task and shared task token.
         """
         attention = self._request(row, block, "fields")
-        return fields_of_request(self.frame.iloc[[row]], attention)
+        return fields_of_request(self.encoder.schema, self.frame.iloc[[row]], attention)
 
     def events(self, row: int, block: int = -1) -> pd.DataFrame:
         """What the task tokens read of the past events of one request.

@@ -148,7 +148,10 @@ def spearman(first: pd.Series, second: pd.Series) -> float:
 
 
 def permuted_parts(schema: FeatureSchema) -> dict[tuple[str, str], dict[str, slice]]:
-    """Columns of the packed inputs that belong together, by ("field" or "history", name)."""
+    """Columns of the packed inputs that belong together, by ("field" or "history", name).
+
+    Features that share a token are there one by one, and the token as a whole.
+    """
     parts: dict[tuple[str, str], dict[str, slice]] = {}
     for name in ("categorical", "bags", "dense"):
         inputs = ("bags", "bag_weights") if name == "bags" else (name,)
@@ -156,6 +159,14 @@ def permuted_parts(schema: FeatureSchema) -> dict[tuple[str, str], dict[str, sli
             parts["field", field] = dict.fromkeys(inputs, columns)
     for field, columns in schema.packed_columns("numbers").items():
         parts["field", field]["numbers"] = columns
+    for token in schema.shared_tokens():
+        # Their columns stand side by side.
+        members = [parts["field", f.name] for f in schema.features if f.token_name == token]
+        parts["field", token] = {
+            name: slice(min(part.start for part in of_input), max(part.stop for part in of_input))
+            for name in ("categorical", "numbers")
+            if (of_input := [part[name] for part in members if name in part])
+        }
     for h in schema.histories:
         names = (h.name, *(f"{h.name}_{quantity.key}" for quantity in h.of_row))
         parts["history", h.name] = dict.fromkeys(names, slice(None))

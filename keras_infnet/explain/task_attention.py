@@ -10,6 +10,7 @@ from keras_infnet.encoding.events import encode_events, listed_events
 from keras_infnet.explain.reading import InfnetReader
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.history import History
+from keras_infnet.schema.schema import FeatureSchema
 
 _TASK_GROUPS = {"tasks", "task_proxies"}
 
@@ -106,18 +107,27 @@ def checked_block(attention: pd.DataFrame, block: int) -> int:
     return block % blocks
 
 
-def fields_of_request(row: pd.DataFrame, attention: pd.DataFrame) -> pd.DataFrame:
+def fields_of_request(
+    schema: FeatureSchema, row: pd.DataFrame, attention: pd.DataFrame
+) -> pd.DataFrame:
     """One row a field: raw value, and the weight of each task and shared task token.
 
     Args:
+        schema: The schema.
         row: The request, a frame of one row.
         attention: Its table of `task_attention`.
     """
     weights = attention["fields"].T
-    values = [row[name].iloc[0] for name in weights.index]
+    values = [_value_of_token(schema, row, token) for token in weights.index]
     return pd.concat(
         [pd.Series(values, weights.index, dtype=object, name="value"), weights], axis=1
     )
+
+
+def _value_of_token(schema: FeatureSchema, row: pd.DataFrame, token: str) -> Any:
+    """The raw value of a field; of a token that several features share, those by name."""
+    values = {f.name: row[f.name].iloc[0] for f in schema.features if f.token_name == token}
+    return values if token in schema.shared_tokens() else values[token]
 
 
 def events_of_request(

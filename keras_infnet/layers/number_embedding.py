@@ -137,17 +137,17 @@ def _of_numbers(x: Any, weights: Any) -> Any:
 def _of_places(x: Any, weights: Any) -> Any:
     """`sum_j clip(x_f - j, 0, 1) w_{f,j}` of weights `(features, bins, dim)`.
 
-    All bins below count whole, so that two look-ups are the product: the sum of their rows, and the
-    row of the bin itself times the share of it.
+    It is a line between the sums `k_j = w_0 + .. + w_{j-1}` at whole places, so that two look-ups
+    are the product.
     """
     features, bins, dim = weights.shape
     x = ops.clip(x, 0.0, float(bins))
     place = ops.minimum(ops.cast(x, "int32"), bins - 1)
-    below = ops.cumsum(weights, axis=1) - weights
-    table = ops.reshape(ops.concatenate([below, weights], axis=-1), (-1, 2 * dim))
-    rows = embedding_lookup(table, place + bins * np.arange(features, dtype="int32"))
-    share = ops.expand_dims(x - ops.cast(place, "float32"), -1)
-    return rows[..., :dim] + share * rows[..., dim:]
+    sums = ops.concatenate([ops.zeros_like(weights[:, :1]), ops.cumsum(weights, axis=1)], axis=1)
+    sums = ops.reshape(sums, (-1, dim))
+    rows = place + (bins + 1) * np.arange(features, dtype="int32")
+    low, high = embedding_lookup(sums, rows), embedding_lookup(sums, rows + 1)
+    return low + ops.expand_dims(x - ops.cast(place, "float32"), -1) * (high - low)
 
 
 def _chosen(x: Any, index: list[int], axis: int) -> Any:

@@ -114,6 +114,11 @@ class FeatureSchema:
         packed = self.one_valued + self.bags + self.dense
         return tuple(dict.fromkeys(feature.token_name for feature in packed))
 
+    def shared_tokens(self) -> tuple[str, ...]:
+        """Names of the tokens that are no feature's alone."""
+        names = (f.token_name for f in self.features if f.token_name != f.name)
+        return tuple(dict.fromkeys(names))
+
     def token_owner(self, token: str) -> Owner:
         """Whose a field token is."""
         return next(f.owner for f in self.features if f.token_name == token)
@@ -490,8 +495,8 @@ class FeatureSchema:
     def packing_order(self) -> tuple[Feature, ...]:
         """Features in schema order, but those that share a token together, behind all others."""
         alone = [f for f in self.features if f.token_name == f.name]
-        tokens = dict.fromkeys(f.token_name for f in self.features if f.token_name != f.name)
-        return (*alone, *(f for t in tokens for f in self.features if f.token_name == t))
+        shared = self.shared_tokens()
+        return (*alone, *(f for t in shared for f in self.features if f.token_name == t))
 
     def _packed_as(self, name: str) -> tuple[Feature, ...]:
         return tuple(f for f in self.packing_order if f.packed == name)
