@@ -19,6 +19,7 @@ from keras_infnet.data.histories import (
     FreezeAt,
     Histories,
     check_histories,
+    freezes_by_history,
     gather_windows,
 )
 from keras_infnet.data.list_order import ListOrder
@@ -501,8 +502,7 @@ class EncodedRows:
         self, names: Sequence[str], freeze_at: FreezeAt | None
     ) -> dict[str, np.ndarray]:
         """Windows of the histories; those of one time a row are not kept."""
-        given: Any = freeze_at
-        by_history: Mapping[str, Any] = given if isinstance(given, Mapping) else {"": given}
+        by_history = freezes_by_history(freeze_at) or {"": freeze_at}
         keep = not any(np.ndim(part) for part in by_history.values())
         key = tuple(by_history.items()) if keep else None
         if (known := self._windows.get(key)) is not None:

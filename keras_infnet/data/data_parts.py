@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,13 @@ import pyarrow as pa
 
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.batches import Batches, EncodedRows
-from keras_infnet.data.histories import FreezeAt, Histories, lacking_histories, read_times
+from keras_infnet.data.histories import (
+    FreezeAt,
+    Histories,
+    freezes_by_history,
+    lacking_histories,
+    read_times,
+)
 from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
@@ -149,20 +155,21 @@ class LogParts(_Parts):
     def _encoded_part(self, part: str, freeze_at: FreezeAt | None) -> EncodedRows:
         """The rows of a part, encoded once unless each has a time of its own."""
         # A dict freezes histories alone.
-        key = None if self.rates is None or isinstance(freeze_at, Mapping) else freeze_at
-        kept = not np.ndim(cast(Any, key))
+        key: Any = None if self.rates is None or freezes_by_history(freeze_at) else freeze_at
+        kept = not np.ndim(key)
         if kept and (part, key) in self._encoded:
-            return self._encoded[part, cast(Any, key)]
+            return self._encoded[part, key]
         frame = self._with_rates(self.frame(part), freeze_at)
         encoded = EncodedRows(self.encoder, frame, self.histories, _WHO)
         if kept:
-            self._encoded[part, cast(Any, key)] = encoded
+            self._encoded[part, key] = encoded
         return encoded
 
     def _with_rates(self, frame: pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
         if self.rates is None:
             return frame
-        return self.rates.attach(frame, None if isinstance(freeze_at, Mapping) else freeze_at)
+        given: Any = freeze_at
+        return self.rates.attach(frame, None if freezes_by_history(given) else given)
 
 
 class FolderParts(_Parts):

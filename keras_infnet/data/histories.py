@@ -422,6 +422,11 @@ def gather_windows(
     return gathered
 
 
+def freezes_by_history(freeze_at: Any) -> dict[str, Any] | None:
+    """The parts of a dict by history name; `None` for what freezes all alike."""
+    return dict(freeze_at) if issubclass(type(freeze_at), Mapping) else None
+
+
 def freeze_of(schema: FeatureSchema, history: str, freeze_at: FreezeAt | None) -> Freeze | None:
     """Where a history is frozen, of what may be a dict by history name."""
     if not isinstance(freeze_at, Mapping):

@@ -17,7 +17,12 @@ from keras_infnet.data.data_parts import (
     load_parts,
     save_parts,
 )
-from keras_infnet.data.histories import Histories, event_logs, read_times
+from keras_infnet.data.histories import (
+    Histories,
+    event_logs,
+    freezes_by_history,
+    read_times,
+)
 from keras_infnet.data.rates import Rates, past_of_log
 from keras_infnet.data.relative import with_relative
 from keras_infnet.data.splits import PARTS, Boundary, split_log
@@ -498,8 +503,8 @@ class RankingData:
                 return part
             return None if part == "never" else self._parts.start(rows)
 
-        if isinstance(freeze_at, Mapping):
-            return {name: resolved(part) for name, part in freeze_at.items()}
+        if (parts := freezes_by_history(freeze_at)) is not None:
+            return {name: resolved(part) for name, part in parts.items()}
         return resolved(freeze_at)
 
     def _group_keys(self, rows: str | pd.DataFrame, groups: Groups | None) -> dict[str, Any]:
@@ -533,8 +538,7 @@ def _check_finite(predicted: pd.DataFrame) -> None:
 
 def _checked_freeze(schema: FeatureSchema, freeze_at: Any, of_rows: bool = False) -> Any:
     """Words as they are, times as instants; one time a row only where rows are given with it."""
-    if isinstance(freeze_at, Mapping):
-        parts: Mapping[str, Any] = freeze_at
+    if (parts := freezes_by_history(freeze_at)) is not None:
         return {
             schema.history(name).name: _checked_freeze(schema, part, of_rows)
             for name, part in parts.items()
@@ -555,8 +559,7 @@ def _checked_freeze(schema: FeatureSchema, freeze_at: Any, of_rows: bool = False
 
 def _plain(freeze_at: Any) -> Any:
     """What `_checked_freeze` gave, as JSON values that it reads again."""
-    if isinstance(freeze_at, Mapping):
-        parts: Mapping[str, Any] = freeze_at
+    if (parts := freezes_by_history(freeze_at)) is not None:
         return {name: str(part) for name, part in parts.items()}
     return str(freeze_at)
 

@@ -114,22 +114,23 @@ class UnknownIds:
         return tf.where(is_chosen & (ids > unknown), instead, ids)
 
 
-def checked_rates(
-    schema: FeatureSchema, rates: Mapping[str, float] | None, who: str
-) -> dict[str, float]:
+def checked_rates(schema: FeatureSchema, rates: Any, who: str) -> dict[str, float]:
     """Rates above 0, by table.
 
     Raises:
         ValueError: A rate is out of range, or two are of one table; a feature is not there, or has
             no id for "unknown".
     """
-    if rates is not None and not issubclass(type(rates), Mapping):
+    given: dict[str, Any] = {}
+    if issubclass(type(rates), Mapping):
+        given = dict(rates)
+    elif rates is not None:
         example = "a dict by feature, such as {'video_id': 0.05}"
         raise bad(who, "unknown_rate", rates, example)
     by_table: dict[str, float] = {}
-    for name, rate in (rates or {}).items():
+    for name, rate in given.items():
         feature = schema.feature(name)
-        is_number = isinstance(rate, Real) and not isinstance(rate, bool)
+        is_number = issubclass(type(rate), Real) and not issubclass(type(rate), bool)
         if not is_number or not 0 <= rate < 1:
             raise bad(who, f"unknown_rate of `{name}`", rate, "a share from 0 to below 1")
         table = schema.table_of(feature.name)

@@ -189,7 +189,14 @@ class CompleteJourney:
             ),
         )
         tasks = tuple(BinaryTask(task) for task in self.tasks)
-        return FeatureSchema(features, tasks, (bought,), user_key="household_id", time_key="time")
+        return FeatureSchema(
+            features,
+            tasks,
+            (bought,),
+            user_key="household_id",
+            time_key="time",
+            list_key="basket_id",
+        )
 
     def split(
         self,

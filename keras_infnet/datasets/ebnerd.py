@@ -59,7 +59,7 @@ class EBNeRD:
     `path` holds `articles.parquet`, and folders `train` and `validation` with `behaviors.parquet`
     and `history.parquet` each, as in the archives.
 
-    A row is an article of an impression; `LIST_KEY` is the column that tells impressions apart.
+    A row is an article of an impression, which is the list of the schema's `list_key`.
     Labels: `click`; `read`, clicked and read for `read_seconds` or longer; `scroll`, clicked and
     scrolled to `scroll_percent` or further. The latter two count where what followed a click is
     known: the log has it where one article was clicked.
@@ -99,8 +99,6 @@ class EBNeRD:
         Kruse et al., EB-NeRD: A Large-Scale Dataset for News Recommendation, RecSys Challenge 2024.
         Licence: Ekstra Bladet's own terms, for research; see recsys.eb.dk.
     """
-
-    LIST_KEY = "impression_id"
 
     def __init__(
         self,
@@ -207,7 +205,13 @@ class EBNeRD:
             groups=(HistoryGroup("all"), HistoryGroup("read", any_of=("read",))),
         )
         tasks = tuple(BinaryTask(task, observed_when=known[task]) for task in self.tasks)
-        return FeatureSchema(features, tasks, (reads,), time_key="impression_time")
+        return FeatureSchema(
+            features,
+            tasks,
+            (reads,),
+            time_key="impression_time",
+            list_key="impression_id",
+        )
 
     def split(self, frame: pd.DataFrame, validation_days: float = 1) -> Split:
         """The folder `validation` tests, the last days of the folder `train` validate.

@@ -58,7 +58,7 @@ class RateFeature(PastFeature):
         if self.action is None:
             raise bad(self, "action", None, "a column of 0 and 1, such as 'is_click'")
         prior: Any = self.prior
-        is_number = isinstance(prior, Real) and not isinstance(prior, bool)
+        is_number = issubclass(type(prior), Real) and not issubclass(type(prior), bool)
         if not (is_number and math.isfinite(prior) and prior >= 0):
             raise bad(self, "prior", prior, "a number of 0 or more")
 

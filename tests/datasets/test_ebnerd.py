@@ -151,7 +151,7 @@ def test_reads_are_a_log_of_their_own(folder):
         assert sorted(row["reads_article_id"]) == sorted(past["article_id"])
     last = split.train["impression_time"].max()
     assert split.test["part"].eq("validation").all() and split.train["part"].eq("train").all()
-    assert split.validation_start > last and news.LIST_KEY in frame
+    assert split.validation_start > last and news.schema().list_key == ("impression_id",)
     assert news.warm() is news.truth() is None and str(folder) in news.describe()
 
 
