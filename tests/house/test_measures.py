@@ -25,9 +25,10 @@ def test_a_model_is_read_in_a_few_files():
     infnet = measures.closure_sizes(PACKAGE / "models" / "infnet.py")
     mmoe = measures.closure_sizes(PACKAGE / "models" / "mmoe.py")
     # It was 1,700 before models checked what they are given, went on from files with their frozen
-    # layers, and took a user's vectors.
-    assert infnet["files"] <= 16 and infnet["lines"] <= 1820, infnet
-    assert mmoe["files"] <= 14, mmoe
+    # layers, and took a user's vectors; 1,820 before numbers were read as numbers, in rows, events
+    # and the candidate, which is a layer of its own.
+    assert infnet["files"] <= 16 and infnet["lines"] <= 2050, infnet
+    assert mmoe["files"] <= 15, mmoe
 
 
 def test_the_package_stays_small():
