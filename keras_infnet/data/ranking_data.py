@@ -158,7 +158,8 @@ class RankingData:
         """The data of a folder that `prepare` wrote, read in bounded memory.
 
         Parts are the splits of `prepare`. The folder has no raw events: other rows than its own
-        must hold their histories as list columns, and `attach` is refused.
+        must hold their histories as list columns, and their features of the past; `attach` is
+        refused, and `freeze_at` where the folder has features of the past.
 
         Args:
             folder: What `prepare` wrote.

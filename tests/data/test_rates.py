@@ -18,6 +18,7 @@ from keras_infnet import (
     SecondsSinceFeature,
 )
 from keras_infnet.data import Rates, RateState, prepare
+from keras_infnet.data.prepare_steps import Preparation
 
 pytestmark = pytest.mark.one_backend
 START, DAY, MINUTE = 1_790_000_000_000, 86_400_000, 60_000
@@ -261,7 +262,11 @@ SPLITS = {"train": BOUNDARY, "validation": None}
 SMALL = {"partitions": 3, "chunk_rows": 90, "block_rows": 40, "verbose": False}
 
 
-def test_prepare_has_the_same_values(log, data, tmp_path):
+def stop(plan):
+    raise OSError("full")
+
+
+def test_prepare_has_the_same_values(log, data, tmp_path, monkeypatch):
     schema = data.schema.with_layout(None)
     prepare(schema, log, tmp_path / "out", splits=SPLITS, **SMALL)
     check_prepared(data, tmp_path / "out")
@@ -269,6 +274,16 @@ def test_prepare_has_the_same_values(log, data, tmp_path):
         RankingData.open(tmp_path / "out", freeze_at="part").validation.as_numpy_iterator()
     with pytest.raises(ValueError, match="no past rows, and the rows lack `user_ctr`"):
         RankingData.open(tmp_path / "out").batches(data.histories.attach(log))
+    # A run that was stopped before its end goes on.
+    log.to_parquet(tmp_path / "log.parquet")
+    arguments = (schema, tmp_path / "log.parquet", tmp_path / "again")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(Preparation, "publish", stop)
+        prepare(*arguments, splits=SPLITS, **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(Preparation, "write", None)
+        prepare(*arguments, splits=SPLITS, **SMALL)
+    check_prepared(data, tmp_path / "again")
     held = Rates(data.schema, log).attach(log)
     prepare(schema, held, tmp_path / "held", splits=SPLITS, **SMALL)
     check_prepared(data, tmp_path / "held")
