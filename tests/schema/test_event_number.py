@@ -26,11 +26,21 @@ SEEN = History(
 BOUGHT = History("bought", ["video_id", "price"], max_length=2, where="is_click")
 
 
-def schema(*histories, **kwargs):
+# Of several owners, some of which share a token.
+MORE = [
+    NumericFeature("income", "user", token="of_user", encoding="normal"),
+    NumericFeature("likes", "item", token="of_item", encoding=("bucket", "ple"), buckets=8),
+    NumericFeature("debts", "user", token="of_user", allow_missing=True),
+    NumericFeature("shares", "item", token="of_item"),
+]
+
+
+def schema(*histories, more=(), **kwargs):
     features = [
         CategoricalFeature("video_id", "item"),
         NumericFeature("price", "item", buckets=4, allow_missing=True, encoding=("value", "ple")),
         NumericFeature("fans", "item", buckets=4),
+        *more,
     ]
     return FeatureSchema(features, [BinaryTask("click", "is_click")], histories, **kwargs)
 
@@ -39,7 +49,8 @@ def log_with_numbers(rows=120):
     rng, log = np.random.default_rng(3), make_log(rows)
     log["read_s"] = np.where(rng.random(len(log)) < 0.2, np.nan, rng.integers(0, 60, len(log)))
     log["price"] = np.where(rng.random(len(log)) < 0.2, np.nan, rng.lognormal(size=len(log)))
-    return log.assign(fans=rng.integers(0, 9, len(log)))
+    log = log.assign(**{f.name: rng.lognormal(size=len(log)) for f in MORE})
+    return log.assign(fans=rng.integers(0, 9, len(log)), debts=log.income.where(log.income > 1))
 
 
 def test_ids_are_places_among_the_quartiles_and_zero_is_unknown():
@@ -115,9 +126,14 @@ def test_tokens_of_events_add_the_bucket_and_the_place(context):
 
 
 def test_a_model_reads_it_and_is_served(tmp_path):
-    data, model = trained(schema(SEEN), log_with_numbers())
+    data, model = trained(schema(SEEN, more=MORE), log_with_numbers())
     assert any("history_numbers" in weight.path for weight in model.weights)
     check_served(data, model, tmp_path)
+    rows = data.attach(data.frame("validation").head(8))
+    expected = data.predict(model, rows)
+    with pytest.warns(UserWarning, match="quantize"):
+        model.quantize("int8")
+    np.testing.assert_allclose(data.predict(model, rows), expected, atol=0.05)
 
 
 def test_a_context_without_it_leaves_it_out_and_an_unknown_name_is_an_error():
