@@ -74,7 +74,7 @@ def _kuairand_past(labels: Sequence[str]) -> Iterator[Any]:
         "video": (("video_id",), "item"),
         "author": (("author_id",), "item"),
         "user_tab": (("user_id", "tab"), "context"),
-        "user_author": (("user_id", "author_id"), "context"),
+        "user_author": (("user_id", "author_id"), "item"),
     }
     return _past(labels, keys, "user_id")
 
@@ -84,8 +84,8 @@ def _journey_past(labels: Sequence[str]) -> Iterator[Any]:
         "household": (("household_id",), "user"),
         "product": (("product_id",), "item"),
         "type": (("product_type",), "item"),
-        "household_product": (("household_id", "product_id"), "context"),
-        "household_type": (("household_id", "product_type"), "context"),
+        "household_product": (("household_id", "product_id"), "item"),
+        "household_type": (("household_id", "product_type"), "item"),
     }
     # All rows of a basket have one time, so that none is another's past.
     return _past(labels, keys, "household_id")
