@@ -34,10 +34,10 @@ def test_what_is_learned_is_what_pandas_and_numpy_find_in_the_whole_log(log, chu
     assert known == set(often.index[often >= 2])
     lengths = log.length.dropna().astype("float32").astype("float64")
     edges = np.quantile(lengths, np.arange(1, 6) / 6, method="higher").astype("float32")
-    np.testing.assert_array_equal(encoder.programs["length"].edges, np.unique(edges))
+    np.testing.assert_array_equal(encoder.programs["length"].buckets.edges, np.unique(edges))
     fans = log.fans[log.fans > 0].astype("float64")
     expected = np.geomspace(fans.min(), fans.max(), 6)[:5].astype("float32")
-    np.testing.assert_array_equal(encoder.programs["fans"].edges, expected)
+    np.testing.assert_array_equal(encoder.programs["fans"].buckets.edges, expected)
     assert encoder.schema.base_rate("click") == (np.float32(log.is_click.mean()),)
     clicked = log[log.is_click == 1]
     assert encoder.schema.base_rate("like") == (np.float32(clicked.is_like.mean()),)

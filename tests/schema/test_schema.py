@@ -37,16 +37,17 @@ SCHEMA = FeatureSchema(
 def test_packed_inputs_have_the_widths_of_their_features():
     assert SCHEMA.packed_inputs() == {
         "categorical": ((3,), "int32"),
+        "numbers": ((1,), "float32"),
         "bags": ((3,), "int32"),
         "bag_weights": ((3,), "float32"),
         "dense": ((4,), "float32"),
-        "seen": ((6, 8), "int32"),
+        "seen": ((6, 9), "int32"),
         "seen_age": ((6,), "int32"),
     }
     assert SCHEMA.field_names == ("video_id", "length", "last_video", "tag", "image")
 
 
-def test_history_columns_follow_the_fields_then_action_ratio_and_groups():
+def test_history_columns_follow_the_fields_then_action_ratio_groups_and_numbers():
     assert {name: (s.start, s.stop) for name, s in SCHEMA.history_columns("seen").items()} == {
         "video_id": (0, 1),
         "tag": (1, 4),
@@ -54,6 +55,7 @@ def test_history_columns_follow_the_fields_then_action_ratio_and_groups():
         "#action": (5, 6),
         "#ratio": (6, 7),
         "#groups": (7, 8),
+        "length#numbers": (8, 9),
     }
 
 
