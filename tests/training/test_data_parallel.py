@@ -27,9 +27,10 @@ def test_losses_metrics_and_weights_of_two_devices_are_those_of_one(runs, optimi
         np.testing.assert_allclose(found, weight, rtol=0, atol=1e-5)
 
 
-def test_an_evaluation_on_two_devices_has_the_exact_auc_of_all_rows(runs):
-    for run in runs.values():
-        found, exact = run["evaluated"]
+@pytest.mark.parametrize("optimizer", USED)
+def test_an_evaluation_on_two_devices_has_the_exact_auc_of_all_rows(runs, optimizer):
+    for devices in ("one", "parallel"):
+        found, exact = runs[devices, optimizer]["evaluated"]
         assert found == pytest.approx(exact, abs=1e-6)
 
 
