@@ -135,11 +135,13 @@ def _event_rows(events: Any) -> Any:
     """Rows `(batch, length, fields * dim)` of a kind of event, also where ids are given."""
     if not isinstance(events, Mapping):
         return events
-    rows = []
-    for ids, table in zip(events["ids"], events["tables"], strict=True):
+    rows, added = [], events.get("added", {})
+    for place, (ids, table) in enumerate(zip(events["ids"], events["tables"], strict=True)):
         of_field = ops.take(table, ids, axis=0)
         there = ops.cast(ops.not_equal(ids, 0), of_field.dtype)
         rows.append(of_field[:, :, 0] if ids.shape[-1] == 1 else mean_of_bag(of_field, there))
+        if str(place) in added:
+            rows[-1] = rows[-1] + added[str(place)]
     return joined(rows, axis=-1)
 
 

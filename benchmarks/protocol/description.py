@@ -29,12 +29,12 @@ def protocol_of(
         "data": fingerprint(data),
         "source": source,
         "log": log,
-        "past": [feature.name for feature in LOGS[log].past(_labels(data))],
         "tasks": list(data.tasks),
         "epochs": epochs,
         "batch_size": BATCH_SIZE,
         "evaluations_per_epoch": EVALUATIONS_PER_EPOCH,
         "backend": keras.backend.backend(),
+        "past": [feature.name for feature in LOGS[log].past(_labels(data))],
     }
 
 

@@ -411,7 +411,7 @@ class RankingModel(TrainingSteps):
         if "metrics" in kwargs:
             kwargs["metrics"] = metrics_by_task(schema, "metrics", kwargs["metrics"])
         given |= {"loss": loss, "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
-        given["list_losses"] = list_losses
+        given |= {"list_losses": list_losses}
         super().compile(
             optimizer=optimizer,
             loss=losses,

@@ -273,13 +273,17 @@ def test_a_damaged_shard_is_named(encoder, copy, history):
     part = copy / ("rows/train" if history is None else f"events/{history}")
     path = part / "shard-00002.parquet"
     content = path.read_bytes()
+    rows = pq.ParquetFile(path).metadata.row_group(0)
+    read = "x/categorical/0" if history is None else "event/0"
+    chunk = next(c for c in map(rows.column, range(rows.num_columns)) if c.path_in_schema == read)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
     for damaged in (b"", content[: len(content) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="shard-00002.parquet can't be read.*cut short"):
             Batches.from_folder(encoder, copy)
     # One bit of a page's values, and one of the footer.
     for place, message in (
-        (len(content) // 3, "can.t be read as Parquet"),
+        (start + chunk.total_compressed_size - 2, "can.t be read as Parquet"),
         (-40, "its footer has anoth"),
     ):
         damaged = bytearray(content)

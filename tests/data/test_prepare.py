@@ -192,7 +192,7 @@ def test_the_manifest_says_what_is_there(log, tmp_path):
     assert manifest["partitions"] == len(manifest["shards"]) == 3
     assert sum(manifest["rows"].values()) == 900
     assert manifest["rows"]["train"] == len(train_rows(log))
-    assert manifest["columns"]["seen"] == [[5, 9], "int32"]
+    assert manifest["columns"]["seen"] == [[5, 10], "int32"]
     assert set(manifest["versions"]) == {"numpy", "pandas", "pyarrow"}
     likes = sum(sum(shard["events"]["liked"]) for shard in manifest["shards"])
     assert likes == log.is_like.sum()

@@ -143,7 +143,7 @@ FAULTS = {
     users_merged: (Histories, "user_codes", has_history),
     newest_first: (batches, "gather_windows", has_history),
     never_frozen: (histories, "frozen_times", is_frozen),
-    all_observed: (labels, "_observed", lambda case: len(case.schema.tasks) > 1),
+    all_observed: (labels, "observed_rows", lambda case: len(case.schema.tasks) > 1),
     oldest_served: (graph, "_newest", has_history),
 }
 

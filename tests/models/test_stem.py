@@ -55,7 +55,8 @@ def gradients_of(task):
     for weight in model.trainable_variables:
         gradient = found[weight.path]
         gradient = np.zeros(weight.shape) if gradient is None else np.abs(gradient)
-        if weight.path.startswith("fused_embedding/") or "_projection/" in weight.path:
+        tables = ("fused_embedding/", "number_embedding/")
+        if weight.path.startswith(tables) or "_projection/" in weight.path:
             columns = np.split(gradient, [3, 5, 7], axis=-1)
             for owner, part in zip(("shared", *TASKS), columns, strict=True):
                 owned[owner][weight.path] = part

@@ -80,12 +80,13 @@ def stem(w, schema, inputs, options):
 
 def embeddings(w, start, stop, history_tokens="history_tokens"):
     """The weights as if the tables had these columns alone, and these tokens of events."""
-    variables = {}
+    variables, prefix = {}, history_tokens.removesuffix("history_tokens")
+    of_events = ("history_tokens/", "history_numbers/", "candidate_of_item/")
     for path, value in w.variables.items():
-        if path.startswith("fused_embedding/") or "_projection/" in path:
+        if path.startswith(("fused_embedding/", "number_embedding/")) or "_projection/" in path:
             variables[path] = value[..., start:stop]
-        elif path.startswith(f"{history_tokens}/"):
-            variables[path.replace(history_tokens, "history_tokens", 1)] = value
+        elif path.startswith(tuple(prefix + layer for layer in of_events)):
+            variables[path.removeprefix(prefix)] = value
     return Weights(variables)
 
 
