@@ -103,8 +103,8 @@ def _expand(given: Any) -> list[LogFile]:
     except (OSError, pa.ArrowException) as error:
         why, *_ = _shown(error).split("\n")
         raise ValueError(
-            f"prepare: rows is {_shown(given)!r}, and the store can't be read: {why}. Check address "
-            "and credentials, or copy the files to a local folder first."
+            f"prepare: rows is {_shown(given)!r}, and the store can't be read: {why}. Check "
+            "address and credentials, or copy the files to a local folder first."
         ) from error
 
 

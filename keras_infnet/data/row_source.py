@@ -161,7 +161,7 @@ def read_file(
                     yield decoded(pa.Table.from_batches([batch]))
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(
-                    f"prepare: {file} can't be read ({error}). {file.remedy}"
+                    f"prepare: {file} can't be read. {file.remedy} ({error})"
                 ) from error
         return
     try:
@@ -191,7 +191,7 @@ def read_file(
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError) as error:
         raise ValueError(f"prepare: {file} can't be read as CSV: {error}") from error
     except OSError as error:
-        raise ValueError(f"prepare: {file} can't be read ({error}). {file.remedy}") from error
+        raise ValueError(f"prepare: {file} can't be read. {file.remedy} ({error})") from error
 
 
 def _as_written(texts: pd.Series, dtype: str | None) -> pd.Series:
