@@ -60,7 +60,7 @@ class LogFile:
         advice = "It is cut short or damaged: write it again."
         if isinstance(self.filesystem, pafs.LocalFileSystem):
             return advice
-        return f"{advice} Or the store did not answer: call prepare again."
+        return f"{advice} Or its store was not reached: check, and call again."
 
     def open(self) -> io.BufferedReader:
         """Its bytes; from a store in pieces that are worth a request."""
