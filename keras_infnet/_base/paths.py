@@ -10,10 +10,20 @@ from keras_infnet._base.checks import bad
 
 # `s3:/` too, which is what pathlib makes of `s3://`; one letter alone is a drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-_COPY = "Give a local path, and copy from or to the store yourself, or mount it."
+_READ = "Copy it to a local folder first, or mount the store."
+_WRITE = (
+    "What is written gets its name when it is whole, by a renaming that stores do not have: write "
+    "to a local folder, then copy it to the store."
+)
 
 
-def local_path(value: Any, who: str, argument: str, instead: str = _COPY) -> Path:
+def store_of(value: Any) -> str | None:
+    """The scheme of an address, such as `s3`; `None` of a path, and of `file`."""
+    found = _SCHEME.match(os.fspath(value)) if isinstance(value, str | Path) else None
+    return None if found is None or found[1].lower() == "file" else found[1].lower()
+
+
+def local_path(value: Any, who: str, argument: str, *, written: bool = False) -> Path:
     """The local path that a user gave.
 
     Args:
@@ -21,7 +31,8 @@ def local_path(value: Any, who: str, argument: str, instead: str = _COPY) -> Pat
             `/a`.
         who: Who was given it, for the error message.
         argument: Name of the argument.
-        instead: What to do where it is the address of a store, such as `s3://bucket/logs`.
+        written: Whether it is written, and not read: what to do instead of giving the address of a
+            store, such as `s3://bucket/logs`.
 
     Raises:
         ValueError: It is no path, of no user, or the address of a store.
@@ -39,7 +50,7 @@ def local_path(value: Any, who: str, argument: str, instead: str = _COPY) -> Pat
         if scheme[1].lower() != "file" or address.netloc not in ("", "localhost"):
             raise ValueError(
                 f"{who}: {argument} is {text!r}, an address of `{scheme[1]}`; expected a path of "
-                f"this machine's files. {instead}"
+                f"this machine's files. {_WRITE if written else _READ}"
             )
         text = unquote(address.path)
     try:

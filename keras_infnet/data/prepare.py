@@ -62,9 +62,11 @@ def prepare(
     Args:
         schema: A schema, or a fitted encoder, which is used as it is.
         rows: The log: a frame, an iterable of frames, or Parquet and CSV files (a folder, a glob, a
-            list). Of files only the columns that are needed are read. With `engine="spark"` also a
-            Spark DataFrame, whose rows are numbered in the order of its partitions.
-        out: Folder to make. Its Parquet files `rows/{split}/*.parquet` are encoded rows with
+            list). Of files only the columns that are needed are read. They may lie in a store that
+            pyarrow reads, such as `s3://bucket/logs/*.parquet`, or fsspec, where it is installed.
+            With `engine="spark"` also a Spark DataFrame, whose rows are numbered in the order of
+            its partitions.
+        out: Local folder to make. Its Parquet files `rows/{split}/*.parquet` are encoded rows with
             `row`, their number in the log, and `raw/{column}`.
         earlier: Events from before the log by history name, as in `Histories`; they are counted for
             the encoder too. Defaults to none. Histories from a log of their own (`events` of
@@ -84,7 +86,7 @@ def prepare(
         verbose: Whether progress is shown.
         engine: `"local"`: in this process. `"spark"`: on Apache Spark (extra `spark`, Java 17 or
             newer), with the same shards. Files and `out` must then lie where driver and executors
-            both have them, and executors must have this package.
+            both have or reach them, and executors must have this package.
         spark: The `SparkSession` to use with `engine="spark"`. Defaults to the active session, or a
             new one of Spark's own settings, `local[*]` if they say nothing else, that is stopped at
             the end.
@@ -93,11 +95,13 @@ def prepare(
         The fitted encoder, which is saved in `out/encoder` too.
 
     Raises:
-        ValueError: A file can't be read, files differ in columns or types, a column is missing or
-            holds what it must not, an argument is out of range, or an unfinished run had others.
+        ValueError: A file or store can't be read, files differ in columns or types, a column is
+            missing or holds what it must not, an argument is out of range, or an unfinished run had
+            others.
         FileExistsError: `out` exists, and `overwrite` is not set or it is no prepared folder.
         OSError: The folder can't be written, or the disk is full; what is finished is kept.
-        ImportError: `engine="spark"`, and pyspark is not installed.
+        ImportError: `engine="spark"`, and pyspark is not installed; or a package that reads the
+            store of `rows` is not.
         RuntimeError: `engine="spark"`, and there is no Java.
 
     Example:
@@ -131,7 +135,7 @@ def prepare(
             partitions = max(1, -(-known // _ROWS_OF_A_PARTITION))
     by = split_by or given.schema.time_key
     plan = Preparation(
-        local_path(out, "prepare", "out").absolute(),
+        local_path(out, "prepare", "out", written=True).absolute(),
         given.schema,
         tuple(earlier or ()),
         split_ends(given.schema, splits or {"train": None}, by),

@@ -16,8 +16,9 @@ from keras_infnet._base.checks import check_integer
 from keras_infnet._base.locks import locked
 from keras_infnet._base.whole_files import put_in_place, remove_partial, tidy
 from keras_infnet.data.histories import read_times
+from keras_infnet.data.log_files import list_files
 from keras_infnet.data.past_columns import PastColumns, Run
-from keras_infnet.data.row_source import RowSource, WantedColumns, describe, list_files
+from keras_infnet.data.row_source import RowSource, WantedColumns, describe
 from keras_infnet.data.shards import ENCODER, MANIFEST, SHARDS, ShardWriter, shard_file
 from keras_infnet.data.spool import Spool
 from keras_infnet.data.whole_files import new_folder, read_json, write_json

@@ -440,7 +440,7 @@ class RankingData:
             "unknown_rate": self._unknown_rate,
             "by": self._by,
         }
-        folder = local_path(folder, "RankingData.save", "folder")
+        folder = local_path(folder, "RankingData.save", "folder", written=True)
         save_parts(self._parts, folder, options, overwrite)
 
     @classmethod

@@ -74,7 +74,7 @@ class RateState:
         Raises:
             FileExistsError: `folder` exists, and `overwrite` is not set or it holds no state.
         """
-        path = local_path(folder, "RateState.save", "folder")
+        path = local_path(folder, "RateState.save", "folder", written=True)
         is_saved = (path / _STATE).is_file()
         if path.exists() and not (overwrite and is_saved):
             hint = ", or pass overwrite=True to replace it" if is_saved else ""

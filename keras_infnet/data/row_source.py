@@ -1,6 +1,5 @@
 """Rows in chunks: a frame, an iterator of frames, Parquet or CSV files."""
 
-import glob
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_infnet._base.paths import local_path
+from keras_infnet.data.log_files import LogFile, list_files
 from keras_infnet.data.whole_files import open_parquet
 from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
@@ -19,12 +18,7 @@ from keras_infnet.schema.schema import FeatureSchema
 
 RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
 
-_PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 _SAMPLE_BYTES = 1 << 20
-_STORES = (
-    "Copy the files here, give frames (`pandas.read_parquet` reads them), or with engine='spark' "
-    "a Spark DataFrame."
-)
 
 
 class Place(NamedTuple):
@@ -78,30 +72,6 @@ class WantedColumns:
         return [name for name in names if name in self.wanted]
 
 
-def list_files(rows: Any) -> list[Path] | None:
-    """The files of a folder, a glob or a list; `None` where the rows are frames.
-
-    Raises:
-        ValueError: There is no such file, or it is neither Parquet nor CSV.
-    """
-    is_path = issubclass(type(rows), (str, Path))
-    if not is_path and not issubclass(type(rows), (list, tuple)):
-        return None
-    given: list[Any] = [rows] if is_path else list(rows)
-    if given and is_frame(given[0]):
-        return None
-    paths = [local_path(path, "prepare", "rows", _STORES) for path in given]
-    files = [file for path in paths for file in _expand(path)]
-    if not files:
-        raise ValueError(f"prepare: no Parquet or CSV file in {_shown(given)}.")
-    for file in files:
-        if not file.name.lower().endswith((*_PARQUET, *_CSV)):
-            raise ValueError(f"prepare: {file} is neither .parquet nor .csv nor .csv.gz.")
-        if file.stat().st_size == 0:
-            raise ValueError(f"prepare: {file} is empty. Write it again, or take it away.")
-    return files
-
-
 def count_rows(rows: RowSource) -> int | None:
     """Number of rows: exact for frames and Parquet, estimated for CSV, `None` for an iterator."""
     if is_frame(rows):
@@ -115,7 +85,7 @@ def describe(rows: RowSource) -> Any:
     files = list_files(rows)
     if files is None:
         return count_rows(rows) or type(rows).__name__
-    return [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    return [[str(f), f.size, f.version] for f in files]
 
 
 def read_chunks(
@@ -145,11 +115,11 @@ def no_row() -> ValueError:
     return ValueError("prepare: there is no row; expected at least one.")
 
 
-def file_parts(files: Sequence[Path], chunk_rows: int) -> list[tuple[Path, list[int] | None]]:
+def file_parts(files: Sequence[LogFile], chunk_rows: int) -> list[tuple[LogFile, list[int] | None]]:
     """Parts of files that can be read side by side: some row groups, of CSV the whole file."""
-    parts: list[tuple[Path, list[int] | None]] = []
+    parts: list[tuple[LogFile, list[int] | None]] = []
     for file in files:
-        if not _is_parquet(file):
+        if not file.is_parquet:
             parts.append((file, None))
             continue
         with _open_parquet(file) as opened:
@@ -159,53 +129,31 @@ def file_parts(files: Sequence[Path], chunk_rows: int) -> list[tuple[Path, list[
     return parts
 
 
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = (f for f in path.iterdir() if not f.name.startswith((".", "_")))
-        return sorted(f for f in files if f.name.lower().endswith((*_PARQUET, *_CSV)))
-    if path.exists():
-        return [path]
-    found = sorted(map(Path, glob.glob(str(path))))
-    if not found:
-        raise ValueError(f"prepare: no Parquet or CSV file {path}; expected files or a folder.")
-    return found
-
-
-def _shown(given: list[Any]) -> str:
-    return ", ".join(map(str, given[:3])) or "an empty list"
-
-
-def _count_file(file: Path) -> int:
-    if _is_parquet(file):
-        return _open_parquet(file).metadata.num_rows
-    with file.open("rb") as opened:
+def _count_file(file: LogFile) -> int:
+    if file.is_parquet:
+        with _open_parquet(file) as opened:
+            return opened.metadata.num_rows
+    with file.open() as opened:
         sample = opened.read(_SAMPLE_BYTES)
     # A compressed line is about a quarter of its text.
-    lines = max(1, sample.count(b"\n")) if not file.name.lower().endswith(".gz") else 40_000
-    return int(file.stat().st_size * lines / len(sample))
+    lines = max(1, sample.count(b"\n")) if file.compression is None else 40_000
+    return int(file.size * lines / len(sample))
 
 
-def _is_parquet(file: Path) -> bool:
-    """Whether the name is a Parquet file's; if not, it is CSV."""
-    return file.name.lower().endswith(_PARQUET)
-
-
-def _open_parquet(file: Path) -> Any:
+def _open_parquet(file: LogFile) -> Any:
     """Opens a file; a damaged one is a ValueError."""
     try:
-        return open_parquet(file)
+        return open_parquet(file.path, file.filesystem)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"prepare: {file} can't be read as Parquet ({error}). It is cut short or damaged: "
-            "write it again."
-        ) from error
+        text = f"prepare: {file} can't be read as Parquet ({error}). {file.remedy}"
+        raise ValueError(text) from error
 
 
 def read_file(
-    file: Path, columns: WantedColumns, chunk_rows: int, groups: list[int] | None = None
+    file: LogFile, columns: WantedColumns, chunk_rows: int, groups: list[int] | None = None
 ) -> Iterator[pa.Table]:
     """Tables of at most `chunk_rows` rows of a file, or of some row groups of a Parquet file."""
-    if _is_parquet(file):
+    if file.is_parquet:
         with _open_parquet(file) as opened:
             names = columns.among(opened.schema_arrow.names)
             try:
@@ -213,23 +161,28 @@ def read_file(
                     yield decoded(pa.Table.from_batches([batch]))
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(
-                    f"prepare: {file} can't be read. It is cut short or damaged: write it again "
-                    f"({error})."
+                    f"prepare: {file} can't be read. {file.remedy} ({error})"
                 ) from error
         return
     try:
-        names = columns.among(pd.read_csv(file, nrows=0).columns)
+        with file.open() as opened:
+            header: Any = pd.read_csv(opened, nrows=0, compression=file.compression)
+        names = columns.among(header.columns)
         ids = {name: dtype for name, dtype in columns.ids.items() if name in names}
         texts = {name for name, dtype in ids.items() if dtype != "int"}
         missing = {name: NO_TEXT if name in texts else NO_NUMBER for name in names}
-        with pd.read_csv(
-            file,
-            usecols=names,
-            dtype=dict.fromkeys(ids, "str"),
-            keep_default_na=False,
-            na_values=missing,
-            chunksize=chunk_rows,
-        ) as frames:
+        with (
+            file.open() as opened,
+            pd.read_csv(
+                opened,
+                usecols=names,
+                dtype=dict.fromkeys(ids, "str"),
+                keep_default_na=False,
+                na_values=missing,
+                chunksize=chunk_rows,
+                compression=file.compression,
+            ) as frames,
+        ):
             for frame in frames:
                 for name, dtype in ids.items():
                     if dtype != "string":
@@ -237,6 +190,8 @@ def read_file(
                 yield _as_table(frame[names], str(file))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError) as error:
         raise ValueError(f"prepare: {file} can't be read as CSV: {error}") from error
+    except OSError as error:
+        raise ValueError(f"prepare: {file} can't be read. {file.remedy} ({error})") from error
 
 
 def _as_written(texts: pd.Series, dtype: str | None) -> pd.Series:

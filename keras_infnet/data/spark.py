@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet.data.log_files import list_files
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import (
     RowSource,
     file_parts,
-    list_files,
     no_row,
     read_chunks,
     read_file,
@@ -100,7 +100,7 @@ def write_spool(session: Any, plan: Preparation, name: str, rows: Any) -> None:
         names = [f"`{name}`" for name in columns.among(rows.columns)]
         rows.selectExpr(*names).mapInArrow(write_batches, "none int").collect()
     elif files := list_files(rows):
-        parts = file_parts([file.absolute() for file in files], plan.chunk_rows)
+        parts = file_parts(files, plan.chunk_rows)
 
         def write_part(part: int) -> None:
             file, groups = parts[part]

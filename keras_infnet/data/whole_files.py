@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import FileSystem
 
 from keras_infnet._base import whole_files
 
@@ -39,9 +40,9 @@ def read_json(path: Path, what: str) -> Any:
     return whole_files.read_json(path, words, checked=True)
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: str | Path, filesystem: FileSystem | None = None) -> pq.ParquetFile:
     """Opens a file whose pages are compared with their checksums as they are read."""
-    return pq.ParquetFile(path, page_checksum_verification=True)
+    return pq.ParquetFile(path, page_checksum_verification=True, filesystem=filesystem)
 
 
 def footer_checksum(path: Path) -> str:

@@ -142,7 +142,7 @@ def simulate(
         >>> len(simulation.truth)
         500
     """
-    path = local_path(path, "simulate", "path")
+    path = local_path(path, "simulate", "path", written=True)
     settings = settings or SimulationSettings()
     _check(path, rows, users, items, overwrite)
     rng = np.random.default_rng(seed)

@@ -150,7 +150,7 @@ class FeatureEncoder:
         from keras_infnet.encoding.encoder_file import save_encoder
 
         self.schema.require_fitted()
-        save_encoder(self, local_path(path, "FeatureEncoder.save", "path"))
+        save_encoder(self, local_path(path, "FeatureEncoder.save", "path", written=True))
 
     @classmethod
     def load(cls, path: str | Path, schema: FeatureSchema | None = None) -> "FeatureEncoder":

@@ -34,7 +34,7 @@ class SearchFolder:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = local_path(path, "ProxySearch", "folder")
+        self.path = local_path(path, "ProxySearch", "folder", written=True)
         self.trials = self.path / _TRIALS
 
     def check(self, about: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ def export_onnx(
         (click,) = session.run(["click"], inputs)
         ```
     """
-    path = local_path(path, "export_onnx", "path")
+    path = local_path(path, "export_onnx", "path", written=True)
     encoder, verify = encoder_and_rows(data, verify, "export_onnx")
     encoder.check_model(model, "export_onnx")
     check_finite_weights(model, "export_onnx")

@@ -102,7 +102,7 @@ def export(
         print(path)  # models/ranker/1
         ```
     """
-    folder = local_path(path, "export", "path")
+    folder = local_path(path, "export", "path", written=True)
     encoder, rows = encoder_and_rows(data, verify, "export")
     encoder.check_model(model, "export")
     check_finite_weights(model, "export")

@@ -96,7 +96,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise ValueError(
                 f"Checkpoints: `every` and `keep` must be 1 or more. Received: {every=}, {keep=}"
             )
-        self.folder = CheckpointFolder(local_path(folder, "Checkpoints", "folder"))
+        self.folder = CheckpointFolder(local_path(folder, "Checkpoints", "folder", written=True))
         self.every = every
         self.keep = keep
         self._given, self._adopted = list(callbacks), []

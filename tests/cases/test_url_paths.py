@@ -1,4 +1,4 @@
-"""Paths are local: addresses of stores are refused by name, and `~` is the home folder."""
+"""Paths but those of logs are local: stores are refused by name, and `~` is the home folder."""
 
 import os
 
@@ -46,6 +46,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+WRITERS = {"export", "export_onnx", "prepare", "Checkpoints", "ProxySearch", "simulate"}
 # Every public function that takes a path: who refuses it, which argument, and the call.
 CALLS = {
     "export": ("path", lambda p, d, m, log: serving.export(m, d, p)),
@@ -61,7 +62,6 @@ CALLS = {
     "Batches.from_folder": ("folder", lambda p, d, m, log: Batches.from_folder(d.encoder, p)),
     "Batches.from_rows": ("rows", lambda p, d, m, log: Batches.from_rows(d.encoder, [p])),
     "prepare": ("out", lambda p, d, m, log: prepare(d.encoder, log, p)),
-    "prepare, of": ("rows", lambda p, d, m, log: prepare(d.encoder, [p], "out")),
     "Checkpoints": ("folder", lambda p, d, m, log: Checkpoints(p)),
     "ProxySearch": (
         "folder",
@@ -69,7 +69,11 @@ CALLS = {
     ),
     "search_trials": ("folder", lambda p, d, m, log: search.search_trials(p)),
     "load_config": ("path", lambda p, d, m, log: search.load_config(p)),
+    "CensusIncome": ("path", lambda p, d, m, log: datasets.CensusIncome(p)),
+    "CompleteJourney": ("path", lambda p, d, m, log: datasets.CompleteJourney(p)),
+    "EBNeRD": ("path", lambda p, d, m, log: datasets.EBNeRD(p)),
     "KuaiRand": ("path", lambda p, d, m, log: datasets.KuaiRand(p)),
+    "MovieLens": ("path", lambda p, d, m, log: datasets.MovieLens(p)),
     "QBVideo": ("path", lambda p, d, m, log: datasets.QBVideo(p)),
     "simulate": ("path", lambda p, d, m, log: datasets.simulate(p, 200, 10, 20)),
 }
@@ -78,10 +82,12 @@ CALLS = {
 @pytest.mark.parametrize("who", CALLS)
 def test_an_address_is_refused_and_nothing_is_written(who, data, model, log):
     argument, call = CALLS[who]
-    who = who.partition(",")[0]
     message = f"^{who}: {argument} is '{STORE}', an address of `s3`; expected a path of this mach"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as refused:
         call(STORE, data, model, log)
+    writes = who in WRITERS or who.endswith(".save")
+    advice = "write to a local folder, then copy" if writes else "Copy it to a local folder first"
+    assert advice in str(refused.value)
     assert not os.listdir(".")
 
 
