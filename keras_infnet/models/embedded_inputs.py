@@ -17,8 +17,6 @@ from keras_infnet.schema.schema import FeatureSchema
 
 # About the events of a batch of 512 with histories of 100: beyond, projecting the table costs more.
 _SMALL_TABLE = 65_536
-# Where the weights of numbers start: numbers of about unit size speak from the first step on.
-NUMBER_STDDEV = 0.1
 # Products of a few numbers of tokens, as cross layers make them, are still finite in float16.
 _LARGEST = 8.0
 
@@ -72,7 +70,7 @@ class EmbeddedInputs:
         if rows:
             initializer = keras.initializers.RandomNormal(stddev=stddev)
             embedding = FusedEmbedding(rows, width, initializer, name="fused_embedding")
-        numbers = _number_embedding(schema, width)
+        numbers = _number_embedding(schema, width, stddev)
         self._rows = {
             "embedded_fields": _embed_fields(schema, self.inputs, embedding, numbers, width)
         }
@@ -204,12 +202,15 @@ def as_numbers(ids: Any) -> Any:
     return ops.where(ops.equal(ids, 0), 0.0, numbers)
 
 
-def _number_embedding(schema: FeatureSchema, width: int) -> Any:
-    """The weights of all numbers; None where every feature is ids or a vector."""
+def _number_embedding(schema: FeatureSchema, width: int, stddev: float) -> Any:
+    """The weights of all numbers; None where every feature is ids or a vector.
+
+    They start as small as rows of tables: larger, they drown ids that one epoch has to learn.
+    """
     owners = [f for f in schema.numeric if f.shared_table is None]
     if not owners:
         return None
-    initializer = keras.initializers.RandomNormal(stddev=NUMBER_STDDEV)
+    initializer = keras.initializers.RandomNormal(stddev=stddev)
     bins = {feature.name: feature.number_bins for feature in owners}
     return NumberEmbedding(bins, width, initializer, name="number_embedding")
 

@@ -13,7 +13,6 @@ from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import (
-    NUMBER_STDDEV,
     EmbeddedInputs,
     as_numbers,
     joined,
@@ -70,8 +69,8 @@ class Tokens:
         numbers = self._numbers_of_events()
         if numbers:
             name = self._name.replace("history_tokens", "history_numbers")
-            stddev: Any = keras.initializers.RandomNormal(stddev=NUMBER_STDDEV)
-            project = keras.layers.Dense(self.dim, None, False, stddev, name=name)
+            start: Any = keras.initializers.RandomNormal(stddev=embedded.stddev)
+            project = keras.layers.Dense(self.dim, None, False, start, name=name)
             self.history = self.history + project(ops.stack(numbers, axis=-1))
 
     @property
