@@ -64,8 +64,8 @@ def test_training_stops_with_step_tasks_and_advice_and_good_checkpoints_stay(dat
         )
     assert "diverged" in str(error.value) or "Checkpoints: `" in str(error.value)
     for path in tmp_path.glob("step-*"):
-        arrays = np.load(path / "variables.npz")
-        assert all(np.isfinite(arrays[name]).all() for name in arrays)
+        with np.load(path / "variables.npz") as arrays:
+            assert all(np.isfinite(arrays[name]).all() for name in arrays)
     assert {"step-0000000004", "step-0000000008"} <= {p.name for p in tmp_path.glob("step-*")}
 
 

@@ -45,7 +45,8 @@ def of_tensorflow_recommenders(tmp_path_factory):
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "KERAS_BACKEND": "tensorflow"}
     child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert child.returncode == 0, child.stderr[-3000:]
-    return np.load(outputs)
+    with np.load(outputs) as arrays:
+        return dict(arrays)
 
 
 @pytest.mark.parametrize("rank", RANKS)
