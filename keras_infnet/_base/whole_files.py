@@ -155,14 +155,19 @@ def _hidden_name(path: Path, end: str) -> Path:
 
 
 def _held_folder(path: Path) -> tuple[Path, int | None]:
-    """A new hidden folder, and what holds it."""
+    """A new hidden folder, and what holds it; `None` where locks are unknown."""
     while True:
         scratch = _hidden_name(path, _PARTIAL)
         scratch.mkdir(parents=True)
-        held = _hold(scratch)
-        if scratch.is_dir():
+        try:
+            held = hold(scratch)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return scratch, None
+        if held is not None and scratch.is_dir():
             return scratch, held
-        # Another process took it for a killed one's before it was held.
+        # Another process took it for a killed one's before it was held, and takes it away.
         _let_go(held)
 
 

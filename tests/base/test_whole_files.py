@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_infnet._base import whole_files
 from keras_infnet._base.whole_files import (
     put_in_place,
     read_json,
@@ -162,3 +163,21 @@ def test_json(tmp_path):
     for name in ("a.json", "b.json"):
         with pytest.raises(ValueError, match=f"^load: .*{name} is no record: "):
             read_json(tmp_path / name, "load: {path} is no record: {error}")
+
+
+def test_a_folder_that_another_tidies_before_it_is_held_is_not_written_to(tmp_path, monkeypatch):
+    hold, tidied = whole_files.hold, []
+
+    def taken_at_first(path):
+        # Another writer's `tidy` is quicker: it holds the new folder, and takes it away later.
+        if not tidied:
+            tidied.append((path, hold(path)))
+        return hold(path)
+
+    monkeypatch.setattr(whole_files, "hold", taken_at_first)
+    with whole_folder(tmp_path / "a") as folder:
+        ((left, held),) = tidied
+        (folder / "part").write_text("whole")
+        shutil.rmtree(left)
+        os.close(held)
+    assert names(tmp_path) == ["a", "part"]
