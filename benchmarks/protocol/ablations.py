@@ -110,6 +110,7 @@ ABLATIONS = [
     *_curve("blocks", "num_blocks", (1, 2, 3)),
     *_change("history encoder", num_encoder_layers=1),
     *_form("score biases", score_biases=False),
+    *_form("crosses", cross_rank=None),
     *(_form("pooling", pooling, pooling=pooling)[0] for pooling in ("sum", "mean")),
     *_curve("width", "dim", (16, 64)),
     *_curve("start of the embeddings", "embedding_stddev", (0.001, 0.05, 0.2)),

@@ -145,10 +145,19 @@ class TokenNames:
         read = HEAD_PROXIES if candidate else ()
         proxies = [(group, token) for group in read for token in self.groups[group]]
         # Everything that a head reads, as (group, token), and of which token each part of its input
-        # is: a proxy and its product with the candidate are one token.
-        self.head_tokens = pd.MultiIndex.from_tuples([*task, *proxies], names=("group", "token"))
-        tokens = range(len(self.head_tokens))
-        self.head_parts = [*tokens, *tokens[len(task) :]]
+        # is, and its width: a proxy, its product with the candidate and its place in the crosses
+        # are one token.
+        parts = [(token, config.dim) for token in [*task, *proxies, *proxies]]
+        if config.form.cross_rank is not None:
+            parts += [(("fields", name), config.dim) for name in self.fields]
+            groups = [("sequence_proxies", token) for token in self.groups["sequence_proxies"]]
+            if groups:
+                candidate = [("candidate_proxy", token) for token in self.groups["candidate_proxy"]]
+                parts += [(token, config.dim) for token in [*candidate, *groups]]
+                parts += [(token, 1) for token in groups]
+        tokens = list(dict.fromkeys(token for token, _ in parts))
+        self.head_tokens = pd.MultiIndex.from_tuples(tokens, names=("group", "token"))
+        self.head_parts = [(tokens.index(token), width) for token, width in parts]
 
 
 def _reading(model: INFNet, member: int) -> keras.Model:
@@ -232,20 +241,24 @@ def field_norm_sums(fields: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.stack([np.linalg.norm(of_proxy, axis=-1).sum(1) for of_proxy in given])
 
 
-def head_share_sums(x: np.ndarray, kernel: np.ndarray, parts: Sequence[int]) -> np.ndarray:
+def head_share_sums(
+    x: np.ndarray, kernel: np.ndarray, parts: Sequence[tuple[int, int]]
+) -> np.ndarray:
     """`sum_b |W_j x_bj| / sum_k |W_k x_bk|` over rows `b`, for each token `j`.
 
     Args:
         x: Input of a head, `(rows, width)`.
         kernel: Kernel of its hidden layer, `(width, hidden)`.
-        parts: Index of the token of each part of the input; all parts are equally wide.
+        parts: Index of the token of each part of the input, and the part's width.
 
     Returns:
         `(tokens,)`.
     """
-    arrived = np.zeros((max(parts) + 1, len(x), kernel.shape[1]), "float32")
-    xs, kernels = np.split(x, len(parts), axis=1), np.split(kernel, len(parts))
-    for token, of_x, of_kernel in zip(parts, xs, kernels, strict=True):
+    tokens, widths = zip(*parts, strict=True)
+    arrived = np.zeros((max(tokens) + 1, len(x), kernel.shape[1]), "float32")
+    ends = np.cumsum(widths)[:-1]
+    xs, kernels = np.split(x, ends, axis=1), np.split(kernel, ends)
+    for token, of_x, of_kernel in zip(tokens, xs, kernels, strict=True):
         arrived[token] += of_x @ of_kernel
     norms = np.linalg.norm(arrived, axis=-1)
     total = norms.sum(0)

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_infnet._base.fields import at_least, declared
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.cross_layer import CrossLayer
 from keras_infnet.layers.grouped_pooling import GroupedPooling
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
@@ -59,6 +60,8 @@ class Form:
         pooling: How `GroupedPooling` makes `S~`. Defaults to `"mean_log_count"`.
         uses_candidate: Whether `T` and `T~` start from the candidate, `K` is a proxy, and heads
             read the proxies and their products with the candidate. Defaults to `True`.
+        cross_rank: Rank of the two cross layers whose output heads read too; `None`: there are
+            none. Defaults to `64`.
     """
 
     residual: bool = True
@@ -72,6 +75,7 @@ class Form:
     gate_hidden: int | None = None
     pooling: Literal["mean_log_count", "sum", "mean"] = "mean_log_count"
     uses_candidate: bool = True
+    cross_rank: int | None = 64
 
     def __repr__(self) -> str:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -80,7 +84,14 @@ class Form:
 
 
 DEFAULT = Form()
-_PAPER = replace(DEFAULT, qk_norm=False, share_kv=False, score_biases=False, uses_candidate=False)
+_PAPER = replace(
+    DEFAULT,
+    qk_norm=False,
+    share_kv=False,
+    score_biases=False,
+    uses_candidate=False,
+    cross_rank=None,
+)
 PAPER_V1 = replace(_PAPER, residual=False, pooling="sum", gate_hidden=1)
 PAPER_V2 = replace(
     _PAPER, layer_norm=True, own_group=True, gate="affine", gate_hidden=4, pooling="mean"
@@ -160,8 +171,11 @@ class INFNet(RankingModel):
 
     **Heads** read what the last block gives. With `H = [C~'; S~'; T~'; K']`,
 
-    - default: `y_i = head_i([T'_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))])`, where each
-      token of `H W_h` is multiplied by the same vector;
+    - default: `y_i = head_i([T'_i; flatten(H); flatten((W_p cand + b_p) * (H W_h)); x_2])`, where
+      each token of `H W_h` is multiplied by the same vector, and `x_2` has products of any two
+      and three of `x_0 = [flatten(C); cand; mean_{l in f} S_l; log1p(n_f)]`, which `SharedBottom`
+      reads too: `x_{l+1} = x_0 * (U_l V_l^T x_l + b_l) + x_l`, with `U_l` and `V_l` `(width of x_0,
+      cross_rank)`;
     - paper: `y_i = head_i(T'_i)`;
 
     `head_i` is Dense(head_dim, relu) and a Dense of the task's units with its activation; `dropout`
@@ -247,8 +261,20 @@ class INFNet(RankingModel):
                     f"{model}: `num_heads` must divide `dim`. Received: "
                     f"num_heads={self.num_heads}, dim={self.dim}"
                 )
+            rank = self.form.cross_rank
+            if rank is not None and rank < 1:
+                raise ValueError(
+                    f"{model}: `cross_rank` must be 1 or more, or None for no crosses. Received: "
+                    f"{rank}"
+                )
             if self.form.uses_candidate:
                 return
+            if rank is not None:
+                raise ValueError(
+                    f"{model}: cross_rank={rank} in a form with "
+                    "uses_candidate=False, whose heads read the task tokens alone. Set "
+                    "cross_rank=None, or use another form."
+                )
             if not self.task_tokens:
                 raise ValueError(
                     f"{model}: task_tokens=False leaves the heads nothing to read in a form with "
@@ -506,7 +532,7 @@ def gated_tasks(queries: Mapping[str, Any], config: INFNet.Config, block: str) -
 def head_inputs(
     tokens: Tokens, queries: Mapping[str, Any], config: INFNet.Config
 ) -> dict[str, Any]:
-    """`[T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h))]` by task, or `T_i` alone."""
+    """`[T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h)); x_2]` by task, or `T_i` alone."""
     shared = []
     if config.form.uses_candidate:
         found = [queries[name] for name in HEAD_PROXIES if name in queries]
@@ -516,10 +542,20 @@ def head_inputs(
         width = proxies.shape[1] * config.dim
         products = scale * project(proxies)
         shared = [ops.reshape(proxies, (-1, width)), ops.reshape(products, (-1, width))]
+    if config.form.cross_rank is not None:
+        shared.append(crossed(tokens, config.form.cross_rank))
     return {
         task: joined([queries["tasks"][:, i], *shared] if config.task_tokens else shared)
         for i, task in enumerate(tokens.task_names)
     }
+
+
+def crossed(tokens: Tokens, rank: int) -> Any:
+    """`x_2 (batch, width)`, where each place still stands for its token of `x_0`."""
+    first = x = tokens.flat()
+    for i in range(2):
+        x = CrossLayer(rank, name=f"cross_{i}")(first, x)
+    return x
 
 
 def _gate(config: INFNet.Config, name: str) -> ProxyGatedUnit:

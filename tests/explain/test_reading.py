@@ -109,7 +109,9 @@ SILENT = {
 
 @pytest.mark.parametrize("group", SILENT)
 def test_a_token_of_zeros_has_no_share_in_its_head(group):
-    model, x = made("exposures", num_blocks=0)
+    # Crosses read the fields, means of groups and the candidate as they are.
+    form = Form(cross_rank=None)
+    model, x = made("exposures", num_blocks=0, form=form)
     for name in SILENT[group]:
         for weight in model.get_layer(name).weights:
             weight.assign(np.zeros(weight.shape))
@@ -117,6 +119,37 @@ def test_a_token_of_zeros_has_no_share_in_its_head(group):
     np.testing.assert_allclose(heads.sum(), 1, atol=1e-6)
     assert (heads[group] == 0).all()
     assert (heads.drop(group, level="group") > 0).all()
+
+
+def test_crosses_carry_fields_groups_and_the_candidate_to_the_heads():
+    model, x = made("exposures", num_blocks=0)
+    x = {name: np.array(value) for name, value in x.items()}
+    network, schema = model.member(0), model.schema
+    for name in ("field_proxies", "candidate_proxy"):
+        for weight in network.get_layer(name).weights:
+            weight.assign(np.zeros(weight.shape))
+    for name in ("cross_0", "cross_1"):
+        for weight in network.get_layer(name).weights:
+            weight.assign(np.zeros(weight.shape))
+    # Without crosses `x_2` is `x_0`, whose first places are the fields.
+    heads = InfnetReader(model).tables(x)["heads"].loc[0, "click"]
+    np.testing.assert_allclose(heads.sum(), 1, atol=1e-6)
+    reads = model.reading({"fields": network.get_layer("field_proxies").input})(x)
+    fields = np.array(reads["fields"], "float64").reshape(len(x["categorical"]), -1, 4)
+    inputs = np.array(model.reading({"head": network.get_layer("click_head").input})(x)["head"])
+    kernel = np.array(network.get_layer("click_head").hidden.kernel)
+    start = inputs.shape[1] - network.get_layer("cross_0").projection.kernel.shape[1]
+    norms = {}
+    for f, name in enumerate(schema.field_names):
+        of_field = kernel[start + 4 * f : start + 4 * (f + 1)]
+        norms[name] = np.linalg.norm(fields[:, f] @ of_field, axis=1)
+    shares = heads["fields"] / heads["fields"].sum()
+    assert list(heads["fields"].index) == list(schema.field_names) and (shares > 0).all()
+    # Rows weigh alike but for their sums: of one row the shares are those of the norms.
+    one = {name: value[:1] for name, value in x.items()}
+    found = InfnetReader(model).tables(one)["heads"].loc[0, "click"]["fields"]
+    expected = np.array([norms[name][0] for name in schema.field_names])
+    np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-4)
 
 
 def test_gates_are_what_the_next_block_multiplies_by():

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from tests.reference.interactions import cross
 from tests.reference.schema_tokens import (
     by_kind,
     candidate,
@@ -44,6 +45,7 @@ def predict(variables, schema, inputs, config):
         recent = np.zeros((len(state["fields"]), 0, options["dim"]))
     if not options["all_to_all"] and "field_proxies/kernel" in w:
         state |= proxies(w, schema, state, options)
+    state["x_0"] = first_of_crosses(state, cand)
     num_blocks = options["num_blocks"]
     for i in range(num_blocks):
         state = block(w, f"block_{i}", state, options, after=num_blocks - 1 - i)
@@ -91,6 +93,20 @@ def proxies(w, schema, state, options):
     if "history" in state:
         found["sequence_proxies"] = pool(w / "sequence_proxies", state, options["pooling"])
     return found
+
+
+def first_of_crosses(state, cand):
+    """`[flatten(C); cand; mean_{l in f} S_l; log1p(n_f)]`, or `flatten(C)` without history."""
+    parts, logs = [state["fields"].reshape(len(state["fields"]), -1)], []
+    if "history" not in state:
+        return parts[0]
+    for f in range(state["groups"].shape[1]):
+        member = state["groups"][:, f, :, None]
+        count = member.sum(1)
+        parts.append((state["history"] * member).sum(1) / np.maximum(count, 1))
+        logs.append(np.log1p(count))
+    # Nothing reads it in the paper's forms, which have no candidate.
+    return np.concatenate([parts[0], *([] if cand is None else [cand]), *parts[1:], *logs], -1)
 
 
 def recent_tokens(schema, state, number):
@@ -152,6 +168,11 @@ def head(w, task, i, state, cand, own, options):
         scale = dense(cand, w / "product_candidate")[:, None]
         product = scale * (tokens @ (w / "product_proxies")["kernel"])
         parts.append(product.reshape(len(own), -1))
+    if options["cross_rank"] is not None:
+        first = x = state["x_0"]
+        for layer in (w / "cross_0", w / "cross_1"):
+            x = cross(layer, first, x)
+        parts.append(x)
     at = w / f"{task.name}_head"
     logits = dense(relu(dense(np.concatenate([*parts, own], -1), at / "hidden")), at / "output")
     return sigmoid(logits) if task.activation == "sigmoid" else logits
