@@ -126,7 +126,10 @@ def randomise(layer, seed=2, scale=0.5):
     # Products of three random tokens would saturate what follows them.
     scales = [scale / 8 if "cross_" in w.path else scale for w in layer.weights]
     layer.set_weights(
-        [rng.normal(0, s, w.shape).astype(w.dtype) for s, w in zip(scales, layer.weights, strict=True)]
+        [
+            rng.normal(0, s, w.shape).astype(w.dtype)
+            for s, w in zip(scales, layer.weights, strict=True)
+        ]
     )
     return layer
 
