@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Literal
 
+import keras
+
 Step = Literal["train", "test"]
 # Who wants rows on the host, and the tensor of them.
 Handed = list[tuple[Callable[[Any], None], Any]]
@@ -28,19 +30,31 @@ def within_step(step: Step) -> Iterator[Handed]:
 
 
 def step_now() -> Step | None:
-    """The kind of step that is traced or run; None between steps.
+    """The kind of step of ours that is traced or run, or `"train"` of another Keras model.
 
-    A model that is not ours trains in what Keras calls its `train_step`.
+    None else: in another model's evaluation, a loop of the user's own, and between steps.
     """
     now = _step.get()
     if now is not None:
         return now[0]
+    return "train" if _other_model_trains() else None
+
+
+def _other_model_trains() -> bool:
+    """Whether this is called from a model's `train_step`, and no `test_step` within it.
+
+    Keras tells a metric nothing of the step: it updates metrics alike in both, after the model's
+    call and its `training=`, outside of tape and gradient. Its documentation names these two
+    methods alone, of which `fit` and `evaluate` call one. A function of the name is none.
+    """
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "train_step":
-            return "train"
+        code = frame.f_code
+        if code.co_name in ("train_step", "test_step") and code.co_argcount:
+            if isinstance(frame.f_locals.get(code.co_varnames[0]), keras.Model):
+                return code.co_name == "train_step"
         frame = frame.f_back
-    return None
+    return False
 
 
 def after_step(receive: Callable[[Any], None], rows: Any) -> bool:

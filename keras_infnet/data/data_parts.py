@@ -23,8 +23,8 @@ from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import (
-    footer_checksum,
-    open_parquet,
+    CheckedParquet,
+    parquet_checksums,
     parquet_writer,
     read_json,
     write_json,
@@ -34,7 +34,7 @@ from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.frames import to_frame
 from keras_infnet.schema.instants import Time
 
-_FORMAT = 1
+_FORMAT = 2
 _STATE, _ROWS = "data.json", "rows.parquet"
 # Frames by history, a folder each.
 _WARM, _EVENTS = "warm", "events"
@@ -281,7 +281,7 @@ def save_parts(
             frames[_PAST] = added
         for file, rows in frames.items():
             _write(new / file, rows)
-        known["footers"] = {file: footer_checksum(new / file) for file in frames}
+        known["checksums"] = {file: parquet_checksums(new / file) for file in frames}
         write_json(new / _STATE, {**known, **options})
 
 
@@ -295,16 +295,16 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
             "this version."
         )
     encoder = FeatureEncoder.load(folder / ENCODER)
-    footers = state.pop("footers")
-    log = _read(folder, _ROWS, footers)
+    checksums = state.pop("checksums")
+    log = _read(folder, _ROWS, checksums)
     codes = np.asarray(log.pop(_PART))
     warm, events = (
-        {name: _read(folder, f"{kind}/{name}.parquet", footers) for name in state.pop(kind, ())}
+        {name: _read(folder, f"{kind}/{name}.parquet", checksums) for name in state.pop(kind, ())}
         for kind in (_WARM, _EVENTS)
     )
     rates = past_of_log(encoder.schema, log)
-    if rates is not None and _PAST in footers:
-        rates.update(_read(folder, _PAST, footers))
+    if rates is not None and _PAST in checksums:
+        rates.update(_read(folder, _PAST, checksums))
     return LogParts(encoder, log, codes, warm, events, rates), state
 
 
@@ -320,12 +320,10 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
         writer.write_table(table.replace_schema_metadata(None))
 
 
-def _read(folder: Path, name: str, footers: Mapping[str, str]) -> pd.DataFrame:
+def _read(folder: Path, name: str, checksums: Mapping[str, str]) -> pd.DataFrame:
     path = folder / name
     try:
-        if footer_checksum(path) != footers[name]:
-            raise ValueError("its footer has another checksum than when it was written")
-        with open_parquet(path) as file:
+        with CheckedParquet(path, checksums[name]) as file:
             table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"RankingData.load: {path} can't be read: {error}") from error

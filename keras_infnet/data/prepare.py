@@ -12,7 +12,7 @@ from keras_infnet.data.notices import warn_of_repeated_rows, warn_of_shuffled_fr
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named, split_ends
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import RowSource, count_rows, read_chunks
-from keras_infnet.data.shards import FORMAT, MANIFEST
+from keras_infnet.data.shards import MANIFEST
 from keras_infnet.data.spark import check_engine, prepare_on_spark
 from keras_infnet.data.spool import unify
 from keras_infnet.data.whole_files import write_json
@@ -163,7 +163,6 @@ def _manifest(
     packages = ("numpy", "pandas", "pyarrow")
     rows = {split: sum(sum(shard["rows"][split]) for shard in shards) for split in plan.splits}
     return {
-        "format": FORMAT,
         **plan.to_dict(),
         "schema": encoder.schema.fingerprint,
         "rows": rows,

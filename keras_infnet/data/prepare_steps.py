@@ -19,7 +19,14 @@ from keras_infnet.data.histories import read_times
 from keras_infnet.data.log_files import list_files
 from keras_infnet.data.past_columns import PastColumns, Run
 from keras_infnet.data.row_source import RowSource, WantedColumns, describe
-from keras_infnet.data.shards import ENCODER, MANIFEST, SHARDS, ShardWriter, shard_file
+from keras_infnet.data.shards import (
+    ENCODER,
+    FORMAT,
+    MANIFEST,
+    SHARDS,
+    ShardWriter,
+    shard_file,
+)
 from keras_infnet.data.spool import Spool
 from keras_infnet.data.whole_files import new_folder, read_json, write_json
 from keras_infnet.encoding.counts import EncoderCounts
@@ -81,6 +88,7 @@ class Preparation:
         """What shards depend on, as JSON values."""
         names = ("split_by", "partitions", "chunk_rows", "block_rows")
         return {
+            "format": FORMAT,
             "schema": self.schema.fingerprint,
             "splits": dict(self.splits),
             "keep": list(self.keep),

@@ -25,7 +25,7 @@ from keras_infnet.data.shards import (
     rows_file,
     window_columns,
 )
-from keras_infnet.data.whole_files import footer_checksum, open_parquet, read_json
+from keras_infnet.data.whole_files import CheckedParquet, read_json
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = dict[str, np.ndarray]
@@ -80,10 +80,10 @@ class PreparedRows:
         for shard in shards:
             shard_name = shard["name"]
             path, rows = rows_file(folder, split, shard_name), shard["rows"][split]
-            files.append((path, self._types, rows, _footer(folder, shard, path)))
+            files.append((path, self._types, rows, _checksums(folder, shard, path)))
             for name in self.histories:
                 path, rows = events_file(folder, name, shard_name), shard["events"][name]
-                files.append((path, self._event_types(name), rows, _footer(folder, shard, path)))
+                files.append((path, self._event_types(name), rows, _checksums(folder, shard, path)))
         with ThreadPoolExecutor() as pool:
             checks = [pool.submit(_check_file, *file, schema.fingerprint) for file in files]
             for check in checks:
@@ -101,7 +101,7 @@ class PreparedRows:
         """
         shard, number = self._blocks[block]
         path = rows_file(self._folder, self._split, shard["name"])
-        table = _read_block(path, number, list(self._types))
+        table = self._read_block(path, shard, number, list(self._types))
         arrays: Arrays = {}
         for name, shape in self._inputs.items():
             arrays[f"x/{name}"] = values = from_columns(name, shape, table)
@@ -112,13 +112,21 @@ class PreparedRows:
         if ROW in self._types:
             arrays[NUMBER] = table[ROW].to_numpy()
         for name in self.histories:
-            arrays |= self._read_history(name, shard["name"], number, table)
+            arrays |= self._read_history(name, shard, number, table)
         return arrays
 
-    def _read_history(self, name: str, shard: str, number: int, rows: pa.Table) -> Arrays:
-        path = events_file(self._folder, name, shard)
+    def _read_block(
+        self, path: Path, shard: dict[str, Any], number: int, columns: list[str]
+    ) -> pa.Table:
+        with _opened(path, _checksums(self._folder, shard, path)) as file:
+            return file.read(columns, number)
+
+    def _read_history(
+        self, name: str, shard: dict[str, Any], number: int, rows: pa.Table
+    ) -> Arrays:
+        path = events_file(self._folder, name, shard["name"])
         *ids, _, _ = types = list(self._event_types(name))
-        table = _read_block(path, number, types)
+        table = self._read_block(path, shard, number, types)
         columns = np.stack([table[n].to_numpy() for n in ids], axis=1)
         self._check_ids(path, name, columns)
         times, row_times = table[TIME].to_numpy(), rows[TIME].to_numpy()
@@ -131,8 +139,8 @@ class PreparedRows:
             starts, ends = newest_before(event_users, times, users, cut, length)
         if (starts < 0).any() or (ends < starts).any() or (ends > len(columns)).any():
             raise ValueError(
-                f"{rows_file(self._folder, self._split, shard)}: histories `{name}` point beyond "
-                f"the {len(columns)} events of their block. Prepare the folder again."
+                f"{rows_file(self._folder, self._split, shard['name'])}: histories `{name}` point "
+                f"beyond the {len(columns)} events of their block. Prepare the folder again."
             )
         window = np.stack([starts, ends, row_times], axis=1)
         return {f"window/{name}": window, f"events/{name}": columns, f"times/{name}": times}
@@ -204,8 +212,8 @@ def read_row_columns(
     for shard in manifest["shards"]:
         if sum(shard["rows"][split]):
             path = rows_file(folder, split, shard["name"])
-            with _opened(path, _footer(folder, shard, path)) as file:
-                names = [name for name in file.schema_arrow.names if name.startswith(starts)]
+            with _opened(path, _checksums(folder, shard, path)) as file:
+                names = [name for name in file.schema.names if name.startswith(starts)]
                 tables.append(file.read(names).replace_schema_metadata(None))
     return pa.concat_tables(tables, promote_options="permissive")
 
@@ -231,12 +239,12 @@ def _histories(manifest: dict[str, Any]) -> set[str]:
 
 
 def _check_file(
-    path: Path, types: dict[str, pa.DataType], rows: list[int], footer: str, fingerprint: str
+    path: Path, types: dict[str, pa.DataType], rows: list[int], checksums: str, fingerprint: str
 ) -> None:
     if not path.is_file():
         raise ValueError(f"prepared rows: {path} is missing. Copy it again, or prepare again.")
-    with _opened(path, footer) as file:
-        schema, metadata = file.schema_arrow, file.metadata
+    with _opened(path, checksums) as file:
+        schema, metadata = file.schema, file.metadata
     for name, kind in types.items():
         found = schema.field(name).type if name in schema.names else None
         if found is None or not _same(found, kind):
@@ -268,22 +276,15 @@ def _same(found: pa.DataType, kind: pa.DataType) -> bool:
     )
 
 
-def _read_block(path: Path, number: int, columns: list[str]) -> pa.Table:
-    with _opened(path) as file:
-        return file.read_row_group(number, columns, use_threads=False)
-
-
-def _footer(folder: Path, shard: dict[str, Any], file: Path) -> str:
-    """Checksum of the footer that a file of a shard was written with."""
-    return shard["footers"][str(file.relative_to(folder))]
+def _checksums(folder: Path, shard: dict[str, Any], file: Path) -> str:
+    """Checksums of a file of a shard when it was written."""
+    return shard["checksums"][str(file.relative_to(folder))]
 
 
 @contextlib.contextmanager
-def _opened(path: Path, footer: str | None = None) -> Generator[Any, None, None]:
+def _opened(path: Path, checksums: str) -> Generator[CheckedParquet, None, None]:
     try:
-        if footer is not None and footer_checksum(path) != footer:
-            raise ValueError("its footer has another checksum than when it was written")
-        with open_parquet(path) as file:
+        with CheckedParquet(path, checksums) as file:
             yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(

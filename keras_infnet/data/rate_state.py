@@ -15,8 +15,8 @@ from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.past_rows import PastGroup
 from keras_infnet.data.whole_files import (
-    footer_checksum,
-    open_parquet,
+    CheckedParquet,
+    parquet_checksums,
     parquet_writer,
     read_json,
     write_json,
@@ -26,6 +26,7 @@ from keras_infnet.schema.past import PastFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 _STATE = "state.json"
+_FORMAT = 2
 _WHO = "RateState.load"
 
 
@@ -85,23 +86,28 @@ class RateState:
                 table = table.replace_schema_metadata(None)
                 with parquet_writer(new / f"{name}.parquet", table.schema) as writer:
                     writer.write_table(table)
-            footers = {name: footer_checksum(new / f"{name}.parquet") for name in self.tables}
-            known = {"until": self.until, "counted": self.counted, "footers": footers}
-            write_json(new / _STATE, known)
+            checksums = {name: parquet_checksums(new / f"{name}.parquet") for name in self.tables}
+            known = {"until": self.until, "counted": self.counted, "checksums": checksums}
+            write_json(new / _STATE, {"format": _FORMAT, **known})
 
     @classmethod
     def load(cls, folder: str | Path) -> "RateState":
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: A file is missing or damaged.
+            ValueError: A file is missing or damaged, or the folder is of another format.
         """
         path = local_path(folder, _WHO, "folder")
         tidy(path)
         known = read_json(path / _STATE, _WHO)
+        if known.get("format") != _FORMAT:
+            raise ValueError(
+                f"{_WHO}: {path} has format {known.get('format')!r}; expected {_FORMAT}. Save it "
+                "again with this version."
+            )
         tables = {
-            name: _read(path / f"{name}.parquet", footer)
-            for name, footer in known["footers"].items()
+            name: _read(path / f"{name}.parquet", checksums)
+            for name, checksums in known["checksums"].items()
         }
         return cls(known["until"], known["counted"], tables)
 
@@ -139,11 +145,9 @@ def compacted(
     return pd.DataFrame({**keys, "last_time": times[last], "rows": rows, "ones": with_action})
 
 
-def _read(path: Path, footer: str) -> pd.DataFrame:
+def _read(path: Path, checksums: str) -> pd.DataFrame:
     try:
-        if footer_checksum(path) != footer:
-            raise ValueError("its footer has another checksum than when it was written")
-        with open_parquet(path) as file:
+        with CheckedParquet(path, checksums) as file:
             table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{_WHO}: {path} can't be read: {error}") from error

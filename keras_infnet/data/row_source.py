@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from keras_infnet.data.log_files import LogFile, list_files
-from keras_infnet.data.whole_files import open_parquet
 from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
 from keras_infnet.schema.schema import FeatureSchema
@@ -141,9 +141,11 @@ def _count_file(file: LogFile) -> int:
 
 
 def _open_parquet(file: LogFile) -> Any:
-    """Opens a file; a damaged one is a ValueError."""
+    """Opens a file; a damaged one is a ValueError. Checksums of pages, if any, are compared."""
     try:
-        return open_parquet(file.path, file.filesystem)
+        return pq.ParquetFile(
+            file.path, page_checksum_verification=True, filesystem=file.filesystem
+        )
     except (pa.ArrowException, OSError) as error:
         text = f"prepare: {file} can't be read as Parquet ({error}). {file.remedy}"
         raise ValueError(text) from error

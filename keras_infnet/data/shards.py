@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
 from keras_infnet.data.notices import repeated_in_frame
-from keras_infnet.data.whole_files import footer_checksum, parquet_writer, whole_file, write_json
+from keras_infnet.data.whole_files import parquet_checksums, parquet_writer, whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.canonical import column, user_codes
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
 # Columns of rows and of events that are no features.
 ROW, USER, TIME = "row", "#user", "#time"
@@ -165,10 +165,10 @@ class ShardWriter:
         }
         files = [rows_file(self.folder, split, shard) for split in rows if rows[split]]
         files += [events_file(self.folder, name, shard) for name in events if events[name]]
-        footers = {str(file.relative_to(self.folder)): footer_checksum(file) for file in files}
+        checksums = {str(file.relative_to(self.folder)): parquet_checksums(file) for file in files}
         repeated = histories.repeated if histories else repeated_in_frame(schema, frame)
         known: dict[str, Any] = {"name": shard, "log_rows": len(frame), "rows": rows}
-        known |= {"events": events, "repeated": repeated, "footers": footers}
+        known |= {"events": events, "repeated": repeated, "checksums": checksums}
         write_json(shard_file(self.folder, shard), known)
         return known
 

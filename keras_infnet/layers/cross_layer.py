@@ -3,8 +3,12 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_infnet.layers.configured_layer import ConfiguredLayer
+
+# Of float16, whose largest is 65,504: sums of a thousand such numbers are finite, and squares.
+_LARGEST = 64.0
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -12,6 +16,8 @@ class CrossLayer(ConfiguredLayer):
     """`x_{l+1} = x_0 * (W x_l + b) + x_l`, products element by element.
 
     `W` is `(width, width)`, or of low rank: `W = U V^T` with `U` and `V` `(width, projection_dim)`.
+    In float16 products and outputs stay within +-64: each layer multiplies them, and infinity is
+    near.
 
     Args:
         projection_dim: Rank of `W`. Defaults to `None`: full.
@@ -57,11 +63,18 @@ class CrossLayer(ConfiguredLayer):
         self.projection = self._dense("projection", self.projection_dim or width, width)
 
     def call(self, x0: Any, x: Any) -> Any:
-        projected = x if self.down_projection is None else self.down_projection(x)
-        return x0 * self.projection(projected) + x
+        down = x if self.down_projection is None else within_float16(self.down_projection(x))
+        return within_float16(x0 * within_float16(self.projection(down)) + x)
 
     def compute_output_shape(self, x0_shape: tuple, x_shape: tuple) -> tuple:
         return x0_shape
+
+
+def within_float16(x: Any) -> Any:
+    """`x`, in float16 within +-64: products of that and of the layers after are finite."""
+    if keras.backend.standardize_dtype(x.dtype) != "float16":
+        return x
+    return ops.clip(x, -_LARGEST, _LARGEST)
 
 
 def common_width(layer: keras.layers.Layer, x0_shape: tuple, x_shape: tuple) -> int:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_infnet.layers.configured_layer import ConfiguredLayer
-from keras_infnet.layers.cross_layer import common_width
+from keras_infnet.layers.cross_layer import common_width, within_float16
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -14,7 +14,8 @@ class GatedCrossLayer(ConfiguredLayer):
     """`c_{l+1} = c_0 * (W_c c_l + b) * sigmoid(W_g c_l) + c_l`, products element by element.
 
     The gate says, for each element, how much of its cross goes on to the next layer. `W_c` and
-    `W_g` are `(width, width)`.
+    `W_g` are `(width, width)`. In float16 products and outputs stay within +-64, as those of
+    `CrossLayer`.
 
     Args:
         bias_initializer: Initializer of `b`. Defaults to `"zeros"`.
@@ -52,7 +53,8 @@ class GatedCrossLayer(ConfiguredLayer):
         self.gate = self._dense("gate", width, width, activation="sigmoid", use_bias=False)
 
     def call(self, x0: Any, x: Any) -> Any:
-        return x0 * self.projection(x) * self.gate(x) + x
+        crossed = x0 * within_float16(self.projection(x)) * self.gate(x)
+        return within_float16(crossed + x)
 
     def gate_vector(self, x: Any) -> Any:
         """The gate of the built layer, to see which crosses it lets through.

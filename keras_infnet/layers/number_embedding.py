@@ -95,7 +95,7 @@ class NumberEmbedding(ConfiguredLayer):
         numbers, terms = ops.cast(numbers, "float32"), []
         for kernel, features, of_input, rows in self._products(names):
             x = _chosen(numbers, of_input, -1)
-            weights = _chosen(ops.convert_to_tensor(self.kernels[kernel]), rows, 0)
+            weights = _chosen(ops.cast(self.kernels[kernel], "float32"), rows, 0)
             product = _of_places if kernel == "places" else _of_numbers
             terms.append(_placed(product(x, weights), features, len(names)))
         return ops.cast(sum(terms[1:], terms[0]), self.compute_dtype)

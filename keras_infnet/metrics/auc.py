@@ -63,12 +63,14 @@ class AUC(keras.metrics.Metric):
     12 bytes of host memory a row, until `reset_state`; scores are float32. The exact value is that
     of `result()` between steps: what `evaluate` returns, and `val_{task}_auc` of `fit`.
 
-    Within steps, and for training (a `train_step`), which collects nothing, the value is that of
-    2^11 cells, 2^5 for each doubling of `p` up to 0.5 and of `1 - p` above: it is off by at most
-    `sum_c P_c N_c / (2 P N)`, `P_c` and `N_c` being the weight of positives and of negatives in
-    cell `c`. A cell counts to 2^24. So it is, with a warning, in an evaluation by several
-    processes, and in steps that XLA on TensorFlow compiles whole: those of a `RankingModel` are
-    not. `evaluate` of another model on JAX waits for Python in each step, so take large batches.
+    Within steps, and for training (the `train_step` of a `keras.Model`), which collects nothing,
+    the value is that of 2^11 cells, 2^5 for each doubling of `p` up to 0.5 and of `1 - p` above: it
+    is off by at most `sum_c P_c N_c / (2 P N)`, `P_c` and `N_c` being the weight of positives and
+    of negatives in cell `c`. A cell counts to 2^24. So it is, with a warning, in an evaluation by
+    several processes, and in steps that XLA on TensorFlow compiles whole: those of a `RankingModel`
+    are not. A loop of your own is exact in training too; `reset_state()` in each epoch frees its
+    memory. There, and in `evaluate` of another model, JAX waits for Python in each step, so take
+    large batches.
 
     Args:
         **kwargs: Arguments of `keras.metrics.Metric`, such as `name`.

@@ -526,17 +526,28 @@ class RankingModel(TrainingSteps):
             return config
         jit_compile = (self._compiled_with or {})["jit_compile"]
         config |= {"jit_compile": jit_compile, "trained": self.optimizer.built}
+        # Keras's files leave them out: dropout would begin its sequence again.
+        config["random"] = [ops.convert_to_numpy(s).tolist() for s in self._random_states()]
         if self.balance is not None:
             config["balance"] = keras.saving.serialize_keras_object(self.balance.balance)
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was, so that training goes on where it stopped."""
-        trained = config.pop("trained", True)
+        trained, random = config.pop("trained", True), config.pop("random", None)
         self.compile(**keras.saving.deserialize_keras_object(config))
         # An optimizer that was saved before its first step has no variables to load.
         if trained:
             self.optimizer.build(self.trainable_variables)
+        # A file that was written before has none.
+        if random is not None:
+            for state, value in zip(self._random_states(), random, strict=True):
+                state.assign(value)
+
+    def _random_states(self) -> list[Any]:
+        """States of random numbers, such as dropout's: all variables but weights and metrics."""
+        others = {id(variable) for variable in self.weights + self.metrics_variables}
+        return [variable for variable in self.variables if id(variable) not in others]
 
     def _warn_of_rate_zero(self) -> None:
         if not self.compiled:

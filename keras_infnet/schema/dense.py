@@ -24,8 +24,8 @@ class DenseFeature(Feature):
 
     Numbers beyond 1e6 count as 1e6, and below -1e6 as -1e6, so that no model makes infinities of
     them; a frame that holds some gives a warning. A model that computes in float16 also holds the
-    numbers of the vector's token within +-8. In a request a number that is not finite counts
-    as 0; in a frame it is refused.
+    numbers of the vector's token within +-8, and cross layers within +-64. In a request a number
+    that is not finite counts as 0; in a frame it is refused.
 
     Args:
         name: Column of the frame, name in requests.

@@ -49,6 +49,21 @@ def test_no_probability_is_nan_in_float16(encoder, name, dtype):
         np.testing.assert_allclose(found, expected, atol=0.02)
 
 
+CROSSES = [("DCNv2", {"projection_dim": 8}), ("DCNv2", {}), ("GDCN", {"structure": "stacked"})]
+
+
+@pytest.mark.parametrize(("name", "options"), CROSSES, ids=str)
+def test_cross_layers_with_large_weights_are_finite_in_float16(name, options):
+    schema, sizes = tiny.schema(), {"num_cross_layers": 4, **options}
+    inputs = tiny.inputs(schema)
+    inputs["dense"] = np.where(inputs["dense"] > 0, 1e6, -1e6).astype("float32")
+    for dtype in ("mixed_float16", "float16"):
+        model = MODELS[name](schema, dtype=dtype, **sizes)
+        for seed in range(2):
+            outputs = tiny.randomise(model, seed, scale=0.3)(inputs)
+            assert all(np.isfinite(np.asarray(y)).all() for y in outputs.values())
+
+
 @pytest.mark.one_backend
 def test_usual_values_stay_and_others_are_the_nearest_that_counts(encoder):
     with WARNS:

@@ -8,8 +8,8 @@ import pytest
 
 from keras_infnet import FeatureSchema
 from keras_infnet.data import Batches, FeatureEncoder, Histories
-from keras_infnet.data.prepared_rows import PreparedRows
-from keras_infnet.data.whole_files import footer_checksum, read_json, write_json
+from keras_infnet.data.prepared_rows import PreparedRows, read_manifest, read_row_columns
+from keras_infnet.data.whole_files import parquet_checksums, read_json, write_json
 from tests.logs import log_schema, make_log
 from tests.prepared import SPLITS, collect, large_log, prepared, row_numbers, train_rows
 
@@ -228,8 +228,8 @@ def rewrite(path, change):
     folder = next(parent for parent in path.parents if (parent / "manifest.json").exists())
     manifest = read_json(folder / "manifest.json", "rewrite")
     for shard in manifest["shards"]:
-        if (name := str(path.relative_to(folder))) in shard["footers"]:
-            shard["footers"][name] = footer_checksum(path)
+        if (name := str(path.relative_to(folder))) in shard["checksums"]:
+            shard["checksums"][name] = parquet_checksums(path)
     write_json(folder / "manifest.json", manifest)
 
 
@@ -273,24 +273,30 @@ def test_a_damaged_shard_is_named(encoder, copy, history):
     part = copy / ("rows/train" if history is None else f"events/{history}")
     path = part / "shard-00002.parquet"
     content = path.read_bytes()
-    rows = pq.ParquetFile(path).metadata.row_group(0)
-    read = "x/categorical/0" if history is None else "event/0"
-    chunk = next(c for c in map(rows.column, range(rows.num_columns)) if c.path_in_schema == read)
-    start = chunk.dictionary_page_offset or chunk.data_page_offset
     for damaged in (b"", content[: len(content) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="shard-00002.parquet can't be read.*cut short"):
             Batches.from_folder(encoder, copy)
-    # One bit of a page's values, and one of the footer.
-    for place, message in (
-        (start + chunk.total_compressed_size - 2, "can.t be read as Parquet"),
-        (-40, "its footer has anoth"),
-    ):
+
+    def read_all():
+        rows = PreparedRows(copy, encoder.schema, "train")
+        for block in range(len(rows.block_rows)):
+            rows.read(block)
+        read_row_columns(copy, read_manifest(copy), "train", ("raw/", "row"))
+
+    path.write_bytes(content)
+    read_all()
+    # Bits spread over the whole file, and of the headers of pages, which lie first in a column.
+    columns = map(pq.ParquetFile(path).metadata.row_group(0).column, range(0, 12, 3))
+    headers = [(c.dictionary_page_offset or c.data_page_offset) + 3 for c in columns]
+    for place in (*headers, *range(0, len(content), len(content) // 20), len(content) - 1):
         damaged = bytearray(content)
-        damaged[place] ^= 16
+        damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
-        with pytest.raises((ValueError, tf.errors.OpError), match=f"shard-00002.*{message}"):
-            batches(Batches.from_folder(encoder, copy))
+        with pytest.raises(ValueError, match="shard-00002.*can.t be read as Parquet"):
+            read_all()
+    with pytest.raises((ValueError, tf.errors.OpError), match="shard-00002.*can.t be read as"):
+        batches(Batches.from_folder(encoder, copy))
     path.unlink()
     with pytest.raises(ValueError, match="shard-00002.parquet is missing"):
         Batches.from_folder(encoder, copy)
@@ -330,7 +336,7 @@ def test_what_is_no_prepared_folder_of_this_encoder_is_refused(encoder, folder, 
         Batches.from_rows(encoder, folder)
     manifest = read_json(copy / "manifest.json", "copy")
     for change, message in [
-        ({"format": 0}, "has format 0; expected 1"),
+        ({"format": 0}, "has format 0; expected 2"),
         ({"rows": {"train": 0}}, "split `train` of .* has no row"),
     ]:
         write_json(copy / "manifest.json", manifest | change)

@@ -303,11 +303,11 @@ def test_saved_data_come_back(log, tmp_path, index):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
     state = tmp_path / "data" / "data.json"
     rows = (tmp_path / "data" / "rows.parquet").read_bytes()
-    for place, message in ((len(rows) // 2, "rows.parquet"), (-40, "rows.parquet.*its footer has")):
+    for place in range(0, len(rows), len(rows) // 10):
         damaged = bytearray(rows)
         damaged[place] ^= 16
         (tmp_path / "data" / "rows.parquet").write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"{message}"):
+        with pytest.raises(ValueError, match="rows.parquet can't be read: it"):
             RankingData.load(tmp_path / "data")
     (tmp_path / "data" / "rows.parquet").write_bytes(rows)
     text = state.read_text()
@@ -315,7 +315,7 @@ def test_saved_data_come_back(log, tmp_path, index):
     with pytest.raises(ValueError, match="data.json can't be read: .*its checksum differs"):
         RankingData.load(tmp_path / "data")
     write_json(state, {"format": 0})
-    with pytest.raises(ValueError, match="has another format than 1. Save it again"):
+    with pytest.raises(ValueError, match="has another format than 2. Save it again"):
         RankingData.load(tmp_path / "data")
     with pytest.raises(ValueError, match="nowhere.*can't be read"):
         RankingData.load(tmp_path / "nowhere")

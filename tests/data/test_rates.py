@@ -19,6 +19,7 @@ from keras_infnet import (
 )
 from keras_infnet.data import Rates, RateState, prepare
 from keras_infnet.data.prepare_steps import Preparation
+from keras_infnet.data.whole_files import read_json, write_json
 
 pytestmark = pytest.mark.one_backend
 START, DAY, MINUTE = 1_790_000_000_000, 86_400_000, 60_000
@@ -169,6 +170,24 @@ def test_at_once_day_by_day_and_from_the_saved_state_are_equal(seed, fitted, tmp
                 t.sort_values(keys, ignore_index=True) for t in (table, kept.state().tables[name])
             )
             pd.testing.assert_frame_equal(one, other, check_dtype=False)
+
+
+def test_each_flipped_bit_of_a_saved_state_is_an_error(fitted, tmp_path):
+    state = Rates(fitted, make_log(0, rows=40)).state()
+    state.save(tmp_path / "state")
+    name = min(state.tables)
+    path = tmp_path / "state" / f"{name}.parquet"
+    content = path.read_bytes()
+    for place in range(0, len(content), len(content) // 40):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"RateState.load: .*{name}.parquet can't be read"):
+            RateState.load(tmp_path / "state")
+    about = tmp_path / "state" / "state.json"
+    write_json(about, {**read_json(about, "test"), "format": 1})
+    with pytest.raises(ValueError, match="state has format 1; expected 2. Save it again"):
+        RateState.load(tmp_path / "state")
 
 
 @pytest.fixture(scope="module")

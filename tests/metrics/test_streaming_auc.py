@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 import keras_infnet
 from keras_infnet._base.within_step import within_step
 from keras_infnet.metrics import AUC, ExpectedCalibrationError, GroupAUC, NormalizedEntropy
+from keras_infnet.metrics.auc import EVALUATION_ROWS
 from tests.training.row_ranker import row_ranker
 
 RNG = np.random.default_rng(0)
@@ -80,20 +81,91 @@ def test_no_streaming_metric_hides_a_prediction_that_is_nan(made):
     assert np.isnan(float(metric.result()))
 
 
-def test_training_collects_nothing():
-    def train_step(metric):
-        metric.update_state([0, 1, 1, 0], [0.3, 0.3001, 0.3001, 0.3])
+CLOSE = [0, 1, 1, 0], [0.3, 0.3001, 0.3001, 0.3]
 
+
+class StepsOfUser(keras.Model):
+    def train_step(self, metric):
+        metric.update_state(*CLOSE)
+
+    def test_step(self, metric):
+        metric.update_state(*CLOSE)
+
+
+class EvaluatesInTraining(StepsOfUser):
+    def train_step(self, metric):
+        self.test_step(metric)
+
+
+def train_step(metric):
+    metric.update_state(*CLOSE)
+
+
+def test_training_collects_nothing():
     ours, others = AUC(), AUC()
     with within_step("train"):
-        ours.update_state([0, 1, 1, 0], [0.3, 0.3001, 0.3001, 0.3])
-    train_step(others)
+        ours.update_state(*CLOSE)
+    StepsOfUser().train_step(others)
     # The scores lie in one cell.
     assert float(ours.result()) == float(others.result()) == 0.5
     for metric in (ours, others):
         metric.reset_state()
-        metric.update_state([0, 1, 1, 0], [0.3, 0.3001, 0.3001, 0.3])
+        metric.update_state(*CLOSE)
         assert float(metric.result()) == 1
+
+
+@pytest.mark.parametrize(
+    "step", [train_step, StepsOfUser().test_step, EvaluatesInTraining().train_step]
+)
+def test_all_steps_but_those_that_train_a_model_of_keras_are_exact(step):
+    metric = AUC()
+    step(metric)
+    assert float(metric.result()) == 1
+
+
+def test_a_compiled_loop_of_the_users_own_is_exact():
+    x = RNG.normal(size=(4, 50, 3)).astype("float32")
+    # Scores that fall into few cells.
+    y = (RNG.random((4, 50, 1)) < 0.4 + 0.02 * x[..., :1]).astype("float32")
+    metric = AUC()
+
+    def loss(w, x, y):
+        p = ops.sigmoid(0.01 * x @ w)
+        return ops.mean(keras.losses.binary_crossentropy(y, p)), p
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        w, state = ops.ones((3, 1)), [ops.copy(v.value) for v in metric.variables]
+
+        @jax.jit
+        def train_step(w, state, x, y):
+            gradient, p = jax.grad(loss, has_aux=True)(w, x, y)
+            return w - gradient, metric.stateless_update_state(state, y, p), p
+
+        seen = []
+        for batch in zip(x, y, strict=True):
+            w, state, p = train_step(w, state, *batch)
+            seen.append(p)
+        found = metric.stateless_result(state)
+    else:
+        import tensorflow as tf
+
+        w = tf.Variable(tf.ones((3, 1)))
+
+        @tf.function
+        def train_step(x, y):
+            with tf.GradientTape() as tape:
+                mean, p = loss(w, x, y)
+            w.assign_sub(tape.gradient(mean, w))
+            metric.update_state(y, p)
+            return p
+
+        seen = [train_step(*batch) for batch in zip(x, y, strict=True)]
+        found = metric.result()
+    scores = np.concatenate([ops.convert_to_numpy(p) for p in seen])
+    expected = roc_auc_score(y.ravel(), scores.ravel())
+    assert float(found) == pytest.approx(expected, abs=EXACT)
 
 
 def test_a_reset_forgets_all_rows_and_a_copy_has_its_own():
@@ -190,6 +262,8 @@ def model_of_keras(**options):
 def measured_and_exact(model):
     x = X["categorical"].astype("float32") / 20
     model.fit(x, Y["click"], 64, verbose=0)
+    (collected,) = (v for v in model.metrics_variables if EVALUATION_ROWS in v.path)
+    assert int(ops.convert_to_numpy(collected)) == 0
     found = model.evaluate(x, Y["click"], 64, verbose=0, return_dict=True)["auc"]
     return found, roc_auc_score(Y["click"], model.predict(x, batch_size=N, verbose=0))
 

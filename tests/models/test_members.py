@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet import INFNet, MulticlassTask
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet, MulticlassTask
 from keras_infnet.models import SharedBottom
 from keras_infnet.models.ranking_model import MemberMean
 from tests import tiny
@@ -137,3 +137,21 @@ def test_a_member_that_is_not_there_is_an_error():
         model.attention_weights(tiny.inputs(model.schema), member=2)
     with pytest.raises(ValueError, match="SharedBottom: `members` must be 1 or more"):
         SharedBottom(tiny.schema(), members=0)
+
+
+def test_training_goes_on_from_a_file_to_the_last_bit_with_the_next_dropout(tmp_path):
+    schema = FeatureSchema([CategoricalFeature("video_id", "item")], [BinaryTask("click")])
+    schema = schema.with_sizes({"video_id": 10}, base_rates={"click": 0.5})
+    sizes = {"dim": 4, "hidden_dims": (8,), "head_dim": 8}
+    model = SharedBottom(schema, members=2, dropout=0.3, **sizes)
+    x = {"categorical": np.arange(8, dtype="int32")[:, None]}
+    y = {"click": np.arange(8).astype("float32")[:, None] % 2}
+    model.compile("adam", **tiny.quick())
+    model.train_on_batch(x, y)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for some in (model, loaded):
+        some.train_on_batch(x, y)
+    assert len(model.variables) > len(model.weights)
+    for one, other in zip(model.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)))
