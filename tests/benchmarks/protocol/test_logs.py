@@ -6,6 +6,7 @@ from benchmarks.protocol.data import fingerprint, load_data, open_log
 from benchmarks.protocol.description import begin, protocol_of
 from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.tables import Tables
+from benchmarks.protocol.trees import Columns
 from tests.datasets import test_ebnerd, test_movielens
 
 pytestmark = pytest.mark.one_backend
@@ -40,6 +41,7 @@ def check_log(name, path, keys, label, feature, metrics):
     expected = list(rates(whole.assign(p=p), keys, label, data.schema.time_key))
     assert rows[feature].to_numpy() == pytest.approx([expected[i] for i in rows.index], rel=1e-6)
     assert next(data.train.as_numpy_iterator())[0]["numbers"].shape[1] >= len(data.schema.past)
+    assert len(Columns(data, raw=False).of("test")) == data.rows["test"]
     return data
 
 
