@@ -56,7 +56,7 @@ def check_whole_lists(schema: FeatureSchema, log: pd.DataFrame, parts: np.ndarra
     cut = listed[part_of_list[lists[listed]] != parts[listed]]
     if len(cut):
         f, keys = features[0], schema.require_lists("RankingData")
-        shown = ", ".join(f"{key} {log[key].iloc[cut[0]]}" for key in keys)
+        shown = ", ".join(f"`{key}` {log[key].iloc[cut[0]]}" for key in keys)
         raise ValueError(
             f"RankingData: feature `{f.name}` is relative to `{f.of}`, a feature of the past, in "
             f"lists of which {len(np.unique(lists[cut]))} have rows in several parts (such as "
