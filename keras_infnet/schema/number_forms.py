@@ -183,7 +183,8 @@ class NumberProgram(Program):
     def numbers(self, values: Any) -> np.ndarray:
         """float32 `(..., forms)` of the canonical values."""
         values = np.asarray(values)
-        return np.stack([form.numpy(values) for form in self.forms.values()], axis=-1)
+        columns = [form.numpy(values)[..., None] for form in self.forms.values()]
+        return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         found = self.buckets.arrays()
