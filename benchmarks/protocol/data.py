@@ -25,14 +25,14 @@ def load_data(
     """Reads and encodes a log; `histories` are those of KuaiRand's layout."""
     history, _, length = histories.partition("-")
     data = open_log(log, path, tasks, history)
-    frame, warm = data.frame(), LOGS[log].warm_events(data)
+    frame, warm, events = data.frame(), LOGS[log].warm_events(data), LOGS[log].events(data)
     schema = LOGS[log].schema(data)
     if length:
         cut = tuple(replace(s, max_length=int(length)) for s in schema.histories)
         schema = replace(schema, histories=cut)
     split = split_rows(data, frame)
     return keras_infnet.RankingData(
-        schema, frame, validation=split.validation, test=split.test, warm=warm
+        schema, frame, validation=split.validation, test=split.test, warm=warm, events=events
     )
 
 

@@ -27,6 +27,7 @@ class Log:
         lists: Columns of the list that a row is shown in.
         has_users: Whether users have several rows.
         warm: Whether events from before the log enter the histories.
+        own_events: Histories of logs of their own, each made by the method of its name.
     """
 
     read: Callable[..., Any]
@@ -37,6 +38,7 @@ class Log:
     lists: tuple[str, ...] = ()
     has_users: bool = True
     warm: bool = True
+    own_events: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -54,6 +56,10 @@ class Log:
     def warm_events(self, dataset: Any) -> pd.DataFrame | None:
         """Events from before the log, where they are taken."""
         return dataset.warm() if self.warm else None
+
+    def events(self, dataset: Any) -> dict[str, pd.DataFrame]:
+        """Logs of their own by history."""
+        return {name: getattr(dataset, name)() for name in self.own_events}
 
 
 def _past(
@@ -91,6 +97,38 @@ def _journey_past(labels: Sequence[str]) -> Iterator[Any]:
     return _past(labels, keys, "household_id")
 
 
+# Stars from which on a rating is a task's 1.
+_STARS = {"like": 4, "love": 5}
+
+
+def _movielens(path: Path, tasks: Sequence[str]) -> Any:
+    if unknown := sorted(set(tasks) - set(_STARS)):
+        raise ValueError(
+            f"movielens: unknown tasks {', '.join(unknown)}; expected some of {', '.join(_STARS)}."
+        )
+    return keras_infnet.datasets.MovieLens(path, tasks={task: _STARS[task] for task in tasks})
+
+
+def _movielens_past(labels: Sequence[str]) -> Iterator[Any]:
+    keys = {
+        "user": (("user_id",), "user"),
+        "movie": (("movie_id",), "item"),
+        "user_genres": (("user_id", "genres"), "item"),
+    }
+    return _past(labels, keys, "user_id")
+
+
+def _ebnerd_past(labels: Sequence[str]) -> Iterator[Any]:
+    keys = {
+        "user": (("user_id",), "user"),
+        "article": (("article_id",), "item"),
+        "category": (("category",), "item"),
+        "user_category": (("user_id", "category"), "item"),
+    }
+    # All rows of an impression have one time, so that none is another's past.
+    return _past(labels, keys, "user_id")
+
+
 _KUAIRAND = Log(
     keras_infnet.datasets.KuaiRand,
     ("click", "like", "long_view"),
@@ -114,11 +152,23 @@ LOGS = {
         _journey_past,
         lists=("basket_id",),
     ),
+    "movielens": Log(_movielens, tuple(_STARS), ("user_id", "movie_id", "time"), _movielens_past),
+    "ebnerd": Log(
+        keras_infnet.datasets.EBNeRD,
+        ("click", "read", "scroll"),
+        ("impression_id", "article_id"),
+        _ebnerd_past,
+        lists=("impression_id",),
+        own_events=("reads",),
+    ),
 }
 
 
 def files_of(dataset: Any) -> list[Path]:
     """The files of a data set, for its fingerprint."""
+    if not hasattr(dataset, "found"):
+        # An archive, with files in folders.
+        return sorted(path for path in dataset.folder.rglob("*") if path.is_file())
     found = dataset.found
     if isinstance(found, dict):
         return sorted(found.values())

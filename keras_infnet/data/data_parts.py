@@ -20,6 +20,7 @@ from keras_infnet.data.histories import (
 from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
+from keras_infnet.data.relative import with_relative
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import (
@@ -33,6 +34,7 @@ from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.schema.frames import to_frame
 from keras_infnet.schema.instants import Time
+from keras_infnet.schema.schema import FeatureSchema
 
 _FORMAT = 2
 _STATE, _ROWS = "data.json", "rows.parquet"
@@ -98,6 +100,7 @@ class LogParts(_Parts):
         warm: Events from before the log, by history.
         events: Logs of their own, by history.
         rates: The past rows of the log; `None` where no feature needs them.
+        computed: Columns of the training rows that have been computed of them, to fit the encoder.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class LogParts(_Parts):
         warm: Mapping[str, pd.DataFrame],
         events: Mapping[str, pd.DataFrame],
         rates: Rates | None,
+        computed: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.rates = rates
         if rates is not None:
@@ -127,6 +131,9 @@ class LogParts(_Parts):
             warn_of_repeated_rows(repeated_in_frame(encoder.schema, log), len(log), _WHO, 4)
         # Features of the past depend on when they are frozen, encoded histories don't.
         self._encoded: dict[tuple[str, Time | None], EncodedRows] = {}
+        if computed:
+            train = self.frame("train").assign(**computed)
+            self._encoded["train", None] = EncodedRows(encoder, train, self.histories, _WHO)
 
     def frame(self, rows: str | pd.DataFrame) -> pd.DataFrame:
         """The rows of a part; a frame is itself."""
@@ -166,10 +173,9 @@ class LogParts(_Parts):
         return encoded
 
     def _with_rates(self, frame: pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
-        if self.rates is None:
-            return frame
         given: Any = freeze_at
-        return self.rates.attach(frame, None if freezes_by_history(given) else given)
+        freeze = None if freezes_by_history(given) else given
+        return with_rates(self.encoder.schema, self.rates, frame, freeze)
 
 
 class FolderParts(_Parts):
@@ -254,6 +260,15 @@ class FolderParts(_Parts):
 
     def _columns(self, split: str, starts: tuple[str, ...]) -> pa.Table:
         return read_row_columns(self._folder, self._manifest, split, starts)
+
+
+def with_rates(
+    schema: FeatureSchema, rates: Rates | None, frame: pd.DataFrame, freeze_at: Any = None
+) -> pd.DataFrame:
+    """Rows with the features of the past, and those that are relative to them in their lists."""
+    if rates is None:
+        return frame
+    return with_relative(schema, rates.attach(frame, freeze_at), _WHO)
 
 
 def save_parts(

@@ -18,6 +18,7 @@ from keras_infnet._base.whole_files import put_in_place, remove_partial, tidy
 from keras_infnet.data.histories import read_times
 from keras_infnet.data.log_files import list_files
 from keras_infnet.data.past_columns import PastColumns, Run
+from keras_infnet.data.relative import check_no_relative
 from keras_infnet.data.row_source import RowSource, WantedColumns, describe
 from keras_infnet.data.shards import (
     ENCODER,
@@ -185,6 +186,7 @@ class Preparation:
     def write(self, source: str, chunk: str, table: pa.Table, place: str) -> bool:
         """Writes a chunk of a source to its spools; tells whether it was written now."""
         if source == ROWS:
+            check_no_relative(self.schema, table.column_names)
             self.past.write(chunk, table, place)
         return self.spool(source).write(chunk, table, place)
 

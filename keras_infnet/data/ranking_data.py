@@ -16,6 +16,7 @@ from keras_infnet.data.data_parts import (
     LogParts,
     load_parts,
     save_parts,
+    with_rates,
 )
 from keras_infnet.data.histories import (
     Histories,
@@ -24,7 +25,7 @@ from keras_infnet.data.histories import (
     read_times,
 )
 from keras_infnet.data.rates import Rates, past_of_log
-from keras_infnet.data.relative import with_relative
+from keras_infnet.data.relative import check_whole_lists, with_relative
 from keras_infnet.data.splits import PARTS, Boundary, split_log
 from keras_infnet.data.unknown_ids import checked_rates
 from keras_infnet.encoding.encoder import FeatureEncoder
@@ -134,12 +135,18 @@ class RankingData:
         log = with_relative(encoder.schema, log, "RankingData")
         before = _warm_events(encoder.schema, warm)
         logs = event_logs(encoder.schema, events, "RankingData")
+        check_whole_lists(encoder.schema, log, codes)
         training = None if given and encoder.schema.fitted else log[codes == 0]
         rates = past_of_log(encoder.schema, log, training)
+        computed: dict[str, Any] = {}
         if training is not None:
             known = _known_by(encoder.schema, logs, training)
-            encoder.fit(training if rates is None else rates.attach(training), before, known)
-        parts = LogParts(encoder, log, codes, before, logs, rates)
+            rows = with_rates(encoder.schema, rates, training)
+            encoder.fit(rows, before, known)
+            computed = {n: rows[n].to_numpy() for n in rows.columns.difference(training.columns)}
+            # Of what was computed only the columns are held on to, not the rows.
+            del rows, training
+        parts = LogParts(encoder, log, codes, before, logs, rates, computed)
         self._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate, by)
 
     @classmethod

@@ -103,7 +103,9 @@ class Rates:
         """
         frame = as_frame(rows, "Rates.attach")
         lacking = lacking_rates(self.schema, frame)
-        held = [f.name for f in self.schema.past if f.name not in lacking]
+        past = {f.name for f in self.schema.past}
+        of_past = (f for f in self.schema.features if {f.name, getattr(f, "of", None)} & past)
+        held = [f.name for f in of_past if f.name in frame.columns]
         if freeze_at is not None and held:
             raise ValueError(
                 f"Rates.attach: `freeze_at` can't freeze {', '.join(f'`{n}`' for n in held)}, "

@@ -108,8 +108,8 @@ class LabelSums:
         sums = self._sums[task.name]
         if not sums.observed:
             raise ValueError(
-                f"Task `{task.name}`: no label is observed in {self._rows} training rows "
-                f"(observed_when={task.observed_when!r}, "
+                f"Task `{task.name}`: no label of column `{task.label}` is observed in "
+                f"{self._rows} training rows (observed_when={task.observed_when!r}, "
                 f"sample_weight={self._schema.sample_weight!r})."
             )
         if sums.low == sums.high:

@@ -163,7 +163,17 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
             series = pd.Series(np.asarray(series, dtype="float64"), name=series.name)
         except (TypeError, ValueError) as error:
             raise _wrong_values(series, "numbers", label) from error
-    values = series.to_numpy(dtype="float64", na_value=np.nan)
+    # Others than float32 by way of float64, in which they are bounded before they are rounded.
+    exact = "float32" if series.dtype == np.float32 else "float64"
+    values = series.to_numpy(dtype=exact, na_value=np.nan)
+    if not np.isfinite(values).all():
+        _check_no_number(values, allow_missing, label)
+    limit = np.finfo("float32").max
+    return flush(np.clip(values, -limit, limit).astype("float32", copy=False))
+
+
+def _check_no_number(values: np.ndarray, allow_missing: bool, label: str) -> None:
+    """A ValueError for infinity, and for NaN where it is no value."""
     if np.isinf(values).any():
         raise ValueError(f"{label}: {int(np.isinf(values).sum())} values are infinite.")
     missing = int(np.isnan(values).sum())
@@ -172,8 +182,6 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
             f"{label}: {missing} of {len(values)} values are NaN. Fill them, or declare the "
             "feature with `allow_missing=True` to give missing values a bucket of their own."
         )
-    limit = np.finfo("float32").max
-    return flush(np.clip(values, -limit, limit).astype("float32"))
 
 
 def flush(values: np.ndarray) -> np.ndarray:

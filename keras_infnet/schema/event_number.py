@@ -131,8 +131,7 @@ class EventNumber(EventQuantity):
         return events[self.column]
 
     def learn(self, counts: ValueCounts) -> Program:
-        table = counts.table()
-        values, number = np.asarray(table["value"]), np.asarray(table["count"])
+        values, number = counts.increasing()
         edges = learn_edges(values, self.buckets, "quantile", number)
         return PlaceIds(learn_place(values, number, edges))
 

@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.schema.programs import Bucketize, Graph, Program
+from keras_infnet.schema.programs import (
+    BLOCK,
+    Bucketize,
+    Graph,
+    Program,
+    number_not_above,
+)
 
 # Differences of numbers within, and 1 over them, are finite in float32 and never subnormal.
 _LARGEST, _SMALLEST = np.float32(1e37), np.float32(1e-30)
@@ -36,15 +42,29 @@ class Interpolate:
 
     def numpy(self, values: np.ndarray) -> np.ndarray:
         """float32 numbers, of the shape of `values`."""
+        found = np.zeros(np.shape(values), "float32")
         if len(self.knots) < 2:
-            return np.zeros(np.shape(values), "float32")
-        known = values == values
-        bounded = _bounded(np.where(known, values, np.float32(0)).astype("float32"))
-        k = np.searchsorted(self.knots[1:-1], bounded, side="right")
+            return found
+        flat, into = np.ravel(values).astype("float32", copy=False), found.reshape(-1)
+        for start in range(0, len(flat), BLOCK):
+            part = slice(start, start + BLOCK)
+            into[part] = self._of_block(flat[part])
+        return found
+
+    def _of_block(self, values: np.ndarray) -> np.ndarray:
         a, h = self.knots, self.heights
-        share = (np.clip(bounded, a[k], a[k + 1]) - a[k]) / (a[k + 1] - a[k])
-        found = np.minimum(h[k] + share * (h[k + 1] - h[k]), h[k + 1])
-        return np.where(known, found, np.float32(0))
+        x = np.clip(values, a[0], a[-1])
+        x[np.abs(x) < _SMALLEST] = 0
+        k = number_not_above(a[1:-1], x).astype("intp")
+        # Without a check of each place, which costs as much as taking it.
+        low, high = (np.take(part, k, mode="clip") for part in (h[:-1], h[1:]))
+        x -= np.take(a[:-1], k, mode="clip")
+        x /= np.take(np.diff(a), k, mode="clip")
+        x *= high - low
+        x += low
+        np.minimum(x, high, out=x)
+        x[np.isnan(values)] = 0
+        return x
 
     def graph(self, tf: Any) -> Graph:
         """A function from a float32 tensor to float32 numbers of its shape."""
@@ -134,7 +154,7 @@ class NumberProgram(Program):
 
         Args:
             names: Names of `FORMS`, and `"bucket"`.
-            values: float32 `(values,)`, each once and in any order; NaN is missing.
+            values: float32 `(values,)`, increasing, without NaN.
             counts: How often each occurs.
             edges: Edges of the buckets.
         """
@@ -163,7 +183,8 @@ class NumberProgram(Program):
     def numbers(self, values: Any) -> np.ndarray:
         """float32 `(..., forms)` of the canonical values."""
         values = np.asarray(values)
-        return np.stack([form.numpy(values) for form in self.forms.values()], axis=-1)
+        columns = [form.numpy(values)[..., None] for form in self.forms.values()]
+        return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         found = self.buckets.arrays()
@@ -204,12 +225,13 @@ def numbers_as_ids_graph(tf: Any, numbers: Any, known: Any) -> Any:
 
 
 def _learned(form: Any, values: np.ndarray, counts: np.ndarray, edges: np.ndarray) -> Interpolate:
-    """A form of the values that are not NaN."""
-    known = ~np.isnan(values)
-    if not known.any():
+    """A form of increasing values."""
+    if not len(values):
         return Interpolate(np.zeros(0, "float32"), np.zeros(0, "float32"))
-    distinct, place = np.unique(_bounded(values[known]), return_inverse=True)
-    return form(distinct, np.bincount(place, counts[known], len(distinct)), edges)
+    bounded = _bounded(values)
+    # What is cut to one value counts as one.
+    first = np.flatnonzero(np.append(True, bounded[1:] > bounded[:-1]))
+    return form(bounded[first], np.add.reduceat(counts, first), edges)
 
 
 def _bounded(values: np.ndarray) -> np.ndarray:

@@ -108,8 +108,7 @@ class NumericFeature(Feature):
 
     def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
         assert counts is not None
-        table = counts.table()
-        values, number = np.asarray(table["value"]), np.asarray(table["count"])
+        values, number = counts.increasing()
         edges = learn_edges(values, self.buckets, self.bucketing, number)
         return NumberProgram.learn(self.encoding, values, number, edges)
 

@@ -65,17 +65,16 @@ class PastFeature(NumericFeature):
     """A number computed from the rows before a row: those of the same keys, strictly earlier.
 
     A kind of it is a class derived from this one, which says what is counted and what the number
-    is. Rows of the same millisecond are no past, nor are rows in which a key is missing.
+    is. Rows of the same millisecond are no past, nor are rows in which a key is missing. The
+    arguments are explained by `RateFeature`.
 
     Args:
-        owner: `"item"` where a key is the item's: then each candidate has its own value.
-        keys: Columns that a past row must agree in; identifiers, strings or integers.
-        action: Column of 0 and 1, or missing, which counts for nothing.
-        window: How old a past row may be, such as `"1h"` or `"7d"`: at time `t` those from
-            `t - window` on; or `"day"`: of the same day. Defaults to any age.
-        zone: Zone whose calendar has the days, such as `"Europe/Lisbon"`.
-        delay: How late past rows are known, such as `"10min"`: at time `t` those before
-            `t - delay`. Defaults to at once.
+        owner: Whose it is.
+        keys: Columns that a past row must agree in.
+        action: Column of 0 and 1.
+        window: How old a past row may be.
+        zone: Zone of the days of `window="day"`.
+        delay: How late past rows are known.
 
     Raises:
         ValueError: An argument is out of range.

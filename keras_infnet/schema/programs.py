@@ -12,6 +12,8 @@ from keras_infnet._backend.string_hash import hash_buckets
 from keras_infnet.schema.canonical import flush, missing_id
 
 Graph = Callable[[Any], Any]
+# Values that are encoded at a time: what is made of them stays in the processor's cache.
+BLOCK = 1 << 15
 
 
 class Program(ABC):
@@ -88,9 +90,10 @@ class Bucketize(Program):
 
     def numpy(self, values: Any, label: str = "") -> np.ndarray:
         values = np.asarray(values)
-        filled: np.ndarray = np.nan_to_num(values)
-        ids: np.ndarray = 1 + np.searchsorted(self.edges, filled, side="right")
-        return np.where(self._known(values), ids, 0).astype("int32")
+        ids = number_not_above(self.edges, values).astype("int32")
+        ids += 1
+        ids *= self._known(values)
+        return ids
 
     def graph(self, tf: Any, resources: list[Any]) -> Graph:
         def ids(values: Any) -> Any:
@@ -193,13 +196,34 @@ class GroupBits(Program):
         return ids
 
 
+def number_not_above(edges: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Number of edges that are not above each value, whole numbers of the shape of `values`.
+
+    Args:
+        edges: Increasing edges.
+        values: Numbers; at NaN the result says nothing.
+    """
+    if len(edges) > np.iinfo("uint8").max:
+        return np.searchsorted(edges, values, side="right")
+    # Comparing with each edge costs a tenth of a search, whose branches no processor foresees.
+    flat = np.ravel(values)
+    found = np.zeros(len(flat), "uint8")
+    above = np.empty(min(len(flat), BLOCK), "bool")
+    for start in range(0, len(flat), BLOCK):
+        some, count = flat[start : start + BLOCK], found[start : start + BLOCK]
+        for edge in edges:
+            hit = np.greater_equal(some, edge, out=above[: len(some)])
+            np.add(count, hit.view("uint8"), out=count)
+    return found.reshape(np.shape(values))
+
+
 def learn_edges(
     values: np.ndarray, buckets: int, bucketing: str, counts: np.ndarray | None = None
 ) -> np.ndarray:
-    """Edges that cut the values that are not NaN into at most `buckets` buckets.
+    """Edges that cut values into at most `buckets` buckets.
 
     Args:
-        values: float32 array, NaN for missing.
+        values: float32 array, increasing, without NaN.
         buckets: Most buckets wanted.
         bucketing: `"quantile"` or `"log"`.
         counts: How often each value occurs. Defaults to once.
@@ -208,21 +232,19 @@ def learn_edges(
         Increasing float32 array of at most `buckets - 1` edges; bucket `k` holds `edges[k-1] <= x <
         edges[k]`.
     """
-    counts = np.ones(len(values), "int64") if counts is None else counts
-    known = values > 0 if bucketing == "log" else ~np.isnan(values)
-    values, counts = values[known].astype("float64"), counts[known]
+    if bucketing == "log":
+        values = values[values > 0]
     if not len(values):
         return np.zeros(0, "float32")
     if bucketing == "quantile":
-        order = np.argsort(values, kind="stable")
-        ends = np.cumsum(counts[order])
+        ends = np.arange(1, len(values) + 1) if counts is None else np.cumsum(counts)
         ranks = np.ceil((ends[-1] - 1) * (np.arange(1, buckets) / buckets))
-        edges = values[order[np.searchsorted(ends, ranks, side="right")]]
-        edges = edges[edges > values.min()]
+        edges = values[np.searchsorted(ends, ranks, side="right")]
+        edges = edges[edges > values[0]]
     else:
         # The first edge is the smallest positive value: 0 and below keep the lowest bucket to
         # themselves.
-        edges = np.geomspace(float(values.min()), float(values.max()), buckets)[: buckets - 1]
+        edges = np.geomspace(float(values[0]), float(values[-1]), buckets)[: buckets - 1]
     return np.unique(flush(edges.astype("float32")))
 
 

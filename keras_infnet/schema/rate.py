@@ -18,8 +18,10 @@ class RateFeature(PastFeature):
     `(n_1 + prior * p) / (n + prior)`: `n` rows strictly earlier, of the same keys, in which the
     action is known, `n_1` of them with the action; `p` is the action's rate in the training rows.
     Where the action is a task's label, it is known in the rows in which the task is observed. A row
-    in which a key is missing is nobody's: its rate is `p`. `RankingData` computes the column; rows
-    that hold it keep it, and requests have it as a number.
+    in which a key is missing is nobody's: its rate is `p`. Rows of the same millisecond are no
+    past. `RankingData` computes the column; rows that hold it keep it, and requests have it as a
+    number. What is past, and who computes it, is the same for `CountFeature` and
+    `SecondsSinceFeature`.
 
     Args:
         name: Name of the input; also of the column, in rows that have it.

@@ -22,9 +22,10 @@ class RelativeFeature(NumericFeature):
 
     `RankingData` computes it from whole lists of the schema's `list_key`, before rows are split,
     and of other frames from the rows that are given; a column of its name that is there is used as
-    it is, as all else that encodes rows needs it. In requests, `rank` and `rank_top_k` compute it
-    from the candidates that are asked for together; `serving_default`, whose rows are of no known
-    list, takes it by its name.
+    it is, as all else that encodes rows needs it. Of a number of the past, such as a `RateFeature`,
+    lists must lie in one part each, and `freeze_at` holds for it too. In requests, `rank` and
+    `rank_top_k` compute it from the candidates that are asked for together; `serving_default`,
+    whose rows are of no known list, takes it by its name.
 
     Args:
         name: Name of the feature, and in requests.
@@ -35,7 +36,7 @@ class RelativeFeature(NumericFeature):
         table: As in `NumericFeature`.
         encoding: As in `NumericFeature`.
         token: As in `NumericFeature`.
-        of: Name of a numeric feature of the item, `x`.
+        of: Name of a numeric feature of the item, `x`, which may be one of the past.
         relative: `"rank"` or `"difference"`.
 
     Raises:

@@ -11,26 +11,23 @@ from keras_infnet.schema.past import PastFeature, PastRows
 class SecondsSinceFeature(PastFeature):
     """Seconds since the newest row before a row, of the same keys; missing where there is none.
 
-    With an action it is the newest row that has it. `RankingData` computes the column; rows that
-    hold it keep it, and requests have it as a number.
+    With an action it is the newest row that has it. What is past, and who computes it: as
+    `RateFeature`.
 
     Args:
-        name: Name of the input; also of the column, in rows that have it.
-        owner: `"user"`, `"item"` or `"context"`; `"item"` where a key is the item's, so that each
-            candidate has its own value. Defaults to `"context"`.
+        name: Name of the input and of the column.
+        owner: Whose it is, as in `RateFeature`. Defaults to `"context"`.
         buckets: As in `NumericFeature`.
         bucketing: As in `NumericFeature`.
         allow_missing: `True`: a first row has no previous one.
         table: As in `NumericFeature`.
         encoding: As in `NumericFeature`.
         token: As in `NumericFeature`.
-        keys: Columns that a past row must agree in; identifiers, strings or integers.
+        keys: Columns that a past row must agree in.
         action: Column of 0 and 1, or missing. Defaults to none: any row counts.
-        window: How old a past row may be, such as `"1h"` or `"7d"`: at time `t` those from
-            `t - window` on; or `"day"`: of the same day. Defaults to any age.
-        zone: Zone whose calendar has the days, such as `"Europe/Lisbon"`.
-        delay: How late past rows are known, such as `"10min"`: at time `t` those before
-            `t - delay`. Defaults to at once.
+        window: How old a past row may be, as in `RateFeature`. Defaults to any age.
+        zone: Zone of the days of `window="day"`.
+        delay: How late past rows are known, as in `RateFeature`. Defaults to at once.
 
     Raises:
         ValueError: An argument is out of range.

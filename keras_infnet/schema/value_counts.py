@@ -1,5 +1,6 @@
 """ValueCounts: how often each value of a column occurs, counted chunk by chunk."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,12 +31,23 @@ class ValueCounts:
 
     def table(self) -> pa.Table:
         """Columns `value`, each once and in any order, and `count`."""
+        if len(self._waiting) == 1 and not len(self._merged):
+            self._merged = self._waiting.pop()
         if self._waiting:
             parts = pa.concat_tables([self._merged, *self._waiting])
             summed = parts.group_by("value").aggregate([("count", "sum")])
             self._merged = _table(summed["value"], summed["count_sum"])
             self._waiting = []
         return self._merged
+
+    def increasing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers that are not NaN, from the least to the largest, and their counts."""
+        table = self.table()
+        values, counts = np.asarray(table["value"]), np.asarray(table["count"])
+        known = ~np.isnan(values)
+        values, counts = values[known], counts[known]
+        order = np.argsort(values)
+        return values[order], counts[order]
 
     def _add(self, counts: pa.Table) -> None:
         self._waiting.append(counts)

@@ -11,8 +11,10 @@ from keras_infnet import (
     FeatureSchema,
     NumericFeature,
     RankingData,
+    RateFeature,
     RelativeFeature,
 )
+from keras_infnet.data import prepare
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
 from keras_infnet.serving.client import Client
@@ -24,12 +26,16 @@ tensorflow_only = pytest.mark.skipif(
 PRICE = NumericFeature("price", "item", allow_missing=True)
 RANK = RelativeFeature("price_rank", "item", of="price", buckets=8)
 DIFFERENCE = RelativeFeature("price_difference", "item", of="price", relative="difference")
+CTR = RateFeature("ctr", "item", keys=("shop",), action="click", prior=2)
+CTR_RANK = RelativeFeature("ctr_rank", "item", of="ctr")
+START, HOUR = 1_790_000_000_000, 3_600_000
 
 
-def schema(*features, list_key="list"):
+def schema(*features, list_key="list", time_key=None):
     user = CategoricalFeature("user_id", "user", dtype="int")
     given = features or (PRICE, RANK, DIFFERENCE)
-    return FeatureSchema([user, *given], [BinaryTask("click")], list_key=list_key, time_key=None)
+    tasks = [BinaryTask("click")]
+    return FeatureSchema([user, *given], tasks, list_key=list_key, time_key=time_key)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,8 @@ def log():
     log = pd.DataFrame({"user_id": lists // 5, "list": lists})
     log["price"] = draw.choice([1.5, 2.25, 2.5, 7.0, 1e6, np.nan], len(log)).astype("float32")
     log["click"] = draw.integers(0, 2, len(log))
+    log["shop"] = draw.integers(0, 4, len(log))
+    log["time_ms"] = START + lists * HOUR + np.arange(len(log))
     log.loc[::13, "list"] = -1
     return log.sample(frac=1, random_state=0).reset_index(drop=True)
 
@@ -46,6 +54,13 @@ def log():
 @pytest.fixture(scope="module")
 def data(log):
     return RankingData(schema(), log, validation=log.iloc[-40:])
+
+
+@pytest.fixture(scope="module")
+def rated(log):
+    """The last ten lists are the validation."""
+    made = schema(PRICE, RANK, CTR, CTR_RANK, time_key="time_ms")
+    return RankingData(made, log, validation=START + 40 * HOUR)
 
 
 def expected(log):
@@ -69,6 +84,67 @@ def test_ranks_and_differences_are_those_of_whole_lists(log, data):
     np.testing.assert_allclose(again["price_rank"], expected(log)["price_rank"], rtol=1e-6)
 
 
+def ctr_ranks(log, rows, until=None):
+    """A loop over rows for the rate, and pandas' average ranks in each list."""
+    p, ctr = log["click"][log["time_ms"] < START + 40 * HOUR].mean(), {}
+    for row in rows.itertuples():
+        before = log[(log["shop"] == row.shop) & (log["time_ms"] < min(row.time_ms, until or 1e99))]
+        ctr[row.Index] = np.float32((before["click"].sum() + 2 * p) / (len(before) + 2))
+    rank = pd.Series(np.nan, rows.index)
+    for _, rates in pd.Series(ctr)[rows["list"] >= 0].groupby(rows["list"]):
+        others = len(rates) - 1
+        rank[rates.index] = (rates.rank() - 1) / others if others else 0.5
+    return rank.astype("float32")
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("part, until", [("train", None), ("validation", START + 40 * HOUR)])
+def test_a_number_relative_to_a_rate_follows_it(log, rated, part, until):
+    rows = rated.frame(part)
+    for freeze in ("never", "part") if until else ("never",):
+        found = ctr_ranks(log, rows, until if freeze == "part" else None)
+        for given in (part, rows):
+            attached = rated.attach(given, freeze_at=freeze)
+            np.testing.assert_allclose(attached["ctr_rank"], found, rtol=1e-6)
+        batches = rated.batches(part, freeze_at=freeze)
+        for name in ("categorical", "numbers"):
+            packed = np.concatenate([x[name] for x, *_ in batches.as_numpy_iterator()])
+            np.testing.assert_array_equal(packed, rated.encoder.transform(attached)[name])
+
+
+@pytest.mark.one_backend
+def test_rates_of_training_rows_are_computed_once(log, rated, monkeypatch):
+    made = RankingData(rated.schema.with_layout(None), log, validation=START + 40 * HOUR)
+    expected = rated.encoder.transform(rated.attach("train"))["numbers"]
+    monkeypatch.setattr(made.rates, "values", None)
+    found = [x["numbers"] for x, *_ in made.batches("train").as_numpy_iterator()]
+    np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+@pytest.mark.one_backend
+def test_what_can_not_be_relative_to_a_rate_is_said(log, rated):
+    with pytest.raises(ValueError, match=r"`ctr_rank` is relative to `ctr`.*several parts \(such"):
+        RankingData(rated.schema.with_layout(None), log, validation=log.iloc[-40:])
+    held = rated.attach("validation").drop(columns="ctr")
+    with pytest.raises(ValueError, match="`freeze_at` can't freeze `ctr_rank`"):
+        rated.attach(held, freeze_at="part")
+    with pytest.raises(ValueError, match="`ctr_rank`, which RankingData computes of `ctr`"):
+        rated.encoder.transform(rated.rates.attach(rated.frame("train")))
+
+
+@pytest.mark.one_backend
+def test_prepare_needs_the_column_and_says_so(log, data, tmp_path):
+    plain = data.schema.with_layout(None)
+    with pytest.raises(ValueError, match="rows 0 to .*: feature `price_rank` is relative to the"):
+        prepare(plain, log, tmp_path / "out", verbose=False)
+    whole = data.attach(log)
+    prepare(data.encoder, whole, tmp_path / "held", verbose=False)
+    opened = RankingData.open(tmp_path / "held")
+    rows = whole.loc[opened.frame("train").index]
+    found = [x["numbers"] for x, *_ in opened.batches("train").as_numpy_iterator()]
+    np.testing.assert_array_equal(np.concatenate(found), data.encoder.transform(rows)["numbers"])
+
+
 @pytest.mark.one_backend
 def test_rows_that_hold_the_column_keep_it(data):
     some = data.frame("train").iloc[:5]
@@ -87,35 +163,37 @@ def test_candidates_of_a_request_get_what_a_list_gets(feature):
 
 
 @tensorflow_only
-def test_rank_computes_what_pairs_are_given(data, tmp_path):
+def test_rank_computes_what_pairs_are_given(rated, tmp_path):
     import tensorflow as tf
 
     from keras_infnet.serving import export
     from keras_infnet.serving.answers import ask
 
     keras.utils.set_random_seed(0)
-    model = tiny.randomise(SharedBottom(data.schema, dim=4, hidden_dims=(8,)))
-    path = export(model, data, tmp_path / "ranker")
+    model = tiny.randomise(SharedBottom(rated.schema, dim=4, hidden_dims=(8,)))
+    path = export(model, rated, tmp_path / "ranker")
     signatures = tf.saved_model.load(str(path)).signatures
     names = signatures["rank"].structured_input_signature[1]
-    assert set(names) == {"user_id", "price"}
+    assert set(names) == {"user_id", "price", "ctr"}
     assert set(signatures["serving_default"].structured_input_signature[1]) == {
         "user_id",
         "price",
         "price_rank",
-        "price_difference",
+        "ctr",
+        "ctr_rank",
     }
-    frame = data.frame("train")
+    frame = rated.frame("train")
     frame = frame[frame["list"] >= 0]
     of_list = frame[frame["list"] == frame["list"].value_counts().idxmax()]
-    request = frame_to_request(data.schema, of_list)
-    client = Client(data.schema)
+    of_list = rated.attach(of_list)
+    request = frame_to_request(rated.schema, of_list)
+    client = Client(rated.schema)
     asked = client.rank_inputs(of_list.iloc[:1], of_list)
-    assert set(asked) == {"user_id", "price"}
+    assert set(asked) == {"user_id", "price", "ctr"}
     ranked, pairs = ask(signatures["rank"], asked), ask(signatures["serving_default"], request)
     np.testing.assert_allclose(ranked["click"], pairs["click"], atol=1e-6)
     np.testing.assert_allclose(
-        ranked["click"][:, 0], data.predict(model, of_list)["click"], atol=1e-6
+        ranked["click"][:, 0], rated.predict(model, of_list)["click"], atol=1e-6
     )
 
 

@@ -87,7 +87,11 @@ def test_regression_takes_any_finite_number():
         ),
         (BinaryTask("like", observed_when="click"), {}, "no column `like`. Did you mean `click`"),
         (BinaryTask("buy", observed_when="clik"), {}, "no column `clik`. Did you mean `click`"),
-        (BinaryTask("buy", observed_when="click"), {"click": [0] * 4}, "no label is observed in 4"),
+        (
+            BinaryTask("buy", observed_when="click"),
+            {"click": [0] * 4},
+            "no label of column `buy` is observed in 4",
+        ),
         (
             BinaryTask("click", observed_when="buy"),
             {"buy": [0, 2, 1, np.nan]},

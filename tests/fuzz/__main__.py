@@ -4,9 +4,10 @@
     python -m tests.fuzz --only 1234   # One case again, by its seed.
 
 Each case goes through batches, encoded rows and the graph that a SavedModel holds before the model;
-their packed inputs are equal, and as the oracle has them. For one of ten (on JAX, of sixty) a Keras
-model predicts from all three too, and for one of forty (with TensorFlow as backend) it is exported,
-and the SavedModel served with the raw request.
+their packed inputs are equal, and as the oracle has them. Where some known ids count as unknown, or
+there are lists, training batches and batches of whole lists hold the same rows. For one of ten (on
+JAX, of sixty) a Keras model predicts from all three too, and for one of forty (with TensorFlow as
+backend) it is exported, and the SavedModel served with the raw request.
 """
 
 import argparse

@@ -13,6 +13,7 @@ from keras_infnet import (
     Age,
     BinaryTask,
     CategoricalFeature,
+    CountFeature,
     CountTask,
     DateTimeFeature,
     DenseFeature,
@@ -22,8 +23,11 @@ from keras_infnet import (
     HistoryGroup,
     MulticlassTask,
     NumericFeature,
+    RateFeature,
     Ratio,
     RegressionTask,
+    RelativeFeature,
+    SecondsSinceFeature,
     SincePrevious,
 )
 from keras_infnet.schema.numeric import ENCODINGS
@@ -32,7 +36,7 @@ from tests.fuzz.columns import DAY, NANOSECONDS, Column, choose
 
 WORDS = ("a", "b", "c", "07", "7", "", "NA", "null", "None", "nan", "-1", "1.0", " a", "A", "日本")
 WORDS += ("é", "e\u0301", "🙂", "x" * 40, "'q'", "a,b")
-_SIDES = ("log", "rows", "warm")
+_SIDES = ("log", "rows", "warm", "events")
 HUGE = 7_000_000_000_000_000_000
 
 
@@ -51,6 +55,9 @@ class Case:
         places: Rows of the log that `rows` are, where there is no time.
         boundary: Nanoseconds from which on rows are validation; `None`: all train.
         freeze_at: Nanoseconds from which on no event enters a history of `rows`; `None`: never.
+        events: Columns of a log of its own, of the history `events_of`; `None`: there is none.
+        events_of: Name of that history.
+        unknown: Feature of which known ids count as unknown in some training rows.
     """
 
     seed: int
@@ -63,27 +70,42 @@ class Case:
     places: list[int] | None = None
     boundary: int | None = None
     freeze_at: int | None = None
+    events: dict[str, Column] | None = None
+    events_of: str | None = None
+    unknown: str | None = None
 
     def read(self, side: str) -> dict[str, Column]:
         """The columns of a side that something reads."""
         schema = self.schema
-        of_rows = {c for f in schema.features for c in f.columns}
+        computed = {f.name for f in (*schema.past, *self.relative)}
+        of_rows = {c for f in schema.features for c in f.columns} - computed
+        of_rows |= {key for f in schema.past for key in f.keys}
+        of_rows |= {*(schema.list_key or ())}
         of_rows |= {c for t in schema.tasks for c in (t.label, *t.conditions)}
         # Nothing is learned of them: those of the log are read where its rows are asked for.
         later = {f.name for f in schema.features if isinstance(f, DenseFeature | DateTimeFeature)}
         later |= {f.weights for f in schema.bags if isinstance(f, CategoricalFeature)}
         of_log = of_rows if self.rows is None else of_rows - later
-        events = {c for h in schema.histories for c in h.log_columns}
+        # Of conditions and labels the log has them anyway.
+        of_log |= {f.action for f in schema.past if f.action is not None}
+        own = {c for h in schema.histories if h.name == self.events_of for c in h.log_columns}
+        events = {c for h in schema.histories if h.name != self.events_of for c in h.log_columns}
         keys = {schema.user_key, schema.time_key} if schema.histories else set()
-        keys |= {schema.time_key} if self.boundary is not None else set()
-        read = {"log": of_log | events, "rows": of_rows, "warm": events}[side] | keys
-        read |= {schema.sample_weight} if side != "warm" else set()
+        keys |= {schema.time_key} if self.boundary is not None or schema.past else set()
+        wanted = {"log": of_log | events, "rows": of_rows, "warm": events, "events": own}
+        read = wanted[side] | keys
+        read |= {schema.sample_weight} if side in ("log", "rows") else set()
         return {name: column for name, column in self.sides[side].items() if name in read}
 
     @property
+    def relative(self) -> list[RelativeFeature]:
+        """The features that are relative to a list."""
+        return [f for f in self.schema.features if isinstance(f, RelativeFeature)]
+
+    @property
     def sides(self) -> dict[str, dict[str, Column]]:
-        """Columns of the log, of the rows and of the events before, as far as there are any."""
-        sides = {"log": self.log, "rows": self.rows, "warm": self.warm}
+        """Columns of the log, of the rows and of further events, as far as there are any."""
+        sides = {"log": self.log, "rows": self.rows, "warm": self.warm, "events": self.events}
         return {name: side for name, side in sides.items() if side is not None}
 
     def frame(self, side: str) -> Any:
@@ -132,6 +154,10 @@ class _Maker:
         features = self.features()
         tasks = self.tasks()
         histories = self.histories(features)
+        past = self.past(features, tasks)
+        list_key = self.list_key() if self.may(0.3) else None
+        features = [*features, *past]
+        features += self.relative(features) if list_key else []
         weight = self.add("weight", self.floats_above_0, columns.numbers) if self.may(0.2) else None
         clock = {}
         if self.tiny_times:
@@ -145,6 +171,7 @@ class _Maker:
             user_key=self.user_key,
             time_key=self.time_key,
             sample_weight=weight,
+            list_key=list_key,
             **clock,
         )
         rows = int(
@@ -152,6 +179,9 @@ class _Maker:
         )
         log = self.table(rows)
         case = Case(self.seed, schema, log, None, {side: self.form() for side in _SIDES})
+        video = features[0]
+        if video.hash_buckets is None and video.oov_buckets and self.may(0.2):
+            case = replace(case, unknown=video.name)
         if self.time_key is None:
             case = replace(case, forms=dict.fromkeys(_SIDES, "pandas"))
             some = rows if self.odd else int(rng.integers(1, 9))
@@ -163,16 +193,23 @@ class _Maker:
         if self.may(0.2):
             case = replace(case, index=rng.permutation(rows).tolist())
         times = log[self.time_key].means
-        if times and None not in times and self.may(0.2):
+        # Lists whose rates are compared lie in one part.
+        cut = not any(f.of in {p.name for p in past} for f in case.relative)
+        if times and None not in times and self.may(0.2) and cut:
             inside = sorted(v // 10**6 for v in set(times))[1:]
             if inside and inside[0] > min(times) // 10**6:
                 case = replace(case, boundary=choose(rng, inside) * 10**6)
         known = [v for v in times or () if v is not None]
-        if known and case.rows is not None and histories and self.may(0.3):
+        if known and case.rows is not None and (histories or past) and self.may(0.3):
             early = sorted(known)[: 1 + rows // 2]
             case = replace(case, freeze_at=choose(rng, early) // 10**6 * 10**6)
         if histories and self.may(0.15):
             case = replace(case, warm=self.table(int(rng.integers(1, 12))))
+        elif histories and known and self.may(0.2):
+            events = self.table(int(rng.integers(1, 30)))
+            times = events[self.time_key].means
+            if times and None not in times and min(times) // 10**6 < max(known) // 10**6:
+                case = replace(case, events=events, events_of=histories[0].name)
         return case
 
     def form(self) -> str:
@@ -376,7 +413,9 @@ class _Maker:
         self.binary("click", 0.0)
         tasks: list[Any] = [BinaryTask("click")]
         for name in ("like", "watch")[: int(self.rng.integers(0, 3))]:
-            observed = "click" if self.may(0.4) else None
+            observed: Any = "click" if self.may(0.4) else None
+            if observed and self.may(0.4):
+                observed = ("click", self.action())
             kind = self.pick(BinaryTask, RegressionTask, CountTask, MulticlassTask)
             more: dict[str, Any] = {}
             if kind is BinaryTask:
@@ -397,14 +436,14 @@ class _Maker:
     def floats_above_0(self, rows: int) -> list[Any]:
         return [self.positive() for _ in range(rows)]
 
-    def binary(self, name: str, gaps: float, observed: str | None = None) -> None:
+    def binary(self, name: str, gaps: float, observed: Any = None) -> None:
         self.labels(name, lambda: int(self.may(0.5)), columns.ints, observed, gaps)
 
-    def labels(
-        self, name: str, one: Any, look: Any, observed: str | None, gaps: float = 0.5
-    ) -> None:
+    def labels(self, name: str, one: Any, look: Any, observed: Any, gaps: float = 0.5) -> None:
+        conditions = (observed,) if isinstance(observed, str) else observed or ()
+
         def draw(rows: int) -> list[Any]:
-            seen = [True] * rows if observed is None else [v == 1 for v in self.drawn[observed]]
+            seen = [all(self.drawn[c][i] == 1 for c in conditions) for i in range(rows)]
             return [one() if s or not self.may(gaps) else None for s in seen]
 
         def plain(rng: Any, means: list[Any], odd: bool) -> Column:
@@ -449,6 +488,53 @@ class _Maker:
                 lambda rng, means, odd: columns.ints(rng, means, False),
             )
         return "is_share"
+
+    def past(self, features: Sequence[Any], tasks: Sequence[Any]) -> list[Any]:
+        """Features of the rows before a row, where there are times."""
+        if self.time_key is None or self.may(0.6):
+            return []
+        if self.may(0.5):
+            self.add("tab", *self.ids(3))
+        pool = [self.user_key, "video_id", *(["tab"] if "tab" in self.draws else [])]
+        actions = ["click", self.action()]
+        actions += [t.label for t in tasks[1:] if isinstance(t, BinaryTask)]
+        items = {f.name for f in features if f.owner == "item"}
+        found: list[Any] = []
+        for i in range(int(self.rng.integers(1, 4))):
+            kind = self.pick(RateFeature, CountFeature, SecondsSinceFeature)
+            keys = tuple(self.rng.permutation(pool)[: self.pick(1, 1, 2)].tolist())
+            needs = kind is RateFeature
+            more: dict[str, Any] = {"prior": self.pick(0, 1, 20, 0.5)} if needs else {}
+            found.append(
+                kind(
+                    f"past{i}",
+                    "item" if items & {*keys} else self.owner(),
+                    buckets=int(self.rng.integers(2, 6)),
+                    bucketing=self.pick("quantile", "log"),
+                    encoding=tuple(n for n in ENCODINGS if self.may(0.5)) or "value",
+                    keys=keys,
+                    action=choose(self.rng, actions) if needs or self.may(0.5) else None,
+                    window=self.pick(None, None, "1h", "7d", "day", "2s"),
+                    zone=self.pick("UTC", "America/New_York"),
+                    delay=self.pick(None, None, "1s"),
+                    **more,
+                )
+            )
+        return found
+
+    def list_key(self) -> tuple[str, ...]:
+        self.add("session", *self.ids(3))
+        return (self.user_key, "session")
+
+    def relative(self, features: Sequence[Any]) -> list[Any]:
+        """Features that are relative to a list, of numbers of the item."""
+        numbers = [f for f in features if isinstance(f, NumericFeature) and f.owner == "item"]
+        return [
+            RelativeFeature(f"{f.name}_{how}", "item", buckets=3, of=f.name, relative=how)
+            for f in numbers
+            if self.may(0.7)
+            for how in [self.pick("rank", "difference")]
+        ]
 
     def ratio(self) -> Ratio:
         if "play" not in self.draws:

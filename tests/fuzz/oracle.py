@@ -18,13 +18,16 @@ from keras_infnet import (
     EventNumber,
     MulticlassTask,
     NumericFeature,
+    RateFeature,
     Ratio,
+    SecondsSinceFeature,
     SincePrevious,
 )
 from tests.fuzz.cases import Case, size
 
 RATIOS = [np.float32(v) for v in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1, 1.25, 2, 3)]
 LARGEST, TINIEST = float(np.finfo("float32").max), float(np.finfo("float32").tiny)
+MILLISECONDS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 Means = dict[str, list[Any]]
 
 
@@ -65,6 +68,12 @@ class Oracle:
         if case.warm is not None:
             self.warm = means["warm"]
             self.events = [(self.warm, i) for i in range(size(case.warm))] + self.events
+        self.own: list[tuple[Means, int]] = []
+        if case.events is not None:
+            self.own = [(means["events"], i) for i in range(size(case.events))]
+        self.add_computed(self.log, None)
+        if case.rows is not None:
+            self.add_computed(self.asked, case.freeze_at)
         self.tables = {f.name: self.learn(f) for f in self.schema.table_owners()}
         self.forms = {f.name: self.learn_forms(f) for f in self.schema.table_owners()}
         self.actions = {h.name: self.learn_actions(h) for h in self.schema.histories}
@@ -102,16 +111,77 @@ class Oracle:
         labels, weights = self.labels(asked, self.places)
         return Expected(request, packed, labels, weights, self.base_rates())
 
+    def add_computed(self, side: Means, freeze_at: int | None) -> None:
+        """The features of the past of some rows, and those relative to their lists."""
+        rows = range(len(next(iter(side.values()))))
+        for f in self.schema.past:
+            side[f.name] = [self.past(f, side, i, freeze_at) for i in rows]
+        for f in self.case.relative:
+            x = [None if v is None else _float32(v) for v in side[f.of]]
+            lists = [tuple(side[key][i] for key in self.schema.list_key or ()) for i in rows]
+            side[f.name] = [
+                None if x[i] is None or None in lists[i] else _relative(f.relative, x[i], others)
+                for i in rows
+                for others in [[x[j] for j in rows if lists[j] == lists[i] and x[j] is not None]]
+            ]
+
+    def past(self, feature: Any, side: Means, row: int, freeze_at: int | None) -> float | None:
+        """A number of the rows of the log before a row."""
+        keys, now = [side[k][row] for k in feature.keys], self.time(side, row)
+        end = now - _duration(feature.delay) if feature.delay else now
+        end = end if freeze_at is None else min(end, freeze_at // 10**6)
+
+        def is_past(j: int) -> bool:
+            then = self.time(self.log, j)
+            if None in keys or [self.log[k][j] for k in feature.keys] != keys or then >= end:
+                return False
+            if feature.window == "day":
+                return _day(then, feature.zone) == _day(now, feature.zone)
+            return feature.window is None or then >= now - _duration(feature.window)
+
+        before = [j for j in range(size(self.case.log)) if is_past(j)]
+        known = before
+        if feature.action is not None:
+            known = [j for j in before if self.action(feature.action, j) is not None]
+            before = [j for j in known if self.action(feature.action, j) == 1]
+        if isinstance(feature, RateFeature):
+            seen = [self.action(feature.action, j) for j in self.train]
+            p = seen.count(1) / (len(seen) - seen.count(None))
+            weight = len(known) + feature.prior
+            return (len(before) + feature.prior * p) / weight if weight else p
+        if isinstance(feature, SecondsSinceFeature):
+            times = [self.time(self.log, j) for j in before]
+            return (now - max(times)) / 1000 if times else None
+        return float(len(before))
+
+    def action(self, name: str, row: int) -> int | None:
+        """Whether a row of the log has an action; `None` where that is not known."""
+        tasks = [task for task in self.schema.tasks if task.label == name]
+        seen = [all(self.log[c][row] == 1 for c in task.conditions) for task in tasks]
+        return self.log[name][row] if any(seen) or not tasks else None
+
+    def learned(self, history: Any) -> list[tuple[Means, int]]:
+        """Events of a history that the encoder learns from."""
+        if history.name == self.case.events_of:
+            last = max(self.time(self.log, i) for i in self.train)
+            return [event for event in self.own if self.time(*event) <= last]
+        before = [event for event in self.events if event[0] is not self.log]
+        return [*before, *((self.log, i) for i in self.train)]
+
     def learn(self, owner: Any) -> Any:
         """A function from a value to its id, learned from training rows."""
         if isinstance(owner, DateTimeFeature):
             return None
         sharing = [f for f in self.schema.features if self.schema.table_of(f.name) == owner.name]
         seen = [self.log[f.name][i] for f in sharing for i in self.train]
-        if owner.has_dtype and self.warm:
-            fields = [field for h in self.schema.histories for field in h.fields]
+        if owner.has_dtype:
             seen += [
-                v for f in sharing for _ in range(fields.count(f.name)) for v in self.warm[f.name]
+                side[f.name][i]
+                for f in sharing
+                for h in self.schema.histories
+                if f.name in h.fields
+                for side, i in self.learned(h)
+                if side is not self.log
             ]
         if isinstance(owner, NumericFeature) and "bucket" not in owner.encoding:
             return lambda v: 0 if v is None else 1
@@ -147,20 +217,18 @@ class Oracle:
         forms = self.forms[self.schema.table_of(feature.name)]
         return [0.0 if value is None else _height(line, value) for line in forms]
 
-    def event_number(self, quantity: Any, value: Any) -> int:
+    def event_number(self, history: Any, quantity: Any, value: Any) -> int:
         """The id of a number of an event."""
         if value is None:
             return 0
-        seen = [self.log[quantity.column][i] for i in self.train]
-        seen += self.warm[quantity.column] if self.warm else []
+        seen = [side[quantity.column][i] for side, i in self.learned(history)]
         owner = NumericFeature("x", "item", buckets=quantity.buckets)
         return 2**24 + round(2**16 * _height(_line("ple", owner, seen), value))
 
     def learn_actions(self, history: Any) -> dict[tuple[Any, ...], int]:
         """Ids of the combinations of actions that training rows have."""
-        rows = [tuple(self.log[a][i] for a in history.actions) for i in self.train]
-        if self.warm:
-            rows += zip(*(self.warm[a] for a in history.actions), strict=True)
+        events = self.learned(history)
+        rows = [tuple(side[a][i] for a in history.actions) for side, i in events]
         order = sorted((-n, _code(actions), actions) for actions, n in Counter(rows).items())
         return {actions: 2 + i for i, (_, _, actions) in enumerate(order)}
 
@@ -198,13 +266,14 @@ class Oracle:
             return []
         end, freeze = self.time(self.asked, row), self.case.freeze_at
         limit = end if freeze is None else min(end, freeze // 10**6)
+        all_events = self.own if history.name == self.case.events_of else self.events
         mine = sorted(
             (self.time(side, i), place)
-            for place, (side, i) in enumerate(self.events)
+            for place, (side, i) in enumerate(all_events)
             if side[self.schema.user_key][i] == user and self.takes_part(history, side, i)
         )
         events = [
-            self.event(history, *self.events[place], mine[k - 1][0] if k else None, end)
+            self.event(history, *all_events[place], mine[k - 1][0] if k else None, end)
             for k, (t, place) in enumerate(mine)
             if t < limit
         ]
@@ -255,7 +324,7 @@ class Oracle:
                 raw[f"{history.name}_{quantity.column}"] = (
                     None if value is None else _float32(value)
                 )
-                ids[f"#{quantity.column}"] = [self.event_number(quantity, value)]
+                ids[f"#{quantity.column}"] = [self.event_number(history, quantity, value)]
             else:
                 start = then if isinstance(quantity, Age) else before
                 until = now if isinstance(quantity, Age) else then
@@ -376,6 +445,25 @@ def _line(form: str, feature: NumericFeature, seen: list[Any]) -> tuple[list[flo
 
 def _height(line: tuple[list[float], list[float]], value: float) -> float:
     return float(np.interp(_bounded(value), *line)) if line[0] else 0.0
+
+
+def _duration(text: str) -> int:
+    """Milliseconds of a text such as `"10min"`."""
+    number = text.rstrip("dhimns")
+    return int(number) * MILLISECONDS[text.removeprefix(number)]
+
+
+def _day(milliseconds: int, zone: str) -> Any:
+    seconds = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return seconds.astimezone(ZoneInfo(zone)).date()
+
+
+def _relative(how: str, value: float, others: list[float]) -> float:
+    """How a number stands among those of its list, itself included."""
+    if how == "difference":
+        return value - sum(sorted(others)) / len(others)
+    below, equal = sum(x < value for x in others), others.count(value)
+    return (below + (equal - 1) / 2) / (len(others) - 1) if len(others) > 1 else 0.5
 
 
 def _ratio(top: Any, bottom: Any) -> Any:

@@ -71,6 +71,12 @@ def _smaller(case: Case) -> Iterator[Case]:
                 yield replace(case, rows={n: c.take([i]) for n, c in case.rows.items()})
     if case.warm is not None:
         yield replace(case, warm=None)
+    if case.events is not None:
+        yield replace(case, events=None, events_of=None)
+    if case.unknown is not None:
+        yield replace(case, unknown=None)
+    if case.schema.list_key is not None and not case.relative:
+        yield replace(case, schema=replace(case.schema, list_key=None))
     for schema in _schemas(case.schema):
         yield replace(case, schema=schema)
 

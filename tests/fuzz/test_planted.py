@@ -8,9 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from keras_infnet import Age, CategoricalFeature, DateTimeFeature, NumericFeature
-from keras_infnet.data import Histories, Vocabulary, batches, histories
-from keras_infnet.encoding import graph, labels
+from keras_infnet import Age, CategoricalFeature, DateTimeFeature, FeatureSchema, NumericFeature
+from keras_infnet.data import Histories, Vocabulary, batches, histories, rates
+from keras_infnet.data.unknown_ids import UnknownIds
+from keras_infnet.encoding import actions, graph, labels
+from keras_infnet.schema.past import PastFeature
 from tests.fuzz.cases import make_case
 from tests.fuzz.ways import run
 
@@ -91,7 +93,37 @@ def newest_first(gather):
 
 
 def never_frozen(frozen):
-    return lambda times, users, freeze_at, time_key: times
+    return lambda times, *rest: times
+
+
+def frozen_rates_roll_on(frozen):
+    return lambda times, *rest: times
+
+
+def windows_ignored(since):
+    return lambda self, times: None
+
+
+def now_is_past(begins):
+    return lambda self, of_distinct: begins(self, of_distinct + 1)
+
+
+def counts_all(observed):
+    return lambda task, frame: np.ones(len(frame), bool)
+
+
+def lists_merged(codes):
+    return lambda self, frame, who: codes(self, frame, who) // 2
+
+
+def own_log_ignored(build):
+    return lambda self, history, log, times, before, own: build(
+        self, history, log, times, before, None
+    )
+
+
+def unknown_is_missing(replaced):
+    return lambda self, tf, table, ids, keys: ids * 0
 
 
 def all_observed(observed):
@@ -111,7 +143,9 @@ def holds(kind, wanted):
 
     def may_show(case):
         names = [f.name for f in case.schema.features if isinstance(f, kind)]
-        return any(wanted(v) for name in names for v in case.log[name].means or ())
+        # Numbers that are computed are no columns.
+        held = [case.log[name] for name in names if name in case.log]
+        return any(wanted(v) for column in held for v in column.means or ())
 
     return may_show
 
@@ -122,7 +156,36 @@ def has_zone(case):
 
 
 def is_frozen(case):
-    return case.freeze_at is not None
+    return case.freeze_at is not None and has_history(case)
+
+
+def has_past(case):
+    return bool(case.schema.past)
+
+
+def past_is_frozen(case):
+    return case.freeze_at is not None and has_past(case)
+
+
+def has_window(case):
+    return any(f.window is not None for f in case.schema.past)
+
+
+def counts_labels(case):
+    labels = {task.label for task in case.schema.tasks if task.conditions}
+    return any(f.action in labels for f in case.schema.past)
+
+
+def has_lists(case):
+    return case.schema.list_key is not None
+
+
+def has_own_log(case):
+    return case.events is not None
+
+
+def hides_ids(case):
+    return case.unknown is not None
 
 
 # Where a fault is planted, and in which cases it may show.
@@ -145,6 +208,13 @@ FAULTS = {
     never_frozen: (histories, "frozen_times", is_frozen),
     all_observed: (labels, "observed_rows", lambda case: len(case.schema.tasks) > 1),
     oldest_served: (graph, "_newest", has_history),
+    frozen_rates_roll_on: (rates, "frozen_times", past_is_frozen),
+    windows_ignored: (PastFeature, "since", has_window),
+    now_is_past: (rates._RowsInOrder, "_ranks", has_past),
+    counts_all: (actions, "observed_rows", counts_labels),
+    lists_merged: (FeatureSchema, "lists_of", has_lists),
+    own_log_ignored: (Histories, "_build", has_own_log),
+    unknown_is_missing: (UnknownIds, "_replaced", hides_ids),
 }
 
 

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 from keras_infnet import RankingData
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import FM
+from keras_infnet.schema.list_key import FILLS_UP, LIST_CODES, NO_LIST
 from keras_infnet.serving import export
 from tests.fuzz.cases import Case, size
 from tests.fuzz.oracle import Expected, Oracle, training_rows
@@ -109,6 +111,15 @@ def _doubts(case: Case) -> set[str]:
             seen |= {case.log[task.label].means[i]} if watched else set()
         if len(seen) < 2:
             found.add(task.label)
+    for action in {f.action for f in case.schema.past} - {None}:
+        tasks = [task for task in case.schema.tasks if task.label == action]
+        seen = [
+            case.log[action].means[i] is not None
+            and (not tasks or all(case.log[c].means[i] == 1 for c in tasks[0].conditions))
+            for i in train
+        ]
+        if not any(seen):
+            found.add(action)
     for feature in case.schema.features:
         owner = case.schema.table_of(feature.name)
         if not getattr(feature, "has_dtype", False) or case.schema.declared_dtype(owner):
@@ -123,7 +134,10 @@ def _compare(case: Case, with_model: bool, saved: bool) -> tuple[str, ...]:
     boundary = None if case.boundary is None else pd.Timestamp(case.boundary, unit="ns", tz="UTC")
     log = case.frame("log")
     warm = None if case.warm is None else case.frame("warm")
-    data = RankingData(case.schema, log, validation=boundary, warm=warm)
+    given: dict[str, Any] = {"validation": boundary, "warm": warm}
+    if case.events_of is not None:
+        given["events"] = {case.events_of: case.frame("events")}
+    data = RankingData(case.schema, log, **given)
     freeze = None if case.freeze_at is None else pd.Timestamp(case.freeze_at, unit="ns")
     asked: Any = "train" if case.rows is None else case.frame("rows")
     if case.rows is not None and case.schema.time_key is None:
@@ -146,6 +160,13 @@ def _compare(case: Case, with_model: bool, saved: bool) -> tuple[str, ...]:
         rate = data.schema.base_rate(name)
         _same(f"base rate of `{name}`", rate, expected.base_rates[name])
     ways = ("batches", "rows", "request")
+    if case.unknown is not None:
+        rate = {case.unknown: 0.5}
+        _same_but_unknown(data, RankingData(data.encoder, log, **given, unknown_rate=rate))
+        ways += ("unknown",)
+    if case.schema.list_key is not None:
+        _same_lists(case, data.batches(asked, freeze_at=freeze, batch_size=64, by="list"), of_rows)
+        ways += ("lists",)
     if not with_model:
         return ways
     model = _model(data.schema)
@@ -170,6 +191,48 @@ def _whole(batches: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]
         return {name: np.concatenate([part[k][name] for part in parts]) for name in parts[0][k]}
 
     return joined(0), joined(1), joined(2)
+
+
+def _same_but_unknown(data: RankingData, hiding: RankingData) -> None:
+    """Training batches of which one has known ids as unknown: else they are equal."""
+    plain, hidden = (
+        _whole(some.batches("train", shuffle=True, batch_size=7)) for some in (data, hiding)
+    )
+    oov = data.schema.feature("video_id").oov_buckets
+    for name, right in plain[0].items():
+        found = hidden[0][name]
+        other = (found != right) & ((found == found) | (right == right))
+        if not ((right[other] > oov) & (found[other] >= 1) & (found[other] <= oov)).all():
+            raise Different(f"unknown ids: `{name}` differs in more than known ids")
+    for k in (1, 2):
+        for name, right in plain[k].items():
+            _same(f"unknown ids: labels and weights of `{name}`", hidden[k][name], right)
+
+
+def _same_lists(case: Case, batches: Any, of_rows: dict[str, Any]) -> None:
+    """Batches of whole lists hold the same rows, each list's in one batch."""
+    parts = list(batches.as_numpy_iterator())
+    sizes: Counter[int] = Counter()
+    for _, y, _ in parts:
+        codes = y[LIST_CODES].ravel()
+        sizes.update(np.unique(codes[codes >= 0], return_counts=True)[1].tolist())
+        sizes[1] += int((codes == NO_LIST).sum())
+    side = case.log if case.rows is None else case.rows
+    rows = training_rows(case) if case.rows is None else range(size(side))
+    keys = [tuple(side[key].means[i] for key in case.schema.list_key) for i in rows]
+    lists = Counter(key for key in keys if None not in key)
+    right = Counter(lists.values()) + Counter({1: sum(None in key for key in keys)})
+    if +sizes != right:
+        raise Different(f"lists of {dict(sizes)} rows for {dict(right)}")
+    held = [y[LIST_CODES].ravel() != FILLS_UP for _, y, _ in parts]
+    for name, whole in of_rows.items():
+        found = np.concatenate([x[name][h] for (x, _, _), h in zip(parts, held, strict=True)])
+        found, wanted = (np.asarray(a, "float64").reshape(len(a), -1) for a in (found, whole))
+        _same(f"lists: rows of `{name}`", _sorted(found), _sorted(wanted))
+
+
+def _sorted(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(rows.T)] if rows.size else rows
 
 
 def _served(encode: Any, request: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from keras_infnet.schema.event_quantity import Age, Ratio
-from keras_infnet.schema.programs import Bucketize, learn_edges
+from keras_infnet.schema.programs import BLOCK, Bucketize, learn_edges, number_not_above
 
 AGES, RATIOS = Age().program(None), Ratio("play", "length").program(None)
 
 
 def test_quantile_buckets_hold_equal_counts():
     values = np.random.default_rng(0).normal(size=1000).astype("float32")
-    ids = Bucketize(learn_edges(values, 10, "quantile")).numpy(values)
+    ids = Bucketize(learn_edges(np.sort(values), 10, "quantile")).numpy(values)
     counts = np.bincount(ids)[1:]
     assert len(counts) == 10 and counts.min() >= 99 and counts.max() <= 101
 
@@ -27,6 +27,17 @@ def test_logarithmic_buckets_have_equal_width_in_the_logarithm_and_one_for_zero(
     edges = learn_edges(values, 5, "log")
     np.testing.assert_allclose(edges, [1, 10, 100, 1000], rtol=1e-6)
     assert Bucketize(edges).numpy(values).tolist() == [1, 2, 3, 4, 5, 5]
+
+
+@pytest.mark.parametrize("edges", [0, 1, 20, 255, 256])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_edges_that_are_not_above_are_numpys(edges, dtype):
+    rng = np.random.default_rng(edges)
+    edges = np.unique(rng.integers(-(10**6), 10**6, edges).astype(dtype))
+    values = rng.integers(-(10**6), 10**6, (2, BLOCK)).astype(dtype)
+    values[0, : len(edges)] = edges
+    expected = np.searchsorted(edges, values, side="right")
+    np.testing.assert_array_equal(number_not_above(edges, values), expected)
 
 
 def test_missing_is_a_bucket_of_its_own():

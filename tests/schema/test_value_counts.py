@@ -28,3 +28,11 @@ def test_counts_of_chunks_are_those_of_the_whole(monkeypatch):
 
 def test_nothing_counted_is_an_empty_table():
     assert len(ValueCounts(pa.int64()).table()) == 0
+
+
+def test_numbers_come_in_increasing_order_without_the_missing_ones():
+    counts = ValueCounts(pa.float32())
+    for part in ([3, np.nan, -1], [3, 2, np.nan]):
+        counts.add(pa.array(np.float32(part)))
+    values, number = counts.increasing()
+    assert (values.tolist(), number.tolist()) == ([-1, 2, 3], [1, 1, 2])
