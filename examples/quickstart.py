@@ -27,7 +27,7 @@ from demo_report import comparison, metric_table, plot_attention, plot_training,
 import keras_infnet
 
 MODELS = {"SharedBottom": keras_infnet.models.SharedBottom, "INFNet": keras_infnet.INFNet}
-BATCH_SIZE = 512
+BATCH_SIZE = 256
 CANDIDATES = 100
 VERIFIED_ROWS = 1000
 SECONDS: dict[str, float] = {}

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.protocol.space import defaults_of
 
-BATCH_SIZE = 512
+BATCH_SIZE = 256
 EVALUATIONS_PER_EPOCH = 2
 
 

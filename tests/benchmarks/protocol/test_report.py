@@ -26,7 +26,7 @@ PROTOCOL = {
     "source": "simulated",
     "tasks": TASKS,
     "epochs": 1,
-    "batch_size": 512,
+    "batch_size": 256,
     "evaluations_per_epoch": 2,
     "backend": "tensorflow",
     "rows": {"train": 900, "validation": 50, "test": 50},
