@@ -20,16 +20,22 @@ import keras_infnet
 from benchmarks.measuring import write_records
 from benchmarks.protocol.data import open_log, split_rows, train_batches
 from benchmarks.protocol.logs import LOGS
-from keras_infnet import FeatureSchema, NumericFeature, RankingData
+from keras_infnet import (
+    CountFeature,
+    FeatureSchema,
+    NumericFeature,
+    RankingData,
+    RateFeature,
+    SecondsSinceFeature,
+)
 from keras_infnet.models import MODELS
-from keras_infnet.schema.past import PastFeature
+
+PAST = (RateFeature, CountFeature, SecondsSinceFeature)
 
 
 def without_rates(schema: FeatureSchema) -> FeatureSchema:
     """The schema without features of the past."""
-    return replace(
-        schema, features=tuple(f for f in schema.features if not isinstance(f, PastFeature))
-    )
+    return replace(schema, features=tuple(f for f in schema.features if not isinstance(f, PAST)))
 
 
 def without_histories(schema: FeatureSchema) -> FeatureSchema:

@@ -39,7 +39,7 @@ def flow_table(
     widths = [
         ("attention", _attention(schema, attention)),
         *(("made of", shares) for shares in _made_of(schema, tables)),
-        *(("head", shares) for shares in _heads(tables["heads"])),
+        *(("head", shares) for shares in _heads(schema, tables["heads"])),
     ]
     flow = pd.concat([_edges(of_kind, kind) for kind, of_kind in widths], ignore_index=True)
     return flow[flow["width"] > 0].reset_index(drop=True)
@@ -86,11 +86,14 @@ def _made_of(schema: FeatureSchema, tables: Mapping[str, pd.DataFrame]) -> Itera
         yield (groups / groups.sum()).to_frame("sequence proxies")
 
 
-def _heads(heads: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _heads(schema: FeatureSchema, heads: pd.DataFrame) -> Iterator[pd.DataFrame]:
     for task, shares in heads.groupby(level="task", sort=False).mean().iterrows():
-        by_group = shares.groupby(level="group", sort=False).sum()
-        sources = [_token(group, task) for group in by_group.index]
-        yield by_group.set_axis(sources).to_frame(task)
+        # Fields that reach a head by its crosses are one source for each owner.
+        sources = [
+            _source(schema, group, name) if group == "fields" else _token(group, task)
+            for group, name in shares.index
+        ]
+        yield shares.groupby(sources, sort=False).sum().to_frame(task)
 
 
 def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -7,9 +7,6 @@ from keras import ops
 
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
-# `V` starts that much wider than it keeps a variance: embeddings start small, and the steps of `U`
-# are only felt where `V^T x` is not.
-_WIDER = 8.0
 # Of float16, whose largest is 65,504: sums of a thousand such numbers are finite, and squares.
 _LARGEST = 64.0
 
@@ -44,8 +41,7 @@ class CrossLayer(ConfiguredLayer):
 
     Reference:
         Wang et al., DCN V2, WWW 2021, arXiv:2008.13535, equations 1 and 2. Weights start as
-        Glorot and zeros, but `V` as normal numbers of standard deviation `8 / sqrt(width)`: our
-        choice.
+        Glorot and zeros, our choice.
     """
 
     def __init__(self, projection_dim: int | None = None, **kwargs: Any) -> None:
@@ -61,13 +57,8 @@ class CrossLayer(ConfiguredLayer):
         width = common_width(self, x0_shape, x_shape)
         self.down_projection = None
         if self.projection_dim is not None:
-            start = keras.initializers.VarianceScaling(_WIDER**2)
             self.down_projection = self._dense(
-                "down_projection",
-                width,
-                self.projection_dim,
-                use_bias=False,
-                kernel_initializer=start,
+                "down_projection", width, self.projection_dim, use_bias=False
             )
         self.projection = self._dense("projection", self.projection_dim or width, width)
 

@@ -9,7 +9,6 @@ import keras_infnet
 from benchmarks import inputs
 from benchmarks.protocol.logs import LOGS
 from keras_infnet import NumericFeature
-from keras_infnet.schema.past import PastFeature
 from tests.benchmarks.eager import compile_nothing
 
 pytestmark = pytest.mark.one_backend
@@ -29,7 +28,7 @@ def test_settings_change_one_kind_of_input(folder):
     assert changed["all"] == schema and schema.histories
     assert changed["without histories"].histories == ()
     assert changed["without histories"].features == schema.features
-    past = [f for f in schema.features if isinstance(f, PastFeature)]
+    past = [f for f in schema.features if isinstance(f, inputs.PAST)]
     assert past and not set(past) & set(changed["without rates"].features)
     assert len(changed["without rates"].features) == len(schema.features) - len(past)
     numbers = [f for f in changed["numbers as values"].features if isinstance(f, NumericFeature)]

@@ -56,9 +56,9 @@ def test_a_run_s_folder_holds_all_that_it_was_made_from_and_gave(trained):
     }
     history = read_json(folder / "history.json")
     result = read_json(folder / "result.json")
-    assert len(history["val_click_auc"]) == 1 and "click_auc" in (folder / "log.txt").read_text()
+    assert len(history["val_click_auc"]) == 2 and "click_auc" in (folder / "log.txt").read_text()
     assert set(result["metrics"]) == {"click", "like"}
-    assert result["steps"] == 1 and 0 < result["table_parameters"] < result["parameters"]
+    assert result["steps"] == 2 and 0 < result["table_parameters"] < result["parameters"]
 
 
 def test_test_rows_are_predicted_from_the_kept_weights(trained, data):
