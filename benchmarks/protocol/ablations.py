@@ -110,6 +110,8 @@ ABLATIONS = [
     *_curve("blocks", "num_blocks", (1, 2, 3)),
     *_change("history encoder", num_encoder_layers=1),
     *_form("score biases", score_biases=False),
+    *_form("output gate", output_gate=True),
+    *_form("attention", activation="silu"),
     *_form("crosses", cross_rank=None),
     *(_form("pooling", pooling, pooling=pooling)[0] for pooling in ("sum", "mean")),
     *_curve("width", "dim", (16, 64)),

@@ -32,8 +32,34 @@ def masked_softmax(scores: Any, mask: Any = None) -> Any:
     return weights / (total + ops.cast(ops.equal(total, 0.0), "float32"))
 
 
+def masked_silu(scores: Any, mask: Any = None) -> Any:
+    """`silu(s) / n` of `n` valid entries of the last axis, in float32; 0 where there is none.
+
+    Args:
+        scores: Float tensor `(..., length)`.
+        mask: Bool tensor that broadcasts to `scores`, True where valid. Defaults to `None`.
+
+    Returns:
+        Float32 tensor like `scores`.
+    """
+    weights = ops.silu(ops.cast(scores, "float32"))
+    if mask is None:
+        return weights / ops.cast(ops.shape(weights)[-1], "float32")
+    number = ops.sum(ops.cast(mask, "float32"), axis=-1, keepdims=True)
+    return ops.where(mask, weights, 0.0) / ops.maximum(number, 1.0)
+
+
+# Weights of scores, by the name of what makes them.
+WEIGHTS: dict[str, Callable[..., Any]] = {"softmax": masked_softmax, "silu": masked_silu}
+
+
 def attention_pooling(
-    queries: Any, memory: Any, mask: Any = None, bias: Any = None, scale: Any = None
+    queries: Any,
+    memory: Any,
+    mask: Any = None,
+    bias: Any = None,
+    scale: Any = None,
+    activation: str = "softmax",
 ) -> Any:
     """`softmax(Q X^T * scale + bias) X`, where masked positions have no weight.
 
@@ -49,16 +75,18 @@ def attention_pooling(
         mask: Bool tensor `(batch or 1, length)`, True where valid. Defaults to `None`.
         bias: Float tensor `(batch or 1, queries, length)`. Defaults to `None`.
         scale: Float32 tensor `(batch or 1, length)`. Defaults to `None`: 1.
+        activation: `"softmax"`, or `"silu"`: `masked_silu` in its place. Defaults to `"softmax"`.
 
     Returns:
         Float tensor `(batch, queries, width)`; zeros where all of the memory is masked.
     """
-    if memory.shape[0] == 1 and queries.shape[0] != 1:
-        return _pooling_of_one_memory(queries, memory, mask, bias, scale)
-    if keras.backend.backend() == "jax":
-        return _jax_pooling()(queries, memory, mask, bias, scale)
+    if activation == "softmax":
+        if memory.shape[0] == 1 and queries.shape[0] != 1:
+            return _pooling_of_one_memory(queries, memory, mask, bias, scale)
+        if keras.backend.backend() == "jax":
+            return _jax_pooling()(queries, memory, mask, bias, scale)
     scores = attention_scores(queries, memory, bias, scale)
-    weights = masked_softmax(scores, None if mask is None else ops.expand_dims(mask, 1))
+    weights = WEIGHTS[activation](scores, None if mask is None else ops.expand_dims(mask, 1))
     return ops.matmul(ops.cast(weights, memory.dtype), memory)
 
 

@@ -2,15 +2,15 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from keras_infnet._backend.attention_pooling import (
+    WEIGHTS,
     attention_pooling,
     attention_scores,
-    masked_softmax,
 )
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
@@ -36,6 +36,10 @@ class ProxyCrossAttention(ConfiguredLayer):
     each query set, and `Q / rms(Q)` in place of `Q` where there is `qk_norm`. The gate starts near
     one half.
 
+    With `activation="silu"` weights are `silu(score) / n` over the `n` positions that are no
+    padding, in place of the softmax: they need not sum to 1, and what no query asks for adds
+    nothing.
+
     Args:
         dim: Width of the output, and of queries and keys together over all heads.
         num_heads: Number of heads, a divisor of `dim`. Defaults to `1`.
@@ -45,6 +49,7 @@ class ProxyCrossAttention(ConfiguredLayer):
             Defaults to `False`.
         output_gate: Whether a gate made of the queries is multiplied to the output. Defaults to
             `False`.
+        activation: `"softmax"` or `"silu"`. Defaults to `"softmax"`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -64,8 +69,8 @@ class ProxyCrossAttention(ConfiguredLayer):
         Float tensor `(batch, m, dim)`, or a list or dict of them, as `queries`.
 
     Raises:
-        ValueError: A size is below 1, `num_heads` does not divide `dim`, or `queries` holds another
-            number of sets than `query_sets`.
+        ValueError: A size is below 1, `num_heads` does not divide `dim`, there is no such
+            activation, or `queries` holds another number of sets than `query_sets`.
 
     Example:
         >>> attention = keras_infnet.layers.ProxyCrossAttention(dim=8)
@@ -77,7 +82,8 @@ class ProxyCrossAttention(ConfiguredLayer):
         projection after the heads: our choice. Henry et al., Query-Key Normalization for
         Transformers, arXiv:2010.04245, normalise what is projected, by its length. Qiu et al.,
         Gated Attention for Large Language Models, arXiv:2505.06708; no bias in the gate: our
-        choice.
+        choice. Zhai et al., Actions Speak Louder than Words, arXiv:2402.17152, have SiLU for the
+        softmax; they divide by the greatest length, which padding would change here.
     """
 
     takes_shared_rows = True
@@ -90,6 +96,7 @@ class ProxyCrossAttention(ConfiguredLayer):
         share_kv: bool = False,
         qk_norm: bool = False,
         output_gate: bool = False,
+        activation: Literal["softmax", "silu"] = "softmax",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -98,6 +105,10 @@ class ProxyCrossAttention(ConfiguredLayer):
                 "`dim`, `num_heads` and `query_sets` must be 1 or more, and `num_heads` a divisor "
                 f"of `dim`. Received: {dim=}, {num_heads=}, {query_sets=}"
             )
+        if activation not in WEIGHTS:
+            raise ValueError(
+                f"`activation` must be one of {sorted(WEIGHTS)}. Received: {activation!r}"
+            )
         self.supports_masking = True
         self.dim = dim
         self.num_heads = num_heads
@@ -105,6 +116,7 @@ class ProxyCrossAttention(ConfiguredLayer):
         self.share_kv = share_kv
         self.qk_norm = qk_norm
         self.output_gate = output_gate
+        self.activation = activation
 
     def build(self, queries_shape: Any, memory_shape: tuple) -> None:
         self.set_names = list(queries_shape) if isinstance(queries_shape, Mapping) else None
@@ -134,7 +146,7 @@ class ProxyCrossAttention(ConfiguredLayer):
         for chosen in _read_together(sets, memory, memory_gate):
             absorbed = self._absorbed_queries(sets, memory, memory_gate, chosen)
             of_chosen = self._bias_of_sets(bias, sets, chosen)
-            pooled = attention_pooling(absorbed, memory, mask, of_chosen, scale)
+            pooled = attention_pooling(absorbed, memory, mask, of_chosen, scale, self.activation)
             if memory_gate is not None:
                 pooled = pooled * memory_gate
             outputs |= self._project_values(pooled, sets, chosen)
@@ -151,7 +163,7 @@ class ProxyCrossAttention(ConfiguredLayer):
         memory_gate: Any = None,
         score_bias: Any = None,
     ) -> Any:
-        """What each query reads: the softmax of the built layer, averaged over heads.
+        """What each query reads: the weights of the built layer, averaged over heads.
 
         Args:
             queries: As in `call`.
@@ -162,15 +174,15 @@ class ProxyCrossAttention(ConfiguredLayer):
 
         Returns:
             Float32 tensor `(batch, queries of all sets, length)`, or one `(batch, m, length)` for
-            each name where `queries` is a dict; rows sum to 1, or are 0 where all of the memory is
-            padding.
+            each name where `queries` is a dict; rows of a softmax sum to 1, or are 0 where all of
+            the memory is padding.
         """
         sets = self._as_sets(queries)
         absorbed = self._absorbed_queries(sets, memory, memory_gate, range(len(sets)))
         scale = self._score_scale(memory, memory_gate)
         scores = attention_scores(absorbed, memory, self._bias_of_heads(score_bias), scale)
         mask = None if memory_mask is None else ops.cast(memory_mask, "bool")[:, None]
-        weights = masked_softmax(scores, mask)
+        weights = WEIGHTS[self.activation](scores, mask)
         shape = (-1, sum(q.shape[1] for q in sets), self.num_heads, *ops.shape(weights)[-1:])
         weights = ops.mean(ops.reshape(weights, shape), axis=2)
         if self.set_names is None:

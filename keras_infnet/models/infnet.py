@@ -52,6 +52,8 @@ class Form:
         score_biases: Whether scores on the history add `B`. Defaults to `True`.
         output_gate: Whether each `CA(Q, X)` is multiplied by `sigmoid(Q W_G)`, with `Q / rms(Q)`
             where there is `qk_norm`, and a `W_G` for each `W_Q`. Defaults to `False`.
+        activation: What makes weights of scores: `"softmax"`, or `"silu"`, divided by the number of
+            tokens that are no padding. Defaults to `"softmax"`.
         own_group: Whether queries read all three memories, and `[T; T~]` is one group of queries,
             which after the heterogeneous flow gates `T^` as a whole. Defaults to `False`.
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
@@ -70,6 +72,7 @@ class Form:
     share_kv: bool = True
     score_biases: bool = True
     output_gate: bool = False
+    activation: Literal["softmax", "silu"] = "softmax"
     own_group: bool = False
     gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid"
     gate_hidden: int | None = None
@@ -498,6 +501,7 @@ def _read(
         share_kv=form.share_kv,
         qk_norm=form.qk_norm,
         output_gate=form.output_gate,
+        activation=form.activation,
         name=f"{name}_attention",
     )
     return attention(

@@ -119,6 +119,11 @@ CASES = {
         {"dim": DIM, "num_heads": 2, "query_sets": 2},
         {"queries": [tokens(2, 4), tokens(3)], "memory": tokens(6, 5), "memory_mask": MASK},
     ),
+    "proxy_cross_attention_silu": (
+        ki.layers.ProxyCrossAttention,
+        {"dim": DIM, "activation": "silu"},
+        {"queries": tokens(3), "memory": tokens(6, 5), "memory_mask": MASK},
+    ),
     "proxy_gated_unit": (
         ki.layers.ProxyGatedUnit,
         {"dim": DIM, "hidden_dim": 16},

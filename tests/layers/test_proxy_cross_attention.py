@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -59,16 +61,48 @@ def test_a_memory_of_one_token_is_read_without_a_warning():
     np.testing.assert_allclose(layer(QUERIES[0], MEMORY[:, :1]), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("activation", ["softmax", "silu"])
 @pytest.mark.parametrize("qk_norm", [True, False])
-def test_attention_weights_pool_to_the_output(qk_norm):
-    layer = built(share_kv=True, qk_norm=qk_norm)
+def test_attention_weights_pool_to_the_output(qk_norm, activation):
+    layer = built(share_kv=True, qk_norm=qk_norm, activation=activation)
     weights = np.array(layer.attention_weights(QUERIES, MEMORY, memory_mask=MASK))
     pooled = weights @ MEMORY @ np.array(layer.value_kernels[0])
     np.testing.assert_allclose(
         layer(QUERIES, MEMORY, memory_mask=MASK)[1], pooled[:, 2:], atol=1e-5
     )
     np.testing.assert_array_equal(weights.swapaxes(1, 2)[~MASK], 0)
-    np.testing.assert_allclose(weights.sum(-1)[1:], 1, atol=1e-6)
+    if activation == "softmax":
+        np.testing.assert_allclose(weights.sum(-1)[1:], 1, atol=1e-6)
+
+
+def test_silu_in_place_of_the_softmax():
+    layer = built(share_kv=True, num_heads=2, activation="silu")
+    w_q, w_k, w_v = (np.array(x) for x in (layer.query_kernels[1], *layer.get_weights()[2:4]))
+    expected = np.zeros((4, 3, 8))
+    for row, query, head in itertools.product(range(4), range(3), range(2)):
+        columns = slice(4 * head, 4 * head + 4)
+        for k in np.flatnonzero(MASK[row]):
+            token = MEMORY[row, k] * GATE[row, 0]
+            score = (QUERIES[1][row, query] @ w_q[:, columns]) @ (token @ w_k[:, columns])
+            score = score / 2 + BIAS[row, 2 + query, k]
+            weight = score / (1 + np.exp(-score)) / MASK[row].sum()
+            expected[row, query, columns] += weight * (token @ w_v[:, columns])
+    given = {"memory_mask": MASK, "memory_gate": GATE, "score_bias": BIAS}
+    np.testing.assert_allclose(layer(QUERIES, MEMORY, **given)[1], expected, atol=1e-5)
+
+
+def test_one_memory_stands_for_all_with_silu():
+    layer = built(qk_norm=True, activation="silu")
+    rows = {"memory_mask": MASK[2:3], "score_bias": BIAS[2:3]}
+    repeated = {name: np.repeat(x, 4, axis=0) for name, x in rows.items()}
+    expected = layer(QUERIES, np.repeat(MEMORY[2:3], 4, axis=0), **repeated)
+    for output, of_rows in zip(layer(QUERIES, MEMORY[2:3], **rows), expected, strict=True):
+        np.testing.assert_allclose(output, of_rows, atol=1e-6)
+
+
+def test_another_activation_is_an_error():
+    with pytest.raises(ValueError, match="`activation` must be one of .'silu', 'softmax'.* 'relu'"):
+        ProxyCrossAttention(dim=8, activation="relu")
 
 
 def test_keras_fills_the_mask_of_the_memory():

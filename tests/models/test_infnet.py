@@ -266,6 +266,13 @@ def squared_error(outputs, labels):
     return sum(keras.ops.mean((outputs[t] - labels[t]) ** 2) for t in labels)
 
 
+def test_all_attentions_have_the_activation_of_the_form():
+    schema = tiny.schema("exposures")
+    model = INFNet(schema, dim=8, form=dataclasses.replace(SMALL, activation="silu"))
+    attentions = [layer for _, (layer, _) in model.attention_calls(0, 0).items()]
+    assert [layer.activation for layer in attentions] == ["silu"] * 3
+
+
 def test_a_form_is_frozen_and_survives_a_config():
     form = dataclasses.replace(DEFAULT, gate="interpolate")
     config = INFNet(tiny.schema("none"), dim=4, form=form).get_config()
