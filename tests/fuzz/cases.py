@@ -92,6 +92,8 @@ class Case:
         events = {c for h in schema.histories if h.name != self.events_of for c in h.log_columns}
         keys = {schema.user_key, schema.time_key} if schema.histories else set()
         keys |= {schema.time_key} if self.boundary is not None or schema.past else set()
+        # The notice of repeated rows looks at users where nobody else has.
+        of_log |= {schema.user_key} if schema.time_key is not None else set()
         wanted = {"log": of_log | events, "rows": of_rows, "warm": events, "events": own}
         read = wanted[side] | keys
         read |= {schema.sample_weight} if side in ("log", "rows") else set()

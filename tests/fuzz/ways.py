@@ -62,7 +62,7 @@ def run(case: Case, model: bool = False, saved: bool = False) -> Outcome:
         return Outcome("failed", f"difference: {error}")
     except ValueError as error:
         return _refused(case, str(error))
-    except TimeoutError:
+    except _TooLong:
         return Outcome("failed", f"hang: no end after {_LONGEST} seconds")
     except Exception as error:
         return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
@@ -329,12 +329,16 @@ def _short(value: Any) -> str:
     return " ".join(str(value).split())[:160]
 
 
+class _TooLong(BaseException):
+    """No error of a file or of a value, which the library would catch and name otherwise."""
+
+
 @contextlib.contextmanager
 def _at_most(seconds: int) -> Iterator[None]:
-    """A TimeoutError after so many seconds."""
+    """Ends what is inside after so many seconds."""
 
     def stop(*_: Any) -> None:
-        raise TimeoutError
+        raise _TooLong
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
