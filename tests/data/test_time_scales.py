@@ -192,7 +192,7 @@ def model(data):
     return model
 
 
-def test_a_model_of_numpy_arrays_pools_what_the_loop_finds(data, model, log, warm, reads):
+def test_a_model_pools_what_the_loop_finds(data, model, log, warm, reads):
     """`S~_f` by the formula, of the tokens of events that the model itself has."""
     packed = collect(data.batches(log, labels=False))
     layers = {layer.name: layer for layer in model.member(0).layers}
