@@ -60,7 +60,18 @@ POSITIVES = (
     History("followed", ("video_id",), max_length=2, where="follow"),
 )
 MIXED = (
-    History("clicked", ("video_id", "author_id"), max_length=4, where="click"),
+    History(
+        "clicked",
+        ("video_id", "author_id"),
+        max_length=4,
+        where="click",
+        groups=(
+            HistoryGroup("all"),
+            HistoryGroup("hour", within="1h"),
+            HistoryGroup("day", within="1d"),
+            HistoryGroup("newest", last=2),
+        ),
+    ),
     History("searched", ("tab",), max_length=3, quantities=()),
     History("liked", ("video_id", "author_id"), max_length=2, where="like"),
 )
@@ -191,8 +202,7 @@ def _history(schema, sequence, batch, rng):
         packed[:, :, columns] = rng.integers(0, high, shape)
     packed[:, :, 0] = rng.integers(1, schema.num_ids(sequence.fields[0]), (batch, rows))
     history = {sequence.name: packed * there[:, :, None]}
-    if sequence.of_row:
-        history[f"{sequence.name}_age"] = (rng.integers(0, 23, (batch, rows)) * there).astype(
-            "int32"
-        )
+    for quantity in sequence.of_row:
+        ids = rng.integers(0, quantity.program(None).num_ids, (batch, rows)) * there
+        history[f"{sequence.name}_{quantity.key}"] = ids.astype("int32")
     return history

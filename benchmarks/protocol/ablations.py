@@ -101,6 +101,7 @@ ABLATIONS = [
     *_form("gate", gate="interpolate"),
     *_contexts(),
     Ablation("histories", "positives", histories="positives"),
+    Ablation("time scales", "hour, day, week, newest 20", histories="exposures-scales"),
     *_lengths(),
     *_curve(FIELD_PROXIES, "num_field_proxies", (1, 2, 4, 8, 16, 32)),
     *_curve(TASK_PROXIES, "num_task_proxies", (0, 1, 2, 4, 8)),

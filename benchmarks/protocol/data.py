@@ -11,8 +11,11 @@ import pandas as pd
 import keras_infnet
 from benchmarks.protocol.logs import LOGS, files_of
 
-# A number is the most events that a history keeps; without one it is the schema's.
+# A number is the most events that a history keeps; without one it is the schema's. `scales`: with
+# groups by age and by place.
 HISTORIES = ("exposures", "positives", "exposures-25", "exposures-50", "exposures-200")
+HISTORIES += ("exposures-scales", "positives-scales")
+AGES, NEWEST = {"hour": "1h", "day": "1d", "week": "7d"}, 20
 SPLITS = ("validation", "test")
 _EDGE_BYTES = 1 << 20
 
@@ -23,17 +26,36 @@ def load_data(
     path: Path, tasks: tuple[str, ...], histories: str, log: str = "kuairand"
 ) -> keras_infnet.RankingData:
     """Reads and encodes a log; `histories` are those of KuaiRand's layout."""
-    history, _, length = histories.partition("-")
+    history, _, change = histories.partition("-")
     data = open_log(log, path, tasks, history)
     frame, warm, events = data.frame(), LOGS[log].warm_events(data), LOGS[log].events(data)
     schema = LOGS[log].schema(data)
-    if length:
-        cut = tuple(replace(s, max_length=int(length)) for s in schema.histories)
+    if change == "scales":
+        schema = with_scales(schema)
+    elif change:
+        cut = tuple(replace(s, max_length=int(change)) for s in schema.histories)
         schema = replace(schema, histories=cut)
     split = split_rows(data, frame)
     return keras_infnet.RankingData(
         schema, frame, validation=split.validation, test=split.test, warm=warm, events=events
     )
+
+
+def with_scales(schema: keras_infnet.FeatureSchema) -> keras_infnet.FeatureSchema:
+    """The schema with groups of the last hour, day, week and 20 events in each history.
+
+    Where ages are not known there is the one of the newest events alone.
+    """
+
+    def scaled(history: keras_infnet.History) -> keras_infnet.History:
+        has_ages = schema.time_key is not None and keras_infnet.Age() in history.quantities
+        limits = AGES.items() if has_ages else ()
+        groups = history.groups or (keras_infnet.HistoryGroup("all"),)
+        groups += tuple(keras_infnet.HistoryGroup(name, within=age) for name, age in limits)
+        newest = keras_infnet.HistoryGroup("newest", last=min(NEWEST, history.max_length))
+        return replace(history, groups=(*groups, newest))
+
+    return replace(schema, histories=tuple(scaled(history) for history in schema.histories))
 
 
 def open_log(log: str, path: Path, tasks: Any, history: str = "exposures") -> Any:

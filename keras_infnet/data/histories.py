@@ -191,12 +191,13 @@ class Histories:
                 lists = pa.ListArray.from_arrays(bounds, taken)
                 added[f"{history.name}_{suffix}"] = list_series(lists, frame.index)
             row_times = np.broadcast_to(times[:, None], inside.shape)[inside]
-            for quantity in history.of_row:
+            for suffix, quantity in history.read_by.items():
+                if not quantity.of_row:
+                    continue
                 known = (events.times[chosen] != NO_TIME) & (self.schema.time_key is not None)
                 since = np.where(known, events.times[chosen], 0)
                 of_time = np.asarray(quantity.of_time(row_times, since))
                 values = np.where(known, of_time, np.asarray(quantity.missing()))
-                (suffix,) = quantity.raw_inputs()
                 lists = pa.ListArray.from_arrays(bounds, pa.array(values))
                 added[f"{history.name}_{suffix}"] = list_series(lists, frame.index)
         return frame.drop(columns=list(added), errors="ignore").assign(**added)
@@ -413,9 +414,9 @@ def gather_windows(
     index = tf.where(inside, index, 0)
     packed = tf.gather(columns, index) * tf.cast(inside, "int32")[..., None]
     gathered = {name: packed}
+    event_times = tf.gather(times, index)
+    known = inside & (event_times != NO_TIME) & (schema.time_key is not None)
     for quantity in history.of_row:
-        event_times = tf.gather(times, index)
-        known = inside & (event_times != NO_TIME) & (schema.time_key is not None)
         values = quantity.of_time(row_times, tf.where(known, event_times, 0))
         ids = quantity.program(None).graph(tf, [])(values)
         gathered[f"{name}_{quantity.key}"] = tf.where(known, ids, 0)

@@ -71,11 +71,10 @@ def listed_events(
         dtype = schema.dtype_of(field) if dtype_of is None else dtype_of(field, series, label)
         # Without any value no dtype is known, nor needed.
         events[field] = schema.feature(field).values(series, dtype or "string", label)
-    for quantity in history.all_quantities:
-        for suffix in quantity.raw_inputs():
-            label = f"Column `{history.name}_{suffix}`"
-            events[suffix] = quantity.of_list(flat[suffix], label)
-            quantity.check_order(events[suffix], bounds, frame.index, label)
+    for suffix, quantity in history.read_by.items():
+        label = f"Column `{history.name}_{suffix}`"
+        events[suffix] = quantity.of_list(flat[suffix], label)
+        quantity.check_order(events[suffix], bounds, frame.index, label)
     return events, bounds
 
 

@@ -52,9 +52,8 @@ def example_request(encoder: FeatureEncoder) -> dict[str, np.ndarray]:
     for history in schema.histories:
         for field in history.fields:
             request[f"{history.name}_{field}"] = np.stack([request[field]] * 2, axis=1)
-        for quantity in history.all_quantities:
-            two = np.array([quantity.examples()] * 2)
-            request |= {f"{history.name}_{suffix}": two for suffix in quantity.raw_inputs()}
+        for suffix, quantity in history.read_by.items():
+            request[f"{history.name}_{suffix}"] = np.array([quantity.examples()] * 2)
     return request
 
 
@@ -73,8 +72,7 @@ def _history(schema: FeatureSchema, history: History, frame: pd.DataFrame) -> di
         feature, dtype = schema.feature(field), schema.dtype_of(field)
         values = feature.request_values(events[field], dtype)
         request[f"{history.name}_{field}"] = padded(values, feature.missing(dtype))
-    for quantity in history.all_quantities:
-        for suffix in quantity.raw_inputs():
-            values = np.asarray(events[suffix])
-            request[f"{history.name}_{suffix}"] = padded(values, quantity.missing())
+    for suffix, quantity in history.read_by.items():
+        values = np.asarray(events[suffix])
+        request[f"{history.name}_{suffix}"] = padded(values, quantity.missing())
     return request

@@ -54,7 +54,7 @@ class Tokens:
         if not self.histories:
             return
         self.history_mask = joined([_is_event(x) for x in self.packed_histories])
-        self.groups = [self._groups_of(h) for h in self.histories]
+        self.groups = [in_groups(self.schema, h, self.inputs) for h in self.histories]
         self.num_buckets = self._known_of_events()
         self.buckets = {quantity: self._bucket_ids(quantity) for quantity in self.num_buckets}
         several = any(len(h.fields) > 1 for h in self.histories)
@@ -193,18 +193,6 @@ class Tokens:
             found.append(joined(parts))
         return found
 
-    def _groups_of(self, history: History) -> Any:
-        """Float `(batch, groups, length)`: 1 where an event of a history is in a group."""
-        packed = self.inputs[history.name]
-        there = ops.expand_dims(_is_event(packed), 1)
-        if history.groups:
-            column = self.schema.history_columns(history.name)["#groups"].start
-            bits = ops.expand_dims(packed[:, :, column], 1)
-            powers = (1 << np.arange(len(history.groups), dtype="int32"))[None, :, None]
-            belongs = ops.equal(ops.mod(ops.floor_divide(bits, powers), 2), 1)
-            there = ops.logical_and(there, belongs)
-        return ops.cast(there, "float32")
-
     def _known_of_events(self) -> dict[str, int]:
         """Buckets by quantity, positions last; those that no history knows are left out."""
         names = self._config.event_context
@@ -277,6 +265,39 @@ class EventPositions(ConfiguredLayer):
         lengths = [history.shape[1] for history in histories]
         length = None if None in lengths else sum(lengths)
         return keras.KerasTensor((1, length), dtype="int32")
+
+
+def in_groups(schema: FeatureSchema, history: History, inputs: Mapping[str, Any]) -> Any:
+    """Which events of a history are in which of its groups.
+
+    Args:
+        schema: A fitted schema.
+        history: One of its histories.
+        inputs: Packed inputs by name; histories may lack their oldest positions.
+
+    Returns:
+        Float32 tensor `(batch, groups, length)`: 1 where an event is in a group.
+    """
+    packed, groups = inputs[history.name], history.groups
+    there = ops.expand_dims(_is_event(packed), 1)
+    if groups:
+        column = schema.history_columns(history.name)["#groups"].start
+        bits = ops.expand_dims(packed[:, :, column], 1)
+        powers = (1 << np.arange(len(groups), dtype="int32"))[None, :, None]
+        belongs = ops.equal(ops.mod(ops.floor_divide(bits, powers), 2), 1)
+        there = ops.logical_and(there, belongs)
+    if (ages := history.age_within) is not None:
+        ids = ops.expand_dims(inputs[f"{history.name}_{ages.key}"], 1)
+        bounds = np.array([ages.ids_below(group.seconds) for group in groups], "int32")
+        least, largest = bounds.T[:, None, :, None]
+        is_young = ops.logical_and(ops.less_equal(least, ids), ops.less_equal(ids, largest))
+        there = ops.logical_and(there, is_young)
+    if any(group.last is not None for group in groups):
+        longest = history.max_length
+        last = np.array([group.last or longest for group in groups], "int32")[None, :, None]
+        places = ops.expand_dims(EventPositions([longest])([packed]), 1)
+        there = ops.logical_and(there, ops.less(places, last))
+    return ops.cast(there, "float32")
 
 
 def num_match_patterns(sequence: History) -> int:

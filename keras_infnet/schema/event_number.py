@@ -24,7 +24,7 @@ from keras_infnet.schema.programs import Graph, Program, learn_edges
 from keras_infnet.schema.value_counts import ValueCounts
 
 # What models call other things that they know of an event.
-_TAKEN = ("action", "age", "groups", "match", "position", "ratio", "since_previous")
+_TAKEN = ("action", "age", "groups", "match", "position", "ratio", "since_previous", "within")
 
 
 class PlaceIds(Program):

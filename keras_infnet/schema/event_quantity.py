@@ -338,7 +338,8 @@ class Ratio(EventQuantity):
 class Age(EventQuantity):
     """How long before the row an event was, in seconds, in buckets of the logarithm.
 
-    `id = 1 + floor(log2(seconds + 1))` up to 24 days, 22 for older events, 0 where unknown.
+    `id = 1 + floor(log2(seconds + 1))` up to 24 days, 22 for older events, 0 where unknown. Seconds
+    are whole ones, rounded down, in a log as in a request.
 
     Example:
         >>> keras_infnet.Age().raw_inputs()

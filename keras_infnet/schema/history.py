@@ -11,9 +11,12 @@ from keras_infnet._base.checks import (
     bad,
     check_at_least,
     check_different,
+    check_integer,
     check_name,
     check_word,
 )
+from keras_infnet.schema.age_within import AgeWithin
+from keras_infnet.schema.duration import milliseconds
 from keras_infnet.schema.event_quantity import Actions, Age, EventQuantity, Groups
 
 _MOST_ACTIONS, _MOST_GROUPS = 20, 30
@@ -23,24 +26,56 @@ _MOST_ACTIONS, _MOST_GROUPS = 20, 30
 class HistoryGroup:
     """Which events of a history a group holds; groups are masks, so they may overlap.
 
+    An event is in the group if it fulfils all conditions.
+
     Args:
         name: Name of the group, such as `"click"` or `"skip"`.
         any_of: Actions of which at least one is 1. Empty: no condition.
         none_of: Actions that are all known to be 0. Empty: no condition.
+        within: Age in whole seconds below a duration, such as `"1h"` or `"7d"`, counted at the
+            row's own time, also where the history is frozen. An event of exactly that age, or of
+            unknown age, is not in the group. Defaults to any age.
+        last: Place among the newest `last` events of the history, whichever of them fulfil the
+            other conditions: `any_of=("is_click",), last=20` are the clicks among the newest 20
+            events. Defaults to any place.
+
+    Raises:
+        ValueError: An argument is out of range.
 
     Example:
         >>> keras_infnet.HistoryGroup("skip", none_of=("is_click",)).any_of
         ()
+        >>> keras_infnet.HistoryGroup("hour", within="1h").seconds
+        3600
     """
 
     name: str
     any_of: tuple[str, ...] = ()
     none_of: tuple[str, ...] = ()
+    within: str | None = None
+    last: int | None = None
 
     def __post_init__(self) -> None:
         check_name(self)
         object.__setattr__(self, "any_of", as_names(self, "any_of", self.any_of))
         object.__setattr__(self, "none_of", as_names(self, "none_of", self.none_of))
+        if self.within is not None:
+            milliseconds(self, "within", self.within)
+        if self.last is not None:
+            check_integer(self, "last", self.last, 1)
+
+    @property
+    def seconds(self) -> int | None:
+        """Age in seconds below which events are in the group; `None`: any age."""
+        if self.within is None:
+            return None
+        return milliseconds(self, "within", self.within) // 1000
+
+    def to_dict(self) -> dict[str, Any]:
+        """Arguments as JSON values."""
+        plain = dataclasses.asdict(self)
+        # Schemas that were saved before keep their fingerprints.
+        return {k: v for k, v in plain.items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -61,7 +96,8 @@ class History:
         groups: Masks over the history. Defaults to one group that holds every event.
 
     Raises:
-        ValueError: An argument is out of range, or a group names an action that `actions` lacks.
+        ValueError: An argument is out of range, or a group names an action that `actions` lacks,
+            goes by ages that `quantities` lack, or by more places than `max_length`.
 
     Example:
         >>> liked = keras_infnet.History("liked", fields=["video_id"], where="is_like")
@@ -104,6 +140,12 @@ class History:
             if unknown:
                 expected = f"actions of {self.actions}"
                 raise bad(self, f"group `{group.name}`", sorted(unknown), expected)
+            if group.within is not None and Age() not in self.quantities:
+                expected = f"Age() among them: group `{group.name}` goes by it (within)"
+                raise bad(self, "quantities", self.quantities, expected)
+            if group.last is not None and group.last > self.max_length:
+                expected = f"at most max_length, {self.max_length}"
+                raise bad(self, f"group `{group.name}`: last", group.last, expected)
         keys = [quantity.key for quantity in self.all_quantities]
         if len(set(keys)) < len(keys):
             raise bad(self, "quantities", keys, "each kind once")
@@ -123,7 +165,14 @@ class History:
     @property
     def of_row(self) -> tuple[EventQuantity, ...]:
         """Quantities that depend on the row too, each a packed input of its own."""
-        return tuple(quantity for quantity in self.quantities if quantity.of_row)
+        of_row = tuple(quantity for quantity in self.quantities if quantity.of_row)
+        return of_row if self.age_within is None else (*of_row, self.age_within)
+
+    @property
+    def age_within(self) -> AgeWithin | None:
+        """By which of the groups' limits an event is younger; `None`: no group has one."""
+        limits = {group.seconds for group in self.groups if group.seconds is not None}
+        return AgeWithin(tuple(sorted(limits))) if limits else None
 
     @property
     def all_quantities(self) -> tuple[EventQuantity, ...]:
@@ -137,10 +186,16 @@ class History:
     @property
     def suffixes(self) -> tuple[str, ...]:
         """What follows `{name}_` in the names of list columns and of inputs of a request."""
-        names = [*self.fields]
+        return (*self.fields, *self.read_by)
+
+    @property
+    def read_by(self) -> dict[str, EventQuantity]:
+        """The raw values of events besides the fields, each with the first quantity of it."""
+        found: dict[str, EventQuantity] = {}
         for quantity in self.all_quantities:
-            names += quantity.raw_inputs()
-        return tuple(names)
+            for suffix in quantity.raw_inputs():
+                found.setdefault(suffix, quantity)
+        return found
 
     @property
     def list_columns(self) -> tuple[str, ...]:
@@ -172,6 +227,7 @@ class History:
         return {
             **dataclasses.asdict(self),
             "quantities": [quantity.to_dict() for quantity in self.quantities],
+            "groups": [group.to_dict() for group in self.groups],
         }
 
     @classmethod

@@ -1,6 +1,5 @@
 """PastFeature: the base of numbers that are computed from the rows before a row."""
 
-import re
 from abc import abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -10,11 +9,10 @@ import numpy as np
 
 from keras_infnet._base.checks import as_names, bad, check_different
 from keras_infnet.schema.date_time import check_zone, midnights
+from keras_infnet.schema.duration import milliseconds
 from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.numeric import NumericFeature
 
-_UNITS = {"s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"([1-9]\d*)(s|min|h|d)")
 # Columns of the tables of a state, beside the keys.
 STATE_COLUMNS = ("last_time", "rows", "ones", "p", "prior")
 
@@ -117,11 +115,11 @@ class PastFeature(NumericFeature):
     @cached_property
     def delay_ms(self) -> int:
         """Milliseconds until a past row is known."""
-        return 0 if self.delay is None else _duration(self, "delay", self.delay)
+        return 0 if self.delay is None else milliseconds(self, "delay", self.delay)
 
     @cached_property
     def _window_ms(self) -> int:
-        return _duration(self, "window", self.window, ', or "day"')
+        return milliseconds(self, "window", self.window, ', or "day"')
 
     def since(self, times: np.ndarray) -> np.ndarray | None:
         """The first millisecond that counts for rows of these times; `None`: all of the past."""
@@ -171,11 +169,3 @@ class PastFeature(NumericFeature):
                 f"History `{wrong[0]}`: field `{self.name}` is a {type(self).__name__}, which is "
                 "computed for rows, not kept with events. Leave it out of `fields`."
             )
-
-
-def _duration(part: Any, argument: str, text: Any, more: str = "") -> int:
-    """Milliseconds of a text such as `"10min"`; a ValueError if it is none."""
-    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        raise bad(part, argument, text, f'a duration such as "30s", "10min", "1h" or "7d"{more}')
-    return int(found[1]) * _UNITS[found[2]]

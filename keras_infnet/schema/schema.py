@@ -38,7 +38,8 @@ class FeatureSchema:
     - `dense (batch, width)` float32: all dense vectors side by side;
     - for each history `h`: `h (batch, length, columns)` int32, oldest event first and padded on the
       left, with the columns of `history_columns(h)`, and `h_{quantity} (batch, length)` int32 for
-      each quantity that depends on the row, such as `h_age`.
+      each quantity that depends on the row, such as `h_age`, and `h_within` where groups have
+      limits of age.
 
     Args:
         features: Features of any kind, in any order.
@@ -316,9 +317,8 @@ class FeatureSchema:
             for field in h.fields:
                 shape, dtype = self.feature(field).raw_inputs(self.dtype_of(field))[field]
                 inputs[f"{h.name}_{field}"] = (None, *shape), dtype
-            for quantity in h.all_quantities:
-                for suffix, dtype in quantity.raw_inputs().items():
-                    inputs[f"{h.name}_{suffix}"] = (None,), dtype
+            for suffix, quantity in h.read_by.items():
+                inputs[f"{h.name}_{suffix}"] = (None,), quantity.raw_inputs()[suffix]
         return inputs
 
     def raw_units(self) -> dict[str, str]:
@@ -337,9 +337,7 @@ class FeatureSchema:
             fills[f.name] = f.missing(dtype)
         for h in self.histories:
             fills |= {f"{h.name}_{field}": fills[field] for field in h.fields}
-            for quantity in h.all_quantities:
-                names = [f"{h.name}_{suffix}" for suffix in quantity.raw_inputs()]
-                fills |= dict.fromkeys(names, quantity.missing())
+            fills |= {f"{h.name}_{suffix}": q.missing() for suffix, q in h.read_by.items()}
         return fills
 
     def same_width(self) -> list[list[str]]:
@@ -638,6 +636,12 @@ def _check_references(schema: FeatureSchema) -> None:
             raise ValueError(
                 f"History `{h.name}`: its first field `{first.name}` identifies the event; "
                 "expected a categorical feature with one value."
+            )
+        if h.age_within is not None and schema.time_key is None:
+            name = next(group.name for group in h.groups if group.within is not None)
+            raise ValueError(
+                f"History `{h.name}`, group `{name}`: within goes by ages, and the schema has no "
+                "time_key. Give the log a column of times, or use `last`."
             )
 
 

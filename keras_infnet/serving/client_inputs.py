@@ -168,12 +168,12 @@ def _lengths(values: Any) -> list[int]:
 def _check_order(histories: Sequence[History], inputs: Mapping[str, np.ndarray]) -> None:
     """A ValueError where ages tell that events come newest first."""
     for history in histories:
-        for quantity in history.all_quantities:
-            for name in (f"{history.name}_{suffix}" for suffix in quantity.raw_inputs()):
-                rows, width = inputs[name].shape
-                bounds = np.arange(rows + 1) * width
-                values = pa.array(inputs[name].ravel())
-                quantity.check_order(values, bounds, pd.RangeIndex(rows), f"Client: `{name}`")
+        for suffix, quantity in history.read_by.items():
+            name = f"{history.name}_{suffix}"
+            rows, width = inputs[name].shape
+            bounds = np.arange(rows + 1) * width
+            values = pa.array(inputs[name].ravel())
+            quantity.check_order(values, bounds, pd.RangeIndex(rows), f"Client: `{name}`")
 
 
 def _typed(

@@ -27,7 +27,7 @@ COLUMNS = {
     ("field", "tab"): {"categorical": [5]},
     ("field", "tag"): {"bags": [0, 1, 2], "bag_weights": [0, 1, 2]},
     ("field", "image"): {"dense": [0, 1, 2, 3, 4]},
-    ("history", "clicked"): {"clicked": ..., "clicked_age": ...},
+    ("history", "clicked"): {"clicked": ..., "clicked_age": ..., "clicked_within": ...},
     ("history", "searched"): {"searched": ...},
     ("history", "liked"): {"liked": ..., "liked_age": ...},
 }

@@ -72,13 +72,20 @@ def test_real_tasks_are_averaged_over_members_and_shared_tokens_are_not(members)
 def test_events_weigh_one_over_their_number(members):
     model, x, tables = members
     found = tables["sequence_proxies"]
-    assert list(found.index) == ["clicked", "liked", "searched"]
+    of_clicked = [f"clicked: {name}" for name in ("all", "hour", "day", "newest")]
+    assert list(found.index) == [*of_clicked, "liked", "searched"]
     expected = np.zeros(3)
     for row in x["searched"]:
         there = row[:, 0] != 0
         expected += there / max(there.sum(), 1) / len(x["searched"])
     np.testing.assert_allclose(found.loc["searched", "searched"].loc[[2, 1, 0]], expected)
     assert not found.loc["searched", "clicked"].any()
+    column, expected = model.schema.history_columns("clicked")["#groups"].start, np.zeros(2)
+    for row in x["clicked"][:, -2:]:
+        there = (row[:, 0] != 0) & (row[:, column] >> 3 & 1 == 1)
+        expected += there / max(there.sum(), 1) / len(x["clicked"])
+    of_newest = found.loc["clicked: newest", "clicked"].loc[[3, 2, 1, 0]]
+    np.testing.assert_allclose(of_newest, [0, 0, *expected])
 
 
 def test_shares_of_fields_are_norms_of_what_they_give(members):

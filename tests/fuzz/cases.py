@@ -480,6 +480,9 @@ class _Maker:
                     groups=tuple(groups),
                 )
             )
+            # Of a generator of its own, so that all else stays as it is drawn.
+            rng = np.random.default_rng([self.seed, len(found)])
+            found[-1] = _with_scales(rng, found[-1], self.time_key is not None)
         return found
 
     def action(self) -> str:
@@ -551,6 +554,20 @@ class _Maker:
 
     def parts(self, rows: int) -> list[Any]:
         return [self.pick(None, 0.0, 0.5, 1.0, 3.0, 100.0, -1.0) for _ in range(rows)]
+
+
+def _with_scales(rng: Any, history: History, has_times: bool) -> History:
+    """The history; some have further groups, by age and by place."""
+    if rng.random() < 0.6:
+        return history
+    has_ages = has_times and Age() in history.quantities
+    scales: list[Any] = []
+    for i in range(int(rng.integers(1, 4))):
+        within = choose(rng, (None, "1s", "2s", "1h", "24h")) if has_ages else None
+        last = None if rng.random() < 0.5 else int(rng.integers(1, 1 + history.max_length))
+        any_of = history.actions if rng.random() < 0.3 else ()
+        scales.append(HistoryGroup(f"scale{i}", any_of, within=within, last=last))
+    return replace(history, groups=(*history.groups, *scales))
 
 
 def _weights(rng: Any, means: list[Any], odd: bool) -> Column:

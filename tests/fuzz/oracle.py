@@ -39,6 +39,7 @@ class Expected:
         request: Raw inputs by name: a value a row, of histories and bags lists.
         packed: Packed columns by input and name: a list of ids or numbers a row, of histories a
             list of events.
+        groups: By history, for each row and event whether it is in each of the groups.
         labels: By task.
         weights: By task.
         base_rates: By task.
@@ -46,6 +47,7 @@ class Expected:
 
     request: dict[str, list[Any]]
     packed: dict[str, dict[str, list[Any]]]
+    groups: dict[str, list[list[list[bool]]]]
     labels: dict[str, list[float]]
     weights: dict[str, list[float]]
     base_rates: dict[str, list[float]]
@@ -83,6 +85,7 @@ class Oracle:
         schema, asked = self.schema, self.asked
         request: dict[str, list[Any]] = {}
         packed: dict[str, dict[str, list[Any]]] = {}
+        groups: dict[str, list[list[list[bool]]]] = {}
         for f in schema.features:
             values = [asked[f.name][i] for i in self.places]
             request[f.name] = [self.raw(f, v) for v in values]
@@ -103,13 +106,14 @@ class Oracle:
             windows = [self.window(h, i) for i in self.places]
             for name in h.list_columns:
                 request[name] = [[e.raw[name] for e in w] for w in windows]
+            groups[h.name] = [_at_their_places(h, w) for w in windows]
             columns = schema.history_columns(h.name)
             packed[h.name] = {c: [[e.ids[c] for e in w] for w in windows] for c in columns}
             for quantity in h.of_row:
                 name = f"{h.name}_{quantity.key}"
                 packed[name] = {name: [[e.ids[f"#{quantity.key}"] for e in w] for w in windows]}
         labels, weights = self.labels(asked, self.places)
-        return Expected(request, packed, labels, weights, self.base_rates())
+        return Expected(request, packed, groups, labels, weights, self.base_rates())
 
     def add_computed(self, side: Means, freeze_at: int | None) -> None:
         """The features of the past of some rows, and those relative to their lists."""
@@ -305,14 +309,19 @@ class Oracle:
         raw |= {f"{history.name}_{a}": v for a, v in zip(history.actions, actions, strict=True)}
         if actions:
             ids["#action"] = [self.actions[history.name].get(actions, 1)]
-        bits = 0
+        bits, groups = 0, []
+        then, has_times = self.time(side, i), self.schema.time_key is not None
+        limits = [_duration(group.within) for group in history.groups if group.within]
+        # An age is known in whole seconds, and limits are whole seconds.
+        ids["#within"] = [1 + sum(limit <= now - then for limit in set(limits))]
         by_name = dict(zip(history.actions, actions, strict=True))
         for g, group in enumerate(history.groups):
             any_of = not group.any_of or any(by_name[a] == 1 for a in group.any_of)
             none_of = all(by_name[a] == 0 for a in group.none_of)
             bits |= (any_of and none_of) << g
+            is_young = not group.within or now - then < _duration(group.within)
+            groups.append(any_of and none_of and is_young)
         ids["#groups"] = [bits]
-        then, has_times = self.time(side, i), self.schema.time_key is not None
         for quantity in history.quantities:
             if isinstance(quantity, Ratio):
                 found = _ratio(side[quantity.numerator][i], side[quantity.denominator][i])
@@ -333,7 +342,7 @@ class Oracle:
                 (suffix,) = quantity.raw_inputs()
                 raw[f"{history.name}_{suffix}"] = seconds
                 ids[f"#{quantity.key}"] = [_bucket_of_seconds(seconds)]
-        return _Event(raw, ids)
+        return _Event(raw, ids, groups)
 
     def labels(self, side: Means, rows: list[int]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Labels and weights by task."""
@@ -367,6 +376,19 @@ class Oracle:
 class _Event:
     raw: dict[str, Any]
     ids: dict[str, Any]
+    groups: list[bool]
+
+
+def _at_their_places(history: Any, window: list[_Event]) -> list[list[bool]]:
+    """Whether each event is in each group, by its place too: the newest, which is last, has 1."""
+    places = range(len(window), 0, -1)
+    return [
+        [
+            is_in and (group.last is None or place <= group.last)
+            for is_in, group in zip(event.groups, history.groups, strict=True)
+        ]
+        for event, place in zip(window, places, strict=True)
+    ]
 
 
 def training_rows(case: Case) -> list[int]:

@@ -12,6 +12,8 @@ from keras_infnet import Age, CategoricalFeature, DateTimeFeature, FeatureSchema
 from keras_infnet.data import Histories, Vocabulary, batches, histories, rates
 from keras_infnet.data.unknown_ids import UnknownIds
 from keras_infnet.encoding import actions, graph, labels
+from keras_infnet.models.tokens import EventPositions
+from keras_infnet.schema.age_within import AgeWithin
 from keras_infnet.schema.past import PastFeature
 from tests.fuzz.cases import make_case
 from tests.fuzz.ways import run
@@ -134,6 +136,18 @@ def oldest_served(newest):
     return lambda tf, columns, length: newest(tf, columns[:, :-1], length)
 
 
+def limits_shifted(program):
+    def later(self, learned):
+        made = program(self, learned)
+        return type(made)(made.edges + 1, made.lowest)
+
+    return later
+
+
+def places_shifted(call):
+    return lambda self, histories: call(self, histories) + 1
+
+
 def has_history(case):
     return bool(case.schema.histories)
 
@@ -153,6 +167,14 @@ def holds(kind, wanted):
 def has_zone(case):
     dates = {f.name for f in case.schema.features if isinstance(f, DateTimeFeature)}
     return any(side[n].look.startswith("zone") for side in case.sides.values() for n in dates)
+
+
+def has_limits(case):
+    return any(group.within for h in case.schema.histories for group in h.groups)
+
+
+def has_places(case):
+    return any(group.last for h in case.schema.histories for group in h.groups)
 
 
 def is_frozen(case):
@@ -214,6 +236,8 @@ FAULTS = {
     counts_all: (actions, "observed_rows", counts_labels),
     lists_merged: (FeatureSchema, "lists_of", has_lists),
     own_log_ignored: (Histories, "_build", has_own_log),
+    limits_shifted: (AgeWithin, "program", has_limits),
+    places_shifted: (EventPositions, "call", has_places),
     unknown_is_missing: (UnknownIds, "_replaced", hides_ids),
 }
 

@@ -16,6 +16,7 @@ import pandas as pd
 from keras_infnet import RankingData
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import FM
+from keras_infnet.models.tokens import in_groups
 from keras_infnet.schema.list_key import FILLS_UP, LIST_CODES, NO_LIST
 from keras_infnet.serving import export
 from tests.fuzz.cases import Case, size
@@ -154,6 +155,7 @@ def _compare(case: Case, with_model: bool, saved: bool) -> tuple[str, ...]:
     _same_request(data.schema, request, expected)
     for way, packed in (("batches", of_batches), ("rows", of_rows), ("request", of_request)):
         _same_packed(data.schema, way, packed, expected)
+    _same_groups(data.schema, of_rows, expected)
     for name in data.schema.task_names:
         _same(f"label of `{name}`", labels[name][:, 0], expected.labels[name])
         _same(f"weight of `{name}`", weights[name][:, 0], expected.weights[name])
@@ -307,6 +309,20 @@ def _same_packed(schema: Any, way: str, packed: dict[str, Any], expected: Expect
             else:
                 part, right = found[:, schema.packed_columns(name)[column]], rows
             _same(f"{way}: `{name}`, column `{column}`", part, right)
+
+
+def _same_groups(schema: Any, packed: dict[str, Any], expected: Expected) -> None:
+    """Groups by age and by place are those of the oracle; by actions alone the bits say all."""
+    for history in schema.histories:
+        if not any(group.within or group.last for group in history.groups):
+            continue
+        found = keras.ops.convert_to_numpy(in_groups(schema, history, packed))
+        length, number = history.max_length, len(history.groups)
+        right = [
+            [[False] * number] * (length - len(events)) + events
+            for events in expected.groups[history.name]
+        ]
+        _same(f"groups of history `{history.name}`", np.swapaxes(found, 1, 2), right)
 
 
 def schema_kinds(schema: Any) -> set[str]:

@@ -21,11 +21,10 @@ def short_histories(schema, longest):
     cut = dict(whole)
     for sequence in schema.histories:
         kept = min(longest, sequence.max_length)
-        for name in (sequence.name, f"{sequence.name}_age"):
-            if name in whole:
-                whole[name] = whole[name].copy()
-                whole[name][:, : sequence.max_length - kept] = 0
-                cut[name] = whole[name][:, sequence.max_length - kept :]
+        for name in (sequence.name, *(f"{sequence.name}_{q.key}" for q in sequence.of_row)):
+            whole[name] = whole[name].copy()
+            whole[name][:, : sequence.max_length - kept] = 0
+            cut[name] = whole[name][:, sequence.max_length - kept :]
     return whole, cut
 
 

@@ -13,7 +13,8 @@ ROW = 3
 
 def shared_and_varying(schema, packed):
     """One row of the histories, all rows of the rest; and the pairs that they stand for."""
-    histories = {f"{s.name}{end}" for s in schema.histories for end in ("", "_age")}
+    histories = {s.name for s in schema.histories}
+    histories |= {f"{s.name}_{q.key}" for s in schema.histories for q in s.of_row}
     shared = {n: x[ROW : ROW + 1] for n, x in packed.items() if n in histories}
     varying = {n: x for n, x in packed.items() if n not in histories}
     rows = len(packed["categorical"])

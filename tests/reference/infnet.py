@@ -129,7 +129,7 @@ def own_representation(w, schema, inputs, i, options):
     for s in by_kind(schema):
         ids = inputs[s.name]
         events, there = event_rows(w, schema, s, ids, columns), ids[:, :, 0] != 0
-        for group in in_groups(schema, s, ids):
+        for group in in_groups(schema, s, inputs):
             member = (group * there)[:, :, None]
             count = member.sum(1)
             parts.append((events * member).sum(1) / np.maximum(count, 1))

@@ -94,10 +94,22 @@ def event_rows(w, schema, s, ids, columns):
     return np.concatenate(embedded, -1)
 
 
-def in_groups(schema, s, ids):
+def in_groups(schema, s, inputs):
     """Which events are in each group of a history."""
-    bits = ids[:, :, schema.history_columns(s.name)["#groups"].start] if s.groups else None
-    return [(bits >> g) & 1 for g in range(len(s.groups))] or [ids[:, :, 0] != 0]
+    ids, found = inputs[s.name], []
+    if not s.groups:
+        return [ids[:, :, 0] != 0]
+    limits = sorted({g.seconds for g in s.groups if g.within})
+    for g, group in enumerate(s.groups):
+        is_in = (ids[:, :, schema.history_columns(s.name)["#groups"].start] >> g) & 1
+        if group.within:
+            # Known, and not one of the limits up to the group's own is reached.
+            reached = inputs[f"{s.name}_within"] - 1
+            is_in = is_in & (reached >= 0) & (reached <= limits.index(group.seconds))
+        if group.last:
+            is_in = is_in * (np.arange(ids.shape[1])[::-1] < group.last)
+        found.append(is_in)
+    return found
 
 
 def history_tokens(w, schema, inputs, options, columns=slice(None)):
@@ -111,7 +123,7 @@ def history_tokens(w, schema, inputs, options, columns=slice(None)):
         rows, kernel = event_rows(w, schema, s, ids, columns), f"projection_{kinds.index(s.fields)}"
         tokens.append(rows @ at[f"{kernel}/kernel"] if f"{kernel}/kernel" in at else rows)
         mask.append(ids[:, :, 0] != 0)
-        groups += [(s.name, g * mask[-1]) for g in in_groups(schema, s, ids)]
+        groups += [(s.name, g * mask[-1]) for g in in_groups(schema, s, inputs)]
         for name in buckets:
             values, size = known_of_events(schema, s, inputs, name)
             buckets[name].append(values + offsets[name])

@@ -8,6 +8,7 @@ from benchmarks.protocol.data import (
     simulated_log,
     split_rows,
     train_batches,
+    with_scales,
 )
 from benchmarks.protocol.description import begin, best_possible, check_protocol, protocol_of
 from benchmarks.protocol.tables import Tables
@@ -46,6 +47,22 @@ def test_histories_are_those_asked_for(path, histories, names, length):
     assert {x[name].shape[1] for name in names} == {length}
     sizes = [len(x["categorical"]) for x, *_ in train_batches(data, 200, 0).as_numpy_iterator()]
     assert set(sizes) == {200}
+
+
+def test_time_scales_are_groups_besides_those_of_the_log(path):
+    names = ["hour", "day", "week", "newest"]
+    (seen,) = load_data(path, TASKS, "exposures-scales").schema.histories
+    groups = {group.name: group for group in seen.groups}
+    (plain,) = load_data(path, TASKS, "exposures").schema.histories
+    assert list(groups) == [*plain.group_names, *names]
+    assert [groups[name].seconds for name in names] == [3600, 86_400, 604_800, None]
+    assert groups["newest"].last == 20
+    # A history without groups has had one of all its events, and keeps it.
+    no_times = keras_infnet.History("seen", ("movie_id",), 9, quantities=())
+    movie, task = keras_infnet.CategoricalFeature("movie_id", "item"), keras_infnet.BinaryTask("a")
+    schema = keras_infnet.FeatureSchema([movie], [task], [no_times], time_key=None)
+    found = with_scales(schema).histories[0].groups
+    assert [(group.name, group.last) for group in found] == [("all", None), ("newest", 9)]
 
 
 def test_the_best_possible_auc_is_of_the_known_probabilities(path):
