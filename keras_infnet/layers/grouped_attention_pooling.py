@@ -53,6 +53,9 @@ class GroupedAttentionPooling(ConfiguredLayer):
 
     takes_shared_rows = True
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def build(
         self,
         tokens_shape: tuple,

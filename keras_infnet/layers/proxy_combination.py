@@ -50,6 +50,9 @@ class ProxyCombination(ConfiguredLayer):
         our choice.
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def build(self, tasks_shape: tuple, own_shape: tuple) -> None:
         if own_shape[1] == 0 or own_shape[1] % tasks_shape[1]:
             raise ValueError(
