@@ -16,7 +16,7 @@ from tests.reference.schema_tokens import (
 from tests.reference.textbook import Weights, block, dense, relu, sigmoid
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
-WITHOUT = {"all_to_all": False, "own_dim": 0, "num_recent_proxies": 0}
+WITHOUT = {"all_to_all": False, "alternates": True, "own_dim": 0, "num_recent_proxies": 0}
 
 
 def options_of(config):
@@ -48,7 +48,10 @@ def predict(variables, schema, inputs, config):
     state["x_0"] = first_of_crosses(state, cand)
     num_blocks = options["num_blocks"]
     for i in range(num_blocks):
-        state = block(w, f"block_{i}", state, options, after=num_blocks - 1 - i)
+        of_block = options if options["alternates"] else {**options, "homogeneous_flow": False}
+        state = block(w, f"block_{i}", state, of_block, after=num_blocks - 1 - i)
+    for i in range(0 if options["alternates"] else num_blocks):
+        state = block(w, f"block_{i}", state, {**options, "heterogeneous_flow": False}, after=0)
     if options["all_to_all"] and options["uses_candidate"]:
         state |= proxies(w, schema, state, options)
     state["recent_proxies"] = recent
