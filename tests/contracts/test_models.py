@@ -8,6 +8,7 @@ import pytest
 
 from keras_infnet import INFNet
 from keras_infnet.models import MODELS
+from keras_infnet.models.infnet import Form
 from tests import tiny
 from tests.contracts.test_layers import assert_defaults_are_documented
 
@@ -15,6 +16,14 @@ BUILD = {
     **MODELS,
     "paper_v1": INFNet.paper_v1,
     "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=2),
+    # What is off by default, together.
+    "options": functools.partial(
+        INFNet,
+        num_own_proxies=2,
+        num_encoder_layers=1,
+        num_blocks=2,
+        form=Form(gate="interpolate", pooling="attention", cross_rank=4),
+    ),
 }
 NEED_HISTORY = ("DIN", "DIEN", "HSTU")
 # One mechanism makes members of every model, and JAX compiles them for seconds: one of each kind.
@@ -112,7 +121,12 @@ def test_a_fit_step_reaches_every_weight(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [("INFNet", "mixed_float16"), *((name, "mixed_bfloat16") for name in BUILD)]
+    ("name", "dtype"),
+    [
+        ("INFNet", "mixed_float16"),
+        ("options", "mixed_float16"),
+        *((name, "mixed_bfloat16") for name in BUILD if name != "options"),
+    ],
 )
 def test_mixed_precision_trains_and_its_outputs_are_float32(name, dtype):
     keras.utils.set_random_seed(0)

@@ -269,6 +269,17 @@ def test_sizes_of_the_papers():
             {"num_blocks": 2, "form": Form(gate="interpolate", pooling="sum", own_group=True)},
         ),
         ("mixed", INFNet, {"heterogeneous_flow": False}),
+        (
+            "mixed",
+            INFNet,
+            {
+                "num_own_proxies": 2,
+                "num_encoder_layers": 1,
+                "num_blocks": 2,
+                "members": 2,
+                "form": Form(gate="interpolate", pooling="attention", cross_rank=4),
+            },
+        ),
         ("none", INFNet, {"task_tokens": False, "num_blocks": 2, "event_context": ("match",)}),
         ("positives", INFNet.paper_v1, {"num_blocks": 2}),
         ("none", INFNet.paper_v1, {"homogeneous_flow": False}),
