@@ -66,7 +66,6 @@ WITH_HISTORY = [
     ("no_task_tokens", "exposures"),
     ("no_shared_tokens", "mixed"),
     ("own_proxies", "exposures"),
-    ("own_proxies", "mixed"),
     ("own_proxies_v1", "exposures"),
     ("own_proxies_v2", "mixed"),
 ]
@@ -269,7 +268,7 @@ def test_sizes_of_the_papers():
             {"num_blocks": 2, "form": Form(gate="interpolate", pooling="sum", own_group=True)},
         ),
         ("mixed", INFNet, {"heterogeneous_flow": False}),
-        (
+        pytest.param(
             "mixed",
             INFNet,
             {
@@ -279,6 +278,7 @@ def test_sizes_of_the_papers():
                 "members": 2,
                 "form": Form(gate="interpolate", pooling="attention", cross_rank=4),
             },
+            marks=pytest.mark.one_backend,
         ),
         ("none", INFNet, {"task_tokens": False, "num_blocks": 2, "event_context": ("match",)}),
         ("positives", INFNet.paper_v1, {"num_blocks": 2}),
