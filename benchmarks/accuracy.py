@@ -111,7 +111,7 @@ def check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 def models_asked(args: argparse.Namespace) -> list[str]:
     """Names of the models; an unknown one is an error before anything is made."""
     draw_trials(args.trials)
-    check_changes(args.ablations)
+    check_changes(args.ablations, args.log)
     if args.ablations and "ablation" not in args.models:
         args.models = [*args.models, "ablation"]
     models = check_models([name for name in args.models if name != "ablation"])

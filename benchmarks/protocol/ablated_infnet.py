@@ -1,4 +1,4 @@
-"""INFNet with what its ablations add: no proxies in blocks, tables of each task, newest events."""
+"""INFNet with what its ablations add: no proxies in blocks, no alternation, tables of each task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +27,13 @@ from keras_infnet.models.tokens import Tokens
 
 @keras.saving.register_keras_serializable(package="benchmarks")
 class AblatedINFNet(INFNet):
-    """`INFNet` and three switches that no user would turn.
+    """`INFNet` and four switches that no user would turn.
 
     With `all_to_all` there are no proxies in the blocks: `C' = C + CA(C, S) + CA(C, T)` and `S' = S
     + CA(S, C) + CA(S, T)`, which no gate follows; heads read proxies of the last `C'` and `S'`.
+
+    With `alternates=False` all heterogeneous flows come first and read tokens that nothing gates;
+    then all homogeneous flows gate `T` by the last proxies. It differs from two blocks on.
 
     With `own_dim` head `i` reads `own_i = relu(W_i [flatten(C^i); mean of each group of events;
     log1p(n_f)/2] + b_i)` of width `head_dim` too, from tables of its own, `own_dim` wide, and `T_i`
@@ -45,6 +48,7 @@ class AblatedINFNet(INFNet):
         """Arguments of `AblatedINFNet`, which says what they mean."""
 
         all_to_all: bool = declared(False)
+        alternates: bool = declared(True)
         own_dim: int = at_least(0, default=0)
         num_recent_proxies: int = at_least(0, default=0)
 
@@ -83,6 +87,7 @@ class AblatedINFNet(INFNet):
         groups = {memory: proxies for memory, proxies in GATED_BY.items() if memory in memories}
         if config.all_to_all:
             queries |= {queried: memories[memory].tokens for memory, queried in groups.items()}
+        gates = config.homogeneous_flow and config.heterogeneous_flow and config.alternates
         for i in range(config.num_blocks):
             block, last = f"block_{i}", i == config.num_blocks - 1
             if "tasks" in queries:
@@ -93,11 +98,15 @@ class AblatedINFNet(INFNet):
             for memory, queried in groups.items():
                 if config.all_to_all:
                     memories[memory] = Memory(queries[queried], memories[memory].mask)
-                elif config.homogeneous_flow and config.heterogeneous_flow and not last:
+                elif gates and not last:
                     name = f"{block}_{memory}"
                     memories[memory] = gated(memories[memory], queries[queried], config, name)
-            if config.homogeneous_flow:
+            if config.homogeneous_flow and config.alternates:
                 queries |= gated_tasks(queries, config, block)
+        if config.homogeneous_flow and not config.alternates:
+            # Gated fields and events would have no reader any more.
+            for i in range(config.num_blocks):
+                queries |= gated_tasks(queries, config, f"block_{i}")
         if config.all_to_all:
             queries |= proxies_of(memories, tokens, config)
         if config.num_recent_proxies and tokens.history is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.runs import RunConfig
 from benchmarks.protocol.space import (
     EVENT_CONTEXT,
@@ -22,6 +23,17 @@ from benchmarks.protocol.space import (
 # The last commit that has the switches of all other rows.
 COMMIT_OF_OTHERS = "963174e"
 LENGTHS, ABLATED = "events of a history", "INFNet-ablated"
+# What changes nothing on a log whose users have one row each.
+OF_HISTORIES = (
+    "event context",
+    "histories",
+    LENGTHS,
+    "newest events as proxies",
+    "history encoder",
+    "score biases",
+    "pooling",
+)
+POOLINGS = ("sum", "mean", "attention")
 FIELD_PROXIES, TASK_PROXIES = "categorical proxies", "shared task tokens"
 
 
@@ -81,6 +93,18 @@ def _lengths() -> list[Ablation]:
     ]
 
 
+def _alternations() -> list[Ablation]:
+    """With one block there is nothing to alternate."""
+    return [
+        Ablation("alternation", _setting(changed), changed, variant)
+        for number in (2, 3)
+        for changed, variant in (
+            ({"num_blocks": number}, None),
+            ({"num_blocks": number, "alternates": False}, ABLATED),
+        )
+    ]
+
+
 def _others(parts: tuple[str, ...], left_out: str) -> list[str]:
     return [part for part in parts if part != left_out]
 
@@ -92,6 +116,7 @@ ABLATIONS = [
     *_change("heterogeneous flow", heterogeneous_flow=False),
     *_change("flows", num_blocks=0),
     *_change("proxies", ABLATED, all_to_all=True),
+    *_alternations(),
     Ablation("form", "paper_v1", variant="INFNet-paper-v1"),
     Ablation("form", "paper_v2", variant="INFNet-paper-v2"),
     *_form("residual", residual=False),
@@ -105,6 +130,7 @@ ABLATIONS = [
     *_lengths(),
     *_curve(FIELD_PROXIES, "num_field_proxies", (1, 2, 4, 8, 16, 32)),
     *_curve(TASK_PROXIES, "num_task_proxies", (0, 1, 2, 4, 8)),
+    *_curve("own proxies", "num_own_proxies", (1, 2, 4)),
     *_change("tables of each task", ABLATED, own_dim=8),
     *_change("newest events as proxies", ABLATED, num_recent_proxies=4),
     Ablation("members", "2", members=2),
@@ -114,18 +140,29 @@ ABLATIONS = [
     *_form("output gate", output_gate=True),
     *_form("attention", activation="silu"),
     *_form("crosses", cross_rank=None),
-    *(_form("pooling", pooling, pooling=pooling)[0] for pooling in ("sum", "mean")),
+    *(_form("pooling", pooling, pooling=pooling)[0] for pooling in POOLINGS),
     *_curve("width", "dim", (16, 64)),
     *_curve("start of the embeddings", "embedding_stddev", (0.001, 0.05, 0.2)),
 ]
 
 
-def check_changes(names: Iterable[str]) -> None:
-    """Raises a ValueError that suggests the nearest for a name that is no ablation's."""
-    known = list(dict.fromkeys(ablation.name for ablation in ABLATIONS))
+def ablations_of(log: str) -> list[Ablation]:
+    """Those that change something on a log; other histories are KuaiRand's alone."""
+    kinds = log.startswith("kuairand")
+    return [
+        a
+        for a in ABLATIONS
+        if (LOGS[log].has_users or a.name not in OF_HISTORIES)
+        and (kinds or a.histories != "positives")
+    ]
+
+
+def check_changes(names: Iterable[str], log: str) -> None:
+    """Raises a ValueError that suggests the nearest for a name that is no ablation's on a log."""
+    known = list(dict.fromkeys(ablation.name for ablation in ablations_of(log)))
     for name in names:
         if name not in known:
-            raise ValueError(f"No ablation `{name}`. {suggestion(name, known)}")
+            raise ValueError(f"No ablation `{name}` on {log}. {suggestion(name, known)}")
 
 
 def ablation_run(ablation: Ablation, chosen: RunConfig) -> RunConfig:

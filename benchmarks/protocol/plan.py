@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.protocol.ablations import ABLATIONS, ablation_run
+from benchmarks.protocol.ablations import ablation_run, ablations_of
 from benchmarks.protocol.pool import Job
 from benchmarks.protocol.runs import RunConfig
 from benchmarks.protocol.space import table_widths, trial_arguments, without_defaults
@@ -30,7 +30,7 @@ class Plan:
         log: Name of the log, of `LOGS`.
         epochs: Passes over the training rows.
         alone: Whether each task is trained alone too.
-        ablations: Whether changes of `ABLATIONS` are run.
+        ablations: Whether changes of `ablations_of` the log are run.
         changes: Names of the changes, beside `default`; empty: all.
         given: Arguments and learning rate of models that are not tuned.
     """
@@ -102,7 +102,8 @@ class Plan:
 
     def ablation_runs(self, chosen: RunConfig) -> list[tuple[str, str, RunConfig]]:
         """(ablation, setting, run) of each change and seed."""
-        asked = [a for a in ABLATIONS if not self.changes or a.name in ("default", *self.changes)]
+        names, known = ("default", *self.changes), ablations_of(self.log)
+        asked = [a for a in known if not self.changes or a.name in names]
         changed = [(a.name, a.setting, ablation_run(a, chosen)) for a in asked]
         return [
             (name, setting, run.with_seed(seed))

@@ -8,6 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+# Added to a score, or in its place: the weight is 0, unless that of all others is too.
+NEVER = -1e30
+
 
 def masked_softmax(scores: Any, mask: Any = None) -> Any:
     """Softmax over the last axis, in float32; a row without a valid entry is 0, not NaN.
@@ -21,7 +24,7 @@ def masked_softmax(scores: Any, mask: Any = None) -> Any:
     """
     scores = ops.cast(scores, "float32")
     if mask is not None:
-        scores = ops.where(mask, scores, -1e30)
+        scores = ops.where(mask, scores, NEVER)
     # Not `ops.softmax`, which warns where the memory has one token, such as a single task.
     weights = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
     if mask is None:
@@ -113,7 +116,7 @@ def _pooling_of_one_memory(queries: Any, memory: Any, mask: Any, bias: Any, scal
     scores = ops.reshape(ops.cast(scores, "float32"), (-1, number, ops.shape(tokens)[0]))
     if mask is not None:
         mask = ops.expand_dims(mask, 1)
-        padding = ops.where(mask, 0.0, -1e30)
+        padding = ops.where(mask, 0.0, NEVER)
         bias = padding if bias is None else ops.cast(bias, "float32") + padding
     scores = _scaled_and_biased(scores, bias, scale)
     # One softmax of the backend, in place of `masked_softmax`'s eight passes over the scores.

@@ -184,11 +184,30 @@ class Explanation:
         return self._table("sequence_proxies", "it has no histories, or nothing reads their groups")
 
     @property
+    def attention_proxies(self) -> pd.DataFrame:
+        """Weights of the events in each proxy of `pooling="attention"`, averaged over rows.
+
+        Index `(member, proxy)`, columns (history, position) with 0 the newest; the sum is the share
+        of rows with an event in the group. See `GroupedAttentionPooling`.
+        """
+        return self._table("attention_proxies", "its sequence proxies are means or sums")
+
+    @property
+    def combination(self) -> pd.DataFrame:
+        """Weights of a task's own and the shared proxies in what it combines, averaged over rows.
+
+        Index `(member, task)`, columns `own 0`, ... and `shared 0`, ...; rows sum to 1. See
+        `ProxyCombination`.
+        """
+        return self._table("combination", "its tasks have no proxies of their own")
+
+    @property
     def heads(self) -> pd.DataFrame:
         """Shares of the tokens in what each task's head reads, a row each (member, task).
 
         The share of token `j` is the mean of `|W_j x_j| / sum_k |W_k x_k|`, with `W` the head's
-        hidden layer; a proxy's product with the candidate counts as the proxy.
+        hidden layer; a proxy's product with the candidate and its part in what the task combines
+        count as the proxy. `own 0` is each task's own.
         """
         return self._table("heads", "its heads read one vector")
 

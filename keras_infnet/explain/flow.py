@@ -1,5 +1,6 @@
 """Information flow of INFNet, tokens -> proxies and task tokens -> heads: table and diagram."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -104,6 +105,9 @@ def _edges(widths: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _token(group: str, name: Any) -> str:
+    if group == "own_proxies":
+        # Of the task `click` they are `click 0`, `click 1`, ...
+        return f"own proxies of {re.sub(' [0-9]+$', '', name)}"
     return f"{name} token" if group == "tasks" else _TOKENS[group]
 
 

@@ -1,5 +1,6 @@
 """How INFNet's tensors are read: attention, gates, proxies and heads, averaged over rows."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ _INDEX = {
     "gates": ["member", "block", "tokens"],
     "field_proxies": ["member", "proxy"],
     "sequence_proxies": ["history", "proxy"],
+    "attention_proxies": ["member", "proxy"],
+    "combination": ["member", "task"],
     "heads": ["member", "task"],
 }
 
@@ -45,7 +48,7 @@ class InfnetReader:
         return self.tables(inputs)["attention"]
 
     def tables(self, inputs: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-        """Tables by name: `attention`, `gates`, `field_proxies`, `sequence_proxies` and `heads`.
+        """Tables by name: `attention`, `gates`, those of proxies, `combination` and `heads`.
 
         Args:
             inputs: Packed inputs of the rows.
@@ -95,9 +98,19 @@ class InfnetReader:
             norms = field_norm_sums(fields, kernel)
             frame = pd.DataFrame(norms, names.groups["field_proxies"], names.fields)
             yield "field_proxies", member, frame
+        if "attended" in values:
+            weights, events = values["attended"].sum(0, "float64"), names.memories["history"]
+            yield "attention_proxies", member, pd.DataFrame(weights, names.attended, events)
+        combined = values.get("combined")
+        if combined is not None:
+            weights = combined["weights"].sum(0)
+            yield "combination", member, pd.DataFrame(weights, names.tasks, names.combined)
         shares = {}
-        for task, x in values["heads"].items():
+        for i, task in enumerate(names.tasks):
+            x = values["heads"][task]
             kernel = _as_array(network.get_layer(f"{task}_head").hidden.kernel)
+            if combined is not None:
+                x, kernel = _with_proxies_apart(x, kernel, combined, i)
             shares[task] = head_share_sums(x, kernel, names.head_parts)
         yield "heads", member, pd.DataFrame(shares, names.head_tokens).T
         if member == 0 and "events" in values:
@@ -119,7 +132,7 @@ class TokenNames:
         config, schema = model.config, model.schema
         histories = [h for kind in schema.event_kinds() for h in kind]
         candidate = config.form.uses_candidate
-        self.fields = list(schema.field_names)
+        self.fields, self.tasks = list(schema.field_names), list(schema.task_names)
         # By history, the proxies of its groups and its positions, oldest first.
         self.pooled = {
             h.name: (
@@ -128,29 +141,39 @@ class TokenNames:
             )
             for h in histories
         }
+        pooled = [token for tokens, _ in self.pooled.values() for token in tokens]
+        adapts = config.form.pooling == "attention"
+        self.attended = [f"{token} (attention)" for token in pooled if adapts]
+        own, shared = range(config.num_own_proxies), range(config.num_task_proxies)
         self.groups = {
-            "tasks": list(schema.task_names) if config.task_tokens else [],
-            "task_proxies": [f"shared {i}" for i in range(config.num_task_proxies)],
+            "tasks": self.tasks if config.task_tokens else [],
+            "task_proxies": [f"shared {i}" for i in shared],
+            "own_proxies": [f"{task} {i}" for task in self.tasks for i in own],
             "candidate_proxy": ["candidate"] if candidate else [],
             "field_proxies": [f"field proxy {i}" for i in range(config.num_field_proxies)],
-            "sequence_proxies": [token for tokens, _ in self.pooled.values() for token in tokens],
+            "sequence_proxies": [*pooled, *self.attended],
         }
         events = [event for _, positions in self.pooled.values() for event in positions]
         self.memories = {
             "fields": pd.MultiIndex.from_product([["fields"], self.fields]),
             "history": pd.MultiIndex.from_tuples(events) if events else [],
-            "tasks": pd.MultiIndex.from_product([["tasks"], schema.task_names]),
+            "tasks": pd.MultiIndex.from_product([["tasks"], self.tasks]),
         }
         task = [("tasks", "task token")] if config.task_tokens else []
         read = HEAD_PROXIES if candidate else ()
         proxies = [(group, token) for group in read for token in self.groups[group]]
+        # What a task combines, of which `own 0` is another token for each task.
+        combined = [("own_proxies", f"own {i}") for i in own]
+        if own:
+            combined += [("task_proxies", token) for token in self.groups["task_proxies"]]
+        self.combined = [token for _, token in combined]
         # Everything that a head reads, as (group, token), and of which token each part of its input
-        # is, and its width: a proxy, its product with the candidate and its place in the crosses
-        # are one token.
-        parts = [(token, config.dim) for token in [*task, *proxies, *proxies]]
+        # is, and its width: a proxy, its product with the candidate, what a task takes of it and
+        # its place in the crosses are one token.
+        parts = [(token, config.dim) for token in [*task, *combined, *proxies, *proxies]]
         if config.form.cross_rank is not None:
             parts += [(("fields", name), config.dim) for name in self.fields]
-            groups = [("sequence_proxies", token) for token in self.groups["sequence_proxies"]]
+            groups = [("sequence_proxies", token) for token in pooled]
             if groups:
                 candidate = [("candidate_proxy", token) for token in self.groups["candidate_proxy"]]
                 parts += [(token, config.dim) for token in [*candidate, *groups]]
@@ -169,8 +192,9 @@ def _reading(model: INFNet, member: int) -> keras.Model:
 
     Returns:
         A model with the outputs `blocks` (of each, `attention` and `gates`), `fields` (what field
-        proxies are made of), `events` (which groups each event is in) and `heads` (what each task's
-        head reads).
+        proxies are made of), `events` (which groups each event is in), `attended` (its weight in
+        the proxies of attention), `combined` (proxies and their weights) and `heads` (what each
+        task's head reads).
     """
     schema = model.schema
     layers = {layer.name: layer for layer in model.member(member).layers}
@@ -181,6 +205,11 @@ def _reading(model: INFNet, member: int) -> keras.Model:
         outputs["fields"] = layers["field_proxies"].input
     if "sequence_proxies" in layers:
         outputs["events"] = list(layers["sequence_proxies"].input[1:])
+    if "attention_proxies" in layers:
+        outputs["attended"] = _weights_of(layers["attention_proxies"])
+    if "proxy_combination" in layers:
+        layer = layers["proxy_combination"]
+        outputs["combined"] = {"weights": _weights_of(layer), "proxies": list(layer.input[1:])}
     outputs["blocks"] = []
     for i in range(model.config.num_blocks):
         attention = {
@@ -211,6 +240,27 @@ class _Read(keras.layers.Layer):
 
     def call(self, arguments: dict[str, Any]) -> Any:
         return getattr(self.layer, self.method)(**arguments)
+
+
+def _weights_of(layer: keras.layers.Layer) -> Any:
+    """The weights of a layer's attention, called as the layer is."""
+    names = list(inspect.signature(layer.call).parameters)
+    given = zip(names, layer._inbound_nodes[0].arguments.args, strict=False)
+    return _Read(layer, "attention_weights")({n: x for n, x in given if x is not None})
+
+
+def _with_proxies_apart(
+    x: np.ndarray, kernel: np.ndarray, combined: Mapping[str, Any], task: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Input and kernel of a head with `a_k p_k` of each proxy in place of their sum `z_i`."""
+    weights, (own, *shared) = combined["weights"], combined["proxies"]
+    number, dim = own.shape[1] // weights.shape[1], own.shape[2]
+    read = np.concatenate([own[:, task * number : (task + 1) * number], *shared], axis=1)
+    parts = (weights[:, task, :, None] * read).reshape(len(x), -1)
+    # `z_i` stands behind `T_i`.
+    before, z, after = np.split(kernel, [dim, 2 * dim])
+    x = np.concatenate([x[:, :dim], parts, x[:, 2 * dim :]], axis=1)
+    return x, np.concatenate([before, np.tile(z, (read.shape[1], 1)), after])
 
 
 def _mean_gate(unit: keras.layers.Layer) -> Any:

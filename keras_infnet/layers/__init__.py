@@ -8,12 +8,14 @@ from keras_infnet.layers.expert_gate import ExpertGate
 from keras_infnet.layers.expert_group import ExpertGroup
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.gated_cross_layer import GatedCrossLayer
+from keras_infnet.layers.grouped_attention_pooling import GroupedAttentionPooling
 from keras_infnet.layers.grouped_pooling import GroupedPooling
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.layers.hstu_layer import HSTULayer
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
 from keras_infnet.layers.next_event_loss import NextEventLoss
 from keras_infnet.layers.number_embedding import NumberEmbedding
+from keras_infnet.layers.proxy_combination import ProxyCombination
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
@@ -30,12 +32,14 @@ __all__ = [
     "ExpertGroup",
     "FusedEmbedding",
     "GatedCrossLayer",
+    "GroupedAttentionPooling",
     "GroupedPooling",
     "HSTULayer",
     "HistoryTokenEmbedding",
     "LocalActivationUnit",
     "NextEventLoss",
     "NumberEmbedding",
+    "ProxyCombination",
     "ProxyCrossAttention",
     "ProxyGatedUnit",
     "SequenceEncoder",

@@ -10,7 +10,9 @@ from keras import ops
 from keras_infnet._base.fields import at_least, declared
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
 from keras_infnet.layers.cross_layer import CrossLayer
+from keras_infnet.layers.grouped_attention_pooling import GroupedAttentionPooling
 from keras_infnet.layers.grouped_pooling import GroupedPooling
+from keras_infnet.layers.proxy_combination import ProxyCombination
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
@@ -28,6 +30,7 @@ OWN_MEMORY = {
     "task_proxies": "tasks",  # T~ of T
     "tasks": "tasks",  # T
     "candidate_proxy": "tasks",  # K, which is no task but reads what T reads
+    "own_proxies": "tasks",  # P_1, P_2, ..., which read what T reads
 }
 # `H`, in this order.
 HEAD_PROXIES = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
@@ -59,7 +62,9 @@ class Form:
         gate: Gate of `ProxyGatedUnit`. Defaults to `"sigmoid"`.
         gate_hidden: Hidden width of the gates' MLP, in token widths; `None`: there is no hidden
             layer. Defaults to `None`.
-        pooling: How `GroupedPooling` makes `S~`. Defaults to `"mean_log_count"`.
+        pooling: How `GroupedPooling` makes `S~`; with `"attention"` there are the proxies of
+            `"mean_log_count"` and those of `GroupedAttentionPooling`. Defaults to
+            `"mean_log_count"`.
         uses_candidate: Whether `T` and `T~` start from the candidate, `K` is a proxy, and heads
             read the proxies and their products with the candidate. Defaults to `True`.
         cross_rank: Rank of the two cross layers whose output heads read too; `None`: there are
@@ -76,7 +81,7 @@ class Form:
     own_group: bool = False
     gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid"
     gate_hidden: int | None = None
-    pooling: Literal["mean_log_count", "sum", "mean"] = "mean_log_count"
+    pooling: Literal["mean_log_count", "sum", "mean", "attention"] = "mean_log_count"
     uses_candidate: bool = True
     cross_rank: int | None = 64
 
@@ -132,7 +137,13 @@ class INFNet(RankingModel):
 
     - default: `S~_f = W_f mean_l(S_l) + b_f + (log1p(n_f) / 2) c_f`, the mean of no event being 0;
     - `paper_v1`: `S~_f = sum_l (W S_l + b)`, with one `W` and `b` for all groups;
-    - `paper_v2`: `S~_f = W'_f mean_l(relu(W_f S_l + b_f)) + b'_f`, and 0 without events.
+    - `paper_v2`: `S~_f = W'_f mean_l(relu(W_f S_l + b_f)) + b'_f`, and 0 without events;
+    - `pooling="attention"`: the default's and, behind them, as many proxies `softmax(s_f S^T /
+      sqrt(dim)) S` over the events of the group, 0 without events, with the seeds `s_f = W_f
+      [fields of user and context] + b_f`.
+
+    With `num_own_proxies=m` each task `i` has `P_i`, `m` proxies of its own, which start as `T`
+    does and read what `T` reads. They gate nothing.
 
     **A block** is two flows; each block has weights of its own. Heterogeneous: queries `Q` read
     memories `X`, which are `C`, `S` and `T` as they enter the block, by
@@ -181,6 +192,10 @@ class INFNet(RankingModel):
       cross_rank)`;
     - paper: `y_i = head_i(T'_i)`;
 
+    With proxies of a task's own it reads, after `T'_i`, what the task combines for each request:
+    `z_i = sum_k softmax_k(q_i . k_k / sqrt(dim)) p_k` over `p` of `[P_i'; T~']`, with `q_i = T'_i
+    W_q` and `k_k = p_k W_k`, one `W_q` and `W_k` for all tasks.
+
     `head_i` is Dense(head_dim, relu) and a Dense of the task's units with its activation; `dropout`
     acts on the input of both.
 
@@ -199,6 +214,7 @@ class INFNet(RankingModel):
         num_blocks: Number of blocks; 0: the network without flows. Defaults to `1`.
         num_field_proxies: Number of `C~`. Defaults to `4`.
         num_task_proxies: Number of `T~`; with 0 nothing gates `T`. Defaults to `2`.
+        num_own_proxies: Number of proxies that each task has of its own. Defaults to `0`.
         num_heads: Heads of each attention. Defaults to `1`.
         num_encoder_layers: Layers of a `SequenceEncoder` on each history; 0: none. Defaults to `0`.
         task_tokens: Whether there is `T`; if not, heads read the rest. Defaults to `True`.
@@ -214,8 +230,8 @@ class INFNet(RankingModel):
         Dict `{task: (batch, 1)}` of float32 probabilities (regression: values).
 
     Raises:
-        ValueError: The schema is not fitted, an argument is out of range, or nothing of the inputs
-            would reach the heads.
+        ValueError: The schema is not fitted, an argument is out of range, nothing of the inputs
+            would reach the heads, or tasks have proxies of their own but no tokens.
 
     Example:
         >>> video = keras_infnet.CategoricalFeature("video_id", "item")
@@ -238,6 +254,7 @@ class INFNet(RankingModel):
         num_blocks: int = at_least(0, default=1, depth=True)
         num_field_proxies: int = at_least(1, default=4)
         num_task_proxies: int = at_least(0, default=2)
+        num_own_proxies: int = at_least(0, default=0)
         num_heads: int = at_least(1, default=1)
         num_encoder_layers: int = at_least(0, default=0)
         task_tokens: bool = declared(True)
@@ -269,6 +286,12 @@ class INFNet(RankingModel):
                 raise ValueError(
                     f"{model}: `cross_rank` must be 1 or more, or None for no crosses. Received: "
                     f"{rank}"
+                )
+            if self.num_own_proxies and not self.task_tokens:
+                raise ValueError(
+                    f"{model}: num_own_proxies={self.num_own_proxies} with task_tokens=False, but "
+                    "each task combines its own proxies by its token. Keep the task tokens, or set "
+                    "num_own_proxies=0."
                 )
             if self.form.uses_candidate:
                 return
@@ -405,6 +428,9 @@ def first_tokens(tokens: Tokens, config: INFNet.Config) -> tuple[dict[str, Memor
         queries["task_proxies"] = _task_tokens(number, tokens, config, "task_proxies")
     if config.task_tokens:
         queries["tasks"] = _task_tokens(len(tokens.task_names), tokens, config, "tasks")
+    if config.num_own_proxies:
+        number = len(tokens.task_names) * config.num_own_proxies
+        queries["own_proxies"] = _task_tokens(number, tokens, config, "own_proxies")
     if config.form.uses_candidate:
         queries["candidate_proxy"] = _as_tokens(tokens.candidate(), 1, config, "candidate_proxy")
     return memories, queries
@@ -423,14 +449,24 @@ def encoded_history(tokens: Tokens, config: INFNet.Config) -> Any:
 def proxies_of(
     memories: Mapping[str, Memory], tokens: Tokens, config: INFNet.Config
 ) -> dict[str, Any]:
-    """`C~ = reshape(W_c flatten(C) + b_c)`, and `S~` by `GroupedPooling`."""
+    """`C~ = reshape(W_c flatten(C) + b_c)`, and `S~` by pooling of groups."""
     fields = memories["fields"].tokens
     flat = ops.reshape(fields, (-1, fields.shape[1] * config.dim))
     proxies = {"field_proxies": _as_tokens(flat, config.num_field_proxies, config, "field_proxies")}
     if "history" in memories:
-        pooling = GroupedPooling(config.dim, config.form.pooling, name="sequence_proxies")
-        proxies["sequence_proxies"] = pooling(memories["history"].tokens, tokens.groups)
+        proxies["sequence_proxies"] = _sequence_proxies(memories["history"].tokens, tokens, config)
     return proxies
+
+
+def _sequence_proxies(history: Any, tokens: Tokens, config: INFNet.Config) -> Any:
+    """One proxy for each group of events, or two."""
+    adapts = config.form.pooling == "attention"
+    pooling = "mean_log_count" if adapts else config.form.pooling
+    pooled = GroupedPooling(config.dim, pooling, name="sequence_proxies")(history, tokens.groups)
+    if not adapts:
+        return pooled
+    attend = GroupedAttentionPooling(name="attention_proxies")
+    return joined([pooled, attend(history, tokens.groups, tokens.context())])
 
 
 def asking(queries: Mapping[str, Any], config: INFNet.Config, last: bool) -> dict[str, Any]:
@@ -440,6 +476,8 @@ def asking(queries: Mapping[str, Any], config: INFNet.Config, last: bool) -> dic
         # Heads read `T` alone, so that proxies have a use only while they gate something.
         gating = {"task_proxies"} if last else groups
         groups = {"tasks"} | (gating if config.homogeneous_flow else set())
+        if config.num_own_proxies:
+            groups |= {"own_proxies", "task_proxies"}
     return {name: queries[name] for name in OWN_MEMORY if name in queries and name in groups}
 
 
@@ -536,8 +574,15 @@ def gated_tasks(queries: Mapping[str, Any], config: INFNet.Config, block: str) -
 def head_inputs(
     tokens: Tokens, queries: Mapping[str, Any], config: INFNet.Config
 ) -> dict[str, Any]:
-    """`[T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h)); x_2]` by task, or `T_i` alone."""
-    shared = []
+    """`[T_i; flatten(H); flatten((W_p cand + b_p) * (H W_h)); x_2]` by task, or `T_i` alone.
+
+    With proxies of a task's own `z_i` follows `T_i`.
+    """
+    of_tasks, shared = [queries["tasks"]] if config.task_tokens else [], []
+    if config.num_own_proxies:
+        names = ("tasks", "own_proxies", "task_proxies")
+        read = [queries[name] for name in names if name in queries]
+        of_tasks.append(ProxyCombination(name="proxy_combination")(*read))
     if config.form.uses_candidate:
         found = [queries[name] for name in HEAD_PROXIES if name in queries]
         proxies = ops.concatenate(found, axis=1)
@@ -549,7 +594,7 @@ def head_inputs(
     if config.form.cross_rank is not None:
         shared.append(crossed(tokens, config.form.cross_rank))
     return {
-        task: joined([queries["tasks"][:, i], *shared] if config.task_tokens else shared)
+        task: joined([*(x[:, i] for x in of_tasks), *shared])
         for i, task in enumerate(tokens.task_names)
     }
 

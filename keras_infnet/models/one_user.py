@@ -20,13 +20,18 @@ class OneUser:
     shared runs once, when this is made; one that reads both gets its shared inputs repeated, or as
     they are if it is a layer that takes them so (`takes_shared_rows`).
 
+    Packed inputs hold fields of the user beside those of the item. With `one_context` what reads
+    no field of the item's (`has_no_candidate`) runs for the first candidate alone.
+
     Args:
         model: A functional model, which may hold others.
         shared: Inputs of batch 1, by name: those of the user.
+        one_context: Whether the fields of user and context are the same in all rows, of which there
+            is at least one. Defaults to `False`.
     """
 
-    def __init__(self, model: Any, shared: Mapping[str, Any]) -> None:
-        self._model = model
+    def __init__(self, model: Any, shared: Mapping[str, Any], one_context: bool = False) -> None:
+        self._model, self._one_context = model, one_context
         self._shared: Values = {id(model.input[name]): x for name, x in shared.items()}
         _run(model, self._shared, {}, 1)
 
@@ -35,21 +40,23 @@ class OneUser:
         model, shared = self._model, ChainMap({}, self._shared)
         varying = {id(model.input[name]): x for name, x in candidates.items()}
         rows = ops.shape(next(iter(candidates.values())))[0]
-        _run(model, shared, varying, rows)
+        _run(model, shared, varying, rows, self._one_context)
         return {
             name: varying[id(x)] if id(x) in varying else _repeated(shared[id(x)], rows)
             for name, x in model.output.items()
         }
 
 
-def _run(graph: keras.Model, shared: Values, varying: Values, rows: Any) -> None:
+def _run(
+    graph: keras.Model, shared: Values, varying: Values, rows: Any, one_context: bool = False
+) -> None:
     """Adds the values of all tensors of a graph that can be computed from those that are there."""
     for node in calls_in_order(graph):
         if id(node.outputs[0]) in shared or id(node.outputs[0]) in varying:
             continue
         if isinstance(node.operation, keras.Model):
             _copy(node.input_tensors, node.operation.inputs, shared, varying)
-            _run(node.operation, shared, varying, rows)
+            _run(node.operation, shared, varying, rows, one_context)
             _copy(node.operation.outputs, node.outputs, shared, varying)
         elif _has_equal_rows(node):
             inputs = {id(x): ops.zeros((1, *x.shape[1:]), x.dtype) for x in node.input_tensors}
@@ -57,9 +64,11 @@ def _run(graph: keras.Model, shared: Values, varying: Values, rows: Any) -> None
         elif all(id(x) in shared for x in node.input_tensors):
             _keep(node, _call(node, shared), shared)
         elif all(id(x) in shared or id(x) in varying for x in node.input_tensors):
-            outputs = keras.tree.flatten(_call(node, _inputs(node, shared, varying, rows)))
+            first = one_context and getattr(node.operation, "has_no_candidate", False)
+            inputs = _first(node, varying) if first else _inputs(node, shared, varying, rows)
+            outputs = keras.tree.flatten(_call(node, inputs))
             for symbol, tensor in zip(node.outputs, outputs, strict=True):
-                # Of one row: what a layer that takes shared rows read in shared inputs alone.
+                # Of one row: read in shared inputs alone, or in those of the first candidate.
                 (shared if tensor.shape[0] == 1 else varying)[id(symbol)] = tensor
 
 
@@ -71,6 +80,11 @@ def _inputs(node: Any, shared: Values, varying: Values, rows: Any) -> Values:
         id(x): varying[id(x)] if id(x) in varying else _repeated(shared[id(x)], rows)
         for x in node.input_tensors
     }
+
+
+def _first(node: Any, varying: Values) -> Values:
+    """The first row of what an operation reads."""
+    return {id(x): ops.take(varying[id(x)], [0], axis=0) for x in node.input_tensors}
 
 
 def _has_equal_rows(node: Any) -> bool:

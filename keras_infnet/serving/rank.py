@@ -32,7 +32,8 @@ def rank_outputs(
     shared = {name: x for name, x in packed.items() if x.shape[0] == 1}
     candidates = {name: x for name, x in packed.items() if name not in shared}
     widths = {task.name: task.units for task in schema.tasks}
-    return _in_chunks(OneUser(model, shared), candidates, widths, chunk_size(schema))
+    user = OneUser(model, shared, one_context=True)
+    return _in_chunks(user, candidates, widths, chunk_size(schema))
 
 
 def _with_relative(schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,16 @@ CASES = {
         {},
         {"x0": tokens(1)[:, 0], "x": tokens(1)[:, 0]},
     ),
+    "grouped_attention_pooling": (
+        ki.layers.GroupedAttentionPooling,
+        {},
+        {"tokens": tokens(6), "groups": [MASK[:, None]], "context": tokens(1, 3)[:, 0]},
+    ),
+    "grouped_attention_pooling_seeds": (
+        ki.layers.GroupedAttentionPooling,
+        {},
+        {"tokens": tokens(6), "groups": [MASK[:, None, :4], MASK[:, None, 4:]]},
+    ),
     "grouped_pooling": (
         ki.layers.GroupedPooling,
         {"dim": DIM},
@@ -113,6 +123,16 @@ CASES = {
         ki.layers.NextEventLoss,
         {"weight": 0.5, "shift": 2},
         {"states": tokens(6), "tokens": tokens(6), "tokens_mask": MASK},
+    ),
+    "proxy_combination": (
+        ki.layers.ProxyCombination,
+        {},
+        {"tasks": tokens(3), "own": tokens(6), "shared": tokens(2)},
+    ),
+    "proxy_combination_own": (
+        ki.layers.ProxyCombination,
+        {},
+        {"tasks": tokens(2, 4), "own": tokens(6)},
     ),
     "proxy_cross_attention": (
         ki.layers.ProxyCrossAttention,
@@ -170,6 +190,8 @@ PADDED = {
     "augru": ("tokens",),
     "augru_sequences": ("tokens",),
     "bi_interaction": ("tokens",),
+    "grouped_attention_pooling": ("tokens",),
+    "grouped_attention_pooling_seeds": ("tokens",),
     "grouped_pooling_mean": ("tokens",),
     "grouped_pooling_sum": ("tokens",),
     "hstu_layer": ("tokens",),

@@ -8,6 +8,7 @@ import pytest
 
 from keras_infnet import INFNet
 from keras_infnet.models import MODELS
+from keras_infnet.models.infnet import Form
 from tests import tiny
 from tests.contracts.test_layers import assert_defaults_are_documented
 
@@ -15,7 +16,20 @@ BUILD = {
     **MODELS,
     "paper_v1": INFNet.paper_v1,
     "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=2),
+    # What is off by default, together.
+    "options": functools.partial(
+        INFNet,
+        num_own_proxies=2,
+        num_encoder_layers=1,
+        num_blocks=2,
+        form=Form(gate="interpolate", pooling="attention", cross_rank=4),
+    ),
 }
+# On JAX each part has its own test, and all of them together compile for long.
+NAMES = [
+    pytest.param(name, marks=pytest.mark.one_backend) if name == "options" else name
+    for name in BUILD
+]
 NEED_HISTORY = ("DIN", "DIEN", "HSTU")
 # One mechanism makes members of every model, and JAX compiles them for seconds: one of each kind.
 MEMBERS_ON_BOTH = ("INFNet", "SharedBottom", "DCNv2", "PLE", "DIEN")
@@ -31,6 +45,8 @@ def model_of(name, history="exposures", dtype=None):
     ("name", "history"),
     [
         (name, history)
+        if name != "options"
+        else pytest.param(name, history, marks=pytest.mark.one_backend)
         for name in BUILD
         for history in ("exposures", "mixed", "none")
         if history != "none" or name not in NEED_HISTORY
@@ -52,7 +68,7 @@ def test_a_schema_without_history_is_an_error_that_names_models_that_do_without(
         MODELS[name](tiny.schema("none"))
 
 
-@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("name", NAMES)
 def test_training_computes_what_inference_does(name):
     model = model_of(name, "mixed")
     x = tiny.inputs(model.schema)
@@ -84,7 +100,7 @@ def test_members_are_averaged_and_reached_by_a_fit_step(name):
     assert len({w.path for w in model.weights}) == len(model.weights)
 
 
-@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("name", NAMES)
 def test_keras_file_round_trip(name, tmp_path):
     model = model_of(name)
     model.save(tmp_path / "model.keras")
@@ -98,7 +114,7 @@ def test_keras_file_round_trip(name, tmp_path):
         np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_fit_step_reaches_every_weight(name):
     keras.utils.set_random_seed(0)
     model = tiny.randomise(BUILD[name](tiny.schema("positives"), dim=8), scale=0.15)
@@ -112,7 +128,12 @@ def test_a_fit_step_reaches_every_weight(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [("INFNet", "mixed_float16"), *((name, "mixed_bfloat16") for name in BUILD)]
+    ("name", "dtype"),
+    [
+        ("INFNet", "mixed_float16"),
+        pytest.param("options", "mixed_float16", marks=pytest.mark.one_backend),
+        *((name, "mixed_bfloat16") for name in BUILD if name != "options"),
+    ],
 )
 def test_mixed_precision_trains_and_its_outputs_are_float32(name, dtype):
     keras.utils.set_random_seed(0)

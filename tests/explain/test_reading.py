@@ -5,6 +5,7 @@ import pytest
 
 from keras_infnet import INFNet
 from keras_infnet.explain import reading, task_attention
+from keras_infnet.explain.flow import flow_table
 from keras_infnet.explain.reading import InfnetReader, field_norm_sums
 from keras_infnet.models import SharedBottom
 from keras_infnet.models.infnet import Form
@@ -111,6 +112,7 @@ SILENT = {
     "sequence_proxies": ("sequence_proxies",),
     "task_proxies": ("task_proxies", "task_proxies_of_candidate"),
     "candidate_proxy": ("candidate_proxy",),
+    "own_proxies": ("own_proxies", "own_proxies_of_candidate"),
 }
 
 
@@ -118,7 +120,7 @@ SILENT = {
 def test_a_token_of_zeros_has_no_share_in_its_head(group):
     # Crosses read the fields, means of groups and the candidate as they are.
     form = Form(cross_rank=None)
-    model, x = made("exposures", num_blocks=0, form=form)
+    model, x = made("exposures", num_blocks=0, form=form, num_own_proxies=2)
     for name in SILENT[group]:
         for weight in model.get_layer(name).weights:
             weight.assign(np.zeros(weight.shape))
@@ -159,6 +161,59 @@ def test_crosses_carry_fields_groups_and_the_candidate_to_the_heads():
     np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def adaptive():
+    """Own proxies and attention in place of means, on several histories."""
+    model, x = made("mixed", num_own_proxies=2, form=Form(pooling="attention"))
+    return model, x, InfnetReader(model).tables(x)
+
+
+def test_what_tasks_combine_is_the_mean_weight_of_each_proxy(adaptive):
+    model, x, tables = adaptive
+    layer = model.get_layer("proxy_combination")
+    tasks, own, shared = map(np.array, model.reading(list(layer.input))(x))
+    w_q, w_k = layer.get_weights()
+    expected = np.zeros((3, 4))
+    for b, i in np.ndindex(len(x["categorical"]), 3):
+        proxies = np.concatenate([own[b, 2 * i : 2 * i + 2], shared[b]])
+        scores = np.exp(proxies @ w_k @ (tasks[b, i] @ w_q) / 2)
+        expected[i] += scores / scores.sum() / len(tasks)
+    found = tables["combination"].loc[0]
+    assert list(found.columns) == ["own 0", "own 1", "shared 0", "shared 1"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert list(found.index) == ["click", "like", "long_view"]
+
+
+def test_attention_on_events_is_that_of_their_group(adaptive):
+    _, x, tables = adaptive
+    found = tables["attention_proxies"].loc[0]
+    names = [f"{name} (attention)" for name in ("clicked", "liked", "searched")]
+    assert list(found.index) == names
+    for name in ("clicked", "liked", "searched"):
+        of_group = found.loc[f"{name} (attention)"]
+        with_events = (x[name][:, :, 0] != 0).any(axis=1).mean()
+        assert of_group[name].sum() == pytest.approx(with_events, abs=1e-5)
+        assert of_group.drop(name, level=0).sum() == 0
+    heads = tables["heads"].loc[0, "click"]
+    np.testing.assert_allclose(heads.sum(), 1, atol=1e-6)
+    assert (heads["sequence_proxies"].loc[names] > 0).all()
+
+
+def test_own_proxies_flow_to_their_own_head_alone(adaptive):
+    model, _, tables = adaptive
+    flow = flow_table(model.schema, tables, 0)
+    to_heads = flow[flow["kind"] == "head"]
+    np.testing.assert_allclose(to_heads.groupby("target")["width"].sum(), 1, atol=1e-5)
+    own = to_heads[to_heads["source"].str.startswith("own proxies")]
+    tasks = model.schema.task_names
+    assert set(zip(own["source"], own["target"], strict=True)) == {
+        (f"own proxies of {task}", task) for task in tasks
+    }
+    read = flow[(flow["kind"] == "attention") & flow["target"].isin(own["source"])]
+    fields = read[read["source"].str.endswith(" fields")].groupby("target")["width"].sum()
+    np.testing.assert_allclose(fields.loc[list(own["source"])], 1, atol=1e-5)
+
+
 def test_gates_are_what_the_next_block_multiplies_by():
     model, x = made("exposures", INFNet.paper_v1)
     table = InfnetReader(model).tables(x)["gates"]
@@ -183,6 +238,7 @@ FORMS = {
     "interpolated": {"num_blocks": 2, "form": Form(gate="interpolate", own_group=True)},
     "no task tokens": {"task_tokens": False, "num_task_proxies": 0},
     "one flow": {"heterogeneous_flow": False},
+    "own proxies in the paper's form": {"build": INFNet.paper_v1, "num_own_proxies": 1},
 }
 
 

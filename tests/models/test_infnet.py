@@ -42,14 +42,35 @@ FORMS = {
             "form": dataclasses.replace(SMALL, layer_norm=True, output_gate=True),
         },
     ),
+    "own_proxies": (
+        INFNet,
+        {
+            "dim": 8,
+            "head_dim": 6,
+            "num_blocks": 2,
+            "num_own_proxies": 2,
+            "form": dataclasses.replace(SMALL, pooling="attention"),
+        },
+    ),
+    "own_proxies_v2": (
+        INFNet.paper_v2,
+        {"dim": 8, "head_dim": 6, "num_blocks": 1, "num_own_proxies": 1},
+    ),
+    "own_proxies_v1": (
+        INFNet.paper_v1,
+        {"dim": 8, "head_dim": 6, "num_own_proxies": 3, "homogeneous_flow": False},
+    ),
 }
 WITH_HISTORY = [
     *((form, history) for form in list(FORMS)[:4] for history in ("exposures", "positives")),
     ("no_task_tokens", "exposures"),
     ("no_shared_tokens", "mixed"),
+    ("own_proxies", "exposures"),
+    ("own_proxies_v1", "exposures"),
+    ("own_proxies_v2", "mixed"),
 ]
-WITHOUT = [(form, "none") for form in FORMS]
-PADDED = [form for form in FORMS if form != "no_shared_tokens"]
+WITHOUT = [(form, "none") for form in FORMS if form not in ("own_proxies_v1", "own_proxies_v2")]
+PADDED = [form for form in FORMS if form in ("own_proxies", *list(FORMS)[:5])]
 
 
 @functools.cache
@@ -154,7 +175,7 @@ def without_oldest(x, number):
     return cut, cleared
 
 
-@pytest.mark.parametrize("form", ["form_b", "form_b_deep", "paper_v1", "paper_v2"])
+@pytest.mark.parametrize("form", ["form_b", "form_b_deep", "paper_v1", "paper_v2", "own_proxies"])
 def test_a_history_may_come_without_its_oldest_positions(form):
     if form == "paper_v1":
         model, schema = make("form_b", "exposures")
@@ -247,6 +268,18 @@ def test_sizes_of_the_papers():
             {"num_blocks": 2, "form": Form(gate="interpolate", pooling="sum", own_group=True)},
         ),
         ("mixed", INFNet, {"heterogeneous_flow": False}),
+        pytest.param(
+            "mixed",
+            INFNet,
+            {
+                "num_own_proxies": 2,
+                "num_encoder_layers": 1,
+                "num_blocks": 2,
+                "members": 2,
+                "form": Form(gate="interpolate", pooling="attention", cross_rank=4),
+            },
+            marks=pytest.mark.one_backend,
+        ),
         ("none", INFNet, {"task_tokens": False, "num_blocks": 2, "event_context": ("match",)}),
         ("positives", INFNet.paper_v1, {"num_blocks": 2}),
         ("none", INFNet.paper_v1, {"homogeneous_flow": False}),
@@ -292,6 +325,8 @@ def test_a_form_is_frozen_and_survives_a_config():
         ({"form": Form(uses_candidate=False)}, "cross_rank=64 in a form with uses_candidate=False"),
         ({"form": Form(cross_rank=0)}, "`cross_rank` must be 1 or more, or None"),
         ({"form": PAPER_V1, "task_tokens": False}, "leaves the heads nothing to read"),
+        ({"num_own_proxies": 2, "task_tokens": False}, "num_own_proxies=2 with task_tokens=False"),
+        ({"num_own_proxies": -1}, "`num_own_proxies` must be 0 or more. Received: -1"),
         ({"form": "paper_v1"}, "`form` must be a Form. Received: form='paper_v1'"),
         ({"form": Form(gate="open")}, '`gate` "sigmoid", "affine" or "interpolate"'),
     ],

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -5,10 +7,12 @@ from keras import ops
 
 from keras_infnet import INFNet
 from keras_infnet.models import DIEN, DIN, HSTU
+from keras_infnet.models.infnet import Form
 from keras_infnet.models.one_user import OneUser
 from tests import tiny
 
 ROW = 3
+ATTENTION = Form(pooling="attention")
 
 
 def shared_and_varying(schema, packed):
@@ -23,10 +27,21 @@ def shared_and_varying(schema, packed):
     return *tensors, pairs
 
 
-def check(model, schema):
-    shared, varying, pairs = shared_and_varying(schema, tiny.inputs(schema, batch=5))
+def with_one_context(schema, packed):
+    """The rows with the fields of user and context of one of them."""
+    same = {name: x.copy() for name, x in packed.items()}
+    for feature in (f for f in schema.features if f.owner != "item"):
+        columns = schema.packed_columns(feature.packed)[feature.name]
+        same[feature.packed][:, columns] = packed[feature.packed][ROW, columns]
+    return same
+
+
+def check(model, schema, one_context=False):
+    packed = tiny.inputs(schema, batch=5)
+    packed = with_one_context(schema, packed) if one_context else packed
+    shared, varying, pairs = shared_and_varying(schema, packed)
     tiny.randomise(model, scale=0.2)
-    user = OneUser(model, shared)
+    user = OneUser(model, shared, one_context)
     expected = tiny.predict(model, pairs)
     for outputs, rows in (
         (user(varying), slice(None)),
@@ -48,6 +63,7 @@ MODELS = {
     "two blocks": lambda s: INFNet(s, dim=8, num_blocks=2, num_encoder_layers=1),
     "version 2": lambda s: INFNet.paper_v2(s, dim=8, num_blocks=2),
     "own tables": lambda s: INFNet(s, dim=8, members=2, own_tables=True),
+    "attention": lambda s: INFNet(s, dim=8, form=ATTENTION, num_own_proxies=2),
     "matches": lambda s: INFNet(s, dim=8, event_context=("age", "match")),
     "version 1": lambda s: INFNet.paper_v1(s, dim=8),
     "DIN": lambda s: DIN(s, dim=8),
@@ -76,8 +92,26 @@ def test_what_no_candidate_changes_is_computed_once(monkeypatch):
     assert calls == [(1, 8, 8)]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+def test_what_user_and_context_look_for_is_computed_once_where_candidates_share_them(monkeypatch):
+    schema = tiny.schema("exposures")
+    model = INFNet(schema, dim=8, form=ATTENTION, members=2)
+    layer, calls = model.member(1).get_layer("attention_proxies"), []
+    attend = layer.call
+    monkeypatch.setattr(
+        layer, "call", lambda s, g, c: calls.append((s.shape[0], c.shape[0])) or attend(s, g, c)
+    )
+    check(model, schema, one_context=True)
+    # A prediction of the pairs, and two requests.
+    assert calls == [(5, 5), (1, 1), (1, 1)]
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
-@pytest.mark.parametrize("make", [INFNet, INFNet.paper_v1], ids=["default", "version 1"])
+@pytest.mark.parametrize(
+    "make",
+    [INFNet, INFNet.paper_v1, functools.partial(INFNet, form=ATTENTION, num_own_proxies=2)],
+    ids=["default", "version 1", "attention"],
+)
 def test_no_candidate_has_a_copy_of_the_history(make):
     import tensorflow as tf
 

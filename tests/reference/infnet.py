@@ -16,7 +16,7 @@ from tests.reference.schema_tokens import (
 from tests.reference.textbook import Weights, block, dense, relu, sigmoid
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
-WITHOUT = {"all_to_all": False, "own_dim": 0, "num_recent_proxies": 0}
+WITHOUT = {"all_to_all": False, "alternates": True, "own_dim": 0, "num_recent_proxies": 0}
 
 
 def options_of(config):
@@ -48,7 +48,10 @@ def predict(variables, schema, inputs, config):
     state["x_0"] = first_of_crosses(state, cand)
     num_blocks = options["num_blocks"]
     for i in range(num_blocks):
-        state = block(w, f"block_{i}", state, options, after=num_blocks - 1 - i)
+        of_block = options if options["alternates"] else {**options, "homogeneous_flow": False}
+        state = block(w, f"block_{i}", state, of_block, after=num_blocks - 1 - i)
+    for i in range(0 if options["alternates"] else num_blocks):
+        state = block(w, f"block_{i}", state, {**options, "heterogeneous_flow": False}, after=0)
     if options["all_to_all"] and options["uses_candidate"]:
         state |= proxies(w, schema, state, options)
     state["recent_proxies"] = recent
@@ -71,6 +74,7 @@ def task_tokens(w, schema, own, cand, options):
     numbers = {
         "tasks": len(schema.tasks) * options["task_tokens"],
         "task_proxies": options["num_task_proxies"],
+        "own_proxies": len(schema.tasks) * options["num_own_proxies"],
     }
     for name, number in numbers.items():
         if not number or f"{name}/embeddings" not in w:
@@ -92,6 +96,12 @@ def proxies(w, schema, state, options):
     }
     if "history" in state:
         found["sequence_proxies"] = pool(w / "sequence_proxies", state, options["pooling"])
+        if options["pooling"] == "attention":
+            names = schema.field_names
+            places = [i for i, name in enumerate(names) if schema.token_owner(name) != "item"]
+            context = state["fields"][:, places].reshape(len(flat), -1)
+            attended = attend(w / "attention_proxies", state, context)
+            found["sequence_proxies"] = np.concatenate([found["sequence_proxies"], attended], 1)
     return found
 
 
@@ -158,8 +168,42 @@ def pool(w, state, pooling):
     return np.stack(proxies, 1)
 
 
+def attend(w, state, context):
+    """`softmax(s_f S^T / sqrt(d)) S` of each row and group; zeros without events."""
+    rows, groups, width = len(context), *w["bias"].shape
+    proxies = np.zeros((rows, groups, width))
+    for b in range(rows):
+        for f in range(groups):
+            seed = w["bias"][f].copy()
+            if context.shape[1]:
+                seed += context[b] @ w["kernel"][:, f * width : (f + 1) * width]
+            events = state["history"][b][state["groups"][b, f] == 1]
+            if len(events):
+                proxies[b, f] = softmax(events @ seed / np.sqrt(width)) @ events
+    return proxies
+
+
+def combine(w, token, own, shared):
+    """`z_i` of one task, row by row: which proxies its token asks for."""
+    combined = np.zeros(token.shape)
+    for b, proxies in enumerate(np.concatenate([own, shared], 1)):
+        query = token[b] @ w["query_kernel"]
+        scores = [query @ (p @ w["key_kernel"]) / np.sqrt(len(p)) for p in proxies]
+        combined[b] = softmax(np.array(scores)) @ proxies
+    return combined
+
+
+def softmax(scores):
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum()
+
+
 def head(w, task, i, state, cand, own, options):
     parts = [state["tasks"][:, i]] if options["task_tokens"] else []
+    if m := options["num_own_proxies"]:
+        shared = state.get("task_proxies", np.zeros((len(own), 0, options["dim"])))
+        own_proxies = state["own_proxies"][:, i * m : (i + 1) * m]
+        parts.append(combine(w / "proxy_combination", parts[0], own_proxies, shared))
     if options["uses_candidate"]:
         names = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
         names = [name for name in (*names, "recent_proxies") if name in state]

@@ -95,17 +95,19 @@ READS = {
     "task_proxies": ("fields", "history"),
     "tasks": ("fields", "history"),
     "candidate_proxy": ("fields", "history"),
+    "own_proxies": ("fields", "history"),
 }
 READS_ALL = {
     "field_proxies": ("fields", "history", "tasks"),
     "sequence_proxies": ("fields", "history", "tasks"),
     "tasks+task_proxies": ("fields", "history", "tasks"),
     "candidate_proxy": ("fields", "history", "tasks"),
+    "own_proxies": ("fields", "history", "tasks"),
 }
 ALL_TO_ALL = {
     "fields": ("history", "tasks"),
     "history": ("fields", "tasks"),
-    **{name: READS[name] for name in ("task_proxies", "tasks", "candidate_proxy")},
+    **{name: READS[name] for name in list(READS)[2:]},
 }
 # Weights of all-to-all are named after the proxies whose place the tokens take.
 NAMES = {"fields": "field_proxies", "history": "sequence_proxies"}
@@ -186,7 +188,7 @@ def what_is_updated(state, options, after):
             unread |= {"field_proxies", "sequence_proxies"}
         if not after:
             unread |= {"fields", "history"}
-        if not gates:
+        if not gates and not options["num_own_proxies"]:
             unread.add("task_proxies")
     updated = {}
     for group, memories in reads.items():

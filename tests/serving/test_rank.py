@@ -7,6 +7,7 @@ from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, INFNet
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import MODELS, SharedBottom
+from keras_infnet.models.infnet import Form
 from keras_infnet.serving import export, rank, signatures
 from keras_infnet.serving.rank import best_candidates
 from keras_infnet.serving.signatures import ExportOptions
@@ -14,10 +15,17 @@ from tests import tiny
 from tests.logs import log_schema, make_log
 
 ITEM = ("video_id", "page_id", "tag", "length", "image")
+OPTIONS = {
+    "num_own_proxies": 2,
+    "num_encoder_layers": 1,
+    "num_blocks": 2,
+    "form": Form(gate="interpolate", pooling="attention"),
+}
 NAMES = {
     "version 1": lambda s: INFNet.paper_v1(s, dim=8),
     "version 2": lambda s: INFNet.paper_v2(s, dim=8),
     "members": lambda s: INFNet(s, dim=8, members=2),
+    "options": lambda s: INFNet(s, dim=8, members=2, **OPTIONS),
     **{name: lambda s, make=make: make(s, dim=8) for name, make in MODELS.items()},
 }
 tensorflow_only = pytest.mark.skipif(

@@ -16,6 +16,7 @@ from keras_infnet import FeatureSchema, INFNet
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
+from keras_infnet.models.infnet import Form
 from keras_infnet.serving import answers, export, saved_model, verify
 from keras_infnet.serving.requests import rank_request
 from tests import tiny
@@ -25,6 +26,13 @@ from tests.serving.conftest import difference_of
 MODELS = {
     "INFNet": INFNet,
     "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=1),
+    "options": functools.partial(
+        INFNet,
+        dim=8,
+        num_own_proxies=2,
+        num_encoder_layers=1,
+        form=Form(gate="interpolate", pooling="attention", cross_rank=4),
+    ),
     "SharedBottom": SharedBottom,
 }
 
@@ -90,7 +98,7 @@ def test_the_exported_model_answers_as_keras_does(exported, serve, encoder, rows
 
 # From JAX, `test_c_api_models.py` has them.
 @pytest.mark.one_backend
-@pytest.mark.parametrize("name", ["paper_v2", "SharedBottom"])
+@pytest.mark.parametrize("name", ["paper_v2", "options", "SharedBottom"])
 def test_other_models_are_exported_too(encoder, rows, tmp_path, name):
     export(ranker(encoder, name), encoder, tmp_path, version=1, verify=rows)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1"]

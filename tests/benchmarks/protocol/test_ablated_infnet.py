@@ -11,6 +11,7 @@ from tests.reference import infnet as reference
 SIZES = {"dim": 8, "head_dim": 6, "num_blocks": 2}
 SWITCHES = {
     "all_to_all": {"all_to_all": True},
+    "alternates": {"alternates": False, "num_own_proxies": 1},
     "own_dim": {"own_dim": 3},
     "num_recent_proxies": {"num_recent_proxies": 3},
 }

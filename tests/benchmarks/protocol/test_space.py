@@ -2,7 +2,13 @@ import keras
 import pytest
 
 import keras_infnet
-from benchmarks.protocol.ablations import ABLATIONS, ablation_run
+from benchmarks.protocol.ablations import (
+    ABLATIONS,
+    OF_HISTORIES,
+    ablation_run,
+    ablations_of,
+    check_changes,
+)
 from benchmarks.protocol.space import (
     EMBEDDING_BUDGET,
     VARIANTS,
@@ -89,5 +95,17 @@ def test_every_ablation_changes_the_chosen_configuration():
         assert run.learning_rate == chosen.learning_rate
         for key, value in ablation.arguments.items():
             assert {**defaults_of(run.model), **run.arguments}[key] == value
-    # A setting of a curve may be the chosen one.
-    assert len({run.name for run in runs}) >= len(runs) - 4
+    # A setting of a curve may be the chosen one, and alternation stands beside equal depths.
+    assert len({run.name for run in runs}) >= len(runs) - 6
+
+
+def test_a_log_has_the_ablations_that_change_something_on_it():
+    of_kuairand, of_movielens, of_census = (
+        [(a.name, a.setting) for a in ablations_of(log)]
+        for log in ("kuairand-cold", "movielens", "census-income")
+    )
+    assert of_kuairand == [(a.name, a.setting) for a in ABLATIONS]
+    assert set(of_kuairand) - set(of_movielens) == {("histories", "positives")}
+    assert not {name for name, _ in of_census} & set(OF_HISTORIES)
+    with pytest.raises(ValueError, match="No ablation `pooling` on census-income"):
+        check_changes(["flows", "pooling"], "census-income")
