@@ -27,7 +27,7 @@ class AdaptiveEmbedding(ConfiguredLayer):
 
     Args:
         table_parts: Width and number of ids of each part of a table, in the order of its ids, by
-            name of the table: `{"video_id": [(32, 400), (16, 1800), (4, 2800)]}`.
+            name of the table: `{"video_id": [(32, 400), (16, 1800), (8, 2800)]}`.
         dim: Width of the output.
         embeddings_initializer: Initializer of each `E_w`. Defaults to `None`: normal with standard
             deviation 0.01. `P_w` starts normal with standard deviation `w^(-1/2)`, so that outputs
@@ -81,7 +81,7 @@ class AdaptiveEmbedding(ConfiguredLayer):
                 )
         if not self.table_parts:
             raise ValueError("`table_parts` must have a table. Received: {}")
-        self.embeddings_initializer = keras.initializers.get(
+        self.embeddings_initializer: Any = keras.initializers.get(
             embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
         # By width: the first id and the number of ids of the part, by table.

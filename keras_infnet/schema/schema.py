@@ -222,7 +222,7 @@ class FeatureSchema:
         With `dims="auto"` a table of `n` ids is `w = min(dim, ceil(6 n^(1/4)))` wide, below `dim`
         rounded down to a power of two. Of tables from 1,024 ids on, the ids of missing and unknown
         values and the most frequent ones, which cover half of all known values of the training
-        rows, are `w` wide; those up to the share `frequent` `w / 2`; and the rest `w / 8`. Features
+        rows, are `w` wide; those up to the share `frequent` `w / 2`; and the rest `w / 4`. Features
         that share a table are counted together. Ids of hash buckets and numbers have no order:
         their number alone counts.
 

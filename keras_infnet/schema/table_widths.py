@@ -11,7 +11,7 @@ _CUT_FROM = 1024
 # The ids that cover this share of the values keep the width of their table.
 MOST_FREQUENT = 0.5
 # How many times narrower those are that follow, and the rest.
-_NARROWER = (2, 8)
+_NARROWER = (2, 4)
 
 
 def table_parts(rows: int, frequent: Sequence[int], dim: int) -> tuple[TablePart, ...]:
@@ -19,7 +19,7 @@ def table_parts(rows: int, frequent: Sequence[int], dim: int) -> tuple[TablePart
 
     `w = min(dim, ceil(6 rows^(1/4)))`, below `dim` rounded down to a power of two, is the width of
     all ids of a small table, and of the most frequent ones of a table from 1,024 ids on. There the
-    ids up to `frequent[1]` have `w / 2`, and the rest `w / 8`, rounded down to powers of two.
+    ids up to `frequent[1]` have `w / 2`, and the rest `w / 4`, rounded down to powers of two.
 
     Args:
         rows: Number of its ids.

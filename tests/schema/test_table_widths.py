@@ -57,11 +57,11 @@ def test_tables_of_few_ids_are_narrower_by_powers_of_two(rows, dim, width):
     assert table_parts(rows, (), dim) == ((width, rows),)
 
 
-def test_rare_ids_of_large_tables_have_a_half_and_an_eighth_of_the_width():
-    assert table_parts(5000, (40, 900), 32) == ((32, 40), (16, 860), (4, 4100))
-    assert table_parts(5000, (40, 900), 24) == ((24, 40), (8, 860), (2, 4100))
+def test_rarer_ids_of_large_tables_have_a_half_and_a_quarter_of_the_width():
+    assert table_parts(5000, (40, 900), 32) == ((32, 40), (16, 860), (8, 4100))
+    assert table_parts(5000, (40, 900), 24) == ((24, 40), (8, 860), (4, 4100))
     assert table_parts(5000, (900, 5000), 32) == ((32, 900), (16, 4100))
-    assert table_parts(5000, (900, 900), 32) == ((32, 900), (4, 4100))
+    assert table_parts(5000, (900, 900), 32) == ((32, 900), (8, 4100))
     # A width once; small tables are not cut.
     assert table_parts(5000, (40, 900), 2) == ((2, 40), (1, 4960))
     assert table_parts(1023, (40, 900), 32) == ((32, 1023),)
@@ -88,7 +88,7 @@ def test_frequent_ids_are_the_first_ones_that_cover_a_share_of_the_values():
     assert encoder.schema.table_parts(32)["video_id"] == (
         (32, ends[0]),
         (16, ends[1] - ends[0]),
-        (4, rows - ends[1]),
+        (8, rows - ends[1]),
     )
     # A hash knows no frequency.
     assert encoder.schema.table_parts(32)["user_id"] == ((32, 2001),)
