@@ -39,7 +39,7 @@ FIELD_PROXIES, TASK_PROXIES = "categorical proxies", "shared task tokens"
 
 @dataclass(frozen=True)
 class Ablation:
-    """A change of INFNet's chosen configuration: other arguments, or another variant of it."""
+    """A change of INFNet's chosen configuration: other arguments, another variant, other data."""
 
     name: str
     setting: str
@@ -47,6 +47,7 @@ class Ablation:
     variant: str | None = None
     members: int = 1
     histories: str | None = None
+    dims: str | None = None
 
 
 def _change(name: str, variant: str | None = None, **arguments: Any) -> list[Ablation]:
@@ -142,6 +143,7 @@ ABLATIONS = [
     *_form("crosses", cross_rank=None),
     *(_form("pooling", pooling, pooling=pooling)[0] for pooling in POOLINGS),
     *_curve("width", "dim", (16, 64)),
+    Ablation("dims", "auto", dims="auto"),
     *_curve("start of the embeddings", "embedding_stddev", (0.001, 0.05, 0.2)),
 ]
 
@@ -171,6 +173,7 @@ def ablation_run(ablation: Ablation, chosen: RunConfig) -> RunConfig:
         chosen,
         members=ablation.members,
         histories=ablation.histories or chosen.histories,
+        dims=ablation.dims,
     )
     if ablation.variant is not None and VARIANTS[ablation.variant].maker is not None:
         arguments = arguments_of(ablation.variant, Trial(), len(chosen.tasks))

@@ -23,13 +23,17 @@ _EDGE_BYTES = 1 << 20
 # Together, and each of three tasks alone.
 @lru_cache(maxsize=4)
 def load_data(
-    path: Path, tasks: tuple[str, ...], histories: str, log: str = "kuairand"
+    path: Path,
+    tasks: tuple[str, ...],
+    histories: str,
+    log: str = "kuairand",
+    dims: str | None = None,
 ) -> keras_infnet.RankingData:
-    """Reads and encodes a log; `histories` are those of KuaiRand's layout."""
+    """Reads and encodes a log; `histories` are those of KuaiRand's layout, `dims` the schema's."""
     history, _, change = histories.partition("-")
     data = open_log(log, path, tasks, history)
     frame, warm, events = data.frame(), LOGS[log].warm_events(data), LOGS[log].events(data)
-    schema = LOGS[log].schema(data)
+    schema = replace(LOGS[log].schema(data), dims=dims)
     if change == "scales":
         schema = with_scales(schema)
     elif change:

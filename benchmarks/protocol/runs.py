@@ -26,7 +26,8 @@ EVALUATIONS_PER_EPOCH = 2
 class RunConfig:
     """What a run is made from; `data` is the fingerprint of the log's files.
 
-    `arguments` are those of the model's constructor that differ from its defaults.
+    `arguments` are those of the model's constructor that differ from its defaults; `dims` is the
+    schema's.
     """
 
     model: str
@@ -41,6 +42,7 @@ class RunConfig:
     evaluations_per_epoch: int = EVALUATIONS_PER_EPOCH
     seed: int = 0
     log: str = "kuairand"
+    dims: str | None = None
 
     @property
     def hash(self) -> str:
@@ -55,7 +57,11 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` reads them."""
-        return json.loads(json.dumps(asdict(self)))
+        plain = asdict(self)
+        if self.dims is None:
+            # Runs of tables of one width keep the names that they had before.
+            del plain["dims"]
+        return json.loads(json.dumps(plain))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "RunConfig":

@@ -38,7 +38,7 @@ def work(job: dict[str, Any], path: Path, runs: Path) -> dict[str, Any]:
     config = RunConfig.from_dict(job["config"])
     start = time.perf_counter()
     try:
-        data = load_data(path, config.tasks, config.histories, config.log)
+        data = load_data(path, config.tasks, config.histories, config.log, config.dims)
         # Else each run's collection of garbage looks through libraries and rows: a tenth of a run.
         gc.freeze()
     except (ValueError, OSError) as error:

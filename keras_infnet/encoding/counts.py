@@ -100,6 +100,7 @@ class EncoderCounts:
             for name, owner in self._owners.items()
             if owner.has_dtype
         }
+        shares, frequent = self.schema.frequent_shares, dict[str, list[int]]()
         for name, owner in self._owners.items():
             dtype = dtypes.get(name)
             kind = owner.counted_type(dtype)
@@ -107,13 +108,16 @@ class EncoderCounts:
             program = owner.learn(counts, dtype)
             assert program is not None
             encoder.programs[name] = program
+            if shares and (ids := owner.ids_covering(shares, counts, dtype)):
+                frequent[name] = ids
         for h in self.schema.histories:
             for quantity in h.of_event:
                 if quantity.learns:
                     name = f"{h.name}/#{quantity.key}"
                     encoder.programs[name] = quantity.learn(self._quantities[name])
         sizes = {name: program.num_ids for name, program in encoder.programs.items()}
-        layout = Layout(sizes, dtypes, rates, encoder.digest(), action_rates)
+        digest, known = encoder.digest(), frequent if shares else None
+        layout = Layout(sizes, dtypes, rates, digest, action_rates, known)
         encoder.schema = self.schema.with_layout(layout)
 
     def _add_values(self, frame: pd.DataFrame, feature: Feature, label: str) -> None:

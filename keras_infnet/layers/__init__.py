@@ -1,5 +1,6 @@
 """Layers: what models are made of, one public layer a file."""
 
+from keras_infnet.layers.adaptive_embedding import AdaptiveEmbedding
 from keras_infnet.layers.augru import AUGRU
 from keras_infnet.layers.bi_interaction import BiInteraction
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
@@ -25,6 +26,7 @@ from keras_infnet.layers.wukong_layer import WuKongLayer
 
 __all__ = [
     "AUGRU",
+    "AdaptiveEmbedding",
     "BiInteraction",
     "BucketEmbedding",
     "CrossLayer",

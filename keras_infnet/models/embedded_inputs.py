@@ -8,12 +8,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet.layers.adaptive_embedding import AdaptiveEmbedding
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.number_embedding import NumberEmbedding
 from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.history import History
 from keras_infnet.schema.number_forms import STEPS, ZERO
 from keras_infnet.schema.schema import FeatureSchema
+
+Embedding = FusedEmbedding | AdaptiveEmbedding
 
 # About the events of a batch of 512 with histories of 100: beyond, projecting the table costs more.
 _SMALL_TABLE = 65_536
@@ -69,7 +72,7 @@ class EmbeddedInputs:
         embedding, rows = None, schema.table_rows()
         if rows:
             initializer = keras.initializers.RandomNormal(stddev=stddev)
-            embedding = FusedEmbedding(rows, width, initializer, name="fused_embedding")
+            embedding = _embedding(schema, width, initializer)
         numbers = _number_embedding(schema, width, stddev)
         self._rows = {
             "embedded_fields": _embed_fields(schema, self.inputs, embedding, numbers, width)
@@ -80,7 +83,7 @@ class EmbeddedInputs:
                 embedded = numbers(found, tables=_tables_of(schema, fields))
                 self._rows[f"event_numbers_{i}"] = embedded
         tables = schema.event_tables()
-        if any(rows[table] > _SMALL_TABLE for table in tables):
+        if schema.dims or any(rows[table] > _SMALL_TABLE for table in tables):
             for i, of_kind in enumerate(_embed_events(schema, self.inputs, embedding)):
                 self._rows[f"embedded_events_{i}"] = of_kind
         elif embedding is not None:
@@ -202,6 +205,14 @@ def as_numbers(ids: Any) -> Any:
     return ops.where(ops.equal(ids, 0), 0.0, numbers)
 
 
+def _embedding(schema: FeatureSchema, width: int, initializer: Any) -> Embedding:
+    """The layer of all tables."""
+    if schema.dims is None:
+        return FusedEmbedding(schema.table_rows(), width, initializer, name="fused_embedding")
+    parts = schema.table_parts(width)
+    return AdaptiveEmbedding(parts, width, initializer, name="adaptive_embedding")
+
+
 def _number_embedding(schema: FeatureSchema, width: int, stddev: float) -> Any:
     """The weights of all numbers; None where every feature is ids or a vector.
 
@@ -230,7 +241,7 @@ def _with(rows: Any, added: Mapping[int, Any], axis: int) -> Any:
 def _embed_fields(
     schema: FeatureSchema,
     inputs: Mapping[str, Any],
-    embedding: FusedEmbedding | None,
+    embedding: Embedding | None,
     numbers: NumberEmbedding | None,
     dim: int,
 ) -> Any:
@@ -253,7 +264,7 @@ def _embed_fields(
 def _embed_categorical(
     schema: FeatureSchema,
     inputs: Mapping[str, Any],
-    embedding: FusedEmbedding,
+    embedding: Embedding,
     numbers: NumberEmbedding | None,
 ) -> Any:
     """Tokens of one-valued features and bags, all read in one gather."""
@@ -314,7 +325,7 @@ def _event_ids(schema: FeatureSchema, inputs: Mapping[str, Any]) -> list[dict[st
 
 
 def _embed_events(
-    schema: FeatureSchema, inputs: Mapping[str, Any], embedding: FusedEmbedding
+    schema: FeatureSchema, inputs: Mapping[str, Any], embedding: Embedding
 ) -> list[Any]:
     """Rows `(batch, length, fields, dim)` for each kind of event; a bag is the mean of its rows."""
     kinds = []

@@ -115,6 +115,12 @@ class RankingModel(TrainingSteps):
         config = self.Config.checked(model, arguments)
         check_event_context(model, config.event_context, schema)
         self.check_schema(schema)
+        if schema.dims and config.task_table_dim:
+            raise ValueError(
+                f"{model}: the schema has dims={schema.dims!r}, and the model tables of each "
+                "task's own, whose rows have one width. Use `dataclasses.replace(schema, "
+                "dims=None)`, or a model without them."
+            )
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         with _global_policy(policy):
             inputs, outputs = self.graph(schema, config)
@@ -287,8 +293,8 @@ class RankingModel(TrainingSteps):
 
         Raises:
             ValueError: The data are of another schema than the model, the feature has no
-                vocabulary, a value comes twice, vectors are not of width `dim` or not finite, or no
-                value is in the vocabulary.
+                vocabulary, a value comes twice, vectors are not of width `dim` or not finite, no
+                value is in the vocabulary, or with `dims="auto"` the table has narrower rows.
 
         Warns:
             UserWarning: Some values are not in the vocabulary, and are left out.
@@ -307,9 +313,18 @@ class RankingModel(TrainingSteps):
                 "FeatureEncoder that knows the values."
             )
         encoder.check_model(self, who)
-        ids, rows = encoder.rows_of_vectors(feature, vectors, self.config.dim, who)
+        dim, table = self.config.dim, self._schema.table_of(feature)
+        ids, rows = encoder.rows_of_vectors(feature, vectors, dim, who)
+        widths = [width for width, _ in self._schema.table_parts(dim)[table]]
+        if widths != [dim]:
+            raise ValueError(
+                f"{who}: with dims={self._schema.dims!r} the rows of table `{table}` have widths "
+                f"{widths}; expected {dim}, that of the vectors. Give them in a `DenseFeature`, or "
+                "fit a schema with dims=None."
+            )
         for layer in self._embeddings():
-            layer.set_rows(self._schema.table_of(feature), ids, rows, trainable)
+            if table in layer.table_rows:
+                layer.set_rows(table, ids, rows, trainable)
         # Steps that were compiled know no frozen rows.
         self.train_function = self.test_function = self.predict_function = None
         return len(ids)

@@ -1,6 +1,6 @@
 """CategoricalFeature: a field of strings or integers, one value or a bag of values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -157,6 +157,14 @@ class CategoricalFeature(Feature):
             return Hash(self.hash_buckets, dtype)
         found: Any = [] if counts is None else counts
         return Vocabulary.learn(found, dtype, self.min_frequency, self.oov_buckets)
+
+    def ids_covering(
+        self, shares: Sequence[float], counts: ValueCounts | None, dtype: str | None
+    ) -> list[int]:
+        if self.hash_buckets is not None or counts is None or dtype is None:
+            return []
+        least, unknown = self.min_frequency, self.oov_buckets
+        return Vocabulary.ids_covering(shares, counts, dtype, least, unknown)
 
     def restore(self, arrays: Mapping[str, Any], dtype: str | None) -> Program | None:
         assert dtype is not None

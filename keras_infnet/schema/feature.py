@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -174,6 +174,12 @@ class Feature(ABC):
     def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
         """The program that encodes canonical values; `None` where nothing is looked up."""
         return None
+
+    def ids_covering(
+        self, shares: Sequence[float], counts: ValueCounts | None, dtype: str | None
+    ) -> list[int]:
+        """How many of the first ids cover each share of the values; empty: ids have no order."""
+        return []
 
     def restore(self, arrays: Mapping[str, Any], dtype: str | None) -> Program | None:
         """The program whose `arrays()` a file has kept."""

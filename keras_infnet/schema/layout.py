@@ -19,6 +19,9 @@ class Layout:
             heads start there.
         vocabulary: Digest of the encoder's vocabularies and edges; `""` without an encoder.
         action_rates: Rate of each action of a feature of the past in the training rows.
+        frequent: By table, how many of its first ids cover half of the values of the training rows,
+            and how many the schema's share `frequent` of them. `None`: not learned, or without
+            `dims="auto"`.
 
     Example:
         >>> keras_infnet.data.Layout({"video_id": 10}).sizes
@@ -30,6 +33,7 @@ class Layout:
     base_rates: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     vocabulary: str = ""
     action_rates: Mapping[str, float] = field(default_factory=dict[str, float])
+    frequent: Mapping[str, Sequence[int]] | None = None
 
     def __hash__(self) -> int:
         return hash((self.vocabulary, *self.sizes.items()))
@@ -43,4 +47,8 @@ class Layout:
             "vocabulary": self.vocabulary,
         }
         # Schemas that were saved before keep their fingerprints.
-        return plain | ({"action_rates": dict(self.action_rates)} if self.action_rates else {})
+        if self.action_rates:
+            plain["action_rates"] = dict(self.action_rates)
+        if self.frequent is not None:
+            plain["frequent"] = {table: list(ids) for table, ids in self.frequent.items()}
+        return plain

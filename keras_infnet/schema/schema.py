@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.checks import bad
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.schema.event_quantity import EventQuantity
 from keras_infnet.schema.feature import OWNERS, PACKED, Feature, Owner, RawInput
@@ -20,8 +21,10 @@ from keras_infnet.schema.layout import Layout
 from keras_infnet.schema.list_key import checked_list_key, list_codes
 from keras_infnet.schema.number_forms import LARGEST_ID
 from keras_infnet.schema.past import PastFeature
+from keras_infnet.schema.table_widths import MOST_FREQUENT, TablePart, table_parts
 from keras_infnet.schema.task import Task
 
+_FREQUENT = 0.9
 _PARTS = {"features": Feature, "tasks": Task, "histories": History}
 
 
@@ -60,12 +63,17 @@ class FeatureSchema:
             `"impression_id"` or `("user_id", "date")`: integers, strings or datetimes. Metrics,
             batches and losses within a list go by it. A list is one user's; rows without a value
             there are in none. Kept as a tuple. Defaults to none.
+        dims: `"auto"`: tables with few ids, and rare ids of all others, have narrower rows, which a
+            matrix for each width makes as wide as a token; see `table_parts`. Defaults to `None`:
+            all rows are as wide as a token.
+        frequent: With `dims="auto"`, the share of the values of training rows that frequent ids
+            cover, above 0 and at most 1. Defaults to 0.9.
         layout: Sizes and dtypes, without which no model can be built. `FeatureEncoder.fit` learns
             it from training rows.
 
     Raises:
         ValueError: A name occurs twice, a part names a feature that is not there, or a label or
-            weight of rows is a feature.
+            weight of rows is a feature; or `dims` or `frequent` is another than these.
 
     Example:
         >>> schema = keras_infnet.FeatureSchema(
@@ -89,6 +97,8 @@ class FeatureSchema:
     time_origin: str | None = "unix"
     sample_weight: str | None = None
     list_key: str | tuple[str, ...] | None = None
+    dims: Literal["auto"] | None = None
+    frequent: float = _FREQUENT
     layout: Layout | None = None
 
     def __post_init__(self) -> None:
@@ -101,6 +111,7 @@ class FeatureSchema:
         _check_references(self)
         for feature in self.features:
             feature.check_in(self)
+        _check_dims(self)
         _check_layout(self)
         Instants(self.time_unit, self.time_origin)
 
@@ -205,6 +216,42 @@ class FeatureSchema:
         """Rows of each embedding table, by the name of its feature, in schema order."""
         sizes = self.require_fitted().sizes
         return {owner.name: sizes[owner.name] for owner in self.table_owners()}
+
+    def table_parts(self, dim: int) -> dict[str, tuple[TablePart, ...]]:
+        """Width and number of ids of each part of an embedding table, in the order of its ids.
+
+        With `dims="auto"` a table of `n` ids is `w = min(dim, ceil(6 n^(1/4)))` wide, below `dim`
+        rounded down to a power of two. Of tables from 1,024 ids on, the ids of missing and unknown
+        values and the most frequent ones, which cover half of all known values of the training
+        rows, are `w` wide; those up to the share `frequent` `w / 2`; and the rest `w / 4`. Features
+        that share a table are counted together. Ids of hash buckets and numbers have no order:
+        their number alone counts.
+
+        Args:
+            dim: Width of a token, the `dim` of a model.
+
+        Returns:
+            `(width, ids)` of each part by table, in schema order; without `dims` one of all ids.
+        """
+        rows = self.table_rows()
+        if self.dims is None:
+            return {name: ((dim, ids),) for name, ids in rows.items()}
+        frequent = self.require_fitted().frequent or {}
+        return {n: table_parts(ids, frequent.get(n, ()), dim) for n, ids in rows.items()}
+
+    def table_bytes(self, dim: int) -> dict[str, int]:
+        """Bytes of each embedding table's rows in float32, by the name of its feature.
+
+        Args:
+            dim: Width of a token, the `dim` of a model.
+        """
+        tables = self.table_parts(dim).items()
+        return {name: 4 * sum(width * ids for width, ids in parts) for name, parts in tables}
+
+    @property
+    def frequent_shares(self) -> tuple[float, ...]:
+        """Shares of the values that the most frequent and the frequent ids cover; `()`: unasked."""
+        return (min(MOST_FREQUENT, self.frequent), self.frequent) if self.dims else ()
 
     def num_ids(self, name: str) -> int:
         """Number of ids of an embedded feature: the rows of its table."""
@@ -438,6 +485,7 @@ class FeatureSchema:
         plain |= {name: [part.to_dict() for part in getattr(self, name)] for name in _PARTS}
         plain["layout"] = None if self.layout is None else self.layout.to_dict()
         later = (("time_unit", None), ("time_origin", "unix"), ("list_key", None))
+        later += (("dims", None), ("frequent", _FREQUENT))
         for name, default in later:
             # Schemas that were saved before keep their fingerprints.
             if plain[name] == default:
@@ -645,6 +693,18 @@ def _check_references(schema: FeatureSchema) -> None:
             )
 
 
+def _check_dims(schema: FeatureSchema) -> None:
+    """A ValueError for widths of tables that there are not."""
+    found: Any = schema.frequent
+    if schema.dims not in (None, "auto"):
+        expected = '"auto", or None: all tables as wide as tokens'
+        raise bad("FeatureSchema", "dims", schema.dims, expected)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= 1:
+        raise bad("FeatureSchema", "frequent", found, "a share above 0 and at most 1")
+    if schema.dims is None and found != _FREQUENT:
+        raise bad("FeatureSchema", "frequent", found, 'no such argument without dims="auto"')
+
+
 def _check_layout(schema: FeatureSchema) -> None:
     """A ValueError if a layout is of another schema."""
     layout = schema.layout
@@ -656,6 +716,19 @@ def _check_layout(schema: FeatureSchema) -> None:
             raise ValueError(
                 f"FeatureSchema: the layout knows no table `{owner.name}`; it is of another "
                 "schema. Fit an encoder, or give `layout=None`."
+            )
+    if schema.dims is None:
+        return
+    if layout.vocabulary and layout.frequent is None:
+        raise ValueError(
+            'FeatureSchema: dims is "auto", and the encoder that made the layout has not learned '
+            'which ids are frequent. Fit one on the schema with dims="auto".'
+        )
+    for table, (most, frequent) in (layout.frequent or {}).items():
+        if not 0 <= most <= frequent <= layout.sizes.get(table, -1):
+            raise ValueError(
+                f"FeatureSchema: the layout has {most} and {frequent} frequent ids of table "
+                f"`{table}`, which has {layout.sizes.get(table, 'none')}. Fit an encoder."
             )
 
 

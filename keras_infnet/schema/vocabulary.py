@@ -1,6 +1,6 @@
 """Vocabulary: the encoder program that looks values up, in numpy and as a graph."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,15 +58,27 @@ class Vocabulary(Program):
             counts = ValueCounts(arrow_type(dtype))
             for values in columns:
                 counts.add(values)
-        table: Any = counts.table()
-        table = table.filter(
-            pc.and_(
-                pc.greater_equal(table["count"], min_frequency),
-                pc.not_equal(table["value"], missing_id(dtype)),
-            )
-        )
-        table = table.sort_by([("count", "descending"), ("value", "ascending")])
+        table = _most_frequent_first(counts, dtype, min_frequency)
         return cls(table["value"].combine_chunks(), oov_buckets, dtype)
+
+    @staticmethod
+    def ids_covering(
+        shares: Sequence[float],
+        counts: ValueCounts,
+        dtype: str,
+        min_frequency: int,
+        oov_buckets: int,
+    ) -> list[int]:
+        """How many of the first ids cover each share of what the vocabulary holds of `counts`.
+
+        The ids of missing and unknown values come first, and are among them.
+        """
+        table = _most_frequent_first(counts, dtype, min_frequency)
+        covered = np.cumsum(np.asarray(table["count"], "int64"))
+        # A share times a number is rounded.
+        targets = np.array(shares) * (covered[-1] if len(covered) else 0) - 1e-6
+        values = np.minimum(np.searchsorted(covered, targets) + 1, len(covered))
+        return (1 + oov_buckets + values).tolist()
 
     @property
     def num_ids(self) -> int:
@@ -145,6 +157,18 @@ class Vocabulary(Program):
         if self.oov_buckets == 1:
             return np.ones(len(values), "int32")
         return 1 + hash_buckets(values, self.oov_buckets)
+
+
+def _most_frequent_first(counts: ValueCounts, dtype: str, min_frequency: int) -> Any:
+    """Columns `value` and `count` of the values that a vocabulary holds, in the order of ids."""
+    table: Any = counts.table()
+    table = table.filter(
+        pc.and_(
+            pc.greater_equal(table["count"], min_frequency),
+            pc.not_equal(table["value"], missing_id(dtype)),
+        )
+    )
+    return table.sort_by([("count", "descending"), ("value", "ascending")])
 
 
 def _as_array(values: Any, kind: pa.DataType) -> Any:

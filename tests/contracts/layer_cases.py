@@ -19,6 +19,11 @@ def ids(length, high):
 
 # Class, arguments, call arguments.
 CASES = {
+    "adaptive_embedding": (
+        ki.layers.AdaptiveEmbedding,
+        {"table_parts": {"user_id": [(8, 4), (2, 5)], "video_id": [(4, 9)]}, "dim": DIM},
+        {"ids": np.arange(2 * BATCH, dtype="int32").reshape(BATCH, 2) % 9},
+    ),
     "augru": (
         ki.layers.AUGRU,
         {"dim": 4},

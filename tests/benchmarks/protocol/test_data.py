@@ -65,6 +65,13 @@ def test_time_scales_are_groups_besides_those_of_the_log(path):
     assert [(group.name, group.last) for group in found] == [("all", None), ("newest", 9)]
 
 
+def test_tables_are_as_wide_as_asked_for(path):
+    plain, auto = (load_data(path, TASKS, "exposures", dims=dims).schema for dims in (None, "auto"))
+    assert plain.dims is None and auto.dims == "auto"
+    assert plain.table_rows() == auto.table_rows()
+    assert sum(auto.table_bytes(32).values()) < sum(plain.table_bytes(32).values())
+
+
 def test_the_best_possible_auc_is_of_the_known_probabilities(path):
     data = keras_infnet.datasets.KuaiRand(path, tasks=TASKS)
     frame = data.frame()

@@ -2,7 +2,9 @@ import json
 
 import pytest
 
+from benchmarks.protocol.ablations import ABLATIONS, ablation_run
 from benchmarks.protocol.runs import (
+    RunConfig,
     check_folder,
     described,
     fail_unfinished,
@@ -25,6 +27,14 @@ def test_a_folder_takes_its_name_when_it_is_whole(tmp_path):
     assert kept["defaults"]["hidden_dims"] == [256, 128]
     assert {"python", "keras"} <= set(read_json(tmp_path / RUN.name / "versions.json"))
     check_folder(tmp_path, RUN)
+
+
+def test_runs_of_other_tables_have_names_of_their_own_and_all_others_those_of_before():
+    (ablation,) = [a for a in ABLATIONS if a.name == "dims"]
+    changed = ablation_run(ablation, RUN)
+    assert changed.dims == "auto" and changed.name != RUN.name
+    assert RunConfig.from_dict(changed.to_dict()) == changed
+    assert "dims" not in RUN.to_dict() and RunConfig.from_dict(RUN.to_dict()) == RUN
 
 
 def test_an_error_is_kept_with_its_step_beside_the_configuration(tmp_path):

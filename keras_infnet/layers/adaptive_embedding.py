@@ -1,0 +1,155 @@
+"""Adaptive embedding: tables whose rare ids have narrower rows, projected to one width."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.fused_embedding import FusedEmbedding
+
+# Of a width: the table of columns that have no row there.
+_NONE = "#none"
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class AdaptiveEmbedding(ConfiguredLayer):
+    """Embedding tables in parts of several widths, read as vectors of one width.
+
+    `output[..., c, :] = E_w[r] P_w`: the id in column `c` lies in a part of width `w` of its table,
+    and is row `r` of `E_w`, which holds all parts of this width, one below the other. `P_w
+    (w, dim)` is one matrix a width, and there is none for `w = dim`. `E_w` is a `FusedEmbedding`,
+    read in one gather; ids that lie in other parts read a row of it that counts 0, whose gradient
+    is 0, so that nothing is scattered. All is computed in float32, and cast to the compute dtype
+    after.
+
+    Args:
+        table_parts: Width and number of ids of each part of a table, in the order of its ids, by
+            name of the table: `{"video_id": [(32, 400), (16, 1800), (8, 2800)]}`.
+        dim: Width of the output.
+        embeddings_initializer: Initializer of each `E_w`. Defaults to `None`: normal with standard
+            deviation 0.01. `P_w` starts normal with standard deviation `w^(-1/2)`, so that outputs
+            start as wide as rows.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        ids: Integer tensor `(batch, ..., columns)`; column `c` holds ids of table `tables[c]`,
+            from 0 on. Ids are not checked: one beyond its table gives zeros.
+        tables: Name of the table of each column. Defaults to `None`: all tables, in order.
+
+    Returns:
+        Float tensor `(batch, ..., columns, dim)`.
+
+    Raises:
+        ValueError: There is no table, a size is below 1, a width is above `dim` or twice in a
+            table, a table is unknown, or `tables` and the columns of `ids` differ in number.
+
+    Example:
+        >>> parts = {"user_id": [(4, 10)], "video_id": [(4, 20), (2, 80)]}
+        >>> embedding = keras_infnet.layers.AdaptiveEmbedding(parts, dim=4)
+        >>> tuple(embedding(keras.ops.array([[3, 7], [9, 99]])).shape)
+        (2, 2, 4)
+
+    Reference:
+        Ginart et al., Mixed Dimension Embeddings, arXiv:1909.11810; that parts of one width share
+        a matrix is our choice.
+    """
+
+    def __init__(
+        self,
+        table_parts: Mapping[str, Sequence[Sequence[int]]],
+        dim: int,
+        embeddings_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.table_parts = {t: [list(part) for part in parts] for t, parts in table_parts.items()}
+        self.dim = dim
+        for table, parts in self.table_parts.items():
+            widths = [width for width, _ in parts]
+            if not parts or min(map(min, parts)) < 1 or len(set(widths)) < len(widths):
+                raise ValueError(
+                    f"`table_parts` must be widths and numbers of ids of 1 or more, each width "
+                    f"once. Received: {parts} of table `{table}`"
+                )
+            if max(widths) > dim:
+                raise ValueError(
+                    f"`table_parts` must be at most `dim` wide. Received: {parts} of table "
+                    f"`{table}`, {dim=}"
+                )
+        if not self.table_parts:
+            raise ValueError("`table_parts` must have a table. Received: {}")
+        self.embeddings_initializer: Any = keras.initializers.get(
+            embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
+        )
+        # By width: the first id and the number of ids of the part, by table.
+        self._places: dict[int, dict[str, tuple[int, int]]] = {}
+        for table, parts in self.table_parts.items():
+            first = 0
+            for width, ids in parts:
+                self._places.setdefault(width, {})[table] = (first, ids)
+                first += ids
+        self._places = dict(sorted(self._places.items(), reverse=True))
+        self.embeddings = [self._of_width(width) for width in self._places]
+
+    def build(self, ids_shape: tuple) -> None:
+        self.projections = []
+        for embedding in self.embeddings:
+            embedding.build(ids_shape)
+            if embedding.dim < self.dim:
+                width = embedding.dim
+                start: Any = keras.initializers.RandomNormal(stddev=width**-0.5)
+                self.projections.append(
+                    self.add_weight(
+                        (width, self.dim), start, name=f"projection_{width}", autocast=False
+                    )
+                )
+
+    def call(self, ids: Any, tables: Sequence[str] | None = None) -> Any:
+        tables = list(self.table_parts if tables is None else tables)
+        self._check_columns(tables, ids.shape[-1])
+        ids, projections = ops.cast(ids, "int32"), iter(self.projections)
+        output: Any = 0.0
+        for embedding, places in zip(self.embeddings, self._places.values(), strict=True):
+            of_columns = [places.get(table, (0, 0)) for table in tables]
+            first, number = np.array(of_columns, "int32").T
+            place = ids - first
+            there = ops.logical_and(place >= 0, place < number)
+            names = [table if table in places else _NONE for table in tables]
+            # The row behind a part counts 0.
+            rows = embedding(ops.where(there, place, number), tables=names)
+            rows = rows * ops.cast(ops.expand_dims(there, -1), rows.dtype)
+            if embedding.dim < self.dim:
+                rows = ops.matmul(rows, ops.convert_to_tensor(next(projections)))
+            output = output + rows
+        return ops.cast(output, self.compute_dtype)
+
+    def compute_output_spec(self, ids: Any, tables: Sequence[str] | None = None) -> Any:
+        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
+
+    def compute_output_shape(self, ids_shape: tuple) -> tuple:
+        return (*ids_shape, self.dim)
+
+    def _of_width(self, width: int) -> FusedEmbedding:
+        rows = {table: ids + 1 for table, (_, ids) in self._places[width].items()}
+        if len(rows) < len(self.table_parts):
+            rows[_NONE] = 1
+        # An initializer gives the same values at each call: every weight needs its own.
+        start = self.embeddings_initializer.clone()
+        name = f"fused_embedding_{width}"
+        return FusedEmbedding(rows, width, start, dtype="float32", name=name)
+
+    def _check_columns(self, tables: Sequence[str], columns: int) -> None:
+        unknown = sorted(set(tables) - set(self.table_parts))
+        if unknown:
+            raise ValueError(
+                f"Layer `{self.name}`: no table {unknown}; expected names of "
+                f"{list(self.table_parts)}."
+            )
+        if len(tables) != columns:
+            raise ValueError(
+                f"Layer `{self.name}`: `ids` has {columns} columns; expected {len(tables)}, one "
+                "for each name in `tables`."
+            )
