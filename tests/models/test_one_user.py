@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -49,6 +51,7 @@ MODELS = {
     "own tables": lambda s: INFNet(s, dim=8, members=2, own_tables=True),
     "matches": lambda s: INFNet(s, dim=8, event_context=("age", "match")),
     "version 1": lambda s: INFNet.paper_v1(s, dim=8),
+    "objective": lambda s: INFNet(s, dim=8, beta=0.1),
     "DIN": lambda s: DIN(s, dim=8),
     "DIEN": lambda s: DIEN(s, dim=8),
     "HSTU": lambda s: HSTU(s, dim=8),
@@ -76,7 +79,11 @@ def test_what_no_candidate_changes_is_computed_once(monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
-@pytest.mark.parametrize("make", [INFNet, INFNet.paper_v1], ids=["default", "version 1"])
+@pytest.mark.parametrize(
+    "make",
+    [INFNet, functools.partial(INFNet, beta=0.1), INFNet.paper_v1],
+    ids=["default", "objective", "version 1"],
+)
 def test_no_candidate_has_a_copy_of_the_history(make):
     import tensorflow as tf
 
