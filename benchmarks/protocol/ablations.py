@@ -110,6 +110,7 @@ ABLATIONS = [
     *_curve("blocks", "num_blocks", (1, 2, 3)),
     *_change("history encoder", num_encoder_layers=1),
     *_form("score biases", score_biases=False),
+    *_curve("objective of proxies", "beta", (0.001, 0.01, 0.1)),
     *_form("crosses", cross_rank=None),
     *(_form("pooling", pooling, pooling=pooling)[0] for pooling in ("sum", "mean")),
     *_curve("width", "dim", (16, 64)),

@@ -64,6 +64,8 @@ class ProxyObjective(ConfiguredLayer):
         arXiv:1807.03748, the bound `I` (InfoNCE). `R` and the sum are those of the guide to INFNet.
     """
 
+    # `figures`, as our models show them.
+    figure_names = ("proxy_information", "proxy_redundancy")
     # For who computes one user's part once: without training only proxies are read.
     takes_shared_rows = True
     # For who asks which task reads which weights: the output is the first input.

@@ -8,30 +8,34 @@ from keras import ops
 from keras_infnet._backend.traced import is_traced
 from keras_infnet._base.within_step import step_now
 from keras_infnet._keras_internals import layers_inside
-from keras_infnet.layers.proxy_objective import ProxyObjective
-
-_NAMES = ("proxy_information", "proxy_redundancy")
 
 
 class TrainingFigures:
-    """Means over the batches of training, and over all proxy objectives of a model.
+    """Means over the batches of training, and over all layers that tell a figure.
 
-    Evaluations leave them out: layers tell them in training alone, as they add their loss.
+    A layer tells the `figures` of its last call in training, by its `figure_names`. Evaluations
+    leave them out, as they leave out the losses that such layers add.
 
     Args:
-        model: A functional model; without a `ProxyObjective` in it there are no figures.
+        model: A functional model.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        found = layers_inside(model)
-        self._layers = [layer for layer in found if isinstance(layer, ProxyObjective)]
-        self.metrics = [_OfTraining(name=name) for name in _NAMES] if self._layers else []
+        self._layers: list[Any] = [x for x in layers_inside(model) if hasattr(x, "figure_names")]
+        names = dict.fromkeys(name for layer in self._layers for name in layer.figure_names)
+        self._by_name = {name: _OfTraining(name=name) for name in names}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """A metric for each figure."""
+        return list(self._by_name.values())
 
     def update(self, rows: Any) -> None:
         """Counts the last batch, of so many rows; within the step, whose tensors they are."""
         for layer in self._layers:
-            for metric, value in zip(self.metrics, layer.figures or (), strict=False):
-                metric.update_state(value, sample_weight=rows)
+            if layer.figures is not None:
+                for name, value in zip(layer.figure_names, layer.figures, strict=True):
+                    self._by_name[name].update_state(value, sample_weight=rows)
 
 
 class _OfTraining(keras.metrics.Mean):
