@@ -62,6 +62,11 @@ class AblatedINFNet(INFNet):
 
         def check(self, model: str) -> None:
             super().check(model)
+            if self.beta:
+                raise ValueError(
+                    f"{model}: beta={self.beta}; only INFNet itself has an objective for proxies. "
+                    "Set beta=0."
+                )
             if self.all_to_all and self.form.own_group:
                 raise ValueError(
                     f"{model}: all_to_all=True in a form with own_group=True would let the history "

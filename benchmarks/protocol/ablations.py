@@ -140,6 +140,7 @@ ABLATIONS = [
     *_form("score biases", score_biases=False),
     *_form("output gate", output_gate=True),
     *_form("attention", activation="silu"),
+    *_curve("objective of proxies", "beta", (0.001, 0.01, 0.1)),
     *_form("crosses", cross_rank=None),
     *(_form("pooling", pooling, pooling=pooling)[0] for pooling in POOLINGS),
     *_curve("width", "dim", (16, 64)),

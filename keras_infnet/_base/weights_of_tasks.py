@@ -70,6 +70,9 @@ def _follow(
                 inside[id(tensor)] = inside.get(id(tensor), nobody) | mine
             _follow(layer, inside, found)
             read = [inside.get(id(tensor), nobody) for tensor in keras.tree.flatten(layer.input)]
+        elif getattr(layer, "passes_through", False):
+            # No task reads its weights, nor what else it is given.
+            read = [*tasks, *[nobody] * (len(call.input_tensors) - 1)]
         else:
             of_all = nobody.union(*tasks)
             for variable in reversed(getattr(layer, "trainable_variables", ())):

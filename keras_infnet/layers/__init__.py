@@ -19,6 +19,7 @@ from keras_infnet.layers.number_embedding import NumberEmbedding
 from keras_infnet.layers.proxy_combination import ProxyCombination
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
+from keras_infnet.layers.proxy_objective import ProxyObjective
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
 from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
@@ -44,6 +45,7 @@ __all__ = [
     "ProxyCombination",
     "ProxyCrossAttention",
     "ProxyGatedUnit",
+    "ProxyObjective",
     "SequenceEncoder",
     "TaskHead",
     "TaskTokenEmbedding",

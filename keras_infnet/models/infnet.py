@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from keras_infnet._base.fields import at_least, declared
+from keras_infnet._base.fields import above_zero, at_least, declared
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
 from keras_infnet.layers.cross_layer import CrossLayer
 from keras_infnet.layers.grouped_attention_pooling import GroupedAttentionPooling
@@ -15,6 +15,7 @@ from keras_infnet.layers.grouped_pooling import GroupedPooling
 from keras_infnet.layers.proxy_combination import ProxyCombination
 from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
+from keras_infnet.layers.proxy_objective import ProxyObjective
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
 from keras_infnet.models.embedded_inputs import joined
@@ -35,6 +36,8 @@ OWN_MEMORY = {
 # `H`, in this order.
 HEAD_PROXIES = ("field_proxies", "sequence_proxies", "task_proxies", "candidate_proxy")
 GATED_BY = {"fields": "field_proxies", "history": "sequence_proxies"}
+# What the proxies that the heads read stand for.
+STANDS_FOR = {"field_proxies": "fields", "sequence_proxies": "history", "task_proxies": "tasks"}
 _MEMORIES = ("fields", "history", "tasks")
 _HUBS = "tasks_and_task_proxies"
 
@@ -132,8 +135,8 @@ class INFNet(RankingModel):
     shared task tokens; `K = W_k cand + b_k`, of the default alone. Task tokens are learned vectors
     `T = t`, `T~ = t~`; in the default the candidate is added, `T = t + reshape(W_t cand)` and
     `T~ = t~ + reshape(W_s cand)`. A group is one that a `History` declares, such as its clicked
-    events, or those of the last hour; padding is in none. With `n_f` the number of events `l` in group `f`, and matrices
-    `(dim, dim)`,
+    events, or those of the last hour; padding is in none. With `n_f` the number of events `l` in
+    group `f`, and matrices `(dim, dim)`,
 
     - default: `S~_f = W_f mean_l(S_l) + b_f + (log1p(n_f) / 2) c_f`, the mean of no event being 0;
     - `paper_v1`: `S~_f = sum_l (W S_l + b)`, with one `W` and `b` for all groups;
@@ -199,6 +202,14 @@ class INFNet(RankingModel):
     `head_i` is Dense(head_dim, relu) and a Dense of the task's units with its activation; `dropout`
     acts on the input of both.
 
+    **The objective of proxies** (`beta`), in training alone: to the tasks' loss is added
+    `beta * mean(-I(X~'; X) + lam * R(X~'))` over `(X~', X)` of `(C~', C)`, `(S~', S)` and
+    `(T~', T)`, with the proxies that the heads read and the tokens that enter the first block. `I`
+    is a bound in the batch of what proxies tell about their tokens, with temperature `tau`, and `R`
+    how alike an example's proxies are: see `keras_infnet.layers.ProxyObjective`. `fit` logs the
+    means of both over groups and members, `proxy_information` and `proxy_redundancy`; evaluations
+    do not.
+
     Args:
         schema: A fitted schema, such as `RankingData(schema, log).schema`.
         dim: Token width. Defaults to `32`.
@@ -221,6 +232,10 @@ class INFNet(RankingModel):
         heterogeneous_flow: Whether blocks have it; if not, queries pass, and `C` and `S` are not
             gated. Defaults to `True`.
         homogeneous_flow: Whether blocks have it; if not, tokens pass. Defaults to `True`.
+        beta: Weight of the proxies' objective; 0: there is none. Not in the paper's forms. Defaults
+            to `0.0`.
+        lam: Weight of `R` in the objective. Defaults to `1.0`.
+        tau: Temperature of `I` in the objective. Defaults to `0.1`.
         form: What differs between the library's network and the paper's two. Defaults to `Form()`.
         name: Name of the model. Defaults to `None`: its class's.
         trainable: Whether its weights are. Defaults to `True`.
@@ -260,6 +275,9 @@ class INFNet(RankingModel):
         task_tokens: bool = declared(True)
         heterogeneous_flow: bool = declared(True)
         homogeneous_flow: bool = declared(True)
+        beta: float = at_least(0, default=0.0)
+        lam: float = at_least(0, default=1.0)
+        tau: float = above_zero(0.1)
         form: Form = declared(DEFAULT)
 
         def __post_init__(self) -> None:
@@ -295,6 +313,11 @@ class INFNet(RankingModel):
                 )
             if self.form.uses_candidate:
                 return
+            if self.beta:
+                raise ValueError(
+                    f"{model}: beta={self.beta} in a form with uses_candidate=False, whose heads "
+                    "read no proxies. Set beta=0, or use another form."
+                )
             if rank is not None:
                 raise ValueError(
                     f"{model}: cross_rank={rank} in a form with "
@@ -317,6 +340,7 @@ class INFNet(RankingModel):
     def network(tokens: Tokens, config: "INFNet.Config") -> dict[str, Any]:
         """From tokens through the blocks to what the heads read."""
         memories, queries = first_tokens(tokens, config)
+        entering = {**memories, "tasks": Memory(queries.get("tasks"))}
         for i in range(config.num_blocks):
             block, last = f"block_{i}", i == config.num_blocks - 1
             if "tasks" in queries:
@@ -330,6 +354,8 @@ class INFNet(RankingModel):
                 for name in (name for name in GATED_BY if name in memories):
                     proxies = queries[GATED_BY[name]]
                     memories[name] = gated(memories[name], proxies, config, f"{block}_{name}")
+        if config.beta:
+            queries |= with_objective(queries, entering, config)
         return head_inputs(tokens, queries, config)
 
     @classmethod
@@ -569,6 +595,21 @@ def gated_tasks(queries: Mapping[str, Any], config: INFNet.Config, block: str) -
     if config.form.own_group:
         proxies = ops.concatenate([tasks, proxies], axis=1)
     return {"tasks": _gate(config, f"{block}_tasks")(tasks, proxies)}
+
+
+def with_objective(
+    queries: Mapping[str, Any], entering: Mapping[str, Memory], config: INFNet.Config
+) -> dict[str, Any]:
+    """The proxies, with the objective added: of groups the mean, and of members."""
+    there = {name for name, memory in entering.items() if memory.tokens is not None}
+    pairs = {g: entering[m] for g, m in STANDS_FOR.items() if g in queries and m in there}
+    weight = config.beta / (config.members * len(pairs))
+    return {
+        group: ProxyObjective(weight, config.lam, config.tau, name=f"{group}_objective")(
+            queries[group], memory.tokens, tokens_mask=memory.mask
+        )
+        for group, memory in pairs.items()
+    }
 
 
 def head_inputs(

@@ -28,6 +28,7 @@ from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
 from keras_infnet.models.list_labels import labels_with_lists, without_fill, without_lists
 from keras_infnet.models.tokens import Tokens, check_event_context
+from keras_infnet.models.training_figures import TrainingFigures
 from keras_infnet.schema.compile_arguments import (
     list_losses_of,
     losses_by_task,
@@ -78,6 +79,7 @@ class RankingModel(TrainingSteps):
     Config = ModelConfig
     _compiled_with: Mapping[str, Any] | None = None
     _list_losses: Mapping[str, ListLoss] = {}
+    _figures: TrainingFigures | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -437,12 +439,18 @@ class RankingModel(TrainingSteps):
         )
         # Not a dict, of which Keras would track the metrics beside those of a later `compile`.
         self._compiled_with = MappingProxyType(given)
+        self._figures = TrainingFigures(self)
         self.trains_by_xla = jit_compile == "auto"
         self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
         self.balance = None
         if balance is not None:
             trained = [t for t in schema.tasks if losses[t.name] is not None and weights[t.name]]
             self.balance = BalanceInUse(balance, trained, self.optimizer)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Those of `keras.Model`, and the figures that layers show in training alone."""
+        return super().metrics + (self._figures.metrics if self._figures is not None else [])
 
     def recompile(self, optimizer: Any, **changes: Any) -> None:
         """Compiles with another optimizer: losses, metrics and all else stay as they were.
@@ -501,6 +509,8 @@ class RankingModel(TrainingSteps):
         training: bool = True,
     ) -> Any:
         """The mean over members of each one's own loss; Keras calls it."""
+        if training and self._figures is not None:
+            self._figures.update(ops.shape(next(iter(y_pred.values())))[0])
         y, y_pred, sample_weight = self._as_losses_read(y, y_pred, sample_weight, training)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 

@@ -164,6 +164,11 @@ CASES = {
         {"dim": DIM, "gate": "interpolate"},
         {"tokens": tokens(6), "proxies": tokens(2), "tokens_mask": MASK},
     ),
+    "proxy_objective": (
+        ki.layers.ProxyObjective,
+        {"weight": 0.5},
+        {"proxies": tokens(3), "tokens": tokens(6, 5), "tokens_mask": MASK},
+    ),
     "sequence_encoder": (
         ki.layers.SequenceEncoder,
         {"num_layers": 2, "num_heads": 2, "max_distance": 4},
@@ -207,5 +212,6 @@ PADDED = {
     "proxy_gated_unit": ("tokens",),
     "proxy_gated_unit_affine": ("tokens",),
     "proxy_gated_unit_interpolate": ("tokens",),
+    "proxy_objective": ("tokens",),
     "sequence_encoder": ("tokens",),
 }

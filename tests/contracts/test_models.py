@@ -14,6 +14,7 @@ from tests.contracts.test_layers import assert_defaults_are_documented
 
 BUILD = {
     **MODELS,
+    "proxy_objective": functools.partial(INFNet, beta=0.5),
     "paper_v1": INFNet.paper_v1,
     "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=2),
     # What is off by default, together.

@@ -66,6 +66,7 @@ MODELS = {
     "attention": lambda s: INFNet(s, dim=8, form=ATTENTION, num_own_proxies=2),
     "matches": lambda s: INFNet(s, dim=8, event_context=("age", "match")),
     "version 1": lambda s: INFNet.paper_v1(s, dim=8),
+    "objective": lambda s: INFNet(s, dim=8, beta=0.1),
     "DIN": lambda s: DIN(s, dim=8),
     "DIEN": lambda s: DIEN(s, dim=8),
     "HSTU": lambda s: HSTU(s, dim=8),
@@ -109,8 +110,13 @@ def test_what_user_and_context_look_for_is_computed_once_where_candidates_share_
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
 @pytest.mark.parametrize(
     "make",
-    [INFNet, INFNet.paper_v1, functools.partial(INFNet, form=ATTENTION, num_own_proxies=2)],
-    ids=["default", "version 1", "attention"],
+    [
+        INFNet,
+        functools.partial(INFNet, beta=0.1),
+        INFNet.paper_v1,
+        functools.partial(INFNet, form=ATTENTION, num_own_proxies=2),
+    ],
+    ids=["default", "objective", "version 1", "attention"],
 )
 def test_no_candidate_has_a_copy_of_the_history(make):
     import tensorflow as tf

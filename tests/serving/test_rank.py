@@ -24,7 +24,7 @@ OPTIONS = {
 NAMES = {
     "version 1": lambda s: INFNet.paper_v1(s, dim=8),
     "version 2": lambda s: INFNet.paper_v2(s, dim=8),
-    "members": lambda s: INFNet(s, dim=8, members=2),
+    "members": lambda s: INFNet(s, dim=8, members=2, beta=0.1),
     "options": lambda s: INFNet(s, dim=8, members=2, **OPTIONS),
     **{name: lambda s, make=make: make(s, dim=8) for name, make in MODELS.items()},
 }
