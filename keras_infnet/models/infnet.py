@@ -124,8 +124,8 @@ class INFNet(RankingModel):
     shared task tokens; `K = W_k cand + b_k`, of the default alone. Task tokens are learned vectors
     `T = t`, `T~ = t~`; in the default the candidate is added, `T = t + reshape(W_t cand)` and
     `T~ = t~ + reshape(W_s cand)`. A group is one that a `History` declares, such as its clicked
-    events, or those of the last hour; padding is in none. With `n_f` the number of events `l` in group `f`, and matrices
-    `(dim, dim)`,
+    events, or those of the last hour; padding is in none. With `n_f` the number of events `l` in
+    group `f`, and matrices `(dim, dim)`,
 
     - default: `S~_f = W_f mean_l(S_l) + b_f + (log1p(n_f) / 2) c_f`, the mean of no event being 0;
     - `paper_v1`: `S~_f = sum_l (W S_l + b)`, with one `W` and `b` for all groups;
