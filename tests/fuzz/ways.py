@@ -155,7 +155,9 @@ def _compare(case: Case, with_model: bool, saved: bool) -> tuple[str, ...]:
     _same_request(data.schema, request, expected)
     for way, packed in (("batches", of_batches), ("rows", of_rows), ("request", of_request)):
         _same_packed(data.schema, way, packed, expected)
-    _same_groups(data.schema, of_rows, expected)
+    # JAX compiles each operation for each shape.
+    if with_model or keras.backend.backend() == "tensorflow":
+        _same_groups(data.schema, of_rows, expected)
     for name in data.schema.task_names:
         _same(f"label of `{name}`", labels[name][:, 0], expected.labels[name])
         _same(f"weight of `{name}`", weights[name][:, 0], expected.weights[name])
