@@ -384,7 +384,7 @@ class INFNet(RankingModel):
         Returns:
             `{memory: {query group: (batch, queries, length)}}`, with the memories `fields` (ordered
             as `schema.field_names`), `history` (all histories side by side) and `tasks`; empty
-            without heterogeneous flow.
+            without heterogeneous flow. Of `own_proxies` those of the first task stand first.
 
         Raises:
             ValueError: The model has no such block or member.
