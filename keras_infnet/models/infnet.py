@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 from keras import ops
@@ -40,6 +40,8 @@ GATED_BY = {"fields": "field_proxies", "history": "sequence_proxies"}
 STANDS_FOR = {"field_proxies": "fields", "sequence_proxies": "history", "task_proxies": "tasks"}
 _MEMORIES = ("fields", "history", "tasks")
 _HUBS = "tasks_and_task_proxies"
+_Pooling = Literal["mean_log_count", "sum", "mean", "attention"]
+_POOLINGS = get_args(_Pooling)
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +86,7 @@ class Form:
     own_group: bool = False
     gate: Literal["sigmoid", "affine", "interpolate"] = "sigmoid"
     gate_hidden: int | None = None
-    pooling: Literal["mean_log_count", "sum", "mean", "attention"] = "mean_log_count"
+    pooling: _Pooling = "mean_log_count"
     uses_candidate: bool = True
     cross_rank: int | None = 64
 
@@ -305,6 +307,11 @@ class INFNet(RankingModel):
                     f"{model}: `cross_rank` must be 1 or more, or None for no crosses. Received: "
                     f"{rank}"
                 )
+            if self.form.pooling not in _POOLINGS:
+                known = ", ".join(f'"{pooling}"' for pooling in _POOLINGS)
+                raise ValueError(
+                    f"{model}: `pooling` must be one of {known}. Received: {self.form.pooling!r}"
+                )
             if self.num_own_proxies and not self.task_tokens:
                 raise ValueError(
                     f"{model}: num_own_proxies={self.num_own_proxies} with task_tokens=False, but "
@@ -406,7 +413,7 @@ class INFNet(RankingModel):
         Returns:
             `{memory: {query group: (batch, queries, length)}}`, with the memories `fields` (ordered
             as `schema.field_names`), `history` (all histories side by side) and `tasks`; empty
-            without heterogeneous flow.
+            without heterogeneous flow. Of `own_proxies` those of the first task stand first.
 
         Raises:
             ValueError: The model has no such block or member.
@@ -486,11 +493,10 @@ def proxies_of(
 
 def _sequence_proxies(history: Any, tokens: Tokens, config: INFNet.Config) -> Any:
     """One proxy for each group of events, or two."""
-    adapts = config.form.pooling == "attention"
-    pooling = "mean_log_count" if adapts else config.form.pooling
-    pooled = GroupedPooling(config.dim, pooling, name="sequence_proxies")(history, tokens.groups)
-    if not adapts:
-        return pooled
+    pooling, name = config.form.pooling, "sequence_proxies"
+    if pooling != "attention":
+        return GroupedPooling(config.dim, pooling, name=name)(history, tokens.groups)
+    pooled = GroupedPooling(config.dim, name=name)(history, tokens.groups)
     attend = GroupedAttentionPooling(name="attention_proxies")
     return joined([pooled, attend(history, tokens.groups, tokens.context())])
 

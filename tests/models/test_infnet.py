@@ -328,6 +328,10 @@ def test_a_form_is_frozen_and_survives_a_config():
         ({"num_own_proxies": 2, "task_tokens": False}, "num_own_proxies=2 with task_tokens=False"),
         ({"num_own_proxies": -1}, "`num_own_proxies` must be 0 or more. Received: -1"),
         ({"form": "paper_v1"}, "`form` must be a Form. Received: form='paper_v1'"),
+        (
+            {"form": Form(pooling="max")},
+            "`pooling` must be one of .*\"attention\". Received: 'max'",
+        ),
         ({"form": Form(gate="open")}, '`gate` "sigmoid", "affine" or "interpolate"'),
     ],
 )
