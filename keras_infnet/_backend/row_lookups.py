@@ -1,7 +1,7 @@
 """Row look-ups: which tables a training step updates by rows, and how it reads them."""
 
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import keras
@@ -45,6 +45,10 @@ class RowLookups:
 
     def __exit__(self, *_: Any) -> None:
         _ACTIVE.reset(self._token)
+
+    def add_computed(self, table: Any, look_up: Callable[[Any], Any]) -> None:
+        """Takes note of how rows alone of a table are computed; a training step computes all."""
+        return
 
     def look_up(self, table: Any, ids: Any) -> Any:
         """Rows `ids.shape + (dim,)`."""
@@ -102,6 +106,13 @@ def row_lookups(table: Any) -> RowLookups | None:
     if active is not None and any(table is known for known in active.tables):
         return active
     return None
+
+
+def computed_table(table: Any, look_up: Callable[[Any], Any]) -> Any:
+    """The table, of which the context may look rows up alone: `look_up(ids)` is `table[ids]`."""
+    if (active := _ACTIVE.get()) is not None:
+        active.add_computed(table, look_up)
+    return table
 
 
 def tables_by_row(optimizer: Any, variables: Sequence[Any]) -> list[Any]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_infnet._backend.row_lookups import computed_table
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 
@@ -38,9 +39,11 @@ class AdaptiveEmbedding(ConfiguredLayer):
         ids: Integer tensor `(batch, ..., columns)`; column `c` holds ids of table `tables[c]`,
             from 0 on. Ids are not checked: one beyond its table gives zeros.
         tables: Name of the table of each column. Defaults to `None`: all tables, in order.
+        whole: Whether to give the vectors of all ids, one table below the other; `ids` are not
+            read. Defaults to `False`.
 
     Returns:
-        Float tensor `(batch, ..., columns, dim)`.
+        Float tensor `(batch, ..., columns, dim)`; with `whole`, float32 `(ids of tables, dim)`.
 
     Raises:
         ValueError: There is no table, a size is below 1, a width is above `dim` or twice in a
@@ -95,22 +98,41 @@ class AdaptiveEmbedding(ConfiguredLayer):
         self.embeddings = [self._of_width(width) for width in self._places]
 
     def build(self, ids_shape: tuple) -> None:
-        self.projections = []
+        self.projections = {}
         for embedding in self.embeddings:
             embedding.build(ids_shape)
             if embedding.dim < self.dim:
                 width = embedding.dim
                 start: Any = keras.initializers.RandomNormal(stddev=width**-0.5)
-                self.projections.append(
-                    self.add_weight(
-                        (width, self.dim), start, name=f"projection_{width}", autocast=False
-                    )
+                self.projections[f"{width}"] = self.add_weight(
+                    (width, self.dim), start, name=f"projection_{width}", autocast=False
                 )
 
-    def call(self, ids: Any, tables: Sequence[str] | None = None) -> Any:
-        tables = list(self.table_parts if tables is None else tables)
-        self._check_columns(tables, ids.shape[-1])
-        ids, projections = ops.cast(ids, "int32"), iter(self.projections)
+    def call(self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False) -> Any:
+        tables = self._known(tables)
+        if whole:
+            parts = [self._table(table) for table in tables]
+            return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
+        if len(tables) != ids.shape[-1]:
+            raise ValueError(
+                f"Layer `{self.name}`: `ids` has {ids.shape[-1]} columns; expected {len(tables)}, "
+                "one for each name in `tables`."
+            )
+        return ops.cast(self._rows(ops.cast(ids, "int32"), tables), self.compute_dtype)
+
+    def compute_output_spec(
+        self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False
+    ) -> Any:
+        if whole:
+            rows = sum(n for table in self._known(tables) for _, n in self.table_parts[table])
+            return keras.KerasTensor((rows, self.dim), dtype="float32")
+        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
+
+    def compute_output_shape(self, ids_shape: tuple) -> tuple:
+        return (*ids_shape, self.dim)
+
+    def _rows(self, ids: Any, tables: Sequence[str]) -> Any:
+        """Float32 vectors of ids `(..., columns)`: those of each width, and 0 of all others."""
         output: Any = 0.0
         for embedding, places in zip(self.embeddings, self._places.values(), strict=True):
             of_columns = [places.get(table, (0, 0)) for table in tables]
@@ -121,16 +143,24 @@ class AdaptiveEmbedding(ConfiguredLayer):
             # The row behind a part counts 0.
             rows = embedding(ops.where(there, place, number), tables=names)
             rows = rows * ops.cast(ops.expand_dims(there, -1), rows.dtype)
-            if embedding.dim < self.dim:
-                rows = ops.matmul(rows, ops.convert_to_tensor(next(projections)))
-            output = output + rows
-        return ops.cast(output, self.compute_dtype)
+            output = output + self._projected(rows)
+        return output
 
-    def compute_output_spec(self, ids: Any, tables: Sequence[str] | None = None) -> Any:
-        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
+    def _projected(self, rows: Any) -> Any:
+        width = rows.shape[-1]
+        if width == self.dim:
+            return rows
+        return ops.matmul(rows, ops.convert_to_tensor(self.projections[f"{width}"]))
 
-    def compute_output_shape(self, ids_shape: tuple) -> tuple:
-        return (*ids_shape, self.dim)
+    def _table(self, name: str) -> Any:
+        """Float32 vectors `(ids, dim)` of all ids of a table."""
+        by_width = dict(zip(self._places, self.embeddings, strict=True))
+        parts = [
+            self._projected(by_width[width](np.int32([0]), tables=(name,), whole=True)[:ids])
+            for width, ids in self.table_parts[name]
+        ]
+        table = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
+        return computed_table(table, lambda ids: self._rows(ids[..., None], (name,))[..., 0, :])
 
     def _of_width(self, width: int) -> FusedEmbedding:
         rows = {table: ids + 1 for table, (_, ids) in self._places[width].items()}
@@ -141,15 +171,12 @@ class AdaptiveEmbedding(ConfiguredLayer):
         name = f"fused_embedding_{width}"
         return FusedEmbedding(rows, width, start, dtype="float32", name=name)
 
-    def _check_columns(self, tables: Sequence[str], columns: int) -> None:
+    def _known(self, tables: Sequence[str] | None) -> list[str]:
+        tables = list(self.table_parts if tables is None else tables)
         unknown = sorted(set(tables) - set(self.table_parts))
         if unknown:
             raise ValueError(
                 f"Layer `{self.name}`: no table {unknown}; expected names of "
                 f"{list(self.table_parts)}."
             )
-        if len(tables) != columns:
-            raise ValueError(
-                f"Layer `{self.name}`: `ids` has {columns} columns; expected {len(tables)}, one "
-                "for each name in `tables`."
-            )
+        return tables

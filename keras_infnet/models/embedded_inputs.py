@@ -83,7 +83,7 @@ class EmbeddedInputs:
                 embedded = numbers(found, tables=_tables_of(schema, fields))
                 self._rows[f"event_numbers_{i}"] = embedded
         tables = schema.event_tables()
-        if schema.dims or any(rows[table] > _SMALL_TABLE for table in tables):
+        if any(rows[table] > _SMALL_TABLE for table in tables):
             for i, of_kind in enumerate(_embed_events(schema, self.inputs, embedding)):
                 self._rows[f"embedded_events_{i}"] = of_kind
         elif embedding is not None:

@@ -1,7 +1,7 @@
 """Weights of an exported graph: constants, and embedding tables in fewer bits."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -92,11 +92,22 @@ class StoredTables(RowLookups):
         self.variables = [part for parts in stored for part in parts]
         # Of each known table: where its rows are stored, and from which row on.
         self._places = [(parts, 0) for parts in stored]
+        # Tables that are computed of these, and how rows of them are.
+        self._computed: list[tuple[Any, Callable[[Any], Any]]] = []
+
+    def add_computed(self, table: Any, look_up: Callable[[Any], Any]) -> None:
+        """Takes note of how rows alone of a table are computed."""
+        self.tables.append(table)
+        self._places.append(([], 0))
+        self._computed.append((table, look_up))
 
     def look_up(self, table: Any, ids: Any) -> Any:
         """Rows `ids.shape + (dim,)`, float32."""
         import tensorflow as tf
 
+        for computed, rows_of in self._computed:
+            if computed is table:
+                return rows_of(ids)
         (place,) = [i for i, known in enumerate(self.tables) if known is table]
         stored, first = self._places[place]
         if not isinstance(ids, np.ndarray):

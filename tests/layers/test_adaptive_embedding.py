@@ -45,6 +45,9 @@ def test_each_id_is_the_row_of_its_part_times_the_matrix_of_its_width(dim):
         for place in np.ndindex(ids.shape):
             expected = row_by_hand(layer, tables[place[-1]], ids[place])
             np.testing.assert_allclose(found[place], expected, rtol=1e-5, atol=1e-6)
+    whole = np.array(layer(ids, tables=("tab", "user_id"), whole=True))
+    expected = [row_by_hand(layer, t, i) for t in ("tab", "user_id") for i in range(SIZES[t])]
+    np.testing.assert_allclose(whole, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_gradient_reaches_the_rows_of_the_ids_alone():

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -9,6 +10,8 @@ from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History,
 from keras_infnet.models import MODELS, SharedBottom
 from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
 from keras_infnet.serving import export
+from keras_infnet.serving.weights import exported_variables
+from keras_infnet.training.table_shards import TABLES
 from tests import tiny
 from tests.serving.conftest import difference_of
 
@@ -105,6 +108,8 @@ def test_rows_that_no_step_looks_up_stay_and_matrices_are_no_tables():
     optimizer = split_optimizer(LazyAdam(0.1, row_updates_from=0), keras.optimizers.SGD(0.0))
     model, x = trained(optimizer, model, steps=3)
     after = {w.path: np.array(w) for w in model.weights}
+    tables = {w.path for w in model.weights if re.fullmatch(TABLES, w.path)}
+    assert tables == {path for path in after if path.endswith("/embeddings")}
     moved = np.any(rows_by_hand(before, parts) != rows_by_hand(after, parts), axis=1)
     sizes = [sum(ids for _, ids in of_table) for of_table in parts.values()]
     first = dict(zip(parts, np.cumsum([0, *sizes]), strict=False))
@@ -173,6 +178,32 @@ def test_an_export_answers_as_the_model(data, tmp_path, table_dtype):
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
     path = export(model, data, tmp_path, verify=data.attach("test")[:64], table_dtype=table_dtype)
     assert difference_of(path) < {"float32": 1e-5, "int8": 1e-2}[table_dtype]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's graphs")
+def test_an_exported_graph_looks_rows_up_and_computes_no_whole_table(data):
+    import tensorflow as tf
+
+    model = SharedBottom(data.schema, dim=DIM)
+    specs = {
+        name: tf.TensorSpec((None, *shape), dtype, name=name)
+        for name, (shape, dtype) in data.schema.packed_inputs().items()
+    }
+    with exported_variables(model, "int8"):
+        serve = tf.function(lambda **x: dict(model(x, training=False)), autograph=False)
+        graph = serve.get_concrete_function(**specs)
+    reached, waiting = set(), [tensor.op for tensor in graph.outputs]
+    while waiting:
+        if (operation := waiting.pop()) not in reached:
+            reached.add(operation)
+            waiting += [tensor.op for tensor in operation.inputs]
+    videos = data.schema.table_rows()["video_id"]
+
+    def is_whole(operation):
+        return any(x.shape.rank and x.shape[0] == videos for x in operation.outputs)
+
+    assert any(map(is_whole, graph.graph.get_operations()))
+    assert not any(map(is_whole, reached))
 
 
 @pytest.mark.one_backend
