@@ -42,6 +42,7 @@ def figures_of(model, x, member):
     return np.mean(found, 0)
 
 
+@pytest.mark.one_backend
 def test_loss_and_logs_are_means_over_groups_and_members():
     model = made(members=2)
     x, (y, _) = tiny.inputs(model.schema), tiny.labels(model.schema)

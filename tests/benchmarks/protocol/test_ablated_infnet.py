@@ -68,6 +68,7 @@ def test_tables_of_a_task_are_read_by_its_own_head_alone():
     ("arguments", "message"),
     [
         ({"own_dim": -1}, "`own_dim` must be 0 or more. Received: -1"),
+        ({"beta": 0.1}, "beta=0.1; only INFNet itself has an objective for proxies"),
         ({"num_recent_proxies": 4, "form": PAPER_V1}, "num_recent_proxies=4, which heads alone"),
         ({"all_to_all": True, "form": Form(own_group=True)}, "at a cost of its length squared"),
     ],
