@@ -1,7 +1,7 @@
 """One user and many candidates: what no candidate changes is computed once."""
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 import keras
@@ -23,12 +23,21 @@ class OneUser:
     Args:
         model: A functional model, which may hold others.
         shared: Inputs of batch 1, by name: those of the user.
+        kept: Values of tensors of the graph in place of the inputs that they are made of, as
+            `values` gave them: pairs of the symbolic tensor and its value. Defaults to none.
     """
 
-    def __init__(self, model: Any, shared: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: Any, shared: Mapping[str, Any], kept: Iterable[tuple[Any, Any]] = ()
+    ) -> None:
         self._model = model
         self._shared: Values = {id(model.input[name]): x for name, x in shared.items()}
+        self._shared |= {id(tensor): x for tensor, x in kept}
         _run(model, self._shared, {}, 1)
+
+    def values(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """By name, the values of symbolic tensors that depend on the shared inputs alone."""
+        return {name: self._shared[id(x)] for name, x in tensors.items()}
 
     def __call__(self, candidates: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name for the other inputs, `(candidates, ...)`; at least one must be given."""
@@ -51,7 +60,7 @@ def _run(graph: keras.Model, shared: Values, varying: Values, rows: Any) -> None
             _copy(node.input_tensors, node.operation.inputs, shared, varying)
             _run(node.operation, shared, varying, rows)
             _copy(node.operation.outputs, node.outputs, shared, varying)
-        elif _has_equal_rows(node):
+        elif has_equal_rows(node):
             inputs = {id(x): ops.zeros((1, *x.shape[1:]), x.dtype) for x in node.input_tensors}
             _keep(node, _call(node, inputs), shared)
         elif all(id(x) in shared for x in node.input_tensors):
@@ -73,9 +82,11 @@ def _inputs(node: Any, shared: Values, varying: Values, rows: Any) -> Values:
     }
 
 
-def _has_equal_rows(node: Any) -> bool:
+def has_equal_rows(node: Any) -> bool:
     """Whether an operation gives the same for any rows: learned tokens, or whole tables."""
-    return getattr(node.operation, "has_equal_rows", False) or node.arguments.kwargs.get("whole")
+    return bool(
+        getattr(node.operation, "has_equal_rows", False) or node.arguments.kwargs.get("whole")
+    )
 
 
 def _call(node: Any, values: Values) -> Any:
