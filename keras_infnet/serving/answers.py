@@ -27,12 +27,13 @@ def verify(path: str | Path, model: Any, data: Any, rows: Frame | None = None) -
     """Compares an exported model with its Keras model on real rows.
 
     `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
-    rows with the items of the first ones; so is `score`, with states of these users. Calibration and
-    dtypes are those of the export's model card. The wider of tables and states says how far an output may differ: `"float32"` 1e-5, `"float16"` 1e-3,
-    `"int8"` 1e-2, relative to the output where that is above 1; a model that is quantised or
-    computes in float16 may differ by 1e-2, in bfloat16 by 5e-2. With a calibration, the answer must
-    lie between the calibrated ends of `p` less and more the tolerance, widened by it: a steep map
-    enlarges differences of rounding.
+    rows with the items of the first ones; so is `score`, if it is there, with states of these
+    users. Calibration and dtypes are those of the export's model card. The dtype of tables, for
+    `score` the coarser of tables' and states', says how far an output may differ: `"float32"` 1e-5,
+    `"float16"` 1e-3, `"int8"` 1e-2, relative to the output where that is above 1; a model that is
+    quantised or computes in float16 may differ by 1e-2, in bfloat16 by 5e-2. With a calibration,
+    the answer must lie between the calibrated ends of `p` less and more the tolerance, widened by
+    it: a steep map enlarges differences of rounding.
 
     Args:
         path: The SavedModel, such as `models/ranker/1`.

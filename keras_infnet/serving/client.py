@@ -267,7 +267,7 @@ class Client:
         return self._one_row(self._some_of(user, ("user",)))
 
     def _some_of(self, row: Any, owners: tuple[Owner, ...]) -> dict[str, np.ndarray]:
-        """Checked arrays of some owners' inputs, of a row that may hold the user's and context's."""
+        """Checked arrays of some owners' inputs, of a row of the user's and the context's."""
         if isinstance(row, Mapping):
             known = self.schema.raw_inputs(owners)
             others = self.schema.raw_inputs(("user", "context")).keys() - known.keys()

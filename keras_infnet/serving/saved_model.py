@@ -60,14 +60,13 @@ def export(
     - `examples`: `examples (batch,)`, serialised `tf.Example`s with the same names, of which any
       but dense vectors may be left out. Gives what `serving_default` does. In a history's column of
       bags, feature `{name}_lengths` has the number of values of each event.
-
-    - With `user_state=True`, `user_state`: the features and histories of one user; gives his state, a few tensors
-      `user_state_...` by name, and `user_state_fingerprint`, a number of the
-      model's version. Those that are named `user_state_packed_...` are his encoded features; the
-      others are what operations with candidates read of his part of the graph.
-    - With it, `score`: a state, the context's features with one row, and the item's with a row for each
-      candidate. Gives what `rank` gives, to rounding, without the user's part of the work. Another
-      version's state is refused. Ages of events, which grow, are those of the state's time.
+    - `user_state`, if it is asked for: the features and histories of one user. Gives his state, a
+      few tensors `user_state_...`, and `user_state_fingerprint`, a number of the model's version.
+      `user_state_packed_...` are his encoded features; the others are what operations with
+      candidates read of his part of the graph.
+    - `score`, with it: a state, the context's features with one row, and the item's with a row for
+      each candidate. Gives what `rank` gives, to rounding, without the user's part of the work.
+      Another version's state is refused. Ages of events are those of the state's time.
 
     `rank` and `rank_top_k` are left out where no feature of the schema is the item's.
 
@@ -95,8 +94,8 @@ def export(
             float32 again, and the rest of the graph is as before. Defaults to `"float32"`.
         metrics: What was measured, such as `{"gauc": {"click": 0.66}}`, for the model card.
             Defaults to `None`.
-        user_state: Whether to write `user_state` and `score`, which takes further seconds. Defaults to
-            `False`.
+        user_state: Whether to write `user_state` and `score`, which takes some more time.
+            Defaults to `False`.
         state_dtype: How the numbers of a state are given: `"float32"`, or `"float16"`, half the
             bytes, for which REST has no type. Defaults to `"float32"`.
 
@@ -107,7 +106,8 @@ def export(
     Raises:
         ValueError: The model is of another schema or holds NaN, `score`, `top_k` or `version` is
             out of range, a calibrated task is unknown or a regression, `table_dtype` or
-            `state_dtype` is unknown, a feature is called `user_state_...`, or the answers differ.
+            `state_dtype` is unknown, `user_state` has nothing to keep, a feature is called
+            `user_state_...`, or the answers differ.
         FileExistsError: The version exists.
         OSError: The folder can't be written.
 

@@ -1,4 +1,4 @@
-"""States of users that a client keeps: for a time, within a bound on memory, renewed as they grow."""
+"""States of users that a client keeps: for a time, within a bound on memory, and renews."""
 
 import threading
 import time
