@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_infnet.models.one_user import OneUser
 from keras_infnet.models.user_state import state_tensors
+from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.rank import outputs_of_candidates, with_relative
 from keras_infnet.serving.requests import score_inputs
@@ -31,7 +32,11 @@ def number_of_version(fingerprint: str) -> int:
 
 def check_schema_has_state(schema: FeatureSchema) -> None:
     """A ValueError for a schema whose users have no state, or an input that is called like one."""
-    for owner, what in (("user", "feature or history of the user"), ("item", "feature of an item")):
+    needed: dict[Owner, str] = {
+        "user": "feature or history of the user",
+        "item": "feature of an item",
+    }
+    for owner, what in needed.items():
         if not schema.raw_inputs((owner,)):
             raise ValueError(
                 f"export: user_state=True, and the schema has no {what}; expected some of both. "
