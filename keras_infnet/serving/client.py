@@ -15,7 +15,7 @@ from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.client_inputs import checked_inputs, fixed_width, newest_events
 from keras_infnet.serving.requests import Arrays, column_names, read_artefact
 from keras_infnet.serving.user_state import FINGERPRINT, OTHER_VERSION
-from keras_infnet.serving.user_states import UserState, digest_of_inputs, now
+from keras_infnet.serving.user_states import OtherVersionError, UserState, digest_of_inputs, now
 from keras_infnet.serving.wire import (
     GrpcServer,
     Outputs,
@@ -196,7 +196,7 @@ class Client:
 
         Raises:
             ValueError: The state is older than its time to live, or of another version of the
-                model than the exported folder or the newest state.
+                model than the exported folder or the newest state, or than what is served.
         """
         self._check_state(state)
         owners: tuple[Owner, ...] = ("context",)
@@ -204,7 +204,13 @@ class Client:
         if self.schema.raw_inputs(owners):
             inputs = self._one_row(self._some_of(context, owners)) | inputs
         inputs = {**state.tensors, **self._padded(inputs)}
-        return _like(candidates, self._ask(inputs, "score", self.schema.task_names, timeout))
+        try:
+            outputs = self._ask(inputs, "score", self.schema.task_names, timeout)
+        except RuntimeError as error:
+            if OTHER_VERSION in str(error):
+                raise OtherVersionError(str(error)) from error
+            raise
+        return _like(candidates, outputs)
 
     def rank_top_k(
         self,
@@ -240,8 +246,13 @@ class Client:
 
     def rank_inputs(self, user: Any, candidates: Any) -> dict[str, np.ndarray]:
         """Checked arrays of the signature `rank`: one user's row, and candidates."""
-        shared = self._one_row(checked_inputs(self.schema, user, ("user", "context")))
-        return self._padded(shared | checked_inputs(self.schema.ranked, candidates, ("item",)))
+        return self._padded(
+            self.row_inputs(user) | checked_inputs(self.schema.ranked, candidates, ("item",))
+        )
+
+    def row_inputs(self, user: Any) -> dict[str, np.ndarray]:
+        """Checked arrays of a user's row: his features and histories, and the context's."""
+        return self._one_row(checked_inputs(self.schema, user, ("user", "context")))
 
     def rest_request(
         self, inputs: Arrays, signature: str = "serving_default", row_format: bool = False
@@ -289,7 +300,7 @@ class Client:
                 "Ask `user_state` for it again, or have `UserStates` do so."
             )
         if self._fingerprint not in (None, state.fingerprint):
-            raise ValueError(
+            raise OtherVersionError(
                 f"Client: {OTHER_VERSION}: expected fingerprint {self._fingerprint}, found "
                 f"{state.fingerprint}. Ask `user_state` for it again."
             )

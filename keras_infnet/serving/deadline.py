@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras_infnet.serving.user_states import UserStates
+from keras_infnet.serving.user_states import OtherVersionError, UserStates
 from keras_infnet.serving.wire import BusyError
 
 # Share of what is left of the time that a way gets while there is another behind it.
@@ -85,7 +85,9 @@ class DeadlineRanker:
             user: As in `Client.rank`.
             candidates: As in `Client.rank`.
         """
-        start, tried = time.monotonic(), []
+        start, tried, last = time.monotonic(), [], None
+        # Each way takes arrays in less time than a frame.
+        user = self.states.client.row_inputs(user)
         for used, way, is_last in self._ways(key, user, candidates):
             left = self.deadline - (time.monotonic() - start)
             if left <= 0:
@@ -93,7 +95,8 @@ class DeadlineRanker:
             tried.append(used)
             try:
                 outputs = way(left if is_last else left * _SHARE)
-            except (TimeoutError, BusyError):
+            except (TimeoutError, BusyError, OtherVersionError) as error:
+                last = error
                 self._left_out_until[used] = time.monotonic() + self.pause
                 continue
             self._left_out_until.pop(used, None)
@@ -101,7 +104,7 @@ class DeadlineRanker:
         raise TimeoutError(
             f"DeadlineRanker: no answer within {self.deadline:g} seconds; tried: "
             f"{', '.join(tried)}."
-        )
+        ) from last
 
     def _ways(
         self, key: Hashable, user: Any, candidates: Any

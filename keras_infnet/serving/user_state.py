@@ -63,7 +63,8 @@ def state_outputs(
         encode: The encoder as a `tf.Module`.
         schema: The schema of both.
         raw: Raw features of the user and his histories by name, with one row each.
-        dtype: Of the tensors that are no ids: `"float32"`, or `"float16"`, which ends at +-65504.
+        dtype: Of numbers that the graph has made: `"float32"`, or `"float16"`, which ends at
+            +-65504. Encoded features stay as they are.
 
     Returns:
         Tensors by name, `(1, ...)`, or `(histories, ...)` of a layer that reads each by itself.
@@ -73,15 +74,13 @@ def state_outputs(
     packed = encode(raw, ("user",), trim=model.config.any_length)
     histories = {name: packed.pop(name) for name in _packed_histories(schema)}
     user = OneUser(model, histories)
-    made = {f"{_PACKED}{name}": x for name, x in packed.items()}
-    made |= user.values(state_tensors(model, histories))
+    made = user.values(state_tensors(model, histories))
     largest = float(np.finfo(dtype).max)
-    return {
-        f"{PREFIX}{name}": tf.cast(tf.clip_by_value(x, -largest, largest), dtype)
-        if x.dtype.is_floating and x.dtype != dtype
-        else x
-        for name, x in made.items()
-    }
+    for name, x in made.items():
+        if x.dtype.is_floating and x.dtype != dtype:
+            made[name] = tf.cast(tf.clip_by_value(x, -largest, largest), dtype)
+    made |= {f"{_PACKED}{name}": x for name, x in packed.items()}
+    return {f"{PREFIX}{name}": x for name, x in made.items()}
 
 
 def score_outputs(

@@ -13,7 +13,11 @@ from keras_infnet._base.digest import digest
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.seconds_since import SecondsSinceFeature
 from keras_infnet.serving.requests import Arrays
-from keras_infnet.serving.user_state import FINGERPRINT, OTHER_VERSION
+from keras_infnet.serving.user_state import FINGERPRINT
+
+
+class OtherVersionError(ValueError):
+    """A state is of another version of the model than the one that is to score by it."""
 
 
 def now() -> float:
@@ -146,11 +150,9 @@ class UserStates:
             state = self.renew(key, user, timeout=left())
         try:
             return self.client.score(state, candidates, user, timeout=left())
-        except (RuntimeError, ValueError) as error:
-            if OTHER_VERSION not in str(error):
-                raise
-        state = self.renew(key, user, timeout=left())
-        return self.client.score(state, candidates, user, timeout=left())
+        except OtherVersionError:
+            state = self.renew(key, user, timeout=left())
+            return self.client.score(state, candidates, user, timeout=left())
 
     def _drop(self, key: Hashable) -> None:
         state = self._states.pop(key, None)

@@ -145,7 +145,7 @@ def test_no_answer_in_time_says_what_was_tried(ranking, client, user, items):
 
 
 def test_what_is_refused_for_another_reason_is_an_error(ranking, client, user, items):
-    with pytest.raises(ValueError, match="`video_id` has values of type"):
+    with pytest.raises(ValueError, match="`video_id`: found values of type"):
         ranking.rank("u", user, items.assign(video_id=["x"] * len(items)))
     client.model = client._server.model = "feed"
     with pytest.raises(RuntimeError, match="Servable not found"):

@@ -31,14 +31,18 @@ tensorflow_only = pytest.mark.skipif(
 def test_tables_of_int8_states_of_float16_and_calibration_go_together(fitted, attached, tmp_path):
     model = tiny.randomise(SharedBottom(fitted.schema, dim=4), scale=0.2)
     predicted = tiny.predict(model, fitted.transform(attached))
-    labels = {"click": attached["is_click"].to_numpy(), "like": attached["is_like"].to_numpy()}
+    noise = np.random.default_rng(0).normal(size=(len(attached), 1))
+    labels = {t: (p + p.std() * noise > p.mean())[:, 0].astype(int) for t, p in predicted.items()}
     calibration = fit_calibration(labels, predicted, method="platt")
     given = {"table_dtype": "int8", "state_dtype": "float16", "calibration": calibration}
     path = export(model, fitted, tmp_path / "ranker", attached, user_state=True, **given)
     assert 0 < difference_of(path) <= 1e-2
     state = read_signatures(path)["user_state"]["outputs"]
     dtypes = {dtype for dtype, _ in state.values()}
-    assert dtypes == {"float16", "int32", "int64"} and state["user_state_fingerprint"][1] == ()
+    assert (
+        dtypes == {"float16", "float32", "int32", "int64"}
+        and state["user_state_fingerprint"][1] == ()
+    )
     signatures = answers.load_signatures(path)
     request = rank_request(fitted.schema, frame_to_request(fitted.schema, attached.iloc[:9]))
     scored = answers.ask_by_state(signatures, request)

@@ -108,7 +108,7 @@ def test_a_state_of_another_version_is_refused_before_it_is_sent_and_by_the_grap
     with pytest.raises(ValueError, match="state is of another version .*found 0000000000ff. Ask"):
         client.score(state, items, user)
     unknowing = Client(ranker.encoder.schema, client.url)
-    with pytest.raises(RuntimeError, match=r"(?s)state is of another version .*found.*255"):
+    with pytest.raises(ValueError, match=r"(?s)state is of another version .*found.*255"):
         unknowing.score(state, items, user)
     states = UserStates(unknowing)
     states._states["u"] = dataclasses.replace(state, made_of=client.digest_of_user(user))
