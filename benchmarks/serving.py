@@ -1,8 +1,9 @@
-"""Latency of exported models through TensorFlow's C API: `serving_default` against `rank`.
+"""Latency of exported models through TensorFlow's C API: `serving_default`, `rank` and `score`.
 
 Requests hold raw features and full histories, so that encoding counts; what a server adds (REST or
-gRPC) does not. Weights are random: speed does not depend on them. Requests of the two signatures
-alternate in one process, so ratios are those of one run.
+gRPC) does not. Weights are random: speed does not depend on them. Requests of the signatures
+alternate in one process, so ratios are those of one run. `score` is given the state that
+`user_state` made of the user, whose bytes are told.
 
     python -m benchmarks.serving --models all --threads 2 --out serving.json
 """
@@ -31,7 +32,12 @@ from benchmarks.model_speed import TASKS, full_histories, simulated_log, with_le
 from benchmarks.protocol.space import Trial, arguments_of, build_model, check_models
 
 DTYPES = ("float32", "float16", "int8")
-SIGNATURES = {"pairwise": "serving_default", "rank": "rank"}
+SIGNATURES = {
+    "pairwise": "serving_default",
+    "rank": "rank",
+    "user_state": "user_state",
+    "score": "score",
+}
 MIN_REPEATS = 3
 USERS, ITEMS = 1_000, 7_000
 
@@ -48,6 +54,7 @@ class Measurement:
     candidates: Sequence[int]
     lengths: Sequence[int]
     table_dtypes: Sequence[str]
+    state_dtype: str
     repeat: int
     seconds: float
     threads: int
@@ -77,6 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--candidates", type=int, nargs="+", default=[1, 10, 100, 1000])
     parser.add_argument("--lengths", type=int, nargs="+", default=[64, 1000])
     parser.add_argument("--table-dtypes", nargs="+", choices=DTYPES, default=["float32", "int8"])
+    parser.add_argument("--state-dtype", choices=DTYPES[:2], default="float32")
     parser.add_argument("--repeat", type=int, default=100, help="requests of a signature, at most")
     parser.add_argument(
         "--seconds", type=float, default=20, help="of requests of a signature; 3 are sent anyway"
@@ -105,26 +113,36 @@ def measurement_of(options: argparse.Namespace) -> Measurement:
 
 
 def markdown_table(records: list[dict[str, Any]], threads: int) -> str:
-    """p50 and p99 of both signatures in ms, the number of requests, and the ratio of the p50."""
+    """p50 and p99 in ms, the number of requests, ratios of the p50, and the bytes of a state."""
     lines = [
         f"Milliseconds of a request ({threads or 'default'} threads); repeats are pairwise/rank:",
         "",
         "| model | events | tables | candidates | pairwise p50 | p99 | rank p50 | p99 "
-        "| repeats | pairwise/rank | rank, candidates a second |",
-        f"|{'---|' * 11}",
+        "| repeats | pairwise/rank | rank, candidates a second "
+        "| user_state p50 | p99 | score p50 | p99 | rank/score | state, bytes |",
+        f"|{'---|' * 17}",
     ]
-    for pairwise, rank in zip(records[::2], records[1::2], strict=True):
+    number = len(SIGNATURES)
+    for start in range(0, len(records), number):
+        pairwise, rank, state, score = records[start : start + number]
         cells = [rank["model"], f"{rank['length']:,}", rank["table_dtype"]]
         cells.append(f"{rank['candidates']:,}")
-        cells += [f"{r[name]:.1f}" for r in (pairwise, rank) for name in ("p50_ms", "p99_ms")]
+        cells += _milliseconds(pairwise, rank)
         cells.append(f"{pairwise['repeats']}/{rank['repeats']}")
         cells.append(f"{pairwise['p50_ms'] / rank['p50_ms']:.1f}")
-        lines.append(f"| {' | '.join(cells)} | {rank['candidates_per_second']:,.0f} |")
+        cells.append(f"{rank['candidates_per_second']:,.0f}")
+        cells += _milliseconds(state, score)
+        cells.append(f"{rank['p50_ms'] / score['p50_ms']:.1f}")
+        lines.append(f"| {' | '.join(cells)} | {score['state_bytes']:,} |")
     return "\n".join(lines)
 
 
+def _milliseconds(*records: dict[str, Any]) -> list[str]:
+    return [f"{record[name]:.1f}" for record in records for name in ("p50_ms", "p99_ms")]
+
+
 def measure(measurement: Measurement) -> Iterator[list[dict[str, Any]] | str]:
-    """For each combination its two records, or a text that says why there are none."""
+    """For each combination a record a signature, or a text that says why there are none."""
     log, schema = simulated_log(measurement.rows, USERS, ITEMS)
     for length in measurement.lengths:
         data = keras_infnet.RankingData(with_length(schema, length), log)
@@ -152,7 +170,8 @@ def make_requests(
         name: v if name in of_items else np.repeat(v, candidates, axis=0)
         for name, v in rank.items()
     }
-    return {"pairwise": pairs, "rank": rank}
+    of_user = {name: rank[name] for name in schema.raw_inputs(("user",))}
+    return {"pairwise": pairs, "rank": rank, "user_state": of_user}
 
 
 def alternate(repeats: Mapping[str, int]) -> list[str]:
@@ -168,11 +187,13 @@ def _measure(
     with tempfile.TemporaryDirectory() as folder:
         ranker = Path(folder) / "ranker"
         # Without rows to verify on: speed alone is measured.
-        given = {"table_dtype": same["table_dtype"]}
-        path = keras_infnet.serving.export(model, data.encoder, ranker, **given)
+        given = {"table_dtype": same["table_dtype"], "state_dtype": measurement.state_dtype}
+        path = keras_infnet.serving.export(model, data.encoder, ranker, user_state=True, **given)
         for candidates in measurement.candidates:
             requests = make_requests(data.schema, data.frame("train"), candidates)
             try:
+                state = _state(measurement, path, requests["user_state"])
+                requests["score"] = _score_request(data.schema, requests["rank"], state)
                 seconds = _seconds(measurement, path, requests)
             # What a model can't do, such as too many candidates at once, must not stop the others.
             except (MemoryError, OSError, ValueError) as error:
@@ -181,9 +202,26 @@ def _measure(
             records = [
                 _record(same, signature, candidates, taken) for signature, taken in seconds.items()
             ]
+            records[-1]["state_dtype"] = measurement.state_dtype
+            records[-1]["state_bytes"] = sum(values.nbytes for values in state.values())
             p50s = "  ".join(f"{r['signature']} {r['p50_ms']:.1f} ms" for r in records)
             print(f"{what} candidates={candidates}: {p50s}", flush=True)
             yield records
+
+
+def _state(
+    measurement: Measurement, path: Path, request: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    with _memory_limit(measurement.memory_gb):
+        (state,), _ = keras_infnet.serving.run_c_api(path, ["user_state"], [request])
+    return state
+
+
+def _score_request(
+    schema: Any, rank: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    others = schema.raw_inputs(("context", "item"))
+    return {**state, **{name: values for name, values in rank.items() if name in others}}
 
 
 def _seconds(

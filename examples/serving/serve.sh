@@ -3,13 +3,14 @@
 #
 #     examples/serving/serve.sh models/ranker
 #     examples/serving/serve.sh models/ranker --batching    # for serving_default alone
+#     examples/serving/serve.sh models/ranker --bounded     # for rank and score under load
 #
 # The model's name is the folder's. REST listens on port 8501 and gRPC on 8500; REST_PORT and
 # GRPC_PORT change them on the host. IMAGE names another image.
 set -euo pipefail
 
 if [[ $# -lt 1 || ! -d $1 ]]; then
-    echo "usage: $0 FOLDER_OF_VERSIONS [--batching]" >&2
+    echo "usage: $0 FOLDER_OF_VERSIONS [--batching | --bounded]" >&2
     exit 2
 fi
 models=$(cd "$1" && pwd)
@@ -24,6 +25,11 @@ flags=(--monitoring_config_file=/config/monitoring.config)
 case ${2:-} in
 "") ;;
 --batching) flags+=(--enable_batching --batching_parameters_file=/config/batching.config) ;;
+--bounded)
+    # Threads of one request don't wait for each other; of a client's requests 16 are at the server.
+    flags+=(--tensorflow_intra_op_parallelism=1 --tensorflow_inter_op_parallelism=1)
+    flags+=(--grpc_channel_arguments=grpc.max_concurrent_streams=16)
+    ;;
 *)
     echo "unknown option $2" >&2
     exit 2

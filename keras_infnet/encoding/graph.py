@@ -1,8 +1,9 @@
 """The encoder as a TensorFlow graph: raw requests to packed inputs, checked by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from keras_infnet.schema.feature import OWNERS, Owner
 from keras_infnet.schema.history import History
 from keras_infnet.schema.number_forms import numbers_as_ids_graph
 from keras_infnet.schema.schema import FeatureSchema
@@ -15,6 +16,10 @@ def make_graph_encoder(encoder: Any) -> Any:
     field; their events come oldest first. Unknown values are served, not refused: a negative or
     unheard-of id as out of vocabulary, NaN as missing, a dense value that is no number as 0.
     Tensors whose batch is known to be 1 stand for all rows of those they are packed with.
+
+    `module(raw, owners)` encodes what belongs to `owners` alone, histories with the user. `given`
+    are packed columns of other owners, from such a call, beside which they are packed. With `trim`
+    histories have as many positions as the most events of a row, at least 1.
     """
     import tensorflow as tf
 
@@ -42,21 +47,30 @@ def make_graph_encoder(encoder: Any) -> Any:
                 }
             )
 
-        def __call__(self, raw: dict[str, Any]) -> dict[str, Any]:
-            raw = _checked_request(tf, self.schema, raw)
+        def __call__(
+            self,
+            raw: dict[str, Any],
+            owners: Collection[Owner] = OWNERS,
+            given: Mapping[str, Any] | None = None,
+            trim: bool = False,
+        ) -> dict[str, Any]:
+            raw = _checked_request(tf, self.schema, raw, owners)
             lookups, quantities = self._lookups.functions, self._quantities.functions
+            columns_of = _columns_of(self.schema, given or {}, owners)
             parts: dict[str, list[Any]] = {}
             for feature in self.schema.packing_order:
                 lookup = lookups.get(self.schema.table_of(feature.name))
-                for name, columns in feature.encode_graph(tf, lookup, raw).items():
+                if feature.owner in owners:
+                    columns_of[feature.name] = feature.encode_graph(tf, lookup, raw)
+                for name, columns in columns_of.get(feature.name, {}).items():
                     parts.setdefault(name, []).append(columns)
             packed = {
                 name: tf.concat(_with_all_rows(tf, parts[name]), axis=1)
                 for name in self.schema.packed_inputs()
                 if name in parts
             }
-            for history in self.schema.histories:
-                packed |= _history(tf, self.schema, history, lookups, quantities, raw)
+            for history in self.schema.histories if "user" in owners else ():
+                packed |= _history(tf, self.schema, history, lookups, quantities, raw, trim)
             return packed
 
     return GraphEncoder()
@@ -76,6 +90,7 @@ def _history(
     lookups: Mapping[str, Any],
     quantities: Mapping[tuple[str, str], Any],
     request: Mapping[str, Any],
+    trim: bool,
 ) -> dict[str, Any]:
     """Packed history, and the quantities that depend on the row."""
     raw = {suffix: request[f"{history.name}_{suffix}"] for suffix in history.suffixes}
@@ -91,7 +106,7 @@ def _history(
         columns.append(numbers_as_ids_graph(tf, numbers, (values == values)[..., None]))
     for quantity in history.of_row:
         columns.append(quantities[history.name, quantity.key](raw)[..., None])
-    packed = _newest(tf, tf.concat(columns, axis=-1), history.max_length)
+    packed = _newest(tf, tf.concat(columns, axis=-1), history.max_length, trim)
     width = packed.shape[-1] - len(history.of_row)
     of_row = {
         f"{history.name}_{quantity.key}": packed[..., width + i]
@@ -109,19 +124,42 @@ def _with_all_rows(tf: Any, parts: Sequence[Any]) -> list[Any]:
     return [tf.repeat(p, rows, axis=0) if p.shape[0] == 1 else p for p in parts]
 
 
-def _newest(tf: Any, columns: Any, length: int) -> Any:
+def _columns_of(
+    schema: FeatureSchema, packed: Mapping[str, Any], owners: Collection[Owner]
+) -> dict[str, dict[str, Any]]:
+    """By feature that is not of `owners`, its columns of packed inputs that hold those alone."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, columns in packed.items():
+        start = 0
+        for feature, whole in schema.packed_columns(name).items():
+            if schema.feature(feature).owner in owners:
+                continue
+            stop = start + whole.stop - whole.start
+            found.setdefault(feature, {})[name] = columns[:, start:stop]
+            start = stop
+    return found
+
+
+def _newest(tf: Any, columns: Any, longest: int, trim: bool) -> Any:
     """The newest events, padding moved to the left and set to 0: `(batch, length, columns)`."""
     there = tf.cast(columns[..., 0] != 0, "int32")
     columns *= there[..., None]
+    length: Any = longest
+    if trim:
+        most = tf.reduce_max(tf.reduce_sum(there, axis=1))
+        length = tf.clip_by_value(most, 1, longest)
     columns = tf.pad(columns, [[0, 0], [length, 0], [0, 0]])
     there = tf.pad(there, [[0, 0], [length, 0]])
     order = tf.argsort(there, axis=1, stable=True)[:, -length:]
     return tf.ensure_shape(
-        tf.gather(columns, order, batch_dims=1), (None, length, columns.shape[-1])
+        tf.gather(columns, order, batch_dims=1),
+        (None, None if trim else longest, columns.shape[-1]),
     )
 
 
-def _checked_request(tf: Any, schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_request(
+    tf: Any, schema: FeatureSchema, raw: Mapping[str, Any], owners: Collection[Owner]
+) -> dict[str, Any]:
     """The request, refused by the names of its inputs if they do not fit together.
 
     Running the tensors is an error unless each has its known dimensions, all have the same number
@@ -129,12 +167,12 @@ def _checked_request(tf: Any, schema: FeatureSchema, raw: Mapping[str, Any]) -> 
     same number of events, and a bag and its weights the same width.
     """
     raw = {name: tf.ensure_shape(values, values.shape) for name, values in raw.items()}
-    one_each = [f.name for f in schema.features]
-    one_each += [h.list_columns[0] for h in schema.histories]
+    one_each = [f.name for f in schema.features if f.owner in owners]
+    one_each += [h.list_columns[0] for h in schema.histories if "user" in owners]
     many = [name for name in one_each if raw[name].shape[0] != 1]
     checks = [_check(tf, "the inputs differ in rows", raw, many, 1)]
     columns_of = {h.list_columns: f"the columns of history `{h.name}`" for h in schema.histories}
-    for names in schema.same_width():
+    for names in (names for names in schema.same_width() if names[0] in raw):
         what = columns_of.get(tuple(names), f"bag `{names[0]}` and its weights")
         checks.append(_check(tf, f"{what} differ in rows or length", raw, names, 2))
     with tf.control_dependencies([check for check in checks if check is not None]):

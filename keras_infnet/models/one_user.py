@@ -1,7 +1,7 @@
 """One user and many candidates: what no candidate changes is computed once."""
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 import keras
@@ -28,12 +28,25 @@ class OneUser:
         shared: Inputs of batch 1, by name: those of the user.
         one_context: Whether the fields of user and context are the same in all rows, of which there
             is at least one. Defaults to `False`.
+        kept: Values of tensors of the graph in place of the inputs that they are made of, as
+            `values` gave them: pairs of the symbolic tensor and its value. Defaults to none.
     """
 
-    def __init__(self, model: Any, shared: Mapping[str, Any], one_context: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        shared: Mapping[str, Any],
+        one_context: bool = False,
+        kept: Iterable[tuple[Any, Any]] = (),
+    ) -> None:
         self._model, self._one_context = model, one_context
         self._shared: Values = {id(model.input[name]): x for name, x in shared.items()}
+        self._shared |= {id(tensor): x for tensor, x in kept}
         _run(model, self._shared, {}, 1)
+
+    def values(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """By name, the values of symbolic tensors that depend on the shared inputs alone."""
+        return {name: self._shared[id(x)] for name, x in tensors.items()}
 
     def __call__(self, candidates: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by name for the other inputs, `(candidates, ...)`; at least one must be given."""
@@ -58,7 +71,7 @@ def _run(
             _copy(node.input_tensors, node.operation.inputs, shared, varying)
             _run(node.operation, shared, varying, rows, one_context)
             _copy(node.operation.outputs, node.outputs, shared, varying)
-        elif _has_equal_rows(node):
+        elif has_equal_rows(node):
             inputs = {id(x): ops.zeros((1, *x.shape[1:]), x.dtype) for x in node.input_tensors}
             _keep(node, _call(node, inputs), shared)
         elif all(id(x) in shared for x in node.input_tensors):
@@ -87,9 +100,11 @@ def _first(node: Any, varying: Values) -> Values:
     return {id(x): ops.take(varying[id(x)], [0], axis=0) for x in node.input_tensors}
 
 
-def _has_equal_rows(node: Any) -> bool:
+def has_equal_rows(node: Any) -> bool:
     """Whether an operation gives the same for any rows: learned tokens, or whole tables."""
-    return getattr(node.operation, "has_equal_rows", False) or node.arguments.kwargs.get("whole")
+    return bool(
+        getattr(node.operation, "has_equal_rows", False) or node.arguments.kwargs.get("whole")
+    )
 
 
 def _call(node: Any, values: Values) -> Any:

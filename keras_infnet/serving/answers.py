@@ -1,6 +1,7 @@
 """Answers of an exported model beside those of its Keras model, and how far they may differ."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.artefacts import read_options
 from keras_infnet.serving.requests import item_inputs, of_one_list, rank_request
 from keras_infnet.serving.signatures import ExportOptions
-from keras_infnet.serving.weights import tolerance_of
+from keras_infnet.serving.weights import TOLERANCES, tolerance_of
 
 _USERS = 4
 _CANDIDATES = 50
@@ -26,12 +27,13 @@ def verify(path: str | Path, model: Any, data: Any, rows: Frame | None = None) -
     """Compares an exported model with its Keras model on real rows.
 
     `serving_default` is asked for all rows, and `rank` for the user, context and histories of a few
-    rows with the items of the first ones. Calibration and table dtype are those of the export's
-    model card. The dtype says how far an output may differ: `"float32"` 1e-5, `"float16"` 1e-3,
-    `"int8"` 1e-2, relative to the output where that is above 1; a model that is quantised or
-    computes in float16 may differ by 1e-2, in bfloat16 by 5e-2. With a calibration, the answer must
-    lie between the calibrated ends of `p` less and more the tolerance, widened by it: a steep map
-    enlarges differences of rounding.
+    rows with the items of the first ones; so is `score`, if it is there, with states of these
+    users. Calibration and dtypes are those of the export's model card. The dtype of tables, for
+    `score` the coarser of tables' and states', says how far an output may differ: `"float32"` 1e-5,
+    `"float16"` 1e-3, `"int8"` 1e-2, relative to the output where that is above 1; a model that is
+    quantised or computes in float16 may differ by 1e-2, in bfloat16 by 5e-2. With a calibration,
+    the answer must lie between the calibrated ends of `p` less and more the tolerance, widened by
+    it: a steep map enlarges differences of rounding.
 
     Args:
         path: The SavedModel, such as `models/ranker/1`.
@@ -60,7 +62,8 @@ def verify(path: str | Path, model: Any, data: Any, rows: Frame | None = None) -
             "verify: there are no rows to ask for. Give `rows`, with feature columns and with "
             "histories as list columns (`RankingData.attach`)."
         )
-    return compare(path, model, encoder, rows, read_options(path, "verify"))
+    options = read_options(path, "verify")
+    return compare(load_signatures(path), model, encoder, rows, options)
 
 
 def encoder_and_rows(
@@ -83,22 +86,46 @@ def encoder_and_rows(
 
 
 def compare(
-    path: Path, model: Any, encoder: FeatureEncoder, frame: pd.DataFrame, options: ExportOptions
+    signatures: Mapping[str, Any],
+    model: Any,
+    encoder: FeatureEncoder,
+    frame: pd.DataFrame,
+    options: ExportOptions,
 ) -> float:
-    """`verify` of a model that was exported with these options."""
-    import tensorflow as tf
-
-    against = (model, encoder, options)
-    signatures = tf.saved_model.load(str(path)).signatures
+    """`verify` of loaded signatures of a model that was exported with these options."""
     served = ask(signatures["serving_default"], frame_to_request(encoder.schema, frame))
-    largest = largest_difference(served, frame, *against)
+    largest = largest_difference(served, frame, model, encoder, options)
     if "rank" not in signatures:
         return largest
     pairs = rank_pairs(encoder.schema, frame)
     requests = [rank_request(encoder.schema, frame_to_request(encoder.schema, p)) for p in pairs]
-    answers = [ask(signatures["rank"], request) for request in requests]
-    served = {task: np.concatenate([answer[task] for answer in answers]) for task in served}
-    return max(largest, largest_difference(served, pd.concat(pairs), *against, " of `rank`"))
+    ways = {"rank": (lambda request: ask(signatures["rank"], request), options)}
+    if "score" in signatures:
+        wider = max(options.table_dtype, options.state_dtype, key=lambda dtype: TOLERANCES[dtype])
+        by_state = replace(options, table_dtype=wider)
+        ways["score"] = (lambda request: ask_by_state(signatures, request), by_state)
+    for name, (way, its_options) in ways.items():
+        answers = [way(request) for request in requests]
+        served = {task: np.concatenate([answer[task] for answer in answers]) for task in served}
+        against = (model, encoder, its_options)
+        found = largest_difference(served, pd.concat(pairs), *against, f" of `{name}`")
+        largest = max(largest, found)
+    return largest
+
+
+def load_signatures(path: Path) -> Mapping[str, Any]:
+    """A saved model's signatures, which Python's runtime runs."""
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(path)).signatures
+
+
+def ask_by_state(signatures: Mapping[str, Any], request: Mapping[str, np.ndarray]) -> Any:
+    """Outputs of `score` for a request of `rank`, by the state that `user_state` gives."""
+    specs = {n: signatures[n].structured_input_signature[1] for n in ("user_state", "score")}
+    state = ask(signatures["user_state"], {n: request[n] for n in specs["user_state"]})
+    given = {**request, **state}
+    return ask(signatures["score"], {n: given[n] for n in specs["score"]})
 
 
 def ask(signature: Any, request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

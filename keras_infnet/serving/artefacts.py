@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.encoding.requests import example_request, frame_to_request
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.requests import read_artefact, read_signatures, signature_requests
+from keras_infnet.serving.requests import Arrays, read_artefact, read_signatures, signature_requests
 from keras_infnet.serving.signatures import ExportOptions
 from keras_infnet.serving.wire import predict_request, prediction_log, rest_json
 
@@ -30,10 +30,12 @@ def write_artefacts(
     model: Any,
     encoder: FeatureEncoder,
     options: ExportOptions,
+    identity: Mapping[str, str],
     rows: pd.DataFrame | None,
     metrics: Mapping[str, Any] | None,
     model_name: str,
     difference: float | None = None,
+    states: Callable[[Arrays], Arrays] | None = None,
 ) -> None:
     """Writes `assets.extra` into an exported folder that is not yet under its final name.
 
@@ -49,11 +51,13 @@ def write_artefacts(
         model: The model.
         encoder: Its encoder.
         options: Options of the export.
+        identity: Its `fingerprint`.
         rows: Rows that the export is checked on; requests are made of the first ones. With `None`
             they are made of the vocabularies.
         metrics: What was measured, for the model card.
         model_name: Name under which a server has the model.
         difference: The largest difference from Keras on `rows`, for the model card.
+        states: Asks `user_state`, for a request of `score`; `None`: there is none.
     """
     import tensorflow as tf
 
@@ -65,7 +69,7 @@ def write_artefacts(
     else:
         request = frame_to_request(schema, rows.iloc[:WARM_UP_ROWS])
     few = {name: values[:EXAMPLE_ROWS] for name, values in request.items()}
-    card = model_card(model, encoder, options, rows, metrics, difference)
+    card = model_card(model, encoder, options, identity, rows, metrics, difference)
     card["signatures"], card["units"] = signatures, schema.raw_units()
     (extra / "schema.json").write_text(schema.to_json(), encoding="utf-8")
     files = {"fingerprint": card["fingerprint"], "model_card": card}
@@ -77,7 +81,7 @@ def write_artefacts(
     (extra / "request.pb").write_bytes(predict_request(model_name, "serving_default", few))
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         for some in (few, request):
-            for name, made in signature_requests(signatures, schema, some).items():
+            for name, made in signature_requests(signatures, schema, some, states).items():
                 writer.write(prediction_log(predict_request(model_name, name, made)))
 
 
@@ -85,6 +89,7 @@ def model_card(
     model: Any,
     encoder: FeatureEncoder,
     options: ExportOptions,
+    identity: Mapping[str, str],
     rows: pd.DataFrame | None,
     metrics: Mapping[str, Any] | None,
     difference: float | None,
@@ -113,12 +118,13 @@ def model_card(
         "metrics": dict(metrics or {}),
         "calibration": options.calibration.to_dict() or None,
         "table_dtype": options.table_dtype,
+        "state_dtype": options.state_dtype,
         "versions": {
             "python": platform.python_version(),
             "backend": keras.backend.backend(),
             **{name: found for name in PACKAGES if (found := _version(name))},
         },
-        "fingerprint": fingerprint(model, encoder, options),
+        "fingerprint": dict(identity),
     }
 
 
@@ -155,7 +161,12 @@ def read_options(saved_model: Path, who: str) -> ExportOptions:
     )
     return read_artefact(
         saved_model / "assets.extra" / "model_card.json",
-        lambda card: ExportOptions(Calibration(card["calibration"] or {}), card["table_dtype"]),
+        lambda card: ExportOptions(
+            Calibration(card["calibration"] or {}),
+            card["table_dtype"],
+            # Cards that were written before have none.
+            state_dtype=card.get("state_dtype", "float32"),
+        ),
         words,
     )
 

@@ -24,7 +24,7 @@ from keras_infnet.serving.weights import tolerance_of
 from keras_infnet.serving.wire import parse_rest_json
 
 BLOCK_ROWS = 256
-PYTHON, KERAS, PAIRS = "Python's runtime", "Keras", "serving_default"
+PYTHON, KERAS, PAIRS, RANK = "Python's runtime", "Keras", "serving_default", "rank"
 
 
 @dataclass
@@ -77,7 +77,8 @@ def check_rows(
 
     Keras's outputs are calibrated as the export's model card says, and compared to the tolerance
     of its table dtype. `rank` is also compared with `serving_default` for the same pairs of user
-    and candidate, and `examples` with `serving_default` for the same rows.
+    and candidate, `examples` with `serving_default` for the same rows, and `score`, by states that
+    are not rounded to float16, with `rank`.
 
     Args:
         saved_model: The exported folder.
@@ -107,7 +108,10 @@ def check_rows(
         for start in range(0, len(frame), BLOCK_ROWS):
             block = frame.iloc[start : start + BLOCK_ROWS]
             rows = frame_to_request(schema, block)
-            for name, request in signature_requests(signatures, schema, rows).items():
+            requests = signature_requests(
+                signatures, schema, rows, lambda of_user: process.run("user_state", of_user)[0]
+            )
+            for name, request in requests.items():
                 found = _ask(process, report, name, request, len(block), repeat)
                 report.add(name, PYTHON, found, ask(python[name], request))
                 if name == "serving_default" and model is not None:
@@ -116,6 +120,8 @@ def check_rows(
                 if name in ("rank", "examples"):
                     same = paired_request(schema, request) if name == "rank" else rows
                     report.add(name, PAIRS, found, process.run("serving_default", same)[0])
+                if name == "score" and not _is_rounded(signatures):
+                    report.add(name, RANK, found, process.run("rank", requests["rank"])[0])
     return report
 
 
@@ -130,6 +136,11 @@ def check_request(saved_model: Path, text: str, repeat: int = 1, **threads: int)
     python = tf.saved_model.load(str(saved_model)).signatures[name]
     report.add(name, PYTHON, found, ask(python, request))
     return report
+
+
+def _is_rounded(signatures: Mapping) -> bool:
+    """Whether states hold numbers in float16."""
+    return any(dtype == "float16" for dtype, _ in signatures["user_state"]["outputs"].values())
 
 
 def _ask(

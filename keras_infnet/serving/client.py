@@ -10,9 +10,12 @@ import pandas as pd
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.paths import local_path
+from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.client_inputs import checked_inputs, fixed_width
+from keras_infnet.serving.client_inputs import checked_inputs, fixed_width, newest_events
 from keras_infnet.serving.requests import Arrays, column_names, read_artefact
+from keras_infnet.serving.user_state import FINGERPRINT, OTHER_VERSION
+from keras_infnet.serving.user_states import OtherVersionError, UserState, digest_of_inputs, now
 from keras_infnet.serving.wire import (
     GrpcServer,
     Outputs,
@@ -97,6 +100,8 @@ class Client:
         self.model = model
         self.version = version
         self.fixed_width = fixed_width
+        # The version that a state must be of: that of the folder, then that of the newest state.
+        self._fingerprint = None if isinstance(schema, FeatureSchema) else _fingerprint_of(schema)
         self._server: RestServer | GrpcServer
         if is_rest:
             self._server = RestServer(url, model, version, timeout, credentials)
@@ -113,17 +118,98 @@ class Client:
         outputs = self._ask(self.inputs(rows), "serving_default", self.schema.task_names)
         return _like(rows, outputs)
 
-    def rank(self, user: Any, candidates: Any) -> Any:
+    def rank(
+        self,
+        user: Any,
+        candidates: Any,
+        *,
+        newest: int | None = None,
+        timeout: float | None = None,
+    ) -> Any:
         """Outputs of each candidate for one user.
 
         Args:
             user: One row of the features of user and context and of the histories.
             candidates: Rows of the items' features.
+            newest: Number of events of each history that are sent, the newest; fewer are less
+                work. Defaults to `None`: all.
+            timeout: Seconds to wait. Defaults to the client's.
 
         Returns:
             A DataFrame of the candidates' index, or column -> `(candidates,)`, as `predict`.
         """
-        outputs = self._ask(self.rank_inputs(user, candidates), "rank", self.schema.task_names)
+        if newest is not None and newest < 1:
+            raise ValueError(f"Client: newest is {newest!r}; expected 1 or more.")
+        inputs = self.rank_inputs(user, candidates)
+        if newest is not None:
+            inputs = self._padded(newest_events(self.schema, inputs, newest))
+        return _like(candidates, self._ask(inputs, "rank", self.schema.task_names, timeout))
+
+    def user_state(
+        self, user: Any, *, ttl: float = 300.0, timeout: float | None = None
+    ) -> UserState:
+        """One user's state, by which `score` answers as `rank` does.
+
+        Args:
+            user: One row of the user's features and histories; the context's are not read.
+            ttl: Seconds after which `score` refuses it. Defaults to `300.0`.
+            timeout: Seconds to wait. Defaults to the client's.
+
+        Returns:
+            The state.
+        """
+        inputs = self._of_user(user)
+        made_at = now()
+        tensors = self._server.predict(self._padded(inputs), "user_state", (), timeout)
+        if FINGERPRINT not in tensors:
+            raise RuntimeError(
+                f"Client: {self.url} answered `user_state` without `{FINGERPRINT}`. It gave: "
+                f"{', '.join(sorted(tensors))}."
+            )
+        state = UserState(tensors, made_at, ttl, digest_of_inputs(self.schema, inputs))
+        self._fingerprint = state.fingerprint
+        return state
+
+    def digest_of_user(self, user: Any) -> str:
+        """Digest of a user's row: that of a state, `made_of`, if nothing new has come to it."""
+        return digest_of_inputs(self.schema, self._of_user(user))
+
+    def score(
+        self,
+        state: UserState,
+        candidates: Any,
+        context: Any = None,
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """Outputs of each candidate for the user of a state.
+
+        Args:
+            state: What `user_state` gave.
+            candidates: Rows of the items' features.
+            context: One row of the context's features; the user's are not read. Defaults to `None`,
+                for a schema without them.
+            timeout: Seconds to wait. Defaults to the client's.
+
+        Returns:
+            As `rank`.
+
+        Raises:
+            ValueError: The state is older than its time to live, or of another version of the
+                model than the exported folder or the newest state, or than what is served.
+        """
+        self._check_state(state)
+        owners: tuple[Owner, ...] = ("context",)
+        inputs = checked_inputs(self.schema.ranked, candidates, ("item",))
+        if self.schema.raw_inputs(owners):
+            inputs = self._one_row(self._some_of(context, owners)) | inputs
+        inputs = {**state.tensors, **self._padded(inputs)}
+        try:
+            outputs = self._ask(inputs, "score", self.schema.task_names, timeout)
+        except RuntimeError as error:
+            if OTHER_VERSION in str(error):
+                raise OtherVersionError(str(error)) from error
+            raise
         return _like(candidates, outputs)
 
     def rank_top_k(
@@ -160,13 +246,13 @@ class Client:
 
     def rank_inputs(self, user: Any, candidates: Any) -> dict[str, np.ndarray]:
         """Checked arrays of the signature `rank`: one user's row, and candidates."""
-        shared = checked_inputs(self.schema, user, ("user", "context"))
-        wrong = [name for name, values in shared.items() if len(values) != 1]
-        if wrong:
-            raise ValueError(
-                f"Client: the user's `{wrong[0]}` has {len(shared[wrong[0]])} rows; expected one."
-            )
-        return self._padded(shared | checked_inputs(self.schema.ranked, candidates, ("item",)))
+        return self._padded(
+            self.row_inputs(user) | checked_inputs(self.schema.ranked, candidates, ("item",))
+        )
+
+    def row_inputs(self, user: Any) -> dict[str, np.ndarray]:
+        """Checked arrays of a user's row: his features and histories, and the context's."""
+        return self._one_row(checked_inputs(self.schema, user, ("user", "context")))
 
     def rest_request(
         self, inputs: Arrays, signature: str = "serving_default", row_format: bool = False
@@ -187,8 +273,46 @@ class Client:
         """Closes the gRPC connection; the next call opens it again."""
         self._server.close()
 
-    def _ask(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
-        outputs = self._server.predict(inputs, signature, names)
+    def _of_user(self, user: Any) -> dict[str, np.ndarray]:
+        """Checked arrays of the signature `user_state`."""
+        return self._one_row(self._some_of(user, ("user",)))
+
+    def _some_of(self, row: Any, owners: tuple[Owner, ...]) -> dict[str, np.ndarray]:
+        """Checked arrays of some owners' inputs, of a row of the user's and the context's."""
+        if isinstance(row, Mapping):
+            known = self.schema.raw_inputs(owners)
+            others = self.schema.raw_inputs(("user", "context")).keys() - known.keys()
+            row = {name: values for name, values in row.items() if name not in others}
+        return checked_inputs(self.schema, row, owners)
+
+    def _one_row(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        wrong = [name for name, values in inputs.items() if len(values) != 1]
+        if wrong:
+            raise ValueError(
+                f"Client: the user's `{wrong[0]}` has {len(inputs[wrong[0]])} rows; expected one."
+            )
+        return inputs
+
+    def _check_state(self, state: UserState) -> None:
+        if state.age > state.ttl:
+            raise ValueError(
+                f"Client: the state is {state.age:.0f} s old; its time to live is {state.ttl:g} s. "
+                "Ask `user_state` for it again, or have `UserStates` do so."
+            )
+        if self._fingerprint not in (None, state.fingerprint):
+            raise OtherVersionError(
+                f"Client: {OTHER_VERSION}: expected fingerprint {self._fingerprint}, found "
+                f"{state.fingerprint}. Ask `user_state` for it again."
+            )
+
+    def _ask(
+        self,
+        inputs: Arrays,
+        signature: str,
+        names: tuple[str, ...],
+        timeout: float | None = None,
+    ) -> Outputs:
+        outputs = self._server.predict(inputs, signature, names, timeout)
         for name in names:
             if name not in outputs:
                 raise RuntimeError(
@@ -238,6 +362,15 @@ def _read_schema(given: str | Path) -> FeatureSchema:
             "models/ranker/1, or a schema.json."
         )
     return read_artefact(file, FeatureSchema.from_dict, "Client: `{path}` holds no schema: {error}")
+
+
+def _fingerprint_of(given: str | Path) -> str | None:
+    """The fingerprint that an export has written beside its schema, if it is there."""
+    path = local_path(given, "Client", "schema")
+    folder = path / "assets.extra" if path.is_dir() else path.parent
+    words = "Client: `{path}` holds no fingerprint: {error}"
+    file = folder / "fingerprint.json"
+    return read_artefact(file, lambda x: x["fingerprint"], words) if file.is_file() else None
 
 
 def _check_signature(schema: FeatureSchema, signature: Mapping[str, Any], where: str) -> None:

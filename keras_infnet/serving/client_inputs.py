@@ -110,21 +110,39 @@ def fixed_width(schema: FeatureSchema, inputs: Mapping[str, np.ndarray]) -> dict
         name: (schema.feature(bag).width,) for bag in of_bags for name in of_bags[bag]
     }
     for h in schema.histories:
-        first = h.list_columns[0]
-        if first not in inputs:
+        if h.list_columns[0] not in inputs:
             continue
-        # The model drops missing events first: the newest are the last of those that are there.
-        there = inputs[first] != fills[first]
-        newest = np.sort(np.argsort(there, axis=1, kind="stable")[:, -h.max_length :], axis=1)
+        fixed |= _newest(h, inputs, fills, h.max_length)
         widths |= dict.fromkeys(h.list_columns, (h.max_length,))
         for field in h.fields:
             widths[f"{h.name}_{field}"] += widths.get(field, ())
-        for name in h.list_columns:
-            index = newest[(..., *[None] * (inputs[name].ndim - 2))]
-            fixed[name] = np.take_along_axis(inputs[name], index, axis=1)
     for name in widths.keys() & fixed.keys():
         fixed[name] = _of_widths(fixed[name], widths[name], fills[name])
     return fixed
+
+
+def newest_events(
+    schema: FeatureSchema, inputs: Mapping[str, np.ndarray], number: int
+) -> dict[str, np.ndarray]:
+    """Checked arrays with at most so many events of each history, the newest."""
+    fills, cut = schema.raw_missing(), dict(inputs)
+    for h in schema.histories:
+        cut |= _newest(h, inputs, fills, number)
+    return cut
+
+
+def _newest(
+    history: History, inputs: Mapping[str, np.ndarray], fills: Mapping[str, Any], number: int
+) -> dict[str, np.ndarray]:
+    first = history.list_columns[0]
+    # The model drops missing events first: the newest are the last of those that are there.
+    there = inputs[first] != fills[first]
+    newest = np.sort(np.argsort(there, axis=1, kind="stable")[:, -number:], axis=1)
+    cut: dict[str, np.ndarray] = {}
+    for name in history.list_columns:
+        index = newest[(..., *[None] * (inputs[name].ndim - 2))]
+        cut[name] = np.take_along_axis(inputs[name], index, axis=1)
+    return cut
 
 
 def _check_attached(schema: FeatureSchema, frame: pd.DataFrame, owners: Collection[Owner]) -> None:

@@ -28,15 +28,29 @@ def rank_outputs(
     Returns:
         Dict of tensors by task name.
     """
-    packed = encode(_with_relative(schema, raw))
+    packed = encode(with_relative(schema, raw), trim=model.config.any_length)
+    return outputs_of_candidates(model, schema, packed)
+
+
+def outputs_of_candidates(
+    model: Any, schema: FeatureSchema, packed: Mapping[str, Any], kept: Any = ()
+) -> dict[str, Any]:
+    """`rank_outputs` of packed inputs, of which those known to have one row are the user's.
+
+    Args:
+        model: The Keras model, under TensorFlow.
+        schema: Its schema.
+        packed: Packed inputs by name.
+        kept: What `OneUser` takes in place of inputs. Defaults to nothing.
+    """
     shared = {name: x for name, x in packed.items() if x.shape[0] == 1}
     candidates = {name: x for name, x in packed.items() if name not in shared}
     widths = {task.name: task.units for task in schema.tasks}
-    user = OneUser(model, shared, one_context=True)
+    user = OneUser(model, shared, one_context=True, kept=kept)
     return _in_chunks(user, candidates, widths, chunk_size(schema))
 
 
-def _with_relative(schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:
+def with_relative(schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The request and the numbers that all of its candidates together make."""
     import tensorflow as tf
 

@@ -69,6 +69,11 @@ def item_inputs(schema: FeatureSchema) -> list[str]:
     return list(schema.raw_inputs(("item",)))
 
 
+def score_inputs(schema: FeatureSchema) -> dict[str, Any]:
+    """Raw inputs of `score` beside the state: the context's, with one row, and the item's."""
+    return schema.ranked.raw_inputs(("context", "item"))
+
+
 def column_names(schema: FeatureSchema) -> list[str]:
     """Columns of all outputs, side by side: `rank_top_k` has an exponent for each."""
     return [column for task in schema.tasks for column in task.columns]
@@ -98,7 +103,10 @@ def of_one_list(schema: FeatureSchema, request: Arrays) -> dict[str, np.ndarray]
 
 
 def signature_requests(
-    signatures: Mapping[str, Signature], schema: FeatureSchema, request: Arrays
+    signatures: Mapping[str, Signature],
+    schema: FeatureSchema,
+    request: Arrays,
+    states: Callable[[Arrays], Arrays] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """A request for each signature that this library makes.
 
@@ -106,6 +114,7 @@ def signature_requests(
         signatures: Signatures by name, as `read_signatures` gives them.
         schema: The schema.
         request: Rows as `frame_to_request` gives them.
+        states: Asks the signature `user_state`. Defaults to `None`: there is no request of `score`.
 
     Returns:
         Arrays by input name, by signature.
@@ -118,7 +127,11 @@ def signature_requests(
         "rank": ranked,
         "rank_top_k": {**ranked, "exponents": exponents, "k": np.array(min(3, rows), "int32")},
         "examples": {"examples": tf_examples(request)},
+        "user_state": ranked,
     }
+    if states is not None and "score" in signatures:
+        of_user = {n: ranked[n] for n in signatures["user_state"]["inputs"]}
+        made["score"] = {**ranked, **states(of_user)}
     return {
         name: {k: v for k, v in made[name].items() if k in signature["inputs"]}
         for name, signature in signatures.items()

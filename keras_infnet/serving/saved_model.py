@@ -10,11 +10,12 @@ import pandas as pd
 from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.calibration import Calibration
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.serving.answers import compare, encoder_and_rows
-from keras_infnet.serving.artefacts import write_artefacts
+from keras_infnet.serving.answers import ask, compare, encoder_and_rows, load_signatures
+from keras_infnet.serving.artefacts import fingerprint, write_artefacts
 from keras_infnet.serving.new_path import new_version
 from keras_infnet.serving.signatures import ExportOptions, make_signatures
 from keras_infnet.serving.under_tensorflow import write_under_tensorflow
+from keras_infnet.serving.user_state import number_of_version
 from keras_infnet.serving.weights import check_finite_weights, exported_variables
 
 
@@ -30,6 +31,8 @@ def export(
     calibration: Calibration | None = None,
     table_dtype: str = "float32",
     metrics: Mapping[str, Any] | None = None,
+    user_state: bool = False,
+    state_dtype: str = "float32",
 ) -> Path:
     """Writes the next version of a model: a SavedModel that any TensorFlow Serving runs.
 
@@ -57,6 +60,13 @@ def export(
     - `examples`: `examples (batch,)`, serialised `tf.Example`s with the same names, of which any
       but dense vectors may be left out. Gives what `serving_default` does. In a history's column of
       bags, feature `{name}_lengths` has the number of values of each event.
+    - `user_state`, if it is asked for: the features and histories of one user. Gives his state, a
+      few tensors `user_state_...`, and `user_state_fingerprint`, a number of the model's version.
+      `user_state_packed_...` are his encoded features; the others are what operations with
+      candidates read of his part of the graph.
+    - `score`, with it: a state, the context's features with one row, and the item's with a row for
+      each candidate. Gives what `rank` gives, to rounding, without the user's part of the work.
+      Another version's state is refused. Ages of events are those of the state's time.
 
     `rank` and `rank_top_k` are left out where no feature of the schema is the item's.
 
@@ -84,6 +94,10 @@ def export(
             float32 again, and the rest of the graph is as before. Defaults to `"float32"`.
         metrics: What was measured, such as `{"gauc": {"click": 0.66}}`, for the model card.
             Defaults to `None`.
+        user_state: Whether to write `user_state` and `score`, which takes some more time.
+            Defaults to `False`.
+        state_dtype: How the numbers of a state are given: `"float32"`, or `"float16"`, half the
+            bytes, for which REST has no type. Defaults to `"float32"`.
 
     Returns:
         The new folder, such as `models/ranker/3`. Its model card has the largest absolute
@@ -91,8 +105,9 @@ def export(
 
     Raises:
         ValueError: The model is of another schema or holds NaN, `score`, `top_k` or `version` is
-            out of range, a calibrated task is unknown or a regression, `table_dtype` is unknown, or
-            the answers differ.
+            out of range, a calibrated task is unknown or a regression, `table_dtype` or
+            `state_dtype` is unknown, `user_state` has nothing to keep, a feature is called
+            `user_state_...`, or the answers differ.
         FileExistsError: The version exists.
         OSError: The folder can't be written.
 
@@ -106,28 +121,35 @@ def export(
     encoder, rows = encoder_and_rows(data, verify, "export")
     encoder.check_model(model, "export")
     check_finite_weights(model, "export")
-    options = ExportOptions(calibration or Calibration({}), table_dtype, score, top_k)
+    options = ExportOptions(
+        calibration or Calibration({}), table_dtype, score, top_k, user_state, state_dtype
+    )
     options.check_schema(encoder.schema)
 
     def write(written: Path) -> None:
-        write_under_tensorflow(partial(write_saved_model, options), model, encoder, written)
-        difference = None if rows is None else compare(written, model, encoder, rows, options)
-        name = folder.resolve().name
-        write_artefacts(written, model, encoder, options, rows, metrics, name, difference)
+        identity = fingerprint(model, encoder, options)
+        number = number_of_version(identity["fingerprint"])
+        write_under_tensorflow(partial(write_saved_model, options, number), model, encoder, written)
+        served = load_signatures(written) if rows is not None or options.user_state else {}
+        difference = None if rows is None else compare(served, model, encoder, rows, options)
+        name, given = folder.resolve().name, (options, identity, rows, metrics)
+        states = partial(ask, served["user_state"]) if "user_state" in served else None
+        write_artefacts(written, model, encoder, *given, name, difference, states)
 
     return new_version(folder, version, write)
 
 
 def write_saved_model(
-    options: ExportOptions, model: Any, encoder: FeatureEncoder, path: Path
+    options: ExportOptions, number: int, model: Any, encoder: FeatureEncoder, path: Path
 ) -> None:
-    """Writes the SavedModel; the backend must be TensorFlow."""
+    """Writes the SavedModel, whose states have this number; the backend must be TensorFlow."""
     import tensorflow as tf
 
     module = tf.Module(name="ranker")
     module.encoder = encoder.to_tensorflow()
     with exported_variables(model, options.table_dtype) as module.model_variables:
-        signatures = make_signatures(model, module.encoder, encoder.schema, options)
+        given = (encoder.schema, options, number)
+        signatures = make_signatures(model, module.encoder, *given)
     # Nobody trains it on, and TensorFlow never forgets the gradients of a model that it loads.
     plain = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(path), signatures=signatures, options=plain)

@@ -1,15 +1,27 @@
 """Signatures of an exported model: what each takes, the function behind it, and its options."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from keras_infnet.calibration.calibration import Calibration
+from keras_infnet.schema.feature import RawInput
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.rank import best_candidates, rank_outputs
-from keras_infnet.serving.requests import column_names, item_inputs, parse_examples
+from keras_infnet.serving.requests import (
+    column_names,
+    item_inputs,
+    parse_examples,
+    score_inputs,
+)
+from keras_infnet.serving.user_state import (
+    FINGERPRINT,
+    check_schema_has_state,
+    score_outputs,
+    state_outputs,
+)
 from keras_infnet.serving.weights import TOLERANCES
 
 
@@ -23,12 +35,16 @@ class ExportOptions:
         score: Exponent of each column of outputs in the score that `rank_top_k` sorts by. Defaults
             to `None`: the request says.
         top_k: Number of candidates that `rank_top_k` gives. Defaults to `None`: the request says.
+        user_state: Whether there are `user_state` and `score`. Defaults to `False`.
+        state_dtype: How numbers of a state are given. Defaults to `"float32"`.
     """
 
     calibration: Calibration = field(default_factory=lambda: Calibration({}))
     table_dtype: str = "float32"
     score: Mapping[str, float] | None = None
     top_k: int | None = None
+    user_state: bool = False
+    state_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.table_dtype not in TOLERANCES:
@@ -36,10 +52,16 @@ class ExportOptions:
                 f"export: table_dtype={self.table_dtype!r}; expected one of "
                 f"{', '.join(TOLERANCES)}."
             )
+        if self.state_dtype not in ("float32", "float16"):
+            raise ValueError(
+                f"export: state_dtype={self.state_dtype!r}; expected float32 or float16."
+            )
 
     def check_schema(self, schema: FeatureSchema) -> None:
         """A ValueError for a calibration, score or number of candidates that can't be built in."""
         self.calibration.check_schema(schema)
+        if self.user_state:
+            check_schema_has_state(schema)
         columns, score = column_names(schema), dict(self.score or {})
         unknown = sorted(set(score) - set(columns))
         if unknown:
@@ -61,7 +83,7 @@ class ExportOptions:
 
 
 def make_signatures(
-    model: Any, encode: Any, schema: FeatureSchema, options: ExportOptions
+    model: Any, encode: Any, schema: FeatureSchema, options: ExportOptions, fingerprint: int = 0
 ) -> dict[str, Any]:
     """Concrete functions by signature name.
 
@@ -70,9 +92,11 @@ def make_signatures(
         encode: The encoder as a `tf.Module`.
         schema: The schema of both.
         options: Choices that are built into the graph.
+        fingerprint: Number of the model's version, which a state carries.
 
     Returns:
-        `serving_default` and `examples`, and if a feature is the item's, `rank` and `rank_top_k`.
+        `serving_default` and `examples`; if a feature is the item's, `rank` and `rank_top_k`; if
+        the options say so, `user_state` and `score`.
     """
     import tensorflow as tf
 
@@ -94,6 +118,13 @@ def make_signatures(
         k = options.top_k if k is None else k
         return best_candidates(ranked(**raw), schema.task_names, exponents, k)
 
+    def user_state(**raw: Any) -> dict[str, Any]:
+        state = state_outputs(model, encode, schema, raw, options.state_dtype)
+        return {**state, FINGERPRINT: tf.constant(fingerprint, "int64")}
+
+    def score(**raw: Any) -> dict[str, Any]:
+        return calibrate(score_outputs(model, encode, schema, raw, fingerprint))
+
     inputs, items = schema.raw_inputs(), item_inputs(schema)
     # A row for each pair of user and candidate.
     pair_inputs = {name: ((None, *shape), dtype) for name, (shape, dtype) in inputs.items()}
@@ -101,16 +132,26 @@ def make_signatures(
     examples = _traced(score_examples, {"examples": ((None,), "string")})
     signatures = {"serving_default": pairs, "examples": examples}
     if items:
-        rank_inputs = {
-            name: ((None if name in items else 1, *shape), dtype)
-            for name, (shape, dtype) in schema.ranked.raw_inputs().items()
-        }
+        rank_inputs = _of_candidates(schema.ranked.raw_inputs(), items)
         # What the export did not fix, the request says.
         said = {"exponents": ((len(columns),), "float32")} if options.score is None else {}
         said |= {"k": ((), "int32")} if options.top_k is None else {}
         ranked = _traced(rank, rank_inputs)
         signatures |= {"rank": ranked, "rank_top_k": _traced(rank_top_k, rank_inputs | said)}
+    if options.user_state:
+        state = _traced(user_state, _of_candidates(schema.raw_inputs(("user",)), ()))
+        of_state = {n: (x.shape, x.dtype.name) for n, x in state.structured_outputs.items()}
+        scored = _traced(score, of_state | _of_candidates(score_inputs(schema), items))
+        signatures |= {"user_state": state, "score": scored}
     return signatures
+
+
+def _of_candidates(inputs: Mapping[str, RawInput], items: Collection[str]) -> dict[str, Any]:
+    """Shapes and dtypes of inputs: those of `items` have a row for each candidate, others one."""
+    return {
+        name: ((None if name in items else 1, *shape), dtype)
+        for name, (shape, dtype) in inputs.items()
+    }
 
 
 def _traced(function: Any, inputs: Mapping[str, tuple[tuple[int | None, ...], str]]) -> Any:

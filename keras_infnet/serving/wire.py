@@ -20,8 +20,15 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.serving.requests import Arrays, Signature
 
 Outputs = dict[str, np.ndarray]
+# How TensorFlow Serving says that its queue of batches has no place, by a code that it shares with
+# servers that can't be reached.
+_FULL = "queue to which this task was submitted is full"
 # What JSON has for a dtype: `true` and `1.0` are no integers, as in TensorFlow Serving.
 _JSON_TYPES = {"i": (int,), "f": (int, float), "O": (str, bytes)}
+
+
+class BusyError(RuntimeError):
+    """A server refuses a request because it has too many."""
 
 
 class RestServer:
@@ -46,12 +53,17 @@ class RestServer:
         self.url, self.timeout = model_url(url, model, version), timeout
         self._context = context
 
-    def predict(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
+    def predict(
+        self,
+        inputs: Arrays,
+        signature: str,
+        names: tuple[str, ...],
+        timeout: float | None = None,
+    ) -> Outputs:
         """Arrays by output; `names` are those that are expected."""
-        answer = call(
-            f"{self.url}:predict", rest_body(inputs, signature), self.timeout, self._context
-        )
-        return rest_outputs(answer, names)
+        timeout = self.timeout if timeout is None else timeout
+        url, body = f"{self.url}:predict", rest_body(inputs, signature)
+        return rest_outputs(call(url, body, timeout, self._context), names)
 
     def signatures(self) -> dict[str, Any]:
         """`SignatureDef`s in JSON, by name."""
@@ -156,7 +168,9 @@ def rest_outputs(answer: Mapping[str, Any], names: tuple[str, ...]) -> Outputs:
     outputs = answer["outputs"]
     if not isinstance(outputs, dict):
         outputs = {names[0]: outputs}
-    return {name: np.asarray(values) for name, values in outputs.items()}
+    arrays = {name: np.asarray(values) for name, values in outputs.items()}
+    # All that a model gives is float32, which JSON writes in digits.
+    return {n: x.astype("float32") if x.dtype.kind == "f" else x for n, x in arrays.items()}
 
 
 def call(
@@ -179,6 +193,8 @@ def call(
             text = response.read().decode("utf-8")
         return json.loads(text)
     except HTTPError as error:
+        if error.code in (429, 503):
+            raise BusyError(f"Client: {url} is busy: {_told(error)}") from error
         raise RuntimeError(f"Client: {url} answered {error.code}: {_told(error)}") from error
     except OSError as error:
         # urllib puts some errors of the connection into one of its own.
@@ -216,12 +232,18 @@ class GrpcServer:
         self.timeout, self._secure, self._credentials = timeout, secure, credentials
         self._channel: Any = None
 
-    def predict(self, inputs: Arrays, signature: str, names: tuple[str, ...]) -> Outputs:
+    def predict(
+        self,
+        inputs: Arrays,
+        signature: str,
+        names: tuple[str, ...],
+        timeout: float | None = None,
+    ) -> Outputs:
         """Arrays by output; all have names here, expected or not."""
         import tensorflow as tf
 
         request = make_predict_request(inputs, signature, self.model, self.version)
-        response = self._call("Predict", request)
+        response = self._call("Predict", request, timeout)
         return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
 
     def signatures(self) -> dict[str, Any]:
@@ -242,7 +264,8 @@ class GrpcServer:
             self._channel.close()
         self._channel = None
 
-    def _call(self, method: str, request: Any) -> Any:
+    def _call(self, method: str, request: Any, timeout: float | None = None) -> Any:
+        timeout = self.timeout if timeout is None else timeout
         stubs = serving_apis()[2]
         import grpc
 
@@ -257,12 +280,14 @@ class GrpcServer:
         stub = stubs.PredictionServiceStub(self._channel)
         where = f"Client: grpc{'s' if self._secure else ''}://{self.address}"
         try:
-            return getattr(stub, method)(request, timeout=self.timeout)
+            return getattr(stub, method)(request, timeout=timeout)
         except grpc.RpcError as error:
             code, told = error.code(), error.details()
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                message = f"{where} gave no answer within {self.timeout:g} seconds."
+                message = f"{where} gave no answer within {timeout:g} seconds."
                 raise TimeoutError(message) from error
+            if code == grpc.StatusCode.RESOURCE_EXHAUSTED or _FULL in str(told):
+                raise BusyError(f"{where} is busy: {told}") from error
             if code == grpc.StatusCode.UNAVAILABLE:
                 raise ConnectionError(f"{where} can't be reached: {told}.") from error
             raise RuntimeError(f"{where} answered {code.name}: {told}") from error

@@ -27,6 +27,8 @@ def run(tmp_path_factory):
     run_c_api = serving.keras_infnet.serving.run_c_api
 
     def run_or_fail(path, signatures, requests, **threads):
+        if signatures == ["user_state"]:
+            return run_c_api(path, signatures, requests)
         asked.append((signatures, requests, threads))
         if len(requests[1]["video_id"]) == 3:
             raise MemoryError
@@ -43,9 +45,12 @@ def run(tmp_path_factory):
 
 def test_there_is_a_record_for_each_signature(run):
     records, _, _ = run
-    assert all(list(record) == KEYS for record in records)
-    cells = [(r["model"], r["signature"], r["candidates"], r["length"]) for r in records]
-    assert cells == [("SharedBottom", "pairwise", 1, 4), ("SharedBottom", "rank", 1, 4)]
+    assert [r["signature"] for r in records] == ["pairwise", "rank", "user_state", "score"]
+    assert all(list(record) == KEYS for record in records[:3])
+    assert list(records[3]) == [*KEYS, "state_dtype", "state_bytes"]
+    assert records[3]["state_dtype"] == "float32" and records[3]["state_bytes"] > 100
+    cells = {(r["model"], r["candidates"], r["length"]) for r in records}
+    assert cells == {("SharedBottom", 1, 4)}
     for record in records:
         assert record["table_dtype"] == "int8" and 3 <= record["repeats"] <= 4
         assert 0 < record["p50_ms"] <= record["p99_ms"]
@@ -58,8 +63,10 @@ def test_what_fails_is_said_and_does_not_stop_the_rest(run):
 
 def test_the_signatures_are_asked_for_the_same_pairs_in_turn(run):
     _, asked, _ = run
-    signatures, (pairs, rank), threads = asked[2][0], asked[2][1][:2], asked[2][2]
-    assert signatures == ["serving_default", "rank"] * 2
+    signatures, (pairs, rank, user, score), threads = asked[2][0], asked[2][1][:4], asked[2][2]
+    assert signatures[:4] == ["serving_default", "rank", "user_state", "score"]
+    assert signatures[4:] == ["serving_default", "rank", "score", "user_state"]
+    assert {*user} | {*score} == {*rank} | {n for n in score if n.startswith("user_state_")}
     assert threads == {"intra_threads": 1, "inter_threads": 1}
     assert {len(values) for values in pairs.values()} == {3}
     assert rank["exposures_video_id"].shape == rank["exposures_age_seconds"].shape == (1, 4)
@@ -83,20 +90,24 @@ def test_slow_requests_are_sent_three_times_and_quick_ones_as_often_as_asked(mon
     monkeypatch.setattr(serving.keras_infnet.serving, "run_c_api", clock)
     settings = dict.fromkeys(("models", "candidates", "lengths", "table_dtypes"), ())
     measurement = serving.Measurement(
-        **settings, repeat=50, seconds=2, threads=0, memory_gb=1, rows=1
+        **settings, state_dtype="float32", repeat=50, seconds=2, threads=0, memory_gb=1, rows=1
     )
-    seconds = serving._seconds(measurement, None, {"pairwise": {}, "rank": {}})
-    assert {name: len(taken) for name, taken in seconds.items()} == {"pairwise": 3, "rank": 10}
+    seconds = serving._seconds(measurement, None, dict.fromkeys(serving.SIGNATURES, {}))
+    expected = {"pairwise": 3, "rank": 10, "user_state": 10, "score": 10}
+    assert {name: len(taken) for name, taken in seconds.items()} == expected
     assert (seconds["pairwise"] == 10).all() and (seconds["rank"] == 0.2).all()
 
 
 def test_the_table_has_the_ratio():
     same = {"model": "INFNet", "candidates": 1000, "length": 1000, "table_dtype": "int8"}
     speeds = [(150, 200.04, 3, 6666), (20, 30, 100, 49_999.6)]
+    speeds += [(4, 5, 100, 1), (8, 9, 100, 1)]
     names = ("p50_ms", "p99_ms", "repeats", "candidates_per_second")
     records = [{**same, **dict(zip(names, speed, strict=True))} for speed in speeds]
+    records[-1]["state_bytes"] = 165_000
     expected = (
-        "| INFNet | 1,000 | int8 | 1,000 | 150.0 | 200.0 | 20.0 | 30.0 | 3/100 | 7.5 | 50,000 |"
+        "| INFNet | 1,000 | int8 | 1,000 | 150.0 | 200.0 | 20.0 | 30.0 | 3/100 | 7.5 | 50,000 "
+        "| 4.0 | 5.0 | 8.0 | 9.0 | 2.5 | 165,000 |"
     )
     assert serving.markdown_table(records, 2).splitlines()[-1] == expected
 

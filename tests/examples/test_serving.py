@@ -50,6 +50,12 @@ def test_batching_is_on_where_it_is_asked_for(serve):
         assert not path or (FOLDER / path).is_file()
 
 
+def test_what_runs_at_a_time_is_bounded_where_it_is_asked_for(serve):
+    words = serve("models/feed", "--bounded").stdout.splitlines()
+    threads = [f"--tensorflow_{kind}_op_parallelism=1" for kind in ("intra", "inter")]
+    assert words[-3:] == [*threads, "--grpc_channel_arguments=grpc.max_concurrent_streams=16"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -58,5 +58,6 @@ def attached(fitted):
 @pytest.fixture(scope="session")
 def ranker(fitted, attached, tmp_path_factory):
     model, folder = tiny(fitted, dim=8, head_dim=8), tmp_path_factory.mktemp("models") / "ranker"
-    path = export(model, fitted, folder, attached, metrics={"gauc": {"click": 0.66}})
+    metrics = {"gauc": {"click": 0.66}}
+    path = export(model, fitted, folder, attached, metrics=metrics, user_state=True)
     return Ranker(model, fitted, attached, path)

@@ -170,10 +170,11 @@ def tensor(values, dtype):
 
 
 @contextmanager
-def serving(path, name="ranker", version=1, certificate=None):
+def serving(path, name="ranker", version=1, certificate=None, workers=4, queue=None):
     """URLs of a REST and of a gRPC server, on free ports, that serve the SavedModel `path`.
 
-    With the files of a certificate and its key, both are encrypted.
+    With the files of a certificate and its key, both are encrypted. By gRPC `workers` requests run
+    at a time; beyond `queue` more that wait, others are refused.
     """
     servable = Servable(path, name, version)
     rest = ThreadingHTTPServer(("127.0.0.1", 0), RestHandler)
@@ -184,7 +185,8 @@ def serving(path, name="ranker", version=1, certificate=None):
         rest.socket = context.wrap_socket(rest.socket, server_side=True)
     thread = threading.Thread(target=rest.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    server = grpc.server(ThreadPoolExecutor(4))
+    most = None if queue is None else workers + queue
+    server = grpc.server(ThreadPoolExecutor(workers), maximum_concurrent_rpcs=most)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionService(servable), server
     )

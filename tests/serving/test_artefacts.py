@@ -111,13 +111,15 @@ def test_the_server_warms_up_every_signature(ranker, extra):
 
 def test_a_fingerprint_says_which_part_differs(ranker, extra):
     recorded = json.loads((extra / "fingerprint.json").read_text("utf-8"))
-    options = ExportOptions()
+    options = ExportOptions(user_state=True)
     assert fingerprint(ranker.model, ranker.encoder, options) == recorded
     other = keras.models.clone_model(ranker.model)
     other.set_weights([weight + 1e-6 for weight in ranker.model.get_weights()])
     found = fingerprint(other, ranker.encoder, options)
     assert {k for k in found if found[k] != recorded[k]} == {"weights", "fingerprint"}
-    found = fingerprint(ranker.model, ranker.encoder, ExportOptions(table_dtype="int8"))
+    found = fingerprint(
+        ranker.model, ranker.encoder, ExportOptions(table_dtype="int8", user_state=True)
+    )
     assert {k for k in found if found[k] != recorded[k]} == {"options", "fingerprint"}
 
 

@@ -42,6 +42,7 @@ def test_rows_of_a_frame_agree_with_python_and_keras(ranker, parquet, tmp_path, 
     expected |= {("serving_default", task, "Keras") for task in ("click", "like")}
     pairs = {"rank", "examples"} & set(signatures)
     expected |= {(s, task, "serving_default") for s in pairs for task in ("click", "like")}
+    expected |= {("score", task, "rank") for task in ("click", "like")}
     assert compared == expected
     assert "serving_default: p50 " in printed
     assert "Answers agree (tolerance 1e-05 of max(1, |answer|))." in printed

@@ -8,8 +8,9 @@ from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import MODELS, SharedBottom
 from keras_infnet.models.infnet import Form
-from keras_infnet.serving import export, rank, signatures
+from keras_infnet.serving import export, rank, signatures, user_state
 from keras_infnet.serving.rank import best_candidates
+from keras_infnet.serving.requests import score_inputs
 from keras_infnet.serving.signatures import ExportOptions
 from tests import tiny
 from tests.logs import log_schema, make_log
@@ -81,10 +82,22 @@ def call(signature, request):
 def test_rank_answers_as_the_keras_model_does_for_the_pairs(encoder, pairs, request_of_rank, name):
     model, schema = graph_of(encoder, NAMES[name]), encoder.schema
     raw = {n: keras.ops.convert_to_tensor(x) for n, x in request_of_rank.items()}
-    served = rank.rank_outputs(model, encoder.to_tensorflow(), schema, raw)
+    encode = encoder.to_tensorflow()
+    served = rank.rank_outputs(model, encode, schema, raw)
     expected = tiny.predict(model, encoder.transform(pairs))
+    scored = by_state(model, encode, schema, raw)
     for task in ("click", "like"):
         np.testing.assert_allclose(served[task], expected[task], atol=1e-5)
+        np.testing.assert_allclose(scored[task], served[task], atol=1e-6)
+
+
+def by_state(model, encode, schema, raw, dtype="float32"):
+    """`score` of a request of `rank`, by the state of its user."""
+    of_user = {n: raw[n] for n in schema.raw_inputs(("user",))}
+    state = user_state.state_outputs(model, encode, schema, of_user, dtype)
+    number = {user_state.FINGERPRINT: keras.ops.array(7, "int64")}
+    given = {n: raw[n] for n in score_inputs(schema)} | state | number
+    return user_state.score_outputs(model, encode, schema, given, 7)
 
 
 @tensorflow_only
