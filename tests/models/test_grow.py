@@ -35,7 +35,7 @@ CASES = {
     ),
     "members": (
         FM,
-        {"dim": 4, "members": 2, "own_tables": True},
+        {"dim": 4, "members": 2, "own_tables": True, "dtype": "mixed_float16"},
         lambda: keras.optimizers.Adam(decaying(), amsgrad=True),
     ),
     "split": (
