@@ -10,6 +10,7 @@ from keras_infnet import INFNet
 from keras_infnet.data import Batches, FeatureEncoder, Histories
 from keras_infnet.models import FM, STEM, SharedBottom, embedded_inputs
 from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
+from keras_infnet.training import shard_tables
 from tests import tiny
 from tests.cases import days
 
@@ -337,3 +338,18 @@ def test_frozen_layers_stay_frozen_and_a_grown_model_is_saved(encoders, tmp_path
     outputs = [tiny.predict(m, x) for m in (grown, loaded)]
     for task, values in outputs[0].items():
         np.testing.assert_allclose(values, outputs[1][task], rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="Keras shards on JAX alone")
+def test_sharded_tables_grow_within_their_scope(encoders):
+    before, after = encoders
+    with shard_tables(1, shard_from=0).scope():
+        model = FM(before.schema, dim=4)
+        grown = model.grow(after)
+    layers = [
+        next(x for x in m._flatten_layers() if x.name == "fused_embedding") for m in (model, grown)
+    ]
+    parts = [layer.embeddings.value.sharding for layer in layers]
+    assert parts[0] == parts[1]
+    with pytest.raises(ValueError, match="for several devices.*Grow it within that scope"):
+        model.grow(after)
