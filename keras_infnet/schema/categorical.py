@@ -114,6 +114,10 @@ class CategoricalFeature(Feature):
         return 1 if self.hash_buckets is None and self.oov_buckets == 1 else 0
 
     @property
+    def unknown_ids(self) -> int:
+        return 0 if self.hash_buckets is not None else self.oov_buckets
+
+    @property
     def is_text(self) -> bool:
         return self.dtype == "string" or self.separator is not None
 
@@ -150,6 +154,9 @@ class CategoricalFeature(Feature):
 
     def counted(self, values: pa.Array) -> pa.Array:
         return values.flatten() if self.is_bag else values
+
+    def counted_times(self, values: pa.Array, times: np.ndarray) -> np.ndarray:
+        return np.repeat(times, np.diff(np.asarray(values.offsets))) if self.is_bag else times
 
     def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
         assert dtype is not None
@@ -228,7 +235,7 @@ class CategoricalFeature(Feature):
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
         known: list[Any] = ["a", "b"] if dtype == "string" else [1, 2]
         if isinstance(program, Vocabulary):
-            known = program.values.to_pylist()[:2] or known
+            known = program.known.to_pylist()[:2] or known
         two = np.array(known * 2, object if dtype == "string" else "int64")[:2]
         rows = {self.name: two[:, None] if self.is_bag else two}
         if self.weights is not None:

@@ -115,6 +115,11 @@ class Feature(ABC):
         return 0
 
     @property
+    def unknown_ids(self) -> int:
+        """Number of ids, from 1 on, that stand for values which no vocabulary holds."""
+        return 0
+
+    @property
     def is_text(self) -> bool:
         """Whether the column is text even where all its values look like numbers."""
         return False
@@ -170,6 +175,10 @@ class Feature(ABC):
     def counted(self, values: pa.Array) -> pa.Array:
         """What is counted of canonical values, flat."""
         return values
+
+    def counted_times(self, values: pa.Array, times: np.ndarray) -> np.ndarray:
+        """The times of rows, once for each of `counted(values)`."""
+        return times
 
     def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
         """The program that encodes canonical values; `None` where nothing is looked up."""

@@ -22,6 +22,10 @@ class Layout:
         frequent: By table, how many of its first ids cover half of the values of the training rows,
             and how many the schema's share `frequent` of them. `None`: not learned, or without
             `dims="auto"`.
+        parent: Fingerprint of the schema that `FeatureEncoder.extend` extended; `""`: it is none
+            that was extended.
+        renewed: By table, increasing ids whose value is another than in the parent, or none any
+            more: `RankingModel.grow` resets their rows.
 
     Example:
         >>> keras_infnet.data.Layout({"video_id": 10}).sizes
@@ -34,6 +38,8 @@ class Layout:
     vocabulary: str = ""
     action_rates: Mapping[str, float] = field(default_factory=dict[str, float])
     frequent: Mapping[str, Sequence[int]] | None = None
+    parent: str = ""
+    renewed: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
     def __hash__(self) -> int:
         return hash((self.vocabulary, *self.sizes.items()))
@@ -46,9 +52,12 @@ class Layout:
             "base_rates": {task: list(rate) for task, rate in self.base_rates.items()},
             "vocabulary": self.vocabulary,
         }
+        later: dict[str, Any] = {
+            "action_rates": dict(self.action_rates),
+            "parent": self.parent,
+            "renewed": {table: list(ids) for table, ids in self.renewed.items()},
+        }
         # Schemas that were saved before keep their fingerprints.
-        if self.action_rates:
-            plain["action_rates"] = dict(self.action_rates)
         if self.frequent is not None:
             plain["frequent"] = {table: list(ids) for table, ids in self.frequent.items()}
-        return plain
+        return plain | {name: value for name, value in later.items() if value}
