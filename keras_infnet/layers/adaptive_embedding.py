@@ -108,6 +108,67 @@ class AdaptiveEmbedding(ConfiguredLayer):
                     (width, self.dim), start, name=f"projection_{width}", autocast=False
                 )
 
+    def vectors_of(self, table: str) -> np.ndarray:
+        """What ids of a table are read as, `(ids, dim)`."""
+        return np.array(ops.convert_to_numpy(self._table(table)))
+
+    def new_ids(
+        self, before: "AdaptiveEmbedding", renewed: Mapping[str, Sequence[int]]
+    ) -> dict[str, np.ndarray]:
+        """By table with new ids, bool `(ids,)`: which are not those of a layer with fewer ids.
+
+        Args:
+            before: A layer of the same tables and widths, whose last parts may have fewer ids.
+            renewed: Ids whose rows begin anew, by table.
+        """
+        found: dict[str, np.ndarray] = {}
+        for table, parts in self.table_parts.items():
+            is_new = np.arange(sum(n for _, n in parts)) >= sum(
+                n for _, n in before.table_parts[table]
+            )
+            is_new[np.asarray(renewed.get(table, ()), "int64")] = True
+            if is_new.any():
+                found[table] = is_new
+        return found
+
+    def origins(
+        self, before: "AdaptiveEmbedding", renewed: Mapping[str, Sequence[int]]
+    ) -> list[tuple[FusedEmbedding, np.ndarray, dict[str, np.ndarray], np.ndarray | None]]:
+        """Which rows of this layer's weights are which of those of a layer with fewer ids.
+
+        Args:
+            before: As in `new_ids`.
+            renewed: As in `new_ids`.
+
+        Returns:
+            For each `E_w`, that layer; int64 `(rows,)`: the row in `before`, or -1; by table the
+            new ids that lie in it, in the order of their rows; and `P_w` of `before`, None where
+            there is none.
+        """
+        is_new, found = self.new_ids(before, renewed), []
+        for i, (width, places) in enumerate(self._places.items()):
+            (whole,) = (rows for _, rows in self.embeddings[i].origins(before.embeddings[i], {}))
+            of_part: dict[str, np.ndarray] = {}
+            start = 0
+            for table, (first, ids) in places.items():
+                rows = whole[start : start + ids]
+                # The row behind a part counts 0, and moved with its end.
+                _, ids_before = before._places[width][table]
+                whole[start + ids] = whole[start] + ids_before
+                if table in is_new:
+                    new_here = is_new[table][first : first + ids]
+                    rows[new_here] = -1
+                    of_part[table] = first + np.flatnonzero(new_here)
+                start += ids + 1
+            found.append((self.embeddings[i], whole, of_part, before._matrix(width)))
+        return found
+
+    def _matrix(self, width: int) -> np.ndarray | None:
+        """`P_w` in float64; None where rows are as wide as the output."""
+        if width == self.dim:
+            return None
+        return np.asarray(ops.convert_to_numpy(self.projections[f"{width}"]), "float64")
+
     def call(self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False) -> Any:
         tables = self._known(tables)
         if whole:

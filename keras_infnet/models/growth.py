@@ -16,6 +16,7 @@ from keras_infnet._keras_internals import (
     layout_of,
     trained_variables,
 )
+from keras_infnet.layers.adaptive_embedding import AdaptiveEmbedding
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.models.tokens import quantity_sizes
@@ -76,9 +77,13 @@ def _carry_weights(
     for before, now in _layers_of_both(model, new):
         for table, columns in getattr(before, "frozen", {}).items():
             now.freeze(table, columns)
-    for before, now in _layers_of_both(model, new):
+    both = _layers_of_both(model, new)
+    in_parts = {id(p) for _, x in both if isinstance(x, AdaptiveEmbedding) for p in x.embeddings}
+    for before, now in both:
         now.trainable = before.trainable
-        if isinstance(now, FusedEmbedding):
+        if isinstance(now, AdaptiveEmbedding):
+            moved |= _moved_parts(before, now, new, starts, pairs, rng)
+        elif isinstance(now, FusedEmbedding) and id(now) not in in_parts:
             moved |= _moved_tables(before, now, new, starts, pairs, rng)
         elif isinstance(now, BucketEmbedding):
             moved |= _moved_quantities(before, now, model, new, starts, rng)
@@ -96,22 +101,15 @@ def _moved_tables(
     rng: np.random.Generator,
 ) -> dict[int, _Moved]:
     """The weights of embedding tables, with what new rows begin at."""
-    renewed, stddev = new.schema.layout.renewed, new.config.embedding_stddev
-    (embeddings, whole), *frozen = now.origins(before, renewed)
+    (embeddings, whole), *frozen = now.origins(before, new.schema.layout.renewed)
     firsts: list[np.ndarray] = []
     end = 0
     for table, size in now.table_rows.items():
         start, end = end, end + size
         is_new = whole[start:end] < 0
-        if not is_new.any():
-            continue
-        rows, first = before.rows_of(table), rng.normal(0, stddev, (int(is_new.sum()), now.dim))
-        unknown, how = new.schema.feature(table).unknown_ids, starts.get(table, _UNKNOWN)
-        if how != _RANDOM and unknown:
-            first += rows[1 : 1 + unknown].mean(0)
-        if how.startswith(_LIKE):
-            _like(first, rows, is_new, *pairs[table])
-        firsts.append(first)
+        if is_new.any():
+            first, is_noisy = _first(new, table, before.rows_of(table), is_new, starts, pairs)
+            firsts.append(first + _noise(new, rng, now.dim, is_noisy))
     # Rows behind all tables are no id's.
     firsts.append(np.zeros((len(whole) - end, now.dim)))
     found = {id(embeddings): _Moved(whole, np.concatenate(firsts))}
@@ -119,10 +117,66 @@ def _moved_tables(
     return found | {id(weight): _Moved(origin) for weight, origin in frozen}
 
 
+def _moved_parts(
+    before: AdaptiveEmbedding,
+    now: AdaptiveEmbedding,
+    new: Any,
+    starts: Mapping[str, str],
+    pairs: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> dict[int, _Moved]:
+    """The weights of tables of several widths.
+
+    New rows begin where their vectors are next to what those of one width would begin at.
+    """
+    found: dict[int, _Moved] = {}
+    firsts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    for table, is_new in now.new_ids(before, new.schema.layout.renewed).items():
+        vectors = before.vectors_of(table)
+        firsts[table] = (is_new, *_first(new, table, vectors, is_new, starts, pairs))
+    for part, origin, new_rows, projection in now.origins(before, new.schema.layout.renewed):
+        rows: list[np.ndarray] = []
+        for table, ids in new_rows.items():
+            is_new, first, is_noisy = firsts[table]
+            chosen = np.isin(np.flatnonzero(is_new), ids)
+            of_part = first[chosen]
+            if projection is not None:
+                of_part = of_part @ np.linalg.pinv(projection)
+            rows.append(of_part + _noise(new, rng, part.dim, is_noisy[chosen]))
+        behind = int((origin < 0).sum()) - sum(map(len, rows))
+        rows.append(np.zeros((behind, part.dim)))
+        found[id(part.embeddings)] = _Moved(origin, np.concatenate(rows))
+    return found
+
+
+def _noise(new: Any, rng: np.random.Generator, width: int, is_noisy: np.ndarray) -> np.ndarray:
+    noise = rng.normal(0, new.config.embedding_stddev, (len(is_noisy), width))
+    return np.where(is_noisy[:, None], noise, 0.0)
+
+
+def _first(
+    new: Any,
+    table: str,
+    rows: np.ndarray,
+    is_new: np.ndarray,
+    starts: Mapping[str, str],
+    pairs: Mapping[str, Any],
+) -> tuple[np.ndarray, np.ndarray]:
+    """What new ids begin at, `(new ids, width of rows)`, and to which noise is added."""
+    first = np.zeros((int(is_new.sum()), rows.shape[1]))
+    is_noisy = np.ones(len(first), "bool")
+    unknown, how = new.schema.feature(table).unknown_ids, starts.get(table, _UNKNOWN)
+    if how != _RANDOM and unknown:
+        first += rows[1 : 1 + unknown].mean(0)
+    if how.startswith(_LIKE):
+        is_noisy = ~_like(first, rows, is_new, *pairs[table])
+    return first, is_noisy
+
+
 def _like(
     first: np.ndarray, rows: np.ndarray, is_new: np.ndarray, ids: np.ndarray, codes: np.ndarray
-) -> None:
-    """Writes the mean of the rows of old ids that share a code into those of new ids."""
+) -> np.ndarray:
+    """Writes the mean of the rows of old ids that share a code into those of new ids; which."""
     new = is_new[ids]
     codes_of_old, ids_of_old = codes[~new], ids[~new]
     groups = int(codes.max(initial=-1)) + 1
@@ -134,6 +188,7 @@ def _like(
     np.add.at(number, place[ids[new]], counts[codes[new]])
     shares = number > 0
     first[shares] = total[shares] / number[shares, None]
+    return shares
 
 
 def _moved_quantities(

@@ -20,8 +20,8 @@ class Layout:
         vocabulary: Digest of the encoder's vocabularies and edges; `""` without an encoder.
         action_rates: Rate of each action of a feature of the past in the training rows.
         frequent: By table, how many of its first ids cover half of the values of the training rows,
-            and how many the schema's share `frequent` of them. `None`: not learned, or without
-            `dims="auto"`.
+            how many the schema's share `frequent` of them, and how many ids there were. `None`: not
+            learned, or without `dims="auto"`.
         parent: Fingerprint of the schema that `FeatureEncoder.extend` extended; `""`: it is none
             that was extended.
         renewed: By table, increasing ids whose value is another than in the parent, or none any

@@ -225,7 +225,8 @@ class FeatureSchema:
         values and the most frequent ones, which cover half of all known values of the training
         rows, are `w` wide; those up to the share `frequent` `w / 2`; and the rest `w / 4`. Features
         that share a table are counted together. Ids of hash buckets and numbers have no order:
-        their number alone counts.
+        their number alone counts. Ids that an encoder was extended by are as wide as the last part,
+        and change no width.
 
         Args:
             dim: Width of a token, the `dim` of a model.
@@ -250,8 +251,8 @@ class FeatureSchema:
 
     @property
     def frequent_shares(self) -> tuple[float, ...]:
-        """Shares of the values that the most frequent and the frequent ids cover; `()`: unasked."""
-        return (min(MOST_FREQUENT, self.frequent), self.frequent) if self.dims else ()
+        """Shares that the most frequent, the frequent and all ids cover; `()`: unasked."""
+        return (min(MOST_FREQUENT, self.frequent), self.frequent, 1.0) if self.dims else ()
 
     def num_ids(self, name: str) -> int:
         """Number of ids of an embedded feature: the rows of its table."""
@@ -724,8 +725,8 @@ def _check_layout(schema: FeatureSchema) -> None:
             'FeatureSchema: dims is "auto", and the encoder that made the layout has not learned '
             'which ids are frequent. Fit one on the schema with dims="auto".'
         )
-    for table, (most, frequent) in (layout.frequent or {}).items():
-        if not 0 <= most <= frequent <= layout.sizes.get(table, -1):
+    for table, (most, frequent, learned) in (layout.frequent or {}).items():
+        if not 0 <= most <= frequent <= learned <= layout.sizes.get(table, -1):
             raise ValueError(
                 f"FeatureSchema: the layout has {most} and {frequent} frequent ids of table "
                 f"`{table}`, which has {layout.sizes.get(table, 'none')}. Fit an encoder."

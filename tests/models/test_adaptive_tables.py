@@ -18,7 +18,7 @@ from tests.serving.conftest import difference_of
 DIM = 16
 # What is learned of tables that are cut, and the parts that follow at width 16.
 SIZES = {"video_id": 1500, "author_id": 1100}
-FREQUENT = {"video_id": [40, 300], "author_id": [20, 1100]}
+FREQUENT = {"video_id": [40, 300, 1500], "author_id": [20, 1100, 1100]}
 
 
 def schema(history="exposures", dims="auto"):

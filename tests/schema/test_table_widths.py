@@ -58,13 +58,20 @@ def test_tables_of_few_ids_are_narrower_by_powers_of_two(rows, dim, width):
 
 
 def test_rarer_ids_of_large_tables_have_a_half_and_a_quarter_of_the_width():
-    assert table_parts(5000, (40, 900), 32) == ((32, 40), (16, 860), (8, 4100))
-    assert table_parts(5000, (40, 900), 24) == ((24, 40), (8, 860), (4, 4100))
-    assert table_parts(5000, (900, 5000), 32) == ((32, 900), (16, 4100))
-    assert table_parts(5000, (900, 900), 32) == ((32, 900), (8, 4100))
+    assert table_parts(5000, (40, 900, 5000), 32) == ((32, 40), (16, 860), (8, 4100))
+    assert table_parts(5000, (40, 900, 5000), 24) == ((24, 40), (8, 860), (4, 4100))
+    assert table_parts(5000, (900, 5000, 5000), 32) == ((32, 900), (16, 4100))
+    assert table_parts(5000, (900, 900, 5000), 32) == ((32, 900), (8, 4100))
     # A width once; small tables are not cut.
-    assert table_parts(5000, (40, 900), 2) == ((2, 40), (1, 4960))
-    assert table_parts(1023, (40, 900), 32) == ((32, 1023),)
+    assert table_parts(5000, (40, 900, 5000), 2) == ((2, 40), (1, 4960))
+    assert table_parts(1023, (40, 900, 1023), 32) == ((32, 1023),)
+
+
+def test_later_ids_belong_to_the_last_part_and_change_no_width():
+    # 1,000 ids are 32 wide at most, 5,000 would be cut.
+    assert table_parts(5000, (40, 900, 1000), 64) == ((32, 5000),)
+    assert table_parts(9000, (40, 900, 5000), 32) == ((32, 40), (16, 860), (8, 8100))
+    assert table_parts(9000, (40, 5000, 5000), 32) == ((32, 40), (16, 8960))
 
 
 def test_frequent_ids_are_the_first_ones_that_cover_a_share_of_the_values():
@@ -83,8 +90,8 @@ def test_frequent_ids_are_the_first_ones_that_cover_a_share_of_the_values():
         while covered < share * counts.sum():
             covered, values = covered + counts[values], values + 1
         ends.append(1 + 3 + values)
-    assert encoder.schema.layout.frequent == {"video_id": ends}
     rows = 4 + len(counts)
+    assert encoder.schema.layout.frequent == {"video_id": [*ends, rows]}
     assert encoder.schema.table_parts(32)["video_id"] == (
         (32, ends[0]),
         (16, ends[1] - ends[0]),
@@ -165,7 +172,7 @@ def test_an_encoder_that_has_not_learned_what_is_frequent_is_an_error():
     fitted = FeatureEncoder(FeatureSchema([VIDEO], TASKS, time_key=None)).fit(zipf_log(200)).schema
     with pytest.raises(ValueError, match='dims is "auto".*has not learned which ids are frequent'):
         dataclasses.replace(fitted, dims="auto")
-    layout = dataclasses.replace(fitted.layout, frequent={"video_id": [5, 10**6]})
+    layout = dataclasses.replace(fitted.layout, frequent={"video_id": [5, 10**6, 10**6]})
     with pytest.raises(ValueError, match="5 and 1000000 frequent ids of table `video_id`"):
         dataclasses.replace(fitted, dims="auto", layout=layout)
 
