@@ -42,7 +42,8 @@ class _OfTraining(keras.metrics.Mean):
     """A mean that has no result where no batch was counted, instead of 0."""
 
     def result(self) -> Any:
-        step, count = step_now(), ops.convert_to_tensor(self.count)
+        # A tensor, even where each of several devices has a count of its own.
+        step, count = step_now(), ops.sum(self.count)
         if step is None and not is_traced([count]):
             step = "train" if float(count) else None
         return {self.name: super().result()} if step == "train" else {}
