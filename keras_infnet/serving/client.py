@@ -13,8 +13,13 @@ from keras_infnet._base.paths import local_path
 from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.client_inputs import checked_inputs, fixed_width, newest_events
-from keras_infnet.serving.requests import Arrays, column_names, read_artefact
-from keras_infnet.serving.user_state import FINGERPRINT, OTHER_VERSION
+from keras_infnet.serving.requests import (
+    FINGERPRINT,
+    OTHER_VERSION,
+    Arrays,
+    column_names,
+    read_artefact,
+)
 from keras_infnet.serving.user_states import OtherVersionError, UserState, digest_of_inputs, now
 from keras_infnet.serving.wire import (
     GrpcServer,

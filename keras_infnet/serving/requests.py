@@ -11,6 +11,11 @@ from keras_infnet.schema.relative import RelativeFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = Mapping[str, np.ndarray]
+# How tensors of a user's state are called, and no feature may be; one is the version's number.
+STATE_PREFIX = "user_state_"
+FINGERPRINT = f"{STATE_PREFIX}fingerprint"
+# How the graph, and the client by itself, refuse a state.
+OTHER_VERSION = "the state is of another version of the model"
 Signature = dict[str, dict[str, tuple[str, tuple[int, ...]]]]
 
 

@@ -11,13 +11,13 @@ from keras_infnet.schema.feature import RawInput
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.rank import best_candidates, rank_outputs
 from keras_infnet.serving.requests import (
+    FINGERPRINT,
     column_names,
     item_inputs,
     parse_examples,
     score_inputs,
 )
 from keras_infnet.serving.user_state import (
-    FINGERPRINT,
     check_schema_has_state,
     score_outputs,
     state_outputs,

@@ -10,19 +10,15 @@ from keras_infnet.models.user_state import state_tensors
 from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.serving.rank import outputs_of_candidates, with_relative
-from keras_infnet.serving.requests import score_inputs
+from keras_infnet.serving.requests import OTHER_VERSION, STATE_PREFIX, score_inputs
 
-# A feature may not be called so: `check_schema_has_state`.
-PREFIX = "user_state_"
-FINGERPRINT = f"{PREFIX}fingerprint"
 # Columns of the user's features in a packed input; no layer is called so.
 _PACKED = "packed_"
-OTHER_VERSION = "the state is of another version of the model"
 
 
 def is_tensor_of_state(name: str) -> bool:
     """Whether an input or output belongs to a user's state."""
-    return name.startswith(PREFIX)
+    return name.startswith(STATE_PREFIX)
 
 
 def number_of_version(fingerprint: str) -> int:
@@ -46,7 +42,7 @@ def check_schema_has_state(schema: FeatureSchema) -> None:
     if taken:
         raise ValueError(
             f"export: feature `{taken[0]}` is called like a tensor of a user's state, "
-            f"`{PREFIX}...`. Rename it, or export without user_state=True."
+            f"`{STATE_PREFIX}...`. Rename it, or export without user_state=True."
         )
 
 
@@ -80,7 +76,7 @@ def state_outputs(
         if x.dtype.is_floating and x.dtype != dtype:
             made[name] = tf.cast(tf.clip_by_value(x, -largest, largest), dtype)
     made |= {f"{_PACKED}{name}": x for name, x in packed.items()}
-    return {f"{PREFIX}{name}": x for name, x in made.items()}
+    return {f"{STATE_PREFIX}{name}": x for name, x in made.items()}
 
 
 def score_outputs(
@@ -101,7 +97,7 @@ def score_outputs(
     """
     import tensorflow as tf
 
-    state = {n.removeprefix(PREFIX): x for n, x in raw.items() if is_tensor_of_state(n)}
+    state = {n.removeprefix(STATE_PREFIX): x for n, x in raw.items() if is_tensor_of_state(n)}
     state = _of_this_version(state, fingerprint)
     columns = {n.removeprefix(_PACKED): x for n, x in state.items() if n.startswith(_PACKED)}
     raw = {name: x for name, x in raw.items() if not is_tensor_of_state(name)}

@@ -12,8 +12,7 @@ import numpy as np
 from keras_infnet._base.digest import digest
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.seconds_since import SecondsSinceFeature
-from keras_infnet.serving.requests import Arrays
-from keras_infnet.serving.user_state import FINGERPRINT
+from keras_infnet.serving.requests import FINGERPRINT, Arrays
 
 
 class OtherVersionError(ValueError):

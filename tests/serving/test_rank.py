@@ -10,7 +10,7 @@ from keras_infnet.models import MODELS, SharedBottom
 from keras_infnet.models.infnet import Form
 from keras_infnet.serving import export, rank, signatures, user_state
 from keras_infnet.serving.rank import best_candidates
-from keras_infnet.serving.requests import score_inputs
+from keras_infnet.serving.requests import FINGERPRINT, score_inputs
 from keras_infnet.serving.signatures import ExportOptions
 from tests import tiny
 from tests.logs import log_schema, make_log
@@ -95,7 +95,7 @@ def by_state(model, encode, schema, raw, dtype="float32"):
     """`score` of a request of `rank`, by the state of its user."""
     of_user = {n: raw[n] for n in schema.raw_inputs(("user",))}
     state = user_state.state_outputs(model, encode, schema, of_user, dtype)
-    number = {user_state.FINGERPRINT: keras.ops.array(7, "int64")}
+    number = {FINGERPRINT: keras.ops.array(7, "int64")}
     given = {n: raw[n] for n in score_inputs(schema)} | state | number
     return user_state.score_outputs(model, encode, schema, given, 7)
 

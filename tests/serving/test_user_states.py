@@ -10,7 +10,7 @@ import pytest
 
 from keras_infnet.serving import Client, UserStates, user_states
 from keras_infnet.serving import client as client_module
-from keras_infnet.serving.user_state import FINGERPRINT
+from keras_infnet.serving.requests import FINGERPRINT
 
 pytestmark = pytest.mark.one_backend
 
