@@ -35,7 +35,7 @@ class GrowthCounts(EncoderCounts):
         layout = encoder.schema.require_fitted()
         super().__init__(encoder.schema, apart)
         self._encoder = encoder
-        self._dtypes |= layout.dtypes
+        self._dtypes.update(layout.dtypes)
         grows = {name for name, program in encoder.programs.items() if program.grows}
         self._quantities = {n: c for n, c in self._quantities.items() if n in grows}
         self._growing, self._rows, self._newest = grows, 0, MISSING_TIME
@@ -131,7 +131,7 @@ class GrowthCounts(EncoderCounts):
                     f"{_WHO}: now={now!r} without `keep_days`, which counts back from it."
                 )
             return None
-        is_number = isinstance(keep_days, Real) and not isinstance(keep_days, bool)
+        is_number = issubclass(type(keep_days), Real) and not issubclass(type(keep_days), bool)
         if not (is_number and 0 < keep_days < np.inf):
             raise bad(_WHO, "keep_days", keep_days, "a number of days above 0")
         newest = self._newest
@@ -164,7 +164,7 @@ def _by_table(
 ) -> dict[str, int]:
     """An argument for one feature or all, by table."""
     growing = [o.name for o in schema.table_owners() if isinstance(programs[o.name], Vocabulary)]
-    of_all = not isinstance(given, Mapping)
+    of_all = not issubclass(type(given), Mapping)
     by_feature: dict[str, Any] = {}
     if given is not None:
         by_feature = dict.fromkeys(growing, given) if of_all else dict(given)
