@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_infnet.data.histories import NO_TIME
+from keras_infnet.data.event_arrays import NO_TIME
 from keras_infnet.data.prepared_rows import Arrays, PreparedRows
 from keras_infnet.schema.schema import FeatureSchema
 

@@ -1,48 +1,31 @@
 """Histories as pointers: events lie once, by user and time; a row knows where its window ends."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet._base.paths import local_path
+from keras_infnet.data.event_arrays import NO_TIME, EventArrays
+from keras_infnet.data.histories_file import SavedHistories
 from keras_infnet.data.notices import (
     repeated_rows,
     warn_of_repeated_rows,
     warn_of_shuffled_rows,
 )
 from keras_infnet.encoding.encoder import FeatureEncoder
-from keras_infnet.encoding.events import encode_events, has_list_columns, log_events, window_index
+from keras_infnet.encoding.events import has_list_columns, log_events, window_index
 from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING, column, feedbacks, user_ids
 from keras_infnet.schema.frames import Frame, as_frame, as_rows, list_series
 from keras_infnet.schema.history import History
-from keras_infnet.schema.instants import MISSING_TIME, Time
+from keras_infnet.schema.instants import MISSING_TIME, Time, shown
 from keras_infnet.schema.schema import FeatureSchema
 
 Freeze = Time | pd.Series | np.ndarray
 FreezeAt = Freeze | Mapping[str, Freeze | None]
-
-# Before every other time: events that are known to be past, but not since when.
-NO_TIME = MISSING_TIME
-
-
-@dataclass(frozen=True)
-class EventArrays:
-    """The events of one history, sorted by (user, time, order in the log).
-
-    Attributes:
-        columns: int32 `(events, columns)`, encoded.
-        users: int64 `(events,)`, codes that increase.
-        times: int64 `(events,)`, milliseconds, `NO_TIME` where unknown.
-        raw: Canonical values `(events,)` by what follows `{history}_` in list columns.
-    """
-
-    columns: np.ndarray
-    users: np.ndarray
-    times: np.ndarray
-    raw: dict[str, pa.Array]
 
 
 class Histories:
@@ -67,6 +50,9 @@ class Histories:
     Attributes:
         time_unit: Unit of the log's times, `"s"`, `"ms"`, `"us"` or `"ns"`: that of its datetimes,
             the declared one, or the one that was recognised. `None` with `time_key=None`.
+        until: Milliseconds of the newest row. `None` with `time_key=None`.
+        since: Milliseconds before which no row can be asked for, since older events are gone after
+            `append` and `load`. `None`: all can.
 
     Raises:
         ValueError: A column is missing or holds what it must not, times are implausible, the log is
@@ -110,6 +96,7 @@ class Histories:
         for name in before:
             self.schema.history(name)
         logs = event_logs(self.schema, events, "Histories")
+        self._own = frozenset(logs)
         if self.schema.time_key is None and not log.index.is_unique:
             raise ValueError(
                 "Histories: with `time_key=None` rows are found by the log's index, and it has "
@@ -122,9 +109,10 @@ class Histories:
         self._user_codes = pd.Index(users[is_known].unique())
         self._log_users = self.user_codes(log)
         times = self._times(log)
-        self.time_unit = None
+        self.time_unit, self.until, self.since = None, None, None
         if (key := self.schema.time_key) is not None:
             self.time_unit = self.schema.instants.unit_of(log[key], f"column `{key}`")
+            self.until = int(times.max())
         self.events = {
             s.name: self._build(s, log, times, before.get(s.name), logs.get(s.name))
             for s in self.schema.histories
@@ -154,14 +142,21 @@ class Histories:
 
         Raises:
             ValueError: A column is missing, users are of another kind (strings, numbers) than in
-                the log, `freeze_at` or a value of the time column is no time, or, with
-                `time_key=None`, the frame's index is not the log's.
+                the log, `freeze_at` or a value of the time column is no time, a time is before
+                `since`, or, with `time_key=None`, the frame's index is not the log's.
         """
         frame = as_frame(frame, "Histories.windows")
         events = self.events[self.schema.history(name).name]
         users, times = self.user_codes(frame), self._times(frame)
         freeze = freeze_of(self.schema, name, freeze_at)
         cut = frozen_times(times, users, freeze, self.schema, frame.index)
+        if self.since is not None and (older := cut < self.since).any():
+            raise ValueError(
+                f"Histories: {int(older.sum())} of {len(cut)} rows are asked for at a time before "
+                f"{shown(self.since)} (such as row {frame.index[older][0]}, at "
+                f"{shown(cut[older][0])}). Of earlier events only each user's newest are kept: ask "
+                "for later rows, or make Histories of the whole log."
+            )
         length = self.schema.history(name).max_length
         return *newest_before(events.users, events.times, users, cut, length), times
 
@@ -201,6 +196,137 @@ class Histories:
                 added[f"{history.name}_{suffix}"] = list_series(lists, frame.index)
         return frame.drop(columns=list(added), errors="ignore").assign(**added)
 
+    def append(self, rows: Frame, events: Mapping[str, Frame] | None = None) -> "Histories":
+        """These histories and a day that is over or is trained on now; `self` stays as it is.
+
+        Of the past each user keeps the newest `max_length` events, which is all that rows of the
+        day and later can reach. Windows of these are those of all days at once.
+
+        Args:
+            rows: Rows of the day, none older than `until`.
+            events: Events of the day by history name, for the histories that come from logs of
+                their own; a frame may be empty.
+
+        Returns:
+            Histories of which rows of the day and later can be asked for.
+
+        Raises:
+            ValueError: A row is older than `until`, as all are of a day that was given before; an
+                event is older than `until` or the newest of its history; `events` are not those of
+                the histories with logs of their own; the schema has no time key; or as the class.
+        """
+        who = "Histories.append"
+        self._check_timed(who)
+        rows = as_rows(rows, who)
+        times = read_times(self.schema, rows, who)
+        check_in_order(who, times, self.until, rows.index)
+        logs = self._own_events(who, events)
+        new = self.__class__.__new__(self.__class__)
+        new.__dict__.update(self.__dict__)
+        new.since, new.until = self.until, int(times.max())
+        users = pd.concat([new._users(frame) for frame in (rows, *logs.values())])
+        known = users[(users != MISSING_INT) & (users != MISSING_STRING)].unique()
+        more = known[self._user_codes.get_indexer(pd.Index(known)) < 0]
+        if len(more):
+            new._user_codes = self._user_codes.append(pd.Index(more))
+        new._log_index, new._log_users = rows.index, new.user_codes(rows)
+        new.events = dict[str, EventArrays]()
+        for history in self.schema.histories:
+            past = self.events[history.name].newest(self.until, history.max_length)
+            if (own := logs.get(history.name)) is None:
+                part = new._read(history, rows, new._log_users, times)
+            else:
+                own_times = read_times(self.schema, own, f"{who}, events `{history.name}`")
+                part = new._read(history, own, new.user_codes(own), own_times)
+            new.events[history.name] = past.and_later(self.schema, self.encoder, history, part)
+        new._repeated(repeated_rows(self.schema, rows, new._log_users, times), len(rows))
+        return new
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Writes a folder, whole or not at all, of what later rows need; `load` reads it.
+
+        Each user's newest `max_length` events lie there, with the values of the log, so that
+        another encoder can read them: JSON, and Parquet files with checksums.
+
+        Args:
+            folder: Folder to make.
+            overwrite: Whether histories that were saved there are replaced.
+
+        Raises:
+            FileExistsError: `folder` exists, and `overwrite` is not set or it holds no histories.
+            ValueError: The schema has no time key.
+            OSError: The folder can't be written.
+        """
+        self._check_timed("Histories.save")
+        path = local_path(folder, "Histories.save", "folder", written=True)
+        kept = {
+            s.name: self.events[s.name].newest(self.until, s.max_length)
+            for s in self.schema.histories
+        }
+        saved = SavedHistories(
+            int(self.until or 0),
+            self.time_unit,
+            self._user_dtype,
+            tuple(sorted(self._own)),
+            self._user_codes,
+            kept,
+        )
+        saved.of_events_alone().write(path, self.schema, overwrite)
+
+    @classmethod
+    def load(cls, folder: str | Path, encoder: FeatureEncoder) -> "Histories":
+        """Reads what `save` wrote, and encodes it: `append` goes on from there.
+
+        Args:
+            folder: The folder.
+            encoder: A fitted encoder of the same histories; it may have learned more than the one
+                of then, and knows values that were unknown then.
+
+        Returns:
+            Histories of which rows of the time of `until` and later can be asked for.
+
+        Raises:
+            ValueError: A file is missing or damaged, the folder is of another format, or the
+                encoder's histories are not those that were saved.
+        """
+        schema = encoder.schema
+        schema.require_fitted()
+        saved = SavedHistories.read(local_path(folder, "Histories.load", "folder"), schema)
+        found = cls.__new__(cls)
+        found.encoder, found.schema = encoder, schema
+        found._log_index, found._log_users = pd.RangeIndex(0), np.zeros(0, "int64")
+        found._own, found._user_dtype = frozenset(saved.own), saved.user_dtype
+        found._user_codes, found.time_unit = saved.users, saved.time_unit
+        found.until = found.since = saved.until
+        found.events = {
+            s.name: saved.events[s.name].encoded(schema, encoder, s) for s in schema.histories
+        }
+        return found
+
+    def _check_timed(self, who: str) -> None:
+        if self.schema.time_key is None:
+            raise ValueError(
+                f"{who}: the schema has no time_key, so that nothing tells which rows come after "
+                "others. Declare one, or make Histories of the whole log."
+            )
+
+    def _own_events(self, who: str, events: Any) -> dict[str, pd.DataFrame]:
+        """The events of a day by history, in the order of time; an error unless all are there."""
+        given: dict[str, Any] = dict(events or {})
+        logs = {n: as_frame(e, f"{who}, events `{n}`") for n, e in given.items()}
+        filled = event_logs(self.schema, {n: e for n, e in logs.items() if len(e)}, who)
+        if {*logs} ^ self._own:
+            raise ValueError(
+                f"{who}: `events` holds {sorted(logs)}; expected {sorted(self._own)}, the "
+                "histories that come from logs of their own. Give a frame without rows where "
+                "nothing happened."
+            )
+        for name, frame in filled.items():
+            label = f"{who}, events `{name}`"
+            newest = max(int(self.events[name].times.max(initial=NO_TIME)), self.until or NO_TIME)
+            check_in_order(label, read_times(self.schema, frame, label), newest, frame.index)
+        return {name: filled.get(name, frame) for name, frame in logs.items()}
+
     def _repeated(self, repeated: int, rows: int) -> None:
         """What is done about rows of the log that are there twice."""
         warn_of_repeated_rows(repeated, rows, "Histories", 4)
@@ -213,7 +339,7 @@ class Histories:
         earlier: pd.DataFrame | None,
         own: pd.DataFrame | None,
     ) -> EventArrays:
-        parts: list[tuple[dict[str, Any], np.ndarray, np.ndarray]] = []
+        parts: list[EventArrays] = []
         events = log if own is None else own
         # Events from before the log may lack a time, and columns of quantities.
         frames = [events] if earlier is None else [earlier, events]
@@ -228,26 +354,29 @@ class Histories:
                 users, times = self.user_codes(frame), read_times(self.schema, frame, who)
             else:
                 users, times = self.user_codes(frame), np.full(len(frame), NO_TIME)
-            if history.where is not None:
-                label = f"{history.label}, where `{history.where}`"
-                took_place = feedbacks(column(frame, history.where, label), label) == 1
-                there = np.flatnonzero(took_place)
-                frame, users, times = frame.iloc[there], users[there], times[there]
-            parts.append((log_events(history, frame, may_lack, self.schema), users, times))
-        users = np.concatenate([users for _, users, _ in parts])
-        times = np.concatenate([times for _, _, times in parts])
-        raw = {name: pa.concat_arrays([part[0][name] for part in parts]) for name in parts[0][0]}
-        order = np.lexsort((times, users))
+            parts.append(self._read(history, frame, users, times, may_lack))
+        return EventArrays.of(parts).in_order(self.schema, self.encoder, history)
+
+    def _read(
+        self,
+        history: History,
+        frame: pd.DataFrame,
+        users: np.ndarray,
+        times: np.ndarray,
+        may_lack: bool = False,
+    ) -> EventArrays:
+        """The events of a frame of a history, in its order, not encoded."""
+        if history.where is not None:
+            label = f"{history.label}, where `{history.where}`"
+            took_place = feedbacks(column(frame, history.where, label), label) == 1
+            there = np.flatnonzero(took_place)
+            frame, users, times = frame.iloc[there], users[there], times[there]
+        raw = log_events(history, frame, may_lack, self.schema)
         first = self.schema.feature(history.fields[0])
         program = self.encoder.programs[self.schema.table_of(first.name)]
         label = f"{history.label}, field `{first.name}`"
         there = (first.pack(raw[first.name], program, label)[:, 0] != 0) & (users >= 0)
-        order = order[there[order]]
-        users, times = users[order], times[order]
-        raw = {name: values.take(pa.array(order)) for name, values in raw.items()}
-        raw |= history.of_order(users, None if self.schema.time_key is None else times)
-        columns = encode_events(self.schema, self.encoder.programs, history, raw)
-        return EventArrays(columns, users, times, raw)
+        return EventArrays(np.zeros((len(users), 0), "int32"), users, times, raw).take(there)
 
     def _own_times(self, history: History, events: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
         """Times of a log of its own, of which some must be before a row."""
@@ -340,6 +469,23 @@ def read_times(schema: FeatureSchema, frame: pd.DataFrame, who: str) -> np.ndarr
     if missing:
         raise ValueError(f"{label} has {missing} missing values; expected a time in every row.")
     return times
+
+
+def check_in_order(who: str, times: np.ndarray, until: int | None, index: pd.Index) -> None:
+    """A ValueError if rows are older than the newest past row.
+
+    Args:
+        who: Who asks, for the error message.
+        times: Milliseconds of the rows.
+        until: Milliseconds of the newest past row; `None`: there is none.
+        index: Index of the rows.
+    """
+    if until is not None and (older := times < until).any():
+        raise ValueError(
+            f"{who}: {int(older.sum())} of {len(times)} rows are older than the newest past row, "
+            f"of {shown(until)} (such as row {index[older][0]}, of {shown(times[older][0])}). Give "
+            "each day once, in the order of time."
+        )
 
 
 def lacking_histories(schema: FeatureSchema, frame: pd.DataFrame) -> list[str]:

@@ -15,10 +15,10 @@ from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.past_rows import PastGroup
 from keras_infnet.data.whole_files import (
-    CheckedParquet,
     parquet_checksums,
     parquet_writer,
     read_json,
+    read_parquet,
     write_json,
 )
 from keras_infnet.schema.frames import to_frame
@@ -106,7 +106,7 @@ class RateState:
                 "again with this version."
             )
         tables = {
-            name: _read(path / f"{name}.parquet", checksums)
+            name: _frame(read_parquet(path / f"{name}.parquet", checksums, _WHO))
             for name, checksums in known["checksums"].items()
         }
         return cls(known["until"], known["counted"], tables)
@@ -145,10 +145,5 @@ def compacted(
     return pd.DataFrame({**keys, "last_time": times[last], "rows": rows, "ones": with_action})
 
 
-def _read(path: Path, checksums: str) -> pd.DataFrame:
-    try:
-        with CheckedParquet(path, checksums) as file:
-            table = file.read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"{_WHO}: {path} can't be read: {error}") from error
+def _frame(table: pa.Table) -> pd.DataFrame:
     return to_frame(table, np.arange(len(table)))

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet.data.histories import Freeze, frozen_times, read_times
+from keras_infnet.data.histories import Freeze, check_in_order, frozen_times, read_times
 from keras_infnet.data.past_rows import KeyColumn, PastGroup, key_dtype, read_keys
 from keras_infnet.data.rate_state import RateState, compacted, what_counts
 from keras_infnet.encoding.actions import ActionSums, read_action
 from keras_infnet.schema.canonical import column, user_codes
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
+from keras_infnet.schema.instants import shown
 from keras_infnet.schema.past import PastFeature, PastRows
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -144,12 +145,7 @@ class Rates:
         """
         frame = as_rows(rows, "Rates.update")
         times = read_times(self.schema, frame, "Rates.update")
-        if (older := times < self.until).any():
-            raise ValueError(
-                f"Rates.update: {int(older.sum())} of {len(times)} rows are older than the newest "
-                f"past row, of {_shown(self.until)} (such as row {frame.index[older][0]}, of "
-                f"{_shown(times[older][0])}). Give each day once, in the order of time."
-            )
+        check_in_order("Rates.update", times, self.until, frame.index)
         self._fill([*self._frames, frame], [*self._times, times], self._tables)
         attached = self.attach(frame)
         self.until = int(times.max())
@@ -229,8 +225,8 @@ class Rates:
         if self._tables and (older := times < self.until).any():
             raise ValueError(
                 f"Rates: {int(older.sum())} of {len(times)} rows are asked for at a time before "
-                f"the state, which is of {_shown(self.until)} (such as row {index[older][0]}, at "
-                f"{_shown(times[older][0])}). Ask for later rows, or make Rates of the whole log."
+                f"the state, which is of {shown(self.until)} (such as row {index[older][0]}, at "
+                f"{shown(times[older][0])}). Ask for later rows, or make Rates of the whole log."
             )
 
 
@@ -409,7 +405,3 @@ def past_of_log(
 def lacking_rates(schema: FeatureSchema, frame: pd.DataFrame) -> list[str]:
     """Names of the features of the past that the rows lack as columns."""
     return [f.name for f in schema.past if f.name not in frame.columns]
-
-
-def _shown(time: Any) -> str:
-    return f"{time} ({np.datetime64(int(time), 'ms').astype('datetime64[s]')})"

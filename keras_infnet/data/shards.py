@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet.data.histories import NO_TIME, Histories, lacking_histories
+from keras_infnet.data.event_arrays import NO_TIME
+from keras_infnet.data.histories import Histories, lacking_histories
 from keras_infnet.data.notices import repeated_in_frame
 from keras_infnet.data.whole_files import parquet_checksums, parquet_writer, whole_file, write_json
 from keras_infnet.encoding.encoder import FeatureEncoder

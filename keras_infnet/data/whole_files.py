@@ -65,6 +65,15 @@ def parquet_checksums(path: Path) -> str:
         return "".join(f"{zlib.crc32(part):08x}" for part in itertools.chain([footer], parts))
 
 
+def read_parquet(path: Path, checksums: str, who: str) -> pa.Table:
+    """A whole Parquet file; a ValueError that begins with `who` where it is missing or damaged."""
+    try:
+        with CheckedParquet(path, checksums) as file:
+            return file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{who}: {path} can't be read: {error}") from error
+
+
 class CheckedParquet:
     """A Parquet file to read, each piece of which is compared with its checksum before.
 

@@ -249,3 +249,8 @@ def _no_times(label: str, found: str) -> ValueError:
         "milliseconds, microseconds or nanoseconds. Convert the column, such as with "
         "`pandas.to_datetime`."
     )
+
+
+def shown(time: int) -> str:
+    """A time for an error message: its milliseconds, and the date that they are since 1970."""
+    return f"{time} ({np.datetime64(int(time), 'ms').astype('datetime64[s]')})"
