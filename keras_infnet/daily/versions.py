@@ -40,6 +40,9 @@ class Version:
         config: Digest of the configuration.
         until: Milliseconds of its newest row.
         rows: Number of rows by use, such as `train` and `holdout`.
+        measured: What the version before measured on the day, before training: by rows (`"all"`,
+            or `"new"`: with ids that it did not know), task and measure a value and its standard
+            error.
         files: Digest of each of its files.
     """
 
@@ -54,6 +57,7 @@ class Version:
     config: str = ""
     until: int = 0
     rows: Mapping[str, int] = field(default_factory=dict[str, int])
+    measured: Mapping[str, Any] = field(default_factory=dict[str, Any])
     files: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
