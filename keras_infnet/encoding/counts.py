@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -12,8 +13,10 @@ from keras_infnet.encoding.labels import LabelSums
 from keras_infnet.schema.canonical import column, infer_dtype
 from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.layout import Layout
+from keras_infnet.schema.programs import Program
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.value_counts import ValueCounts
+from keras_infnet.schema.vocabulary import Vocabulary
 
 
 class EncoderCounts:
@@ -38,6 +41,8 @@ class EncoderCounts:
             if owner.has_dtype and (dtype := schema.declared_dtype(name)) is not None
         }
         self._tables: dict[str, ValueCounts] = {}
+        # Whether all rows had times: the encoder then knows when each value was seen last.
+        self._timed = schema.time_key is not None
         self._quantities = {
             f"{h.name}/#{quantity.key}": ValueCounts(quantity.counted_type)
             for h in schema.histories
@@ -49,30 +54,55 @@ class EncoderCounts:
         """Counts training rows, with the histories that they hold as list columns."""
         self._labels.add(frame)
         self._actions.add(frame)
-        for feature in self.schema.features:
-            self._add_values(frame, feature, feature.label)
-        for history in self.schema.histories:
-            if has_list_columns(history, frame):
-                events, _ = listed_events(self.schema, history, frame, self._dtype)
-                for field in history.fields:
-                    # Edges of numbers are those of the rows.
-                    if self.schema.feature(field).has_dtype:
-                        self._count(self.schema.feature(field), events[field])
-                self._add_quantities(history.name, events)
-            elif history.name not in self._apart:
-                self._add_quantities(history.name, log_events(history, frame))
+        self._add_fields(frame)
 
     def add_events(self, name: str, frame: pd.DataFrame) -> None:
         """Counts events of a history that are no rows; they may lack actions (then unknown)."""
         history = self.schema.history(name)
+        times = self._times(frame)
         for field in history.fields:
             feature = self.schema.feature(field)
             if feature.has_dtype:
-                self._add_values(frame, feature, f"{history.label}, field `{field}`")
+                self._add_values(frame, feature, f"{history.label}, field `{field}`", times)
         self._add_quantities(name, log_events(history, frame, may_lack=True))
+
+    def _with_times(self, program: Program) -> Program:
+        """The program, which knows no times if some rows had none."""
+        if isinstance(program, Vocabulary) and not self._timed:
+            program.last_seen = None
+        return program
+
+    def _add_fields(self, frame: pd.DataFrame) -> None:
+        """Counts what rows and their listed events hold."""
+        times = self._times(frame)
+        self._timed &= times is not None
+        for feature in self.schema.features:
+            self._add_values(frame, feature, feature.label, times)
+        for history in self.schema.histories:
+            if has_list_columns(history, frame):
+                events, bounds = listed_events(self.schema, history, frame, self._dtype)
+                of_events = None if times is None else np.repeat(times, np.diff(bounds))
+                for field in history.fields:
+                    # Edges of numbers are those of the rows.
+                    if self.schema.feature(field).has_dtype:
+                        self._count(self.schema.feature(field), events[field], of_events)
+                self._add_quantities(history.name, events)
+            elif history.name not in self._apart:
+                self._add_quantities(history.name, log_events(history, frame))
+
+    def _times(self, frame: pd.DataFrame) -> np.ndarray | None:
+        """The times of rows; None where they are not known, which matters to nothing yet."""
+        key = self.schema.time_key
+        if key is None or key not in frame.columns:
+            return None
+        try:
+            return self.schema.instants.of_column(frame[key], f"Column `{key}`")
+        except ValueError:
+            return None
 
     def merge(self, other: "EncoderCounts") -> None:
         """Adds what another has counted of the same schema, such as a worker."""
+        self._timed &= other._timed
         self._labels.merge(other._labels)
         self._actions.merge(other._actions)
         for name, dtype in other._dtypes.items():
@@ -106,7 +136,7 @@ class EncoderCounts:
             counts = None if kind is None else self._table(name, kind)
             program = owner.learn(counts, dtype)
             assert program is not None
-            encoder.programs[name] = program
+            encoder.programs[name] = self._with_times(program)
         for h in self.schema.histories:
             for quantity in h.of_event:
                 if quantity.learns:
@@ -116,27 +146,38 @@ class EncoderCounts:
         layout = Layout(sizes, dtypes, rates, encoder.digest(), action_rates)
         encoder.schema = self.schema.with_layout(layout)
 
-    def _add_values(self, frame: pd.DataFrame, feature: Feature, label: str) -> None:
+    def _add_values(
+        self, frame: pd.DataFrame, feature: Feature, label: str, times: np.ndarray | None
+    ) -> None:
         owner = self._owners.get(self.schema.table_of(feature.name))
-        if owner is None or (owner.fixed_size is not None and owner.name in self._dtypes):
+        if owner is None or not self._needs(owner):
             return
         series = column(frame, feature.name, label)
         dtype = self._dtype(feature.name, series, label)
         if feature.has_dtype and dtype is None:
             return
         if owner.counted_type(dtype) is not None:
-            self._count(feature, feature.values(series, dtype, label))
+            self._count(feature, feature.values(series, dtype, label), times)
 
-    def _count(self, feature: Feature, values: pa.Array) -> None:
+    def _count(self, feature: Feature, values: pa.Array, times: np.ndarray | None) -> None:
         table = self.schema.table_of(feature.name)
         kind = self._owners[table].counted_type(self._dtypes.get(table))
-        if kind is not None:
-            self._table(table, kind).add(feature.counted(values))
+        if kind is None:
+            return
+        counts = self._table(table, kind)
+        of_counted = None
+        if counts.timed and times is not None:
+            of_counted = feature.counted_times(values, times)
+        counts.add(feature.counted(values), of_counted)
 
     def _add_quantities(self, name: str, events: Any) -> None:
         for quantity in self.schema.history(name).of_event:
-            if quantity.learns:
-                self._quantities[f"{name}/#{quantity.key}"].add(quantity.counted(events))
+            if (counts := self._quantities.get(f"{name}/#{quantity.key}")) is not None:
+                counts.add(quantity.counted(events))
+
+    def _needs(self, owner: Feature) -> bool:
+        """Whether the values of a table are read."""
+        return owner.fixed_size is None or owner.name not in self._dtypes
 
     def _dtype(self, feature: str, series: pd.Series, label: str) -> str | None:
         """The dtype of a feature's identifiers, which the first values tell if nothing does."""
@@ -148,4 +189,5 @@ class EncoderCounts:
         return self._dtypes.get(table)
 
     def _table(self, name: str, kind: pa.DataType) -> ValueCounts:
-        return self._tables.setdefault(name, ValueCounts(kind))
+        timed = self.schema.time_key is not None and self._owners[name].has_dtype
+        return self._tables.setdefault(name, ValueCounts(kind, timed))

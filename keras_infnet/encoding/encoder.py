@@ -18,8 +18,10 @@ from keras_infnet.encoding.events import (
 )
 from keras_infnet.schema.feature import PACKED
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
+from keras_infnet.schema.instants import Time
 from keras_infnet.schema.programs import Program
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.vocabulary import LAST_SEEN
 
 
 class FeatureEncoder:
@@ -79,6 +81,80 @@ class FeatureEncoder:
             counts.add_events(name, as_frame(more, f"FeatureEncoder.fit, events of `{name}`"))
         counts.fit(self)
         return self
+
+    def extend(
+        self,
+        rows: Frame,
+        events: Mapping[str, Frame] | None = None,
+        event_logs: Mapping[str, Frame] | None = None,
+        *,
+        min_frequency: int | Mapping[str, int] | None = None,
+        keep_days: float | None = None,
+        max_ids: int | Mapping[str, int] | None = None,
+        now: Time | None = None,
+    ) -> "FeatureEncoder":
+        """A new encoder that also knows the values of later rows; this one stays as it is.
+
+        Ids, edges, forms of numbers, dtypes and base rates stay; unknown values get the ids behind,
+        those in most rows first, and so do unknown combinations of actions. What is hashed needs
+        none of it. Each call counts its own rows: a value that is in too few of them stays unknown,
+        whatever was in earlier ones.
+
+        With `keep_days` or `max_ids`, values that were seen longest ago lose their ids, which new
+        values get first. A free id is no value's: what had it is unknown again.
+
+        Args:
+            rows: Later rows, with the features' columns and those of the histories. Labels that
+                they hold are checked; numbers need not be there.
+            events: As in `fit`.
+            event_logs: As in `fit`.
+            min_frequency: Unknown values in fewer of these rows stay unknown; a dict by feature is
+                of these alone. Defaults to `None`: each feature's own.
+            keep_days: Days after which a value that was not seen loses its id. Defaults to `None`:
+                it keeps it.
+            max_ids: Most values that have ids of a feature, or a dict by feature. Defaults to
+                `None`: any number.
+            now: From when `keep_days` counts back. Defaults to the newest time of `rows`.
+
+        Returns:
+            The extended encoder. `schema.layout.parent` is the fingerprint of this one's schema,
+            and `schema.layout.renewed` says which ids have another value, or none any more.
+
+        Raises:
+            ValueError: The encoder is not fitted; a column is missing, of another dtype than
+                before or holds what its feature does not allow; a label is none of its task's, such
+                as a new class; an argument is out of range or names a feature without a vocabulary;
+                or ids shall be freed, and it is not known when they were seen.
+
+        Warns:
+            UserWarning: A column has no value in any row.
+
+        Example:
+            >>> import pandas as pd
+            >>> schema = keras_infnet.FeatureSchema(
+            ...     features=[keras_infnet.CategoricalFeature("video_id", "item")],
+            ...     tasks=[keras_infnet.BinaryTask("click")],
+            ...     time_key=None,
+            ... )
+            >>> first = pd.DataFrame({"video_id": [7, 7, 8], "click": [0, 1, 1]})
+            >>> encoder = keras_infnet.data.FeatureEncoder(schema).fit(first)
+            >>> grown = encoder.extend(pd.DataFrame({"video_id": [9, 8, 5, 9]}))
+            >>> grown.transform(pd.DataFrame({"video_id": [7, 8, 9, 5, 6]}))["categorical"].T
+            array([[2, 3, 4, 5, 1]], dtype=int32)
+            >>> grown.schema.layout.parent == encoder.schema.fingerprint
+            True
+        """
+        from keras_infnet.encoding.growth import GrowthCounts
+
+        rows = as_rows(rows, "FeatureEncoder.extend")
+        logs = event_logs or {}
+        counts = GrowthCounts(self, apart=logs)
+        counts.add_rows(rows)
+        for name, more in (*(events or {}).items(), *logs.items()):
+            counts.add_events(name, as_frame(more, f"FeatureEncoder.extend, events of `{name}`"))
+        return counts.extended(
+            min_frequency=min_frequency, keep_days=keep_days, max_ids=max_ids, now=now
+        )
 
     def transform(self, frame: Frame) -> dict[str, np.ndarray]:
         """Packed inputs of a model.
@@ -212,9 +288,11 @@ class FeatureEncoder:
         return rows_of_vectors(where, dtype, program, vectors, dim)
 
     def digest(self) -> str:
-        """Twelve hexadecimal digits of all vocabularies and edges."""
+        """Twelve hexadecimal digits of all vocabularies and edges: of what ids depend on."""
         state = hashlib.sha256()
         for name, array in sorted(self.arrays().items()):
+            if name.endswith(f"|{LAST_SEEN}"):
+                continue
             state.update(name.encode())
             state.update(
                 json.dumps(array.tolist()).encode() if array.dtype == object else array.tobytes()

@@ -34,7 +34,7 @@ def rows_of_vectors(
         raise ValueError(
             f"{where}: {len(values) - len(pc.unique(values))} values come more than once."
         )
-    known = np.asarray(pc.is_in(values, value_set=program.values))
+    known = np.asarray(pc.is_in(values, value_set=program.known))
     if not known.any():
         raise ValueError(
             f"{where}: none of {len(values)} values, such as {values[0].as_py()!r}, is in the "

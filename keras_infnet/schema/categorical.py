@@ -151,6 +151,9 @@ class CategoricalFeature(Feature):
     def counted(self, values: pa.Array) -> pa.Array:
         return values.flatten() if self.is_bag else values
 
+    def counted_times(self, values: pa.Array, times: np.ndarray) -> np.ndarray:
+        return np.repeat(times, np.diff(np.asarray(values.offsets))) if self.is_bag else times
+
     def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
         assert dtype is not None
         if self.hash_buckets is not None:
@@ -220,7 +223,7 @@ class CategoricalFeature(Feature):
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
         known: list[Any] = ["a", "b"] if dtype == "string" else [1, 2]
         if isinstance(program, Vocabulary):
-            known = program.values.to_pylist()[:2] or known
+            known = program.known.to_pylist()[:2] or known
         two = np.array(known * 2, object if dtype == "string" else "int64")[:2]
         rows = {self.name: two[:, None] if self.is_bag else two}
         if self.weights is not None:

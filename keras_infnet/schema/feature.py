@@ -171,6 +171,10 @@ class Feature(ABC):
         """What is counted of canonical values, flat."""
         return values
 
+    def counted_times(self, values: pa.Array, times: np.ndarray) -> np.ndarray:
+        """The times of rows, once for each of `counted(values)`."""
+        return times
+
     def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
         """The program that encodes canonical values; `None` where nothing is looked up."""
         return None

@@ -19,6 +19,10 @@ class Layout:
             heads start there.
         vocabulary: Digest of the encoder's vocabularies and edges; `""` without an encoder.
         action_rates: Rate of each action of a feature of the past in the training rows.
+        parent: Fingerprint of the schema that `FeatureEncoder.extend` extended; `""`: it is none
+            that was extended.
+        renewed: By table, increasing ids whose value is another than in the parent, or none any
+            more: `RankingModel.grow` resets their rows.
 
     Example:
         >>> keras_infnet.data.Layout({"video_id": 10}).sizes
@@ -30,6 +34,8 @@ class Layout:
     base_rates: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     vocabulary: str = ""
     action_rates: Mapping[str, float] = field(default_factory=dict[str, float])
+    parent: str = ""
+    renewed: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
     def __hash__(self) -> int:
         return hash((self.vocabulary, *self.sizes.items()))
@@ -42,5 +48,10 @@ class Layout:
             "base_rates": {task: list(rate) for task, rate in self.base_rates.items()},
             "vocabulary": self.vocabulary,
         }
+        later: dict[str, Any] = {
+            "action_rates": dict(self.action_rates),
+            "parent": self.parent,
+            "renewed": {table: list(ids) for table, ids in self.renewed.items()},
+        }
         # Schemas that were saved before keep their fingerprints.
-        return plain | ({"action_rates": dict(self.action_rates)} if self.action_rates else {})
+        return plain | {name: value for name, value in later.items() if value}

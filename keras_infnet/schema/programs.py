@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,21 @@ class Program(ABC):
     def arrays(self) -> dict[str, np.ndarray]:
         """What was learned, by name, for a file."""
         return {}
+
+    # Whether rows of a later day may add ids.
+    grows: ClassVar[bool] = False
+
+    def extended(self, counts: Any, limits: Any) -> "Program":
+        """The program with ids for the values of later rows, which leaves this one as it is.
+
+        All ids keep their values, but those that `limits` free. What does not grow, such as a hash,
+        edges or bits, is itself: this one.
+
+        Args:
+            counts: `ValueCounts` of the later rows.
+            limits: `Limits` of the table.
+        """
+        return self
 
 
 class Hash(Program):
@@ -149,6 +164,11 @@ class ActionPattern(Program):
 
     def arrays(self) -> dict[str, np.ndarray]:
         return self.vocabulary.arrays()
+
+    grows: ClassVar[bool] = True
+
+    def extended(self, counts: Any, limits: Any) -> "ActionPattern":
+        return ActionPattern(self.vocabulary.extended(counts, limits))
 
 
 class GroupBits(Program):

@@ -1,8 +1,12 @@
 """ValueCounts: how often each value of a column occurs, counted chunk by chunk."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from keras_infnet.schema.instants import MISSING_TIME
 
 # Counts of chunks are merged when so many wait, or as many as there are merged ones.
 _WAITING = 1 << 20
@@ -13,30 +17,50 @@ class ValueCounts:
 
     Args:
         kind: Type of the values.
+        timed: Whether the last time of each value is kept as well.
     """
 
-    def __init__(self, kind: pa.DataType) -> None:
-        self.kind = kind
-        self._merged = _table(pa.array([], kind), pa.array([], pa.int64()))
+    def __init__(self, kind: pa.DataType, timed: bool = False) -> None:
+        self.kind, self.timed = kind, timed
+        no_times = pa.array([], pa.int64()) if timed else None
+        self._merged = _table(pa.array([], kind), pa.array([], pa.int64()), no_times)
         self._waiting: list[pa.Table] = []
 
-    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
-        """Counts the values of one more chunk."""
-        counts = pc.value_counts(values.cast(self._merged["value"].type))
-        self._add(_table(counts.field("values"), counts.field("counts")))
+    def add(self, values: pa.Array | pa.ChunkedArray, times: np.ndarray | None = None) -> None:
+        """Counts the values of one more chunk.
+
+        Args:
+            values: The values.
+            times: int64 `(values,)`, milliseconds, of counts that are timed. Defaults to unknown.
+        """
+        values = values.cast(self._merged["value"].type)
+        if not self.timed:
+            counts = pc.value_counts(values)
+            self._add(_table(counts.field("values"), counts.field("counts")))
+            return
+        flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        found = pc.dictionary_encode(flat, null_encoding="encode")
+        places = np.asarray(found.indices)
+        last = np.full(len(found.dictionary), MISSING_TIME)
+        if times is not None:
+            np.maximum.at(last, places, times)
+        number = np.bincount(places, minlength=len(last))
+        self._add(_table(found.dictionary, pa.array(number, pa.int64()), pa.array(last)))
 
     def merge(self, other: "ValueCounts") -> None:
         """Adds what another has counted."""
         self._add(other.table())
 
     def table(self) -> pa.Table:
-        """Columns `value`, each once and in any order, and `count`."""
+        """Columns `value`, each once and in any order, `count`, and `last` where it is timed."""
         if len(self._waiting) == 1 and not len(self._merged):
             self._merged = self._waiting.pop()
         if self._waiting:
             parts = pa.concat_tables([self._merged, *self._waiting])
-            summed = parts.group_by("value").aggregate([("count", "sum")])
-            self._merged = _table(summed["value"], summed["count_sum"])
+            last: list[tuple[str, str]] = [("last", "max")] if self.timed else []
+            summed = parts.group_by("value").aggregate([("count", "sum"), *last])
+            times = summed["last_max"] if self.timed else None
+            self._merged = _table(summed["value"], summed["count_sum"], times)
             self._waiting = []
         return self._merged
 
@@ -55,5 +79,6 @@ class ValueCounts:
             self.table()
 
 
-def _table(values: pa.Array, counts: pa.Array) -> pa.Table:
-    return pa.table({"value": values, "count": counts})
+def _table(values: pa.Array, counts: pa.Array, last: Any = None) -> pa.Table:
+    columns: dict[str, Any] = {"value": values, "count": counts}
+    return pa.table(columns if last is None else columns | {"last": last})
