@@ -1,7 +1,7 @@
 """The daily job: a ranker that is trained again every day, grows, and can be rolled back."""
 
 from keras_infnet.daily.config import DailyConfig
-from keras_infnet.daily.errors import DailyError, ExitCode
+from keras_infnet.daily.errors import DailyError
 from keras_infnet.daily.job import DailyJob, Outcome
 from keras_infnet.daily.versions import Version, Versions
 
@@ -9,7 +9,6 @@ __all__ = [
     "DailyConfig",
     "DailyError",
     "DailyJob",
-    "ExitCode",
     "Outcome",
     "Version",
     "Versions",

@@ -46,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return error.code
 
 
-def _done(
-    job: DailyJob, parsed: argparse.Namespace, log: Callable[[dict[str, Any]], None]
-) -> int:
+def _done(job: DailyJob, parsed: argparse.Namespace, log: Callable[[dict[str, Any]], None]) -> int:
     if parsed.command == "status":
         log({"event": "status", **job.status()})
         return ExitCode.DONE

@@ -57,15 +57,13 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], note: str = "")
     )
     said = f"{title}: {', '.join(series)}"
     return (
-        f'<figure><figcaption>{escape(title)} {legend}</figcaption>'
+        f"<figure><figcaption>{escape(title)} {legend}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(said)}">'
         f"{''.join(parts)}</svg>{f'<p class=note>{escape(note)}</p>' if note else ''}</figure>"
     )
 
 
-def bar_table(
-    head: Sequence[str], rows: Sequence[tuple[str, float, str, str]], full: float
-) -> str:
+def bar_table(head: Sequence[str], rows: Sequence[tuple[str, float, str, str]], full: float) -> str:
     """A table of names, bars and values.
 
     Args:

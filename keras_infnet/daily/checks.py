@@ -237,8 +237,10 @@ def _labels(
     for task in schema.tasks:
         observed = labels[task.name][weights[task.name] > 0]
         if not len(observed) or observed.min() == observed.max():
-            said = f"all {len(observed)} observed labels are {observed[0]:g}" if len(observed) else (
-                "no label is observed"
+            said = (
+                f"all {len(observed)} observed labels are {observed[0]:g}"
+                if len(observed)
+                else ("no label is observed")
             )
             yield Finding(
                 "labels", task.name, REFUSED,
@@ -248,7 +250,9 @@ def _labels(
         rate, was = rates[task.name], 0.0 if before is None else before.label_rates[task.name]
         if was > 0 and rate > 0:
             factor = max(rate / was, was / rate)
-            said = f"times differ the mean label, {rate:.4g}, and that of the days before, {was:.4g}."
+            said = (
+                f"times differ the mean label, {rate:.4g}, and that of the days before, {was:.4g}."
+            )
             yield _limited(part, "label_rate", task.name, factor, said)
 
 

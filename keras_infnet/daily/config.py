@@ -53,15 +53,16 @@ class TrainingPart:
     checkpoint_every: int = at_least(1, default=1000)
     seed: int = at_least(0, default=0)
     unknown_rate: Mapping[str, float] | None = None
+    jit_compile: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class GrowthPart:
     """`growth`: how `FeatureEncoder.extend` and `model.grow` take new ids."""
 
-    min_frequency: int | None = at_least(1, default=None, kind=1)
+    min_frequency: int | Mapping[str, int] | None = None
     start: str = declared("unknown")
-    keep_days: int | None = at_least(1, default=None, kind=1)
+    keep_days: float | None = None
     max_ids: int | Mapping[str, int] | None = None
 
 
@@ -143,13 +144,15 @@ class DailyConfig:
         schema: A schema; a file that `FeatureSchema.to_json` gave; or `"module:attribute"`.
         log: Where the log of a day lies: a file, folder or glob of Parquet or CSV, with `{day}` in
             place of the day, such as `"logs/{day}.parquet"`.
-        name: Name of the model in requests: TensorFlow Serving watches `folder/serving/name`.
+        name: Name of the model in requests: TensorFlow Serving watches `folder/serving/name`. Of
+            the parts below, each key has a default, and `None` takes all.
         model: `{"name": "INFNet", "arguments": {}}`: a class of `keras_infnet.models`, or
             `"module:attribute"`, and its arguments but the schema.
         training: `{"learning_rate", "next_learning_rate", "warm_restart", "epochs", "batch_size",
-            "holdout", "replay_days", "replay_share", "checkpoint_every", "seed", "unknown_rate"}`.
+            "holdout", "replay_days", "replay_share", "checkpoint_every", "seed", "unknown_rate",
+            "jit_compile"}`.
         growth: `{"min_frequency", "start", "keep_days", "max_ids"}`, of `FeatureEncoder.extend` and
-            `model.grow`.
+            `model.grow`; `False`: the ids of the first version are all that there are.
         calibration: `{"method"}`, as in `fit_calibration`.
         gate: `{"metric", "weights", "floors", "least", "errors"}`: the score of a `TaskPolicy` must
             be above that of the version before by `least` and by `errors` standard errors.
@@ -173,13 +176,13 @@ class DailyConfig:
     schema: FeatureSchema | str | Path
     log: str
     name: str = "ranker"
-    model: Any = ModelPart()
-    training: Any = TrainingPart()
-    growth: Any = GrowthPart()
-    calibration: Any = CalibrationPart()
-    gate: Any = GatePart()
-    checks: Any = ChecksPart()
-    export: Any = ExportPart()
+    model: Any = None
+    training: Any = None
+    growth: Any = None
+    calibration: Any = None
+    gate: Any = None
+    checks: Any = None
+    export: Any = None
     keep_versions: int = 14
 
     def __post_init__(self) -> None:
@@ -233,7 +236,8 @@ class DailyConfig:
     def digest(self) -> str:
         """Twelve hexadecimal digits of all that changes what a day gives."""
         assert isinstance(self.schema, FeatureSchema)
-        plain = {name: dataclasses.asdict(getattr(self, name)) for name in _PARTS}
+        parts = {name: getattr(self, name) for name in _PARTS}
+        plain = {n: dataclasses.asdict(part) if part else None for n, part in parts.items()}
         text = json.dumps([plain, self.schema.to_dict()], sort_keys=True, default=str)
         return digest(text)
 
@@ -251,12 +255,15 @@ _PARTS = {
 
 def _part(name: str, kind: Any, given: Any) -> Any:
     """A part of the configuration, of a dict."""
+    given = {} if given is None else given
     if isinstance(given, Mapping):
         _check_keys(kind, given, f"{name}.")
         given = kind(**given)
+    if given is False and name == "growth":
+        return False
     if not isinstance(given, kind):
         raise bad("daily config", name, given, "a dict")
-    for declaration in dataclasses.fields(given):
+    for declaration in dataclasses.fields(kind):
         check_field(f"daily config, {name}", declaration, getattr(given, declaration.name))
     return given
 

@@ -118,13 +118,9 @@ def held_out(past: Path | None) -> list[pa.Table]:
     return [] if past is None else [pq.read_table(past / _HELD)]
 
 
-def _histories(
-    encoder: FeatureEncoder, rows: pd.DataFrame, past: Path | None
-) -> Histories | None:
+def _histories(encoder: FeatureEncoder, rows: pd.DataFrame, past: Path | None) -> Histories | None:
     if not lacking_histories(encoder.schema, rows):
         return None
     if past is None:
         return Histories(encoder, rows)
     return Histories.load(past / _HISTORIES, encoder).append(rows)
-
-

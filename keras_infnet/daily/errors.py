@@ -26,12 +26,17 @@ class DailyError(ValueError):
         message: What was found, what was expected, and what to do.
         stage: The stage that failed.
         day: The day; `""` where it is of none.
-        code: The exit code of the command.
+        code: The exit code of the command: 1, or 2 for the configuration, 3 for a log that is
+            refused, 5 where another job holds the folder.
+
+    Attributes:
+        message: As given.
+        stage: As given.
+        day: As given.
+        code: As given.
     """
 
-    def __init__(
-        self, message: str, stage: str, day: str = "", code: ExitCode = ExitCode.FAILED
-    ) -> None:
+    def __init__(self, message: str, stage: str, day: str = "", code: int = 1) -> None:
         of_day = f" of {day}" if day else ""
         super().__init__(f"daily, stage `{stage}`{of_day}: {message}")
         self.message, self.stage, self.day, self.code = message, stage, day, code

@@ -71,7 +71,9 @@ def decide(
         if reason is not None:
             return Decision(False, reason, *numbers, values=values)
     if found is None:
-        return Decision(True, f"the first version: {policy.metric} {score:.4f}.", score, values=values)
+        return Decision(
+            True, f"the first version: {policy.metric} {score:.4f}.", score, values=values
+        )
     publish, reason = _against(part, policy.metric, *found)
     return Decision(publish, reason, *numbers, values=values)
 
@@ -128,8 +130,8 @@ def _undefined(policy: TaskPolicy, values: Mapping[str, float], score: float) ->
         return None
     bad = [task for task, value in values.items() if math.isnan(value)]
     return (
-        f"{policy.metric} of {', '.join(bad)} is not defined on the held-out rows, whose labels may "
-        "be of one class alone. Hold out more rows (training.holdout), or give gate.weights "
+        f"{policy.metric} of {', '.join(bad)} is not defined on the held-out rows, whose labels "
+        "may be of one class alone. Hold out more rows (training.holdout), or give gate.weights "
         "without the task."
     )
 

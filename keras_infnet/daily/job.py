@@ -13,10 +13,10 @@ from typing import Any
 from keras_infnet._base.locks import locked
 from keras_infnet._base.whole_files import read_json, write_json
 from keras_infnet.daily.config import DailyConfig
-from keras_infnet.daily.day_log import days_between, check_day
+from keras_infnet.daily.day_log import READ, check_day, days_between
 from keras_infnet.daily.errors import DailyError, ExitCode
 from keras_infnet.daily.report import write_failure, write_index
-from keras_infnet.daily.run import DayRun
+from keras_infnet.daily.run import CHECK, DayRun
 from keras_infnet.daily.versions import Version, Versions
 
 _LOCK, _WORK, _RUN = "daily.lock", "work", "run.json"
@@ -32,14 +32,14 @@ class Outcome:
             had been done with the same rows.
         number: Number of its version.
         reason: Why.
-        code: Exit code of the command.
+        code: Exit code of the command: 0, or 4 where the gate kept the version before.
     """
 
     day: str
     status: str
     number: int
     reason: str
-    code: ExitCode
+    code: int
 
 
 class DailyJob:
@@ -256,7 +256,9 @@ class DailyJob:
         except Exception as error:
             said = f"{type(error).__name__}: {error}" if not str(error) else str(error)
             self._event("failed", stage=stage, day=day, error=said)
-            raise DailyError(said, stage, day) from error
+            of_log = isinstance(error, ValueError) and stage in (READ, CHECK)
+            code = ExitCode.LOG if of_log else ExitCode.FAILED
+            raise DailyError(said, stage, day, code) from error
         seconds = round(time.monotonic() - begin, 3)
         self._event("stage done", stage=stage, day=day, seconds=seconds)
 

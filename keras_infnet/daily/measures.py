@@ -51,9 +51,7 @@ class LabelledRows:
                 found[task.name] |= _means(labels, outputs, weights)
         return found
 
-    def with_errors(
-        self, predicted: pd.DataFrame, within: np.ndarray | None = None
-    ) -> Measured:
+    def with_errors(self, predicted: pd.DataFrame, within: np.ndarray | None = None) -> Measured:
         """Measures, calibration too, with their standard errors.
 
         Args:
@@ -93,7 +91,9 @@ def plain(measured: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str
 def _means(labels: Any, outputs: Any, weights: Any) -> dict[str, float]:
     if not weights.sum():
         return {"mean_label": float("nan"), "mean_prediction": float("nan")}
-    labels, outputs, weights = (np.asarray(part, "float64").ravel() for part in (labels, outputs, weights))
+    labels, outputs, weights = (
+        np.asarray(part, "float64").ravel() for part in (labels, outputs, weights)
+    )
     return {
         "mean_label": float(np.average(labels, weights=weights)),
         "mean_prediction": float(np.average(outputs, weights=weights)),

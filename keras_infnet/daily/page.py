@@ -19,7 +19,8 @@ a { color: var(--link); } nav, .note, .soft { color: var(--soft); font-size: 13p
 p { margin: 4px 0; } .note { margin: 2px 0 0; }
 .badge { padding: 2px 10px; border-radius: 10px; border: 1px solid; font-size: 14px;
   vertical-align: 2px; } .good { color: var(--good); } .bad { color: var(--bad); }
-.grid-of { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); }
+.grid-of { display: grid; gap: 14px;
+  grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); }
 .tile, figure { margin: 0; padding: 12px; border-radius: 8px; background: var(--card); }
 .tiles { display: grid; gap: 10px; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); }
 .tile b { display: block; font-size: 20px; font-weight: 600; }

@@ -88,8 +88,10 @@ def write_index(versions: Versions, done: str = "") -> None:
             (runs / f"{_FAILED}{done}.{end}").unlink(missing_ok=True)
     records, serving = versions.records(), versions.serving
     title = f"{versions.name}: versions"
-    now = "nothing serves yet" if serving is None else (
-        f"version {serving.number} of {serving.day} serves"
+    now = (
+        "nothing serves yet"
+        if serving is None
+        else (f"version {serving.number} of {serving.day} serves")
     )
     head = ("version", "day", "", "scored before training", "why")
     rows = [_index_row(version, serving) for version in reversed(records)]

@@ -38,6 +38,7 @@ from keras_infnet.data.histories import read_times
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.serving.saved_model import export
+from keras_infnet.training.seeds import set_seeds
 
 CHECK = "check"
 _ENCODER, _MODEL, _CALIBRATION, _PAST = "encoder", "model.keras", "calibration.json", "past"
@@ -276,19 +277,29 @@ class DayRun:
         """The new model and its encoder."""
         rows = self._rows[self._train]
         with self._stage("grow", self.day):
-            part = self.config.growth
-            if self._encoder is None:
-                encoder, grown = FeatureEncoder(self.schema).fit(rows), None
-            else:
-                encoder = self._encoder.extend(rows, min_frequency=part.min_frequency)
-                before = keras.saving.load_model(self._of_base(_MODEL))
-                grown = before.grow(encoder.schema)
+            set_seeds(self.config.training.seed + self._number)
+            encoder, grown = self._grown(rows)
             self._data = data_of(encoder, self._rows, self._past)
         with self._stage("train", self.day):
             model, self._curve = train(
                 self.config, self._data, rows, grown, self._number, self._work, self._verbose
             )
         return model, encoder
+
+    def _grown(self, rows: pd.DataFrame) -> tuple[FeatureEncoder, Any]:
+        """The encoder that knows the training rows, and the model before with room for them."""
+        if self._encoder is None:
+            return FeatureEncoder(self.schema).fit(rows), None
+        model, part = keras.saving.load_model(self._of_base(_MODEL)), self.config.growth
+        if not part:
+            return self._encoder, model
+        encoder = self._encoder.extend(
+            rows,
+            min_frequency=part.min_frequency,
+            keep_days=part.keep_days,
+            max_ids=part.max_ids,
+        )
+        return encoder, model.grow(encoder.schema, start=part.start, rows=rows)
 
     def _judged(self, model: Any) -> tuple[gate.Decision, Calibration]:
         """The gate's decision on the held-out rows, and the calibration that they give."""
@@ -306,9 +317,7 @@ class DayRun:
                 predicted,
                 self._held_before,
             )
-            self._event(
-                "gate", day=self.day, publish=decision.publish, reason=decision.reason
-            )
+            self._event("gate", day=self.day, publish=decision.publish, reason=decision.reason)
         return decision, calibration
 
     def _calibration(self, held: pd.DataFrame, predicted: pd.DataFrame) -> Calibration:
@@ -350,9 +359,7 @@ class DayRun:
             model.save(folder / _MODEL)
             write_json(folder / _CALIBRATION, calibration.to_dict())
             held = self._raw_held()
-            save_past(
-                folder / _PAST, encoder, self._rows, self._train, held, self._past
-            )
+            save_past(folder / _PAST, encoder, self._rows, self._train, held, self._past)
             write_json(folder / METRICS, found)
             report = report_of(version, found, self._versions.records())
             (folder / REPORT).write_text(report, encoding="utf-8")

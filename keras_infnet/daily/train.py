@@ -51,7 +51,7 @@ def train(
         Checkpoints(work / _CHECKPOINTS, every=part.checkpoint_every),
         _Curve(work / _CURVE, max(1, len(batches) // _POINTS)),
     ]
-    common = {"callbacks": callbacks, "verbose": verbose}
+    common = {"callbacks": callbacks, "verbose": verbose, "jit_compile": part.jit_compile}
     if grown is None:
         model = config.model_class()(data.encoder.schema, **config.model.arguments)
         fit_ranker(model, batches, epochs=part.epochs, learning_rate=part.learning_rate, **common)

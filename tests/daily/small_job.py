@@ -2,6 +2,7 @@
 
 import datetime
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -17,6 +18,8 @@ from keras_infnet.daily import DailyConfig, DailyJob
 
 FIRST = datetime.date(2026, 11, 1)
 ROWS = 400
+# TensorFlow is slow with compilation, JAX without.
+JIT = keras.backend.backend() == "jax"
 
 
 def day_name(number):
@@ -27,7 +30,7 @@ def schema():
     return FeatureSchema(
         features=[
             CategoricalFeature("user_id", "user"),
-            CategoricalFeature("video_id", "item"),
+            CategoricalFeature("video_id", "item", dtype="int"),
             NumericFeature("length", "item", buckets=4, allow_missing=True),
             CountFeature("seen_before", "user", buckets=4),
         ],
@@ -75,7 +78,7 @@ def small_config(folder, logs, **changes):
     """A job that publishes whatever it trains, unless that is changed."""
     parts = {
         "model": {"name": "FM", "arguments": {"dim": 4}},
-        "training": {"batch_size": 64, "holdout": 0.25, "checkpoint_every": 3},
+        "training": {"batch_size": 64, "holdout": 0.25, "checkpoint_every": 3, "jit_compile": JIT},
         "gate": {"least": -1.0},
         "export": {},
         "schema": schema(),
