@@ -65,6 +65,7 @@ INTERNALS = (
     Internal(_OPTIMIZER, "_get_variable_index", "variable_index"),
     Internal(_OPTIMIZER, "_learning_rate", "has_schedule"),
     Internal(_OPTIMIZER, "_variables", "end_schedule"),
+    Internal(_OPTIMIZER, "_trainable_variables", "trained_variables"),
     Internal(_OPTIMIZER, "_use_weight_decay", "decays"),
     Internal(_OPTIMIZER, "_apply_weight_decay", "update_variables"),
     Internal(_OPTIMIZER, "_backend_update_step", "update_variables"),
@@ -205,6 +206,11 @@ def end_schedule(optimizer: keras.optimizers.Optimizer, learning_rate: float) ->
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     """Place of a variable among those that the optimizer was built for."""
     return optimizer._get_variable_index(variable)
+
+
+def trained_variables(optimizer: keras.optimizers.Optimizer) -> list[Any]:
+    """The variables that an optimizer was built for."""
+    return list(optimizer._trainable_variables)
 
 
 def decays(optimizer: keras.optimizers.Optimizer, variable: Any) -> bool:

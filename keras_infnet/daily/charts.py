@@ -7,8 +7,10 @@ from html import escape
 
 # Of the SVG's own coordinates: a chart is about as wide as a phone, so that its text stays legible.
 _WIDTH, _HEIGHT = 360, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 28
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 28
 _TICKS, _LABELS = 4, 4
+# A cell of so many characters is a text, which wraps.
+_LONG, _WRAPS = 60, ' class="text"'
 
 # From x and y to a place in the SVG.
 _Place = Callable[[float, float], tuple[float, float]]
@@ -50,7 +52,9 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], note: str = "")
 
     parts = [*_grid(low, high, first, at), *_below(points, at, low)]
     for number, of_one in enumerate(series.values()):
-        parts += _line(of_one, at, f"s{number % 6}")
+        # Beside each other, so that no bar hides another.
+        aside = 3 * (number - (len(series) - 1) / 2)
+        parts += _line(of_one, at, f"s{number % 6}", aside)
     legend = "".join(
         f'<span class="key s{number % 6}">{escape(name)}</span>'
         for number, name in enumerate(series)
@@ -96,9 +100,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], raw: bool = False)
     if not rows:
         return ""
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)
+    cells = (row if raw else [escape(cell) for cell in row] for row in rows)
     lines = "".join(
-        "<tr>" + "".join(f"<td>{cell if raw else escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td{_WRAPS * (len(cell) > _LONG)}>{cell}</td>" for cell in row) + "</tr>"
+        for row in cells
     )
     return (
         f'<div class="wide"><table><thead><tr>{heads}</tr></thead>'
@@ -142,8 +147,8 @@ def _below(points: Sequence[Point], place: _Place, low: float) -> list[str]:
     return parts
 
 
-def _line(points: Sequence[Point], place: _Place, kind: str) -> list[str]:
-    places = [place(p.x, p.y) for p in points]
+def _line(points: Sequence[Point], place: _Place, kind: str, aside: float) -> list[str]:
+    places = [(x + aside, y) for x, y in (place(p.x, p.y) for p in points)]
     path = " ".join(f"{x},{y}" for x, y in places)
     parts = [f'<polyline class="{kind}" points="{path}"/>']
     many = len(points) > 60

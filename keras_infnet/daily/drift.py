@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_infnet.data.unknown_ids import num_unknown_ids
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.schema.feature import Feature
 
@@ -47,7 +46,7 @@ def distributions(encoder: FeatureEncoder, frame: pd.DataFrame) -> dict[str, dic
             edges = np.unique(np.quantile(known, np.linspace(0, 1, _QUANTILES + 1)[1:-1]))
             bins: dict[str, Any] = {"edges": edges.tolist() if len(known) else []}
         else:
-            unknown = num_unknown_ids(encoder.schema, encoder.schema.table_of(feature.name))
+            unknown = _num_unknown(encoder, feature)
             counts = np.bincount(values[values > unknown])
             top = np.argsort(-counts, kind="stable")[:_TOP]
             bins = {"ids": top[counts[top] > 0].tolist()}
@@ -96,9 +95,14 @@ def _with_vocabulary(
 ) -> Iterator[tuple[str, np.ndarray, int]]:
     """Name, ids `(rows, width)` and last id of "unknown" of each feature that has one."""
     for feature in encoder.schema.features:
-        unknown = num_unknown_ids(encoder.schema, encoder.schema.table_of(feature.name))
+        unknown = _num_unknown(encoder, feature)
         if unknown:
             yield feature.name, _packed(encoder, feature, frame)[feature.packed], unknown
+
+
+def _num_unknown(encoder: FeatureEncoder, feature: Feature) -> int:
+    """Number of ids, from 1 on, that stand for values that no vocabulary holds."""
+    return encoder.schema.feature(encoder.schema.table_of(feature.name)).unknown_ids
 
 
 def _values(

@@ -20,7 +20,7 @@ p { margin: 4px 0; } .note { margin: 2px 0 0; }
 .badge { padding: 2px 10px; border-radius: 10px; border: 1px solid; font-size: 14px;
   vertical-align: 2px; } .good { color: var(--good); } .bad { color: var(--bad); }
 .grid-of { display: grid; gap: 14px;
-  grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
 .tile, figure { margin: 0; padding: 12px; border-radius: 8px; background: var(--card); }
 .tiles { display: grid; gap: 10px; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); }
 .tile b { display: block; font-size: 20px; font-weight: 600; }
@@ -34,8 +34,9 @@ text.end { text-anchor: end; } text.middle { text-anchor: middle; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
 td, th { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number, th.number { text-align: right; white-space: nowrap; padding-right: 0; }
-.wide td { overflow-wrap: normal; }
-.bars { width: 100%; } td.bar { width: 45%; vertical-align: middle; }
+.wide td, .wide th { overflow-wrap: normal; white-space: nowrap; }
+.wide td.text { white-space: normal; min-width: 260px; }
+.bars { width: 100%; max-width: 640px; } td.bar { width: 45%; vertical-align: middle; }
 .bar i { display: block; height: 8px; border-radius: 4px; background: var(--s0); min-width: 1px; }
 .bar i.strange { background: var(--warn); } .bar i.refused { background: var(--bad); }
 .strange { color: var(--warn); } .refused { color: var(--bad); }

@@ -11,6 +11,7 @@ from keras_infnet.daily.page import badge, page, section, side_by_side, tiles
 from keras_infnet.daily.versions import Version, Versions
 
 _INDEX, _RUNS, _FAILED = "index.html", "runs", "failed-"
+_OF_CALIBRATION = ("mean_label", "mean_prediction", "normalized_entropy", "ece", "ece_mass")
 _IN_CHARTS = ("auc", "gauc", "log_loss", "mse", "mae")
 # Versions that a chart by day shows.
 _MOST = 60
@@ -168,6 +169,7 @@ def _measures(progressive: Mapping[str, Any]) -> list[str]:
     titles = {"all": "all rows", "new": "rows with ids that the version before did not know"}
     for rows, found in progressive.items():
         names = list(dict.fromkeys(n for m in found["tasks"].values() for n in m))
+        names = [name for name in names if name not in _OF_CALIBRATION]
         lines = [
             [task, *(_pair(measures.get(name)) for name in names)]
             for task, measures in found["tasks"].items()
@@ -194,9 +196,8 @@ def _gate(decision: Mapping[str, Any]) -> str:
 
 def _calibration(progressive: Mapping[str, Any]) -> str:
     """What the version before said of the day, beside what was."""
-    names = ("mean_label", "mean_prediction", "normalized_entropy", "ece", "ece_mass")
     rows = [
-        [task, *(_pair(measures.get(name)) for name in names)]
+        [task, *(_pair(measures.get(name)) for name in _OF_CALIBRATION)]
         for task, measures in progressive.get("all", {"tasks": {}})["tasks"].items()
         if "ece" in measures
     ]

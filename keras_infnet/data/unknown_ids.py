@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any
 
 from keras_infnet._base.checks import bad
-from keras_infnet.schema.categorical import CategoricalFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 # Of SplitMix64.
@@ -99,7 +98,7 @@ class UnknownIds:
         return {name: parts for name, parts in chosen.items() if parts}
 
     def _replaced(self, tf: Any, table: str, ids: Any, keys: Any) -> Any:
-        unknown = num_unknown_ids(self.schema, table)
+        unknown = self.schema.feature(table).unknown_ids
         salt = sorted(self.rates).index(table)
         of_row = tf.reshape(_mixed(tf, keys + _one(tf, salt)), [-1, *[1] * (len(ids.shape) - 1)])
         drawn = _mixed(tf, of_row + _whole(tf, ids))
@@ -134,7 +133,7 @@ def checked_rates(schema: FeatureSchema, rates: Any, who: str) -> dict[str, floa
         if not is_number or not 0 <= rate < 1:
             raise bad(who, f"unknown_rate of `{name}`", rate, "a share from 0 to below 1")
         table = schema.table_of(feature.name)
-        if num_unknown_ids(schema, table) < 1:
+        if schema.feature(table).unknown_ids < 1:
             raise ValueError(
                 f'{who}: unknown_rate names `{name}`, whose values have no id for "unknown"; '
                 "expected a categorical feature with `oov_buckets` of 1 or more and no "
@@ -147,14 +146,6 @@ def checked_rates(schema: FeatureSchema, rates: Any, who: str) -> dict[str, floa
             )
         by_table[table] = float(rate)
     return {table: rate for table, rate in by_table.items() if rate}
-
-
-def num_unknown_ids(schema: FeatureSchema, table: str) -> int:
-    """Number of ids, from 1 on, that stand for "unknown"; 0 where there is none."""
-    owner = schema.feature(table)
-    if not isinstance(owner, CategoricalFeature) or owner.hash_buckets is not None:
-        return 0
-    return owner.oov_buckets
 
 
 def _whole(tf: Any, numbers: Any) -> Any:

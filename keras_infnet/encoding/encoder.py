@@ -287,6 +287,26 @@ class FeatureEncoder:
         where, dtype = f"{what}, feature `{feature}`", self.schema.dtype_of(feature)
         return rows_of_vectors(where, dtype, program, vectors, dim)
 
+    def values_beside(self, feature: str, field: str, rows: Any, what: str) -> tuple[Any, Any]:
+        """Which ids of a feature stand in rows beside which values of another, each pair once.
+
+        Args:
+            feature: Name of a categorical feature.
+            field: Name of another one, whose values need no id.
+            rows: Rows with both.
+            what: Who asks, for messages.
+
+        Returns:
+            Ids `(pairs,)` of known values, and codes `(pairs,)` of the values of `field`, from 0.
+
+        Raises:
+            ValueError: A feature is unknown or holds numbers, or a column is missing or holds what
+                its feature does not allow.
+        """
+        from keras_infnet.encoding.pairs import values_beside
+
+        return values_beside(self, feature, field, as_frame(rows, what), what)
+
     def digest(self) -> str:
         """Twelve hexadecimal digits of all vocabularies and edges: of what ids depend on."""
         state = hashlib.sha256()

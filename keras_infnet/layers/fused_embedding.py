@@ -149,6 +149,43 @@ class FusedEmbedding(ConfiguredLayer):
             _write(is_frozen, ids, np.full((len(ids), 1), not trainable))
             _write(values, ids, rows)
 
+    def origins(
+        self, before: "FusedEmbedding", renewed: Mapping[str, Sequence[int]]
+    ) -> list[tuple[Any, np.ndarray]]:
+        """Which rows of this layer's weights are which of those of a layer with fewer ids.
+
+        Args:
+            before: A layer of the same tables, none of which has more rows, and the same frozen
+                ones.
+            renewed: Ids whose rows begin anew, by table.
+
+        Returns:
+            Each weight, and int64 `(rows,)`: the row in `before`, or -1.
+        """
+        of_tables = {
+            table: _origin(before.table_rows[table], rows, renewed.get(table, ()))
+            for table, rows in self.table_rows.items()
+        }
+        whole = np.full(self.embeddings.shape[0], -1)
+        for table, origin in of_tables.items():
+            first = self._offsets[table]
+            moved = np.where(origin < 0, -1, origin + before._offsets[table])
+            whole[first : first + len(origin)] = moved
+        found: list[tuple[Any, np.ndarray]] = [(self.embeddings, whole)]
+        for table, weights in self._frozen_rows.items():
+            found += [(weight, of_tables[table]) for weight in weights]
+        return found
+
+    def rows_of(self, table: str) -> np.ndarray:
+        """A table as it is read, frozen rows included, `(rows, dim)`."""
+        first = self._offsets[table]
+        rows = np.array(ops.convert_to_numpy(self.embeddings)[first:][: self.table_rows[table]])
+        if table in self._frozen_rows:
+            is_frozen, frozen = map(ops.convert_to_numpy, self._frozen_rows[table])
+            part = rows[:, : frozen.shape[1]]
+            rows[:, : frozen.shape[1]] = np.where(is_frozen, frozen, part)
+        return rows
+
     def settle(self) -> None:
         """Writes frozen rows into the tables, where optimizers may have moved what none reads."""
         for table, (is_frozen, rows) in self._frozen_rows.items():
@@ -238,6 +275,13 @@ class FusedEmbedding(ConfiguredLayer):
             rows = np.arange(first, first + self.table_rows[name], dtype="int32")
             return embedding_lookup(self.embeddings, rows)
         return ops.convert_to_tensor(self.embeddings)[first : first + self.table_rows[name]]
+
+
+def _origin(before: int, now: int, renewed: Sequence[int]) -> np.ndarray:
+    """The row before of each row now, or -1."""
+    origin = np.where(np.arange(now) < before, np.arange(now), -1)
+    origin[np.asarray(renewed, "int64")] = -1
+    return origin
 
 
 def _write(variable: Any, ids: np.ndarray, rows: np.ndarray) -> None:

@@ -26,6 +26,7 @@ from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.losses.list_loss import ListLoss
 from keras_infnet.models.config import ModelConfig
 from keras_infnet.models.embedded_inputs import EmbeddedInputs, model_inputs, placeholders
+from keras_infnet.models.growth import grown
 from keras_infnet.models.list_labels import labels_with_lists, without_fill, without_lists
 from keras_infnet.models.tokens import Tokens, check_event_context
 from keras_infnet.schema.compile_arguments import (
@@ -313,6 +314,53 @@ class RankingModel(TrainingSteps):
         # Steps that were compiled know no frozen rows.
         self.train_function = self.test_function = self.predict_function = None
         return len(ids)
+
+    def grow(
+        self,
+        extended: Any,
+        start: str | Mapping[str, str] = "unknown",
+        rows: Any = None,
+        seed: int = 0,
+    ) -> "RankingModel":
+        """A new model with rows for the ids of an extended encoder; this one stays as it is.
+
+        It has this model's class, config and weights, and is compiled as it is: the optimizer's
+        state, such as moments, iterations and learning rate, goes on, and frozen layers and rows
+        stay so. Of ids that both know, and of unknown ones, it says what this model says. Rows that
+        are new, or whose id has another value now, begin anew, and with slots of the optimizer as
+        before a first step.
+
+        Args:
+            extended: What `FeatureEncoder.extend` gave, of the encoder that this model was built
+                from, or a `RankingData` of it. With no `"like:..."` its schema or layout will do.
+            start: How new rows begin, or a dict by feature:
+
+                - `"unknown"`: at the row of unknown values (the mean of several), with noise of the
+                  standard deviation `embedding_stddev`; where a feature has none, at noise alone;
+                - `"random"`: at noise alone, as in a new model;
+                - `"like:author_id"`: at the mean of the rows of old ids that share a value of
+                  `author_id` with it in `rows`, one that shares two counting twice; where none
+                  does, as `"unknown"`. For all it means the features of the same owner as the
+                  field; the others begin as `"unknown"`.
+            rows: Rows with new and old values, for `"like:..."`. Defaults to none.
+            seed: Seed of the noise.
+
+        Returns:
+            The grown model.
+
+        Raises:
+            ValueError: `extended` is no extension of this model's encoder, but of another or of a
+                later one; it has other features, tasks or histories, or fewer ids; the model is
+                quantized; `start` is another or names an unknown field; or `rows` lack a column.
+
+        Example:
+            ```python
+            encoder = data.encoder.extend(today)
+            model = model.grow(encoder, start="like:author_id", rows=today)
+            model.fit(keras_infnet.RankingData(encoder, today).train)
+            ```
+        """
+        return grown(self, extended, start, rows, seed)
 
     def quantize(
         self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any

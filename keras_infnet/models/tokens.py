@@ -49,7 +49,7 @@ class Tokens:
         self._embedded, self._config, self._candidate, self._name = embedded, config, None, name
         self.schema, self.dim, self.inputs = embedded.schema, embedded.dim, embedded.inputs
         self.task_names, self.fields = self.schema.task_names, embedded.fields
-        self.histories = [h for kind in self.schema.event_kinds() for h in kind]
+        self.histories = histories_in_order(self.schema)
         self.history: Any = None
         if not self.histories:
             return
@@ -211,19 +211,12 @@ class Tokens:
         names = (*self.schema.event_quantities(), "position") if names is None else names
         found = {}
         for quantity in names:
-            sizes = [self._num_ids(h, quantity) for h in self.histories]
+            sizes = quantity_sizes(self.schema, quantity)
             if quantity != "position" and max(sizes) > 1:
                 found[quantity] = sum(sizes)
         if "position" in names:
             found["position"] = sum(h.max_length for h in self.histories)
         return found
-
-    def _num_ids(self, history: History, quantity: str) -> int:
-        """Number of `event_ids`; 1, unknown, where a history has no such quantity."""
-        if quantity == "match":
-            return num_match_patterns(history)
-        found = history.quantity(quantity)
-        return 1 if found is None else self.schema.quantity_size(history.name, found)
 
     def _bucket_ids(self, quantity: str) -> Any:
         """Ids `(batch, length)`, or `(1, length)` of positions; histories have ids of their own."""
@@ -231,10 +224,30 @@ class Tokens:
             lengths = [h.max_length for h in self.histories]
             return EventPositions(lengths)(self.packed_histories)
         parts, offset = [], 0
-        for h in self.histories:
+        for h, size in zip(self.histories, quantity_sizes(self.schema, quantity), strict=True):
             parts.append(self.event_ids(h, quantity) + offset)
-            offset += self._num_ids(h, quantity)
+            offset += size
         return joined(parts)
+
+
+def histories_in_order(schema: FeatureSchema) -> list[History]:
+    """Histories as they lie side by side: those whose events have the same fields together."""
+    return [h for kind in schema.event_kinds() for h in kind]
+
+
+def quantity_sizes(schema: FeatureSchema, quantity: str) -> list[int]:
+    """Number of ids of a quantity of events for each of `histories_in_order`.
+
+    In a table of the quantity they lie one below the other; 1, unknown, where a history lacks it.
+    """
+    sizes = []
+    for history in histories_in_order(schema):
+        found = history.quantity(quantity)
+        if quantity == "match":
+            sizes.append(num_match_patterns(history))
+        else:
+            sizes.append(1 if found is None else schema.quantity_size(history.name, found))
+    return sizes
 
 
 def check_event_context(

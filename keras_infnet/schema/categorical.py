@@ -114,6 +114,10 @@ class CategoricalFeature(Feature):
         return 1 if self.hash_buckets is None and self.oov_buckets == 1 else 0
 
     @property
+    def unknown_ids(self) -> int:
+        return 0 if self.hash_buckets is not None else self.oov_buckets
+
+    @property
     def is_text(self) -> bool:
         return self.dtype == "string" or self.separator is not None
 

@@ -115,6 +115,11 @@ class Feature(ABC):
         return 0
 
     @property
+    def unknown_ids(self) -> int:
+        """Number of ids, from 1 on, that stand for values which no vocabulary holds."""
+        return 0
+
+    @property
     def is_text(self) -> bool:
         """Whether the column is text even where all its values look like numbers."""
         return False

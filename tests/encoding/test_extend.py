@@ -11,7 +11,6 @@ from keras_infnet import (
 from keras_infnet.data import FeatureEncoder
 from tests.cases import small_log
 
-pytestmark = pytest.mark.one_backend
 DAY = 86_400_000
 START = 1_750_000_000_000
 
