@@ -61,9 +61,15 @@ class GrowthPart:
     """`growth`: how `FeatureEncoder.extend` and `model.grow` take new ids."""
 
     min_frequency: int | Mapping[str, int] | None = None
-    start: str = declared("unknown")
+    start: str | Mapping[str, str] = "unknown"
     keep_days: float | None = None
     max_ids: int | Mapping[str, int] | None = None
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether new rows of tables begin like those of the same rows."""
+        starts = [self.start] if isinstance(self.start, str) else self.start.values()
+        return any(start.startswith("like:") for start in starts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,6 @@ from keras_infnet.data.histories import read_times
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
 from keras_infnet.serving.saved_model import export
-from keras_infnet.training.seeds import set_seeds
 
 CHECK = "check"
 _ENCODER, _MODEL, _CALIBRATION, _PAST = "encoder", "model.keras", "calibration.json", "past"
@@ -277,7 +276,6 @@ class DayRun:
         """The new model and its encoder."""
         rows = self._rows[self._train]
         with self._stage("grow", self.day):
-            set_seeds(self.config.training.seed + self._number)
             encoder, grown = self._grown(rows)
             self._data = data_of(encoder, self._rows, self._past)
         with self._stage("train", self.day):
@@ -299,24 +297,29 @@ class DayRun:
             keep_days=part.keep_days,
             max_ids=part.max_ids,
         )
-        return encoder, model.grow(encoder.schema, start=part.start, rows=rows)
+        seed = self.config.training.seed + self._number
+        reads = rows if part.reads_rows else None
+        return encoder, model.grow(encoder, start=part.start, rows=reads, seed=seed)
 
     def _judged(self, model: Any) -> tuple[gate.Decision, Calibration]:
         """The gate's decision on the held-out rows, and the calibration that they give."""
-        held = self._rows[~self._train]
+        held, failed = self._rows[~self._train], None
         with self._stage("calibrate", self.day):
             predicted = self._data.predict(model, held)
             if not np.isfinite(predicted.to_numpy()).all():
                 raise ValueError("predictions are not finite; train with a lower learning rate.")
-            calibration = self._calibration(held, predicted)
+            try:
+                calibration = self._calibration(held, predicted)
+            except ValueError as error:
+                calibration, failed = Calibration({}), str(error)
         with self._stage("gate", self.day):
+            rows = measures.LabelledRows(self.schema, held)
             decision = gate.decide(
-                self.schema,
-                self.config.gate,
-                measures.LabelledRows(self.schema, held),
-                predicted,
-                self._held_before,
+                self.schema, self.config.gate, rows, predicted, self._held_before
             )
+            if failed is not None and decision.publish:
+                reason = f"it can't be calibrated on the held-out rows: {failed}"
+                decision = dataclasses.replace(decision, publish=False, reason=reason)
             self._event("gate", day=self.day, publish=decision.publish, reason=decision.reason)
         return decision, calibration
 

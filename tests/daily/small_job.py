@@ -80,6 +80,7 @@ def small_config(folder, logs, **changes):
         "model": {"name": "FM", "arguments": {"dim": 4}},
         "training": {"batch_size": 64, "holdout": 0.25, "checkpoint_every": 3, "jit_compile": JIT},
         "gate": {"least": -1.0},
+        "calibration": {"method": "none"},
         "export": {},
         "schema": schema(),
     }
