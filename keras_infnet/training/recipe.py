@@ -1,6 +1,5 @@
 """`fit_ranker`: the training recipe of the demo and the benchmarks, in one call."""
 
-import contextlib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -9,8 +8,15 @@ from typing import Any
 import keras
 
 from keras_infnet._base.divergence_check import DivergenceCheck
-from keras_infnet._keras_internals import end_schedule, is_distributed
+from keras_infnet._keras_internals import end_schedule
 from keras_infnet.training.checkpoints import Checkpoints
+from keras_infnet.training.continuing import (
+    check_continues,
+    go_on,
+    in_scope,
+    the_optimizer,
+    with_replay,
+)
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.policy import PolicyScore, TaskPolicy, default_policy
@@ -18,6 +24,7 @@ from keras_infnet.training.policy import PolicyScore, TaskPolicy, default_policy
 _INFINITE, _UNKNOWN = -1, -2
 # Keras lets callbacks set a rate, but not that of a schedule.
 _SETS_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+_RATE = 2e-3
 
 
 def fit_ranker(
@@ -26,7 +33,7 @@ def fit_ranker(
     validation: Any = None,
     *,
     epochs: int = 1,
-    learning_rate: float = 2e-3,
+    learning_rate: float | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     loss: Any = None,
     list_losses: Any = None,
@@ -35,6 +42,10 @@ def fit_ranker(
     evaluations_per_epoch: int = 2,
     policy: TaskPolicy | None = None,
     patience: int = 2,
+    continue_training: bool = False,
+    warm_restart: bool = False,
+    replay: Any = None,
+    replay_share: float = 0.2,
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] = (),
     verbose: Any = "auto",
 ) -> keras.callbacks.History:
@@ -47,6 +58,10 @@ def fit_ranker(
     A model that was compiled keeps its losses, weights, metrics and the rest, but its optimizer;
     what is given here comes first. Afterwards the learning rate is `learning_rate` again, a plain
     variable that can be set, and the moments stay, so that `fit` goes on, also from a file.
+
+    With `continue_training` a model that was trained before goes on with the next day's rows:
+    nothing is compiled, its optimizer keeps moments and iterations, and the learning rate stays
+    what it is.
 
     All batches of an epoch are seen once, in the dataset's order. What Keras's progress bars,
     history and callbacks call an epoch is one part, `ceil(batches / evaluations_per_epoch)`
@@ -61,7 +76,8 @@ def fit_ranker(
         validation: Like training batches, their number may be unknown; not with a `RankingData`.
             Without any nothing is evaluated or restored.
         epochs: Passes over the training batches.
-        learning_rate: Learning rate of the first step; unused where `optimizer` is given.
+        learning_rate: Learning rate of the first step; unused where `optimizer` is given. Defaults
+            to 2e-3; with `continue_training`, to what the optimizer has.
         optimizer: Used as it is, such as `split_optimizer()`. Defaults to `LazyAdam` with linear
             decay, which is Adam but for large tables.
         loss: As in the model's `compile`. Defaults to `None`: as the model was compiled, or else
@@ -74,6 +90,14 @@ def fit_ranker(
         policy: Which validation is best. Defaults to the highest mean AUC of the binary tasks, or,
             without one, to what the first task is judged by, such as the lowest mean squared error.
         patience: Training stops after so many validations without a better one.
+        continue_training: Whether the model's own optimizer goes on, at a constant learning rate.
+        warm_restart: Whether, where training continues, the learning rate falls linearly from
+            `learning_rate` to 0 over all steps again.
+        replay: Shuffled batches of earlier days, or a `RankingData`, whose `train` is used: some of
+            them are mixed in, so that what is old is not forgotten. A pass takes all batches of
+            `data` in their order and the first of `replay`, whole and evenly between them; the
+            seed of its order decides which. Defaults to none.
+        replay_share: Share of all batches that are of `replay`.
         callbacks: Further Keras callbacks, or one. They see `val_score`, except
             `GroupAUCCallback`s, which come before the policy's score. With `Checkpoints`, a killed
             run that is started again goes on where it was, best weights and patience included. With
@@ -87,7 +111,9 @@ def fit_ranker(
     Raises:
         ValueError: The data are no `tf.data.Dataset`; the number of training batches is unknown,
             infinite or 0; the validation is infinite; a number is out of range; there is a policy
-            and no validation; or there are several `Checkpoints`.
+            and no validation; there are several `Checkpoints`; training is to continue, and the
+            model is not compiled, or something is given that compiling decides; or the batches of
+            `replay` are not shuffled, or not like those of `data`.
         FloatingPointError: The loss is NaN or infinite; see `DivergenceCheck`.
 
     Example:
@@ -100,19 +126,21 @@ def fit_ranker(
     """
     _check_positive(epochs=epochs, evaluations_per_epoch=evaluations_per_epoch, patience=patience)
     _check_rate(learning_rate)
+    given = {"loss": loss, "list_losses": list_losses, "balance": balance}
+    given["jit_compile"] = jit_compile
+    if continue_training:
+        check_continues(model, {"optimizer": optimizer, **given})
     train, validation = _train_and_validation(data, validation)
     batches = check_batches("fit_ranker", train, validation)
+    if replay is not None:
+        train, batches = with_replay(train, batches, replay, replay_share)
     if validation is None and policy is not None:
         raise ValueError("fit_ranker: a policy needs validation data. Received: validation=None")
     total = epochs * batches
     steps = batches if validation is None else math.ceil(batches / evaluations_per_epoch)
     before, after, checkpoints = _partition(callbacks)
-    decays = optimizer is None and not any(isinstance(c, _SETS_RATE) for c in after)
-    if optimizer is None:
-        decay = keras.optimizers.schedules.PolynomialDecay(learning_rate, total, 0.0)
-        optimizer = LazyAdam(decay if decays else float(learning_rate))
-    given = {"loss": loss, "list_losses": list_losses, "balance": balance}
-    _compile(model, optimizer, {**given, "jit_compile": jit_compile})
+    sets_rate = any(isinstance(callback, _SETS_RATE) for callback in after)
+    _check_restart(warm_restart, continue_training, sets_rate)
     before.insert(0, DivergenceCheck())
     if validation is not None:
         default = default_policy(getattr(model, "schema", None))
@@ -128,6 +156,10 @@ def fit_ranker(
         batches_of_fit, done = checkpoints.batches(train), checkpoints.step
     if total % steps:
         after.append(_StopAtLastBatch(total, done))
+    if continue_training:
+        falls_from = go_on(model, learning_rate, total if warm_restart else None)
+    else:
+        falls_from = _start(model, optimizer, given, learning_rate, total, sets_rate)
     try:
         return model.fit(
             batches_of_fit,
@@ -139,8 +171,8 @@ def fit_ranker(
             verbose=verbose,
         )
     finally:
-        if decays:
-            _end_decay(model, optimizer, learning_rate)
+        if falls_from is not None:
+            _end_decay(model, falls_from)
 
 
 class _StopAtLastBatch(keras.callbacks.Callback):
@@ -160,6 +192,24 @@ class _StopAtLastBatch(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+def _start(
+    model: Any,
+    optimizer: Any,
+    given: dict[str, Any],
+    learning_rate: float | None,
+    steps: int,
+    sets_rate: bool,
+) -> float | None:
+    """Compiles a model for a new training; the rate that falls over its steps, if one does."""
+    rate = _RATE if learning_rate is None else float(learning_rate)
+    falls = optimizer is None and not sets_rate
+    if optimizer is None:
+        decay = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
+        optimizer = LazyAdam(decay if falls else rate)
+    _compile(model, optimizer, given)
+    return rate if falls else None
+
+
 def _compile(model: Any, optimizer: Any, given: dict[str, Any]) -> None:
     """Compiles a model, and keeps what a `RankingModel` was compiled with before."""
     changes = {name: value for name, value in given.items() if value is not None}
@@ -170,11 +220,10 @@ def _compile(model: Any, optimizer: Any, given: dict[str, Any]) -> None:
         model.compile(optimizer, **changes)
 
 
-def _end_decay(model: Any, optimizer: Any, learning_rate: float) -> None:
+def _end_decay(model: Any, learning_rate: float) -> None:
     """What trains next starts at the first rate, not at the last."""
-    distributed = is_distributed(model)
-    with model.distribute_strategy.scope() if distributed else contextlib.nullcontext():
-        end_schedule(optimizer, float(learning_rate))
+    with in_scope(model):
+        end_schedule(the_optimizer(model), float(learning_rate))
     # The schedule is a part of the step that was compiled.
     model.train_function = None
 
@@ -240,10 +289,24 @@ def _check_positive(**arguments: int) -> None:
             )
 
 
-def _check_rate(learning_rate: float) -> None:
+def _check_rate(learning_rate: float | None) -> None:
+    if learning_rate is None:
+        return
     if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
         raise ValueError(
             f"fit_ranker: `learning_rate` must be a number above 0. Received: {learning_rate!r}"
+        )
+
+
+def _check_restart(warm_restart: bool, continue_training: bool, sets_rate: bool) -> None:
+    if warm_restart and not continue_training:
+        raise ValueError(
+            "fit_ranker: warm_restart=True needs continue_training=True; a new training begins at "
+            "`learning_rate` in any case."
+        )
+    if warm_restart and sets_rate:
+        raise ValueError(
+            "fit_ranker: warm_restart=True, and a callback sets the learning rate. Leave one out."
         )
 
 
