@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keras_infnet.daily.day_log import frame_of, table_of
 from keras_infnet.data.batches import Batches
-from keras_infnet.data.histories import Histories, lacking_histories
+from keras_infnet.data.histories import Histories, lacking_histories, read_times
 from keras_infnet.data.rate_state import RateState
 from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
 from keras_infnet.data.relative import with_relative
@@ -18,7 +19,8 @@ from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.schema.schema import FeatureSchema
 
 _WHO = "daily"
-_HISTORIES, _RATES, _HELD = "histories", "rates", "holdout.parquet"
+_HISTORIES, _RATES, _HELD, _REPLAY = "histories", "rates", "holdout.parquet", "replay.parquet"
+_DAY_MS = 86_400_000
 _EVALUATION_BATCH = 2048
 
 
@@ -39,6 +41,10 @@ class DayData:
     def batches(self, rows: pd.DataFrame, **options: Any) -> Batches:
         """Batches of some of the rows; arguments as `Batches.from_rows`."""
         return Batches.from_rows(self.encoder, rows, self.histories, **options)
+
+    def replayed(self, rows: pd.DataFrame, **options: Any) -> Batches:
+        """Batches of rows of days before, which hold their histories as list columns."""
+        return Batches.from_rows(self.encoder, rows, **options)
 
     def predict(self, model: Any, rows: pd.DataFrame) -> pd.DataFrame:
         """Predictions for some of the rows, a column for each output; errors as `Batches`."""
@@ -111,6 +117,47 @@ def save_past(
             rates.update(trained)
         rates.state().save(folder / _RATES)
     pq.write_table(held, folder / _HELD, compression="zstd")
+
+
+def save_replay(
+    folder: Path,
+    data: DayData,
+    rows: pd.DataFrame,
+    past: Path | None,
+    days: int,
+    share: float,
+    seed: int,
+) -> None:
+    """Writes a sample of the training rows of the last days, with their histories as lists.
+
+    Args:
+        folder: What `save_past` made.
+        data: The data.
+        rows: Training rows of the run.
+        past: The past of this run; `None` before the first version.
+        days: How many days back rows are kept.
+        share: Share of the rows of a run that is kept.
+        seed: Seed of the sample.
+    """
+    number = max(1, round(min(1.0, share) * len(rows)))
+    chosen = np.random.default_rng(seed).choice(len(rows), number, replace=False)
+    sample = data.attach(rows.iloc[np.sort(chosen)])
+    before = replay_rows(past)
+    if before is not None:
+        schema = data.encoder.schema
+        oldest = read_times(schema, rows, _WHO).max() - days * _DAY_MS
+        before = before[read_times(schema, before, _WHO) >= oldest]
+        sample = frame_of(
+            [table_of(before), table_of(sample)] if len(before) else [table_of(sample)]
+        )
+    pq.write_table(table_of(sample), folder / _REPLAY, compression="zstd")
+
+
+def replay_rows(past: Path | None) -> pd.DataFrame | None:
+    """What `save_replay` wrote, if it did."""
+    if past is None or not (past / _REPLAY).is_file():
+        return None
+    return frame_of([pq.read_table(past / _REPLAY)])
 
 
 def held_out(past: Path | None) -> list[pa.Table]:

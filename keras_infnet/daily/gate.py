@@ -61,10 +61,10 @@ def decide(
     policy = part.policy(schema)
     plain = dataclasses.replace(policy, floors=None)
     everything = np.ones(len(rows), bool)
-    values = {"new": _metric(policy, rows.values(new, everything))}
+    values = {"new": _metric(policy, rows, new, everything)}
     score, found = _score(plain, values["new"]), None
     if before is not None:
-        values["before"] = _metric(policy, rows.values(before, everything))
+        values["before"] = _metric(policy, rows, before, everything)
         found = _compared(plain, rows, new, before)
     numbers = (score, *found) if found is not None else (score,)
     for reason in (_undefined(plain, values["new"], score), _below_floor(policy, values["new"])):
@@ -103,7 +103,7 @@ def _compared(
     """Score before, difference and its standard error."""
 
     def measure(kept: np.ndarray) -> list[float]:
-        scores = [_score(policy, _metric(policy, rows.values(p, kept))) for p in (new, before)]
+        scores = [_score(policy, _metric(policy, rows, p, kept)) for p in (new, before)]
         with np.errstate(invalid="ignore"):
             return [scores[1], float(np.subtract(*scores))]
 
@@ -112,8 +112,11 @@ def _compared(
     return float(values[0]), float(values[1]), float(errors[1])
 
 
-def _metric(policy: TaskPolicy, measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The policy's metric by task, of the tasks that have it."""
+def _metric(
+    policy: TaskPolicy, rows: LabelledRows, predicted: pd.DataFrame, kept: np.ndarray
+) -> dict[str, float]:
+    """The policy's metric on some rows by task, of the tasks that have it."""
+    measured = rows.values(predicted, kept, gauc=policy.metric == "gauc")
     return {task: m[policy.metric] for task, m in measured.items() if policy.metric in m}
 
 

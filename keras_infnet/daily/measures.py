@@ -37,14 +37,18 @@ class LabelledRows:
         return len(self._users)
 
     def values(
-        self, predicted: pd.DataFrame, rows: np.ndarray, calibration: bool = False
+        self,
+        predicted: pd.DataFrame,
+        rows: np.ndarray,
+        calibration: bool = False,
+        gauc: bool = True,
     ) -> dict[str, dict[str, float]]:
         """Measures of some rows, bool `(rows,)`, by task."""
         found: dict[str, dict[str, float]] = {}
         for task in self._schema.tasks:
             labels, weights = self._labels[task.name][rows], self._weights[task.name][rows]
             outputs = predicted[list(task.columns)].to_numpy()[rows]
-            users = {"gauc": self._users[rows]}
+            users = {"gauc": self._users[rows]} if gauc else {}
             found[task.name] = task.measures(labels, outputs, weights, users)
             if calibration and task.calibrates:
                 found[task.name] |= calibration_measures(labels, outputs, weights)

@@ -1,7 +1,6 @@
 """DayRun: the stages of one day, from its log to a version on disk."""
 
 import dataclasses
-import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,7 +26,14 @@ from keras_infnet.daily.checks import (
     missing_shares,
 )
 from keras_infnet.daily.config import DailyConfig
-from keras_infnet.daily.day_data import data_of, held_out, save_past, with_past
+from keras_infnet.daily.day_data import (
+    data_of,
+    held_out,
+    replay_rows,
+    save_past,
+    save_replay,
+    with_past,
+)
 from keras_infnet.daily.day_log import READ, DayLog, frame_of, read_day, table_of
 from keras_infnet.daily.drift import distributions, has_unknown
 from keras_infnet.daily.errors import DailyError, ExitCode
@@ -270,7 +276,6 @@ class DayRun:
                 for name, within in (("all", np.ones(len(day), bool)), ("new", new))
             }
             self._event("scored", day=self.day, version=self.base and self.base.number)
-        gc.collect()
 
     def _trained(self) -> tuple[Any, FeatureEncoder]:
         """The new model and its encoder."""
@@ -279,8 +284,16 @@ class DayRun:
             encoder, grown = self._grown(rows)
             self._data = data_of(encoder, self._rows, self._past)
         with self._stage("train", self.day):
+            earlier = replay_rows(self._past) if self.config.training.replay_days else None
             model, self._curve = train(
-                self.config, self._data, rows, grown, self._number, self._work, self._verbose
+                self.config,
+                self._data,
+                rows,
+                grown,
+                self._number,
+                self._work,
+                self._verbose,
+                earlier,
             )
         return model, encoder
 
@@ -363,6 +376,17 @@ class DayRun:
             write_json(folder / _CALIBRATION, calibration.to_dict())
             held = self._raw_held()
             save_past(folder / _PAST, encoder, self._rows, self._train, held, self._past)
+            part = self.config.training
+            if part.replay_days:
+                save_replay(
+                    folder / _PAST,
+                    self._data,
+                    self._rows[self._train],
+                    self._past,
+                    part.replay_days,
+                    part.replay_share / (1 - part.replay_share),
+                    part.seed + self._number,
+                )
             write_json(folder / METRICS, found)
             report = report_of(version, found, self._versions.records())
             (folder / REPORT).write_text(report, encoding="utf-8")

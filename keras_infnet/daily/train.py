@@ -51,10 +51,11 @@ def train(
         Checkpoints(work / _CHECKPOINTS, every=part.checkpoint_every),
         _Curve(work / _CURVE, max(1, len(batches) // _POINTS)),
     ]
-    common = {"callbacks": callbacks, "verbose": verbose, "jit_compile": part.jit_compile}
+    common = {"callbacks": callbacks, "verbose": verbose}
     if grown is None:
         model = config.model_class()(data.encoder.schema, **config.model.arguments)
-        fit_ranker(model, batches, epochs=part.epochs, learning_rate=part.learning_rate, **common)
+        first = {"epochs": part.epochs, "learning_rate": part.learning_rate}
+        fit_ranker(model, batches, jit_compile=part.jit_compile, **first, **common)
     else:
         model = grown
         fit_ranker(
@@ -64,6 +65,7 @@ def train(
             learning_rate=part.next_learning_rate,
             warm_restart=part.warm_restart,
             replay=None if replay is None else data.replayed(replay, **options),
+            replay_share=part.replay_share,
             **common,
         )
     return model, _curve(work / _CURVE)

@@ -1,7 +1,10 @@
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from keras_infnet.daily.day_data import DayData, data_of
 from tests.daily import small_job
 
 
@@ -13,11 +16,26 @@ def made_up_export(model, encoder, path, rows, version, **_):
     return folder
 
 
+class MadeUpData(DayData):
+    """Predictions of nobody: the same numbers for the same number of rows."""
+
+    def predict(self, model, rows):
+        draw = np.random.default_rng(len(rows))
+        tasks = self.encoder.schema.task_names
+        return pd.DataFrame(draw.random((len(rows), len(tasks))), rows.index, tasks)
+
+
+def made_up_data(*arguments):
+    data = data_of(*arguments)
+    return MadeUpData(data.encoder, data.rows, data.histories)
+
+
 @pytest.fixture
 def untrained(monkeypatch):
     """Versions are neither trained nor exported: a model says what it said as it began."""
     monkeypatch.setattr("keras_infnet.daily.train.fit_ranker", lambda *_, **__: None)
     monkeypatch.setattr("keras_infnet.daily.run.export", made_up_export)
+    monkeypatch.setattr("keras_infnet.daily.run.data_of", made_up_data)
 
 
 @pytest.fixture(scope="module")
