@@ -174,7 +174,8 @@ class Batches:
 
         Args:
             encoder: The encoder that `prepare` returned, or
-                `FeatureEncoder.load(folder / "encoder")`.
+                `FeatureEncoder.load(folder / "encoder")`. Of a folder that days are appended to,
+                any encoder of the same columns, dtypes and edges.
             folder: What `prepare` wrote.
             split: Name of the split.
             batch_size: Rows a batch.
@@ -240,9 +241,7 @@ class Batches:
                 "(index, number of workers) with an index from 0 to the number less one",
             )
         unknown = UnknownIds.of(encoder.schema, unknown_rate, shuffle, seed, _FOLDER)
-        rows = PreparedRows(
-            folder, encoder.schema, split, labels, freeze_at, numbers=unknown is not None
-        )
+        rows = PreparedRows(folder, encoder, split, labels, freeze_at, numbers=unknown is not None)
         order = EpochOrder(rows.block_rows, mix_blocks, shuffle, seed)
         buckets = None
         if length_buckets is not None:

@@ -242,6 +242,13 @@ class Histories:
         new._repeated(repeated_rows(self.schema, rows, new._log_users, times), len(rows))
         return new
 
+    def of_users(self, frame: pd.DataFrame) -> "Histories":
+        """The histories of the users of some rows alone; codes of users stay."""
+        codes, found = self.user_codes(frame), self.__class__.__new__(self.__class__)
+        found.__dict__.update(self.__dict__)
+        found.events = {n: e.take(np.isin(e.users, codes)) for n, e in self.events.items()}
+        return found
+
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Writes a folder, whole or not at all, of what later rows need; `load` reads it.
 
@@ -376,7 +383,8 @@ class Histories:
         program = self.encoder.programs[self.schema.table_of(first.name)]
         label = f"{history.label}, field `{first.name}`"
         there = (first.pack(raw[first.name], program, label)[:, 0] != 0) & (users >= 0)
-        return EventArrays(np.zeros((len(users), 0), "int32"), users, times, raw).take(there)
+        events = EventArrays(np.zeros((len(users), 0), "int32"), users, times, raw)
+        return events if there.all() else events.take(there)
 
     def _own_times(self, history: History, events: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
         """Times of a log of its own, of which some must be before a row."""

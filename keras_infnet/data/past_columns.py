@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet.data.rate_state import RateState
 from keras_infnet.data.rates import Rates
 from keras_infnet.data.spool import Spool
 from keras_infnet.data.whole_files import new_folder, whole_file
@@ -33,12 +34,17 @@ class PastColumns:
         schema: The schema.
         partitions: Number of partitions.
         more: Columns that are needed to tell training rows.
+        states: Where what is known of the past after these rows is written, for the next day.
+            Defaults to `None`: nowhere.
+        before: Where it lies from before these rows. Defaults to `None`: they are the first.
     """
 
     folder: Path
     schema: FeatureSchema
     partitions: int
     more: tuple[str, ...]
+    states: Path | None = None
+    before: Path | None = None
 
     def write(self, chunk: str, table: pa.Table, source: str) -> None:
         """Writes the keys, times and actions of a chunk of the log."""
@@ -68,6 +74,7 @@ class PastColumns:
             run: Computes partitions.
         """
         spools = [keys for keys in self._by_keys(()) if self._spool(keys).chunks()]
+        self._check_before(spools)
         if not spools:
             return
         chunks = self._spool(spools[0]).chunks()
@@ -85,8 +92,8 @@ class PastColumns:
             frame = self._spool(spools[place]).partition(partition)
             features = names[spools[place]]
             if len(frame):
-                found = Rates(self._schema_of(features), frame, known).values(
-                    frame, [f.name for f in features]
+                found = self._values_of(
+                    features, frame, known, f"{self._place(spools[place])}-{partition}"
                 )
                 with whole_file(self._part(place, partition)) as file, file.open("wb") as opened:
                     np.savez(opened, allow_pickle=False, **{_ROWS: frame.index.to_numpy()}, **found)
@@ -102,6 +109,41 @@ class PastColumns:
         rows = frame.index.to_numpy()
         columns = {n: np.load(p, mmap_mode="r")[rows] for n, p in found.items() if p.exists()}
         return frame.assign(**columns) if columns else frame
+
+    def _check_before(self, spools: Sequence[tuple[str, ...]]) -> None:
+        """A ValueError if the days before computed other features than these rows need."""
+        if self.before is None:
+            return
+        found = {path.name.rpartition("-")[0] for path in self.before.glob("keys-*")}
+        if other := sorted(found ^ {self._place(keys) for keys in spools}):
+            keys = [keys for keys in self._by_keys(()) if self._place(keys) in other]
+            names = [f"`{f.name}`" for f in self.schema.past if f.keys in keys]
+            raise ValueError(
+                f"prepare, append=True: {', '.join(names)} are columns of the log on some days and "
+                "are to be computed on others, which then lack what the former had. Give all days "
+                "alike."
+            )
+
+    def _values_of(
+        self,
+        features: list[PastFeature],
+        frame: pd.DataFrame,
+        action_rates: Mapping[str, float],
+        name: str,
+    ) -> dict[str, np.ndarray]:
+        """Values of a partition's rows, whose past goes on from the days before."""
+        schema, names = self._schema_of(features), [f.name for f in features]
+        before = None if self.before is None else self.before / name
+        if before is not None and before.exists():
+            rates = Rates.from_state(schema, RateState.load(before), action_rates)
+            attached = rates.update(frame)
+            found = {n: np.asarray(attached[n]) for n in names}
+        else:
+            rates = Rates(schema, frame, action_rates)
+            found = rates.values(frame, names)
+        if self.states is not None:
+            rates.state().save(self.states / name, overwrite=True)
+        return found
 
     def _gather(self, place: int, names: list[str], number: int) -> None:
         """Puts the values of all partitions in the order of the log."""
@@ -136,8 +178,10 @@ class PastColumns:
         return dataclasses.replace(self.schema, features=alone, histories=(), layout=None)
 
     def _spool(self, keys: tuple[str, ...]) -> Spool:
-        folder = self.folder / f"keys-{list(self._by_keys(())).index(keys)}"
-        return Spool(folder, self.partitions, keys, "key")
+        return Spool(self.folder / self._place(keys), self.partitions, keys, "key")
+
+    def _place(self, keys: tuple[str, ...]) -> str:
+        return f"keys-{list(self._by_keys(())).index(keys)}"
 
     @property
     def _values(self) -> Path:

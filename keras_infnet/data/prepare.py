@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from keras_infnet._base.paths import local_path
+from keras_infnet._base.whole_files import tidy
 from keras_infnet.data.notices import warn_of_repeated_rows, warn_of_shuffled_frame
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named, split_ends
+from keras_infnet.data.prepared_base import Base
 from keras_infnet.data.progress import Progress
 from keras_infnet.data.row_source import RowSource, count_rows, read_chunks
-from keras_infnet.data.shards import MANIFEST
+from keras_infnet.data.shards import ENCODER, MANIFEST, VALUES
 from keras_infnet.data.spark import check_engine, prepare_on_spark
 from keras_infnet.data.spool import unify
 from keras_infnet.data.whole_files import write_json
@@ -40,6 +42,7 @@ def prepare(
     chunk_rows: int = 500_000,
     block_rows: int = 16_384,
     overwrite: bool = False,
+    append: bool = False,
     verbose: bool = True,
     engine: str = "local",
     spark: Any = None,
@@ -59,8 +62,18 @@ def prepare(
     until the end. A run that was stopped goes on where it was when it is called again with the same
     arguments, and `out` appears only when all is finished.
 
+    With `append=True` days can be added to `out`: the first call makes it, each later one adds its
+    rows, and neither reads nor writes the shards of the days before. Rows, ids and histories are
+    those of all days prepared at once with the encoder that is used to read them. To that end the
+    shards hold ids of an encoder of their own, `out/values`, which knows every value that has
+    occurred and is only ever extended; `Batches.from_folder` translates its ids to those of the
+    encoder that it is given. `out/past` holds each user's newest `max_length` events, and what
+    features of the past have counted. A call that is killed leaves the folder as it was.
+
     Args:
-        schema: A schema, or a fitted encoder, which is used as it is.
+        schema: A schema, or a fitted encoder, which is used as it is. Where rows are appended, the
+            folder's encoder is extended by a schema's rows of the first split, by each feature's
+            own `min_frequency`; an encoder takes its place.
         rows: The log: a frame, an iterable of frames, or Parquet and CSV files (a folder, a glob, a
             list). Of files only the columns that are needed are read. They may lie in a store that
             pyarrow reads, such as `s3://bucket/logs/*.parquet`, or fsspec, where it is installed.
@@ -73,16 +86,22 @@ def prepare(
             `RankingData`) it takes as list columns: the rows of `RankingData.attach`.
         splits: Where each split ends, in the order of time: `{"train": "2026-11-20", "test":
             None}`. Rows before that day train, all others test; the encoder learns from the first
-            split alone, and histories reach over all of them. Defaults to one split `train`.
+            split alone, and histories reach over all of them. Defaults to one split `train`;
+            where rows are appended, to the splits that the folder has. Further ones may be new, or
+            get further rows.
         split_by: Column of numbers that `splits` are values of. Defaults to the schema's
             `time_key`, whose splits end at times as `RankingData` takes them.
         keep: Raw columns to carry along, besides user, time and the columns of the list key.
         partitions: Number of partitions, which is that of the shards; one must fit in memory.
-            Defaults to one for each 500,000 rows, or 64 where the number of rows is not known.
+            Defaults to one for each 500,000 rows, or 64 where the number of rows is not known. A
+            folder that rows are appended to keeps its own: choose it for the users of all days,
+            `max_length` events each.
         chunk_rows: Rows of a chunk.
         block_rows: Rows of a block, the least that is read at once, in whole users.
         overwrite: Whether an earlier prepared folder, or an unfinished one of other arguments, is
             replaced.
+        append: Whether rows are added to `out`, if it is there, and can be later. All must be of
+            the time of the newest row before or later.
         verbose: Whether progress is shown.
         engine: `"local"`: in this process. `"spark"`: on Apache Spark (extra `spark`, Java 17 or
             newer), with the same shards. Files and `out` must then lie where driver and executors
@@ -97,7 +116,9 @@ def prepare(
     Raises:
         ValueError: A file or store can't be read, files differ in columns or types, a column is
             missing or holds what it must not, an argument is out of range, or an unfinished run had
-            others.
+            others. Where rows are appended also: one is older than the newest before, as of a day
+            that comes twice; the folder was prepared without `append`, or with other `partitions`,
+            `keep` or `split_by`; or the encoder has other columns, dtypes, edges or hashes.
         FileExistsError: `out` exists, and `overwrite` is not set or it is no prepared folder.
         OSError: The folder can't be written, or the disk is full; what is finished is kept.
         ImportError: `engine="spark"`, and pyspark is not installed; or a package that reads the
@@ -128,22 +149,36 @@ def prepare(
     for name in earlier or {}:
         given.schema.history(name)
     warn_of_shuffled_frame(given.schema, rows, "prepare")
+    folder = local_path(out, "prepare", "out", written=True).absolute()
+    base = None
+    if append:
+        base = _base(folder, given.schema, overwrite, bool(earlier))
+    if base is not None:
+        same = _of_base(base.manifest, partitions, tuple(keep), split_by)
+        partitions, keep, split_by = same
     if partitions is None:
         known = count_rows(rows)
         partitions = _PARTITIONS_OF_UNKNOWN
         if known is not None:
             partitions = max(1, -(-known // _ROWS_OF_A_PARTITION))
+    grows = base is not None and not given.schema.fitted
+    if base is not None and grows:
+        given = _its_encoder(base, given.schema)
     by = split_by or given.schema.time_key
+    ends = base.manifest["splits"] if base is not None and splits is None else None
     plan = Preparation(
-        local_path(out, "prepare", "out", written=True).absolute(),
+        folder,
         given.schema,
         tuple(earlier or ()),
-        split_ends(given.schema, splits or {"train": None}, by),
+        ends or split_ends(given.schema, splits or {"train": None}, by),
         by,
         tuple(keep),
         partitions,
         chunk_rows,
         block_rows,
+        append,
+        base,
+        grows,
     )
     with plan.open(sources, overwrite, engine):
         if engine == "spark":
@@ -157,18 +192,79 @@ def prepare(
     return encoder
 
 
+def _base(folder: Path, schema: FeatureSchema, overwrite: bool, has_earlier: bool) -> Base | None:
+    """The folder that rows are appended to; `None` where it is still to be made."""
+    if overwrite:
+        raise ValueError(
+            "prepare: append=True adds to what is there, and overwrite=True replaces it. Leave one "
+            "of them out."
+        )
+    if schema.time_key is None:
+        raise ValueError(
+            "prepare: append=True, and the schema has no time_key that tells which rows are later."
+        )
+    tidy(folder)
+    if not folder.exists():
+        return None
+    if has_earlier:
+        raise ValueError(
+            "prepare: append=True, and `earlier` gives events from before the log, which begins "
+            "with rows that the folder holds already. Give them with the first rows."
+        )
+    return Base.open(folder)
+
+
+def _of_base(
+    manifest: Mapping[str, Any],
+    partitions: int | None,
+    keep: tuple[str, ...],
+    split_by: str | None,
+) -> tuple[int, tuple[str, ...], str | None]:
+    """What later days have in common with the first."""
+    given = {"partitions": partitions, "keep": list(keep), "split_by": split_by}
+    for name, value in given.items():
+        if value not in (None, [], manifest[name]):
+            raise ValueError(
+                f"prepare: append=True, and `{name}` is {value!r}; the folder has "
+                f"{manifest[name]!r}, which all its rows must have. Leave it out."
+            )
+    return manifest["partitions"], tuple(manifest["keep"]), manifest["split_by"]
+
+
+def _its_encoder(base: Base, schema: FeatureSchema) -> FeatureEncoder:
+    """The encoder of the folder, which the rows extend."""
+    encoder = FeatureEncoder.load(base.folder / ENCODER)
+    if encoder.schema.with_layout(None) != schema:
+        raise ValueError(
+            f"prepare: append=True, and {base.folder} was prepared with another schema. Give the "
+            "one of its first rows, or prepare all days again."
+        )
+    return encoder
+
+
 def _manifest(
     plan: Preparation, encoder: FeatureEncoder, shards: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     packages = ("numpy", "pandas", "pyarrow")
-    rows = {split: sum(sum(shard["rows"][split]) for shard in shards) for split in plan.splits}
+    shards = [{**shard, "day": plan.day} for shard in shards]
+    splits: dict[str, Any] = dict(plan.splits)
+    of_appended: dict[str, Any] = {}
+    if plan.base is not None:
+        shards = [*plan.base.manifest["shards"], *shards]
+        splits = {**plan.base.manifest["splits"], **splits}
+    if plan.append:
+        values = FeatureEncoder.load(plan.work / VALUES).schema.fingerprint
+        of_appended = {"values": values, "days": plan.day + 1}
+    rows = {split: sum(sum(shard["rows"].get(split, [])) for shard in shards) for split in splits}
     return {
         **plan.to_dict(),
         "schema": encoder.schema.fingerprint,
+        "splits": splits,
         "rows": rows,
-        "shards": list(shards),
+        "shards": shards,
         "columns": {name: [list(s), d] for name, (s, d) in encoder.schema.packed_inputs().items()},
         "versions": {name: importlib.metadata.version(name) for name in packages},
+        **of_appended,
     }
 
 
@@ -205,9 +301,10 @@ def _prepare_locally(
 
     encoder, number = plan.learn(given, sources, read, recount, _run)
     progress = Progress("prepare: writing shards", "rows", number, verbose)
+    writes = FeatureEncoder.load(plan.encoder_of_shards) if plan.append else encoder
     shards: list[dict[str, Any]] = []
     for partition in range(plan.partitions):
-        known = plan.shard(encoder, partition)
+        known = plan.shard(writes, partition)
         if known is not None:
             shards.append(known)
             progress.add(known["log_rows"])

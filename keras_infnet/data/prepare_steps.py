@@ -15,16 +15,20 @@ import pyarrow as pa
 from keras_infnet._base.checks import check_integer
 from keras_infnet._base.locks import locked
 from keras_infnet._base.whole_files import put_in_place, remove_partial, tidy
-from keras_infnet.data.histories import read_times
+from keras_infnet.data.histories import lacking_histories, read_times
 from keras_infnet.data.log_files import list_files
 from keras_infnet.data.past_columns import PastColumns, Run
+from keras_infnet.data.prepared_base import Base
 from keras_infnet.data.relative import check_no_relative
 from keras_infnet.data.row_source import RowSource, WantedColumns, describe
 from keras_infnet.data.shards import (
     ENCODER,
     FORMAT,
     MANIFEST,
+    PAST,
     SHARDS,
+    VALUES,
+    ShardHistories,
     ShardWriter,
     shard_file,
 )
@@ -32,6 +36,8 @@ from keras_infnet.data.spool import Spool
 from keras_infnet.data.whole_files import new_folder, read_json, write_json
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.growth import GrowthCounts
+from keras_infnet.encoding.translation import Translation
 from keras_infnet.schema.canonical import column
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -46,6 +52,8 @@ class Preparation:
 
     Args:
         out: Folder to make, as an absolute path.
+        base: The folder as it is, which the rows are appended to; `None`: there is none yet.
+        grows: Whether the encoder of `base` learns the values of the rows.
 
     Raises:
         ValueError: An argument is out of range.
@@ -60,6 +68,9 @@ class Preparation:
     partitions: int
     chunk_rows: int
     block_rows: int
+    append: bool = False
+    base: Base | None = None
+    grows: bool = False
 
     def __post_init__(self) -> None:
         for name in ("partitions", "chunk_rows", "block_rows"):
@@ -114,13 +125,19 @@ class Preparation:
         self._check_out(overwrite)
         described = {name: describe(rows) for name, rows in sources.items()}
         request = {**self.to_dict(), "rows": described, "engine": engine}
+        if self.append:
+            request |= {"append": True, "day": self.day}
         new_folder(self.work)
         taken = f"prepare: another process prepares {self.out}. Wait for its end."
         with locked(self.work / _LOCK, taken):
+            if self.base is not None:
+                self.base.check_unchanged()
             self._begin(request, overwrite)
             yield
 
     def _check_out(self, overwrite: bool) -> None:
+        if self.base is not None:
+            return
         is_prepared = (self.out / MANIFEST).is_file()
         if self.out.exists() and not (overwrite and is_prepared):
             hint = ", or pass overwrite=True to replace it" if is_prepared else ""
@@ -133,9 +150,10 @@ class Preparation:
         # while it cleared the folder, which begins with the request.
         finished = any(any(work.rglob(name)) for name in ("*.arrow", _SPOOLED, SHARDS))
         if finished and (work / _REQUEST).exists():
-            earlier = self._earlier_request(overwrite)
+            earlier = self._earlier_request(overwrite or self.append)
             other = sorted(key for key in request if request[key] != earlier.get(key))
-            if other and not overwrite:
+            # Days are appended by jobs, of which one may find more files than the one before.
+            if other and not (overwrite or self.append):
                 raise ValueError(
                     f"prepare: {work} holds an unfinished run with other {', '.join(other)}. "
                     "Repeat its arguments to go on, or pass overwrite=True to start again."
@@ -161,6 +179,8 @@ class Preparation:
 
     def publish(self) -> None:
         """Makes the finished folder `out`; what was there goes when the new one is in place."""
+        if self.base is not None:
+            self.base.link_into(self.work)
         remove_partial(self.work, deep=True)
         put_in_place(self.work, self.out)
         self._clear_out()
@@ -181,12 +201,21 @@ class Preparation:
     def past(self) -> PastColumns:
         """The columns of the features of the past."""
         more = () if self.split_by is None else (self.split_by,)
-        return PastColumns(self.work / _SPOOL / "past", self.schema, self.partitions, more)
+        return PastColumns(
+            self.work / _SPOOL / "past",
+            self.schema,
+            self.partitions,
+            more,
+            self.work / PAST / "rates" if self.append else None,
+            self.base and self.base.folder / PAST / "rates",
+        )
 
     def write(self, source: str, chunk: str, table: pa.Table, place: str) -> bool:
         """Writes a chunk of a source to its spools; tells whether it was written now."""
         if source == ROWS:
             check_no_relative(self.schema, table.column_names)
+            if self.base is not None:
+                self.base.check_later(self.schema, table)
             self.past.write(chunk, table, place)
         return self.spool(source).write(chunk, table, place)
 
@@ -212,7 +241,7 @@ class Preparation:
         # Files were found unchanged; frames can be compared only by reading them again.
         if before and all(list_files(rows) for rows in sources.values()):
             return FeatureEncoder.load(self.work / ENCODER), before["rows"]
-        counts = None if given.schema.fitted else EncoderCounts(self.schema)
+        counts = None if given.schema.fitted and not self.grows else self.new_counts()
         if self.schema.past:
             read(None)
             layout = self.schema.layout
@@ -224,12 +253,49 @@ class Preparation:
         digests = {name: self.spool(name).digest() for name in sources}
         if before.get("digests") != digests:
             shutil.rmtree(self.work / SHARDS, ignore_errors=True)
-        if counts is not None:
+        if isinstance(counts, GrowthCounts):
+            given = _extended(given, counts)
+        elif counts is not None:
             counts.fit(given)
         given.save(self.work / ENCODER)
+        if self.append:
+            self._learn_values(given, sources)
         number = sum(chunk.place.rows for chunk in self.spool(ROWS).chunks())
         write_json(done, {"rows": number, "digests": digests})
         return given, number
+
+    def new_counts(self) -> EncoderCounts:
+        """What counts rows for an encoder that is not fitted, or grows."""
+        if self.base is not None and self.grows:
+            return GrowthCounts(FeatureEncoder.load(self.base.folder / ENCODER))
+        return EncoderCounts(self.schema)
+
+    def _learn_values(self, encoder: FeatureEncoder, sources: Mapping[str, RowSource]) -> None:
+        """Writes the encoder that knows all values, with those of these rows behind the others."""
+        known = encoder if self.base is None else FeatureEncoder.load(self.base.folder / VALUES)
+        counts = GrowthCounts(known)
+        for name in sources:
+            for chunk in self.spool(name).chunks():
+                with named(chunk.place):
+                    frame = self.spool(name).rows_of(chunk)
+                    if name == ROWS:
+                        counts.add_rows(self.past.attach(frame))
+                    else:
+                        counts.add_events(name, frame)
+        values = counts.extended(min_frequency=1)
+        # Rows can be given the ids of this encoder.
+        Translation.of(values, encoder, "prepare")
+        values.save(self.work / VALUES)
+
+    @property
+    def day(self) -> int:
+        """How often rows were appended before."""
+        return 0 if self.base is None else self.base.days
+
+    @property
+    def encoder_of_shards(self) -> Path:
+        """Where the encoder lies whose ids the shards hold."""
+        return self.work / (VALUES if self.append else ENCODER)
 
     def wanted_columns(self, source: str) -> WantedColumns:
         """The columns that are read of a source."""
@@ -269,7 +335,7 @@ class Preparation:
 
     def finished_shard(self, number: int) -> dict[str, Any] | None:
         """What is known of the shard of a partition; `None` before it is written."""
-        file = shard_file(self.work, _shard_name(number))
+        file = shard_file(self.work, self._shard_name(number))
         return read_json(file, "prepare") if file.exists() else None
 
     def shard(self, encoder: FeatureEncoder, number: int) -> dict[str, Any] | None:
@@ -282,12 +348,40 @@ class Preparation:
         frame = self.spool(ROWS).partition(number)
         if frame.empty:
             return None
-        earlier = {name: self.spool(name).partition(number) for name in self.earlier}
-        writer = ShardWriter(self.work, encoder, list(self.splits), self.keep, self.block_rows)
-        shard = _shard_name(number)
+        first = 0 if self.base is None else self.base.rows
+        splits, shard = list(self.splits), self._shard_name(number)
+        writer = ShardWriter(self.work, encoder, splits, self.keep, self.block_rows, first)
         with named(shard):
             frame = self.past.attach(frame)
-            return writer.write(shard, frame, self._split_codes(frame), earlier)
+            histories = self._histories(encoder, frame, number)
+            known = writer.write(shard, frame, self._split_codes(frame), histories)
+            return known
+
+    def _histories(
+        self, encoder: FeatureEncoder, frame: pd.DataFrame, number: int
+    ) -> ShardHistories | None:
+        """The histories of a partition's rows; where days are appended, they are kept."""
+        lacking = lacking_histories(self.schema, frame)
+        if self.base is not None:
+            self.base.check_histories(lacking)
+        if not lacking:
+            return None
+        place = Path(PAST, "histories", f"shard-{number:05d}")
+        before = None if self.base is None else self.base.folder / place
+        histories: Any
+        if before is None or not before.exists():
+            earlier = {name: self.spool(name).partition(number) for name in self.earlier}
+            histories = ShardHistories(encoder, frame, earlier)
+        else:
+            histories = ShardHistories.load(before, encoder).append(frame)
+        if self.append:
+            histories.save(self.work / place, overwrite=True)
+            histories = histories.of_users(frame)
+        return histories
+
+    def _shard_name(self, number: int) -> str:
+        # In the order of names, as in the manifest, later days follow.
+        return f"shard-day{self.day:05d}-{number:05d}" if self.day else f"shard-{number:05d}"
 
     @property
     def _ends(self) -> list[int]:
@@ -332,8 +426,10 @@ def split_ends(
     }
 
 
-def _shard_name(number: int) -> str:
-    return f"shard-{number:05d}"
+def _extended(encoder: FeatureEncoder, counts: GrowthCounts) -> FeatureEncoder:
+    """The encoder with the values that were counted; itself where it knows them all."""
+    extended = counts.extended()
+    return encoder if extended.digest() == encoder.digest() else extended
 
 
 @contextlib.contextmanager

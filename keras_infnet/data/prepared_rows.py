@@ -1,7 +1,7 @@
 """Prepared folders: their manifest, the checks of their files, and their blocks of rows."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from keras_infnet.data.shards import (
     ROW,
     TIME,
     USER,
+    VALUES,
     event_columns,
     events_file,
     from_columns,
@@ -26,6 +27,9 @@ from keras_infnet.data.shards import (
     window_columns,
 )
 from keras_infnet.data.whole_files import CheckedParquet, read_json
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.translation import Translation
+from keras_infnet.schema.instants import shown
 from keras_infnet.schema.schema import FeatureSchema
 
 Arrays = dict[str, np.ndarray]
@@ -38,7 +42,8 @@ class PreparedRows:
 
     Args:
         folder: What `prepare` wrote.
-        schema: The schema of the encoder that is used with it.
+        encoder: The encoder that is used with it; of a folder that days are appended to any one of
+            the same columns, whose ids rows and events are given.
         split: Name of the split.
         labels: Whether labels and weights are read.
         freeze_at: As in `Histories.windows`.
@@ -52,20 +57,23 @@ class PreparedRows:
     def __init__(
         self,
         folder: Path,
-        schema: FeatureSchema,
+        encoder: FeatureEncoder,
         split: str,
         labels: bool = True,
         freeze_at: FreezeAt | None = None,
         numbers: bool = False,
     ) -> None:
+        schema = encoder.schema
         self._folder, self._schema, self._split = folder, schema, split
         self._freeze_at = freeze_at
         manifest = read_manifest(folder)
-        _check_split(manifest, folder, schema, split)
-        shards = [s for s in manifest["shards"] if sum(s["rows"][split])]
+        stored, self._translation = _stored(manifest, folder, encoder)
+        _check_split(manifest, folder, split)
+        shards = [s for s in manifest["shards"] if sum(s["rows"].get(split, []))]
+        _check_freeze(shards, folder, split, freeze_at)
         self._blocks = [(s, b) for s in shards for b, n in enumerate(s["rows"][split]) if n]
         self.block_rows = np.array([s["rows"][split][b] for s, b in self._blocks], "int64")
-        self._sizes = schema.packed_sizes()
+        self._sizes = stored.packed_sizes()
         self.histories = [name for name in schema.packed_inputs() if name in _histories(manifest)]
         from_log = {*self.histories}
         for history in map(schema.history, self.histories):
@@ -76,16 +84,19 @@ class PreparedRows:
             if name not in from_log
         }
         self._types = self._row_types(labels) | ({ROW: pa.int64()} if numbers else {})
-        files: list[tuple[Path, dict[str, pa.DataType], list[int], str]] = []
+        files: list[tuple[Path, dict[str, pa.DataType], list[int], str, str]] = []
         for shard in shards:
             shard_name = shard["name"]
+            # Folders of before have one schema, which their shards don't tell.
+            written_by = shard.get("schema", stored.fingerprint)
             path, rows = rows_file(folder, split, shard_name), shard["rows"][split]
-            files.append((path, self._types, rows, _checksums(folder, shard, path)))
+            files.append((path, self._types, rows, _checksums(folder, shard, path), written_by))
             for name in self.histories:
                 path, rows = events_file(folder, name, shard_name), shard["events"][name]
-                files.append((path, self._event_types(name), rows, _checksums(folder, shard, path)))
+                types, checksums = self._event_types(name), _checksums(folder, shard, path)
+                files.append((path, types, rows, checksums, written_by))
         with ThreadPoolExecutor() as pool:
-            checks = [pool.submit(_check_file, *file, schema.fingerprint) for file in files]
+            checks = [pool.submit(_check_file, *file) for file in files]
             for check in checks:
                 check.result()
 
@@ -104,8 +115,9 @@ class PreparedRows:
         table = self._read_block(path, shard, number, list(self._types))
         arrays: Arrays = {}
         for name, shape in self._inputs.items():
-            arrays[f"x/{name}"] = values = from_columns(name, shape, table)
+            values = from_columns(name, shape, table)
             self._check_ids(path, name, values)
+            arrays[f"x/{name}"] = self._translation.apply(name, values)
         for column in table.column_names:
             if column.startswith(("label/", "weight/")):
                 arrays[column] = table[column].to_numpy()[:, None]
@@ -133,8 +145,17 @@ class PreparedRows:
         starts, ends = (rows[n].to_numpy().astype("int64") for n in window_columns(name))
         freeze = freeze_of(self._schema, name, self._freeze_at)
         if freeze is not None:
+            # Of a shard that was appended, older events are in the shards before.
+            since = shard.get("since")
             users, event_users = rows[USER].to_numpy(), table[USER].to_numpy()
             cut = frozen_times(row_times, users, freeze, self._schema)
+            if since is not None and (cut < since).any():
+                raise ValueError(
+                    f"prepared rows: split `{self._split}` of {self._folder} has rows of a day "
+                    f"that was appended, whose histories reach back from {shown(since)}; they "
+                    f"can't be frozen at {shown(cut.min())}. Freeze later, or prepare all days "
+                    "together."
+                )
             length = self._schema.history(name).max_length
             starts, ends = newest_before(event_users, times, users, cut, length)
         if (starts < 0).any() or (ends < starts).any() or (ends > len(columns)).any():
@@ -142,6 +163,7 @@ class PreparedRows:
                 f"{rows_file(self._folder, self._split, shard['name'])}: histories `{name}` point "
                 f"beyond the {len(columns)} events of their block. Prepare the folder again."
             )
+        columns = self._translation.apply(name, columns)
         window = np.stack([starts, ends, row_times], axis=1)
         return {f"window/{name}": window, f"events/{name}": columns, f"times/{name}": times}
 
@@ -210,7 +232,7 @@ def read_row_columns(
     """
     tables: list[pa.Table] = []
     for shard in manifest["shards"]:
-        if sum(shard["rows"][split]):
+        if sum(shard["rows"].get(split, [])):
             path = rows_file(folder, split, shard["name"])
             with _opened(path, _checksums(folder, shard, path)) as file:
                 names = [name for name in file.schema.names if name.startswith(starts)]
@@ -218,13 +240,44 @@ def read_row_columns(
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def _check_split(manifest: dict[str, Any], folder: Path, schema: FeatureSchema, split: str) -> None:
-    what = "prepared rows"
+def _stored(
+    manifest: dict[str, Any], folder: Path, encoder: FeatureEncoder
+) -> tuple[FeatureSchema, Translation]:
+    """The schema of the ids that the files hold, and how they become those of an encoder."""
+    what, schema = "prepared rows", encoder.schema
+    if "values" in manifest:
+        values = FeatureEncoder.load(folder / VALUES)
+        if values.schema.fingerprint != manifest["values"]:
+            raise ValueError(
+                f"{what}: {folder / VALUES} is of another schema (fingerprint "
+                f"{values.schema.fingerprint}; expected {manifest['values']}). Copy the folder "
+                "again, or prepare it again."
+            )
+        return values.schema, Translation.of(values, encoder, f"{what}: {folder}")
     if manifest["schema"] != schema.fingerprint:
         raise ValueError(
             f"{what}: {folder} is of another schema (fingerprint {manifest['schema']}; expected "
             f"{schema.fingerprint}). Use the encoder in {folder / 'encoder'}, or prepare it again."
         )
+    return schema, Translation({})
+
+
+def _check_freeze(
+    shards: list[dict[str, Any]], folder: Path, split: str, freeze_at: FreezeAt | None
+) -> None:
+    """A ValueError where a user's first row may be in another shard."""
+    frozen = [freeze_at] if not isinstance(freeze_at, Mapping) else list(freeze_at.values())
+    days = {shard.get("day", 0) for shard in shards}
+    if len(days) > 1 and any(isinstance(f, str) and f == "first_row" for f in frozen):
+        raise ValueError(
+            f"prepared rows: split `{split}` of {folder} has rows of {len(days)} days that were "
+            'appended one after another, so that freeze_at="first_row" is not known. Give a time, '
+            "or a split of one day."
+        )
+
+
+def _check_split(manifest: dict[str, Any], folder: Path, split: str) -> None:
+    what = "prepared rows"
     if split not in manifest["rows"]:
         raise ValueError(
             f"{what}: {folder} has no split `{split}`.{did_you_mean(split, manifest['rows'])}"

@@ -68,20 +68,26 @@ class Rates:
         self.until = int(times.max())
 
     @classmethod
-    def from_state(cls, schema: FeatureSchema, state: RateState) -> "Rates":
+    def from_state(
+        cls,
+        schema: FeatureSchema,
+        state: RateState,
+        action_rates: Mapping[str, float] | None = None,
+    ) -> "Rates":
         """What `state` gave, to go on with.
 
         Args:
             schema: A fitted schema, whose features of the past count what the state has counted; it
                 may be fitted on later rows than those of the state.
             state: The state. Only rows of its last time and later can be asked for.
+            action_rates: As in the class.
 
         Raises:
             ValueError: The state lacks a feature, or has counted something else for it.
         """
         state.check(schema)
         rates = cls.__new__(cls)
-        rates._begin(schema, None)
+        rates._begin(schema, action_rates)
         rates.until = state.until
         rates._fill([], [], state.tables)
         return rates

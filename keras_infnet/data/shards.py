@@ -1,6 +1,6 @@
 """Shards of a prepared folder: names and columns of their files, and their writer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from keras_infnet.schema.canonical import column, user_codes
 
 FORMAT = 2
 MANIFEST, ENCODER, SHARDS = "manifest.json", "encoder", "shards"
+# Of a folder that days are appended to: an encoder that knows all values, whose ids the shards
+# hold, and what later days need of the past.
+VALUES, PAST = "values", "past"
 # Columns of rows and of events that are no features.
 ROW, USER, TIME = "row", "#user", "#time"
 # Inputs with one Parquet column for each id; all others have one column of fixed-size lists.
@@ -106,6 +109,7 @@ class ShardWriter:
         splits: Names of the splits.
         keep: Raw columns that are carried along.
         block_rows: Rows of a block.
+        first_row: Number of the first row in the log.
     """
 
     folder: Path
@@ -113,29 +117,29 @@ class ShardWriter:
     splits: Sequence[str]
     keep: Sequence[str]
     block_rows: int
+    first_row: int = 0
 
     def write(
         self,
         shard: str,
         frame: pd.DataFrame,
         split_codes: np.ndarray,
-        earlier: Mapping[str, pd.DataFrame],
+        histories: ShardHistories | None,
     ) -> dict[str, Any]:
         """Writes the files of a shard and, last, what is known of it.
 
         Args:
             shard: Name of the shard.
-            frame: Raw rows, whose index is their number in the log.
+            frame: Raw rows, whose index is their number from `first_row` on.
             split_codes: Index of each row's split; -1: in none.
-            earlier: Events from before the log by history.
+            histories: The histories of their users; `None`: the rows hold them as list columns.
 
         Returns:
             Rows of each block by split, and events of each block by history.
         """
         schema = self.encoder.schema
-        from_log = lacking_histories(schema, frame)
-        histories: Any = ShardHistories(self.encoder, frame, earlier) if from_log else None
-        if histories:
+        from_log = [] if histories is None else lacking_histories(schema, frame)
+        if histories is not None:
             users = histories.user_codes(frame)
             last = max(events.users.max(initial=-1) for events in histories.events.values())
         else:
@@ -147,6 +151,7 @@ class ShardWriter:
         columns = self._rows(frame, users)
         events: dict[str, list[int]] = {}
         for name in from_log:
+            assert histories is not None
             starts, ends, times = histories.windows(name, frame)
             columns[TIME] = pa.array(times)
             of_events: np.ndarray = histories.events[name].users
@@ -170,6 +175,10 @@ class ShardWriter:
         repeated = histories.repeated if histories else repeated_in_frame(schema, frame)
         known: dict[str, Any] = {"name": shard, "log_rows": len(frame), "rows": rows}
         known |= {"events": events, "repeated": repeated, "checksums": checksums}
+        known |= {"schema": schema.fingerprint, "until": None}
+        known["since"] = None if histories is None else histories.since
+        if schema.time_key is not None:
+            known["until"] = int(np.asarray(columns[TIME]).max())
         write_json(shard_file(self.folder, shard), known)
         return known
 
@@ -178,7 +187,7 @@ class ShardWriter:
         keys = (schema.user_key, schema.time_key, *(schema.list_key or ()))
         raw = [c for c in (*keys, *self.keep) if c is not None]
         columns = {
-            ROW: pa.array(frame.index.to_numpy()),
+            ROW: pa.array(frame.index.to_numpy() + self.first_row),
             USER: pa.array(users.astype("int32")),
             TIME: pa.array(np.full(len(frame), NO_TIME)),
         }

@@ -25,7 +25,6 @@ from keras_infnet.data.row_source import (
     read_chunks,
     read_file,
 )
-from keras_infnet.data.shards import ENCODER
 from keras_infnet.data.spool import unify
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
@@ -65,7 +64,8 @@ def prepare_on_spark(
     with spark_session(spark) as session, plain_errors():
         run = functools.partial(_on_workers, session)
         encoder, number = plan.learn(given, sources, read, recount, run)
-        _write_shards(session, plan, encoder.digest(), number, verbose)
+        writes = FeatureEncoder.load(plan.encoder_of_shards)
+        _write_shards(session, plan, writes.digest(), number, verbose)
     shards = [plan.finished_shard(number) for number in range(plan.partitions)]
     return encoder, [shard for shard in shards if shard is not None]
 
@@ -143,7 +143,7 @@ def _counted(session: Any, plan: Preparation, name: str) -> EncoderCounts:
     chunks = spool.chunks()
 
     def count(numbers: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        counts = EncoderCounts(plan.schema)
+        counts = plan.new_counts()
         for frame in numbers:
             for chunk in (chunks[int(number)] for number in frame["id"]):
                 with named(chunk.place):
@@ -151,7 +151,7 @@ def _counted(session: Any, plan: Preparation, name: str) -> EncoderCounts:
         yield pd.DataFrame({"counts": [pickle.dumps(counts)]})
 
     def merge(counted: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        counts = EncoderCounts(plan.schema)
+        counts = plan.new_counts()
         for frame in counted:
             for other in frame["counts"]:
                 counts.merge(pickle.loads(other))
@@ -178,7 +178,7 @@ def _write_shards(
     left = sorted(waiting)
 
     def write(place: int) -> None:
-        plan.shard(_encoder(plan.work / ENCODER, digest), left[place])
+        plan.shard(_encoder(plan.encoder_of_shards, digest), left[place])
 
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(_on_workers, session, write, len(left))

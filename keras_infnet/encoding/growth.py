@@ -137,7 +137,7 @@ class GrowthCounts(EncoderCounts):
         newest = self._newest
         if now is not None:
             newest = self.schema.instants.of_value(now, f"{_WHO}: now")
-        return None if newest == MISSING_TIME else newest - round(keep_days * _DAY)
+        return newest if newest == MISSING_TIME else newest - round(keep_days * _DAY)
 
     def _needs(self, owner: Feature) -> bool:
         return owner.name in self._growing

@@ -45,6 +45,26 @@ class Program(ABC):
         """What was learned, by name, for a file."""
         return {}
 
+    def translation(self, other: "Program", label: str) -> np.ndarray | None:
+        """For each id the one that another program has for the same value; `None`: all are equal.
+
+        Args:
+            other: What encodes the same column.
+            label: What is encoded, for the error message.
+
+        Raises:
+            ValueError: The other encodes in another way: its edges, buckets or hash differ.
+        """
+        mine, its = self.arrays(), other.arrays()
+        same = type(self) is type(other) and self.num_ids == other.num_ids and set(mine) == set(its)
+        if not (same and all(np.array_equal(mine[name], its[name]) for name in mine)):
+            raise ValueError(
+                f"{label}: it has other edges, buckets or hashes than when the rows were encoded, "
+                "and numbers can't be told from ids again. Use an encoder that was extended, or "
+                "prepare the rows again."
+            )
+        return None
+
     # Whether rows of a later day may add ids.
     grows: ClassVar[bool] = False
 
@@ -169,6 +189,11 @@ class ActionPattern(Program):
 
     def extended(self, counts: Any, limits: Any) -> "ActionPattern":
         return ActionPattern(self.vocabulary.extended(counts, limits))
+
+    def translation(self, other: Program, label: str) -> np.ndarray | None:
+        if not isinstance(other, ActionPattern):
+            return super().translation(other, label)
+        return self.vocabulary.translation(other.vocabulary, label)
 
 
 class GroupBits(Program):

@@ -150,6 +150,17 @@ class Vocabulary(Program):
         same = pc.equal(self.values[: len(before.values)], before.values)
         return np.flatnonzero(~np.asarray(same)) + 1 + self.oov_buckets
 
+    def translation(self, other: Program, label: str) -> np.ndarray | None:
+        like = isinstance(other, Vocabulary) and (other.dtype, other.oov_buckets)
+        if not isinstance(other, Vocabulary) or like != (self.dtype, self.oov_buckets):
+            raise ValueError(
+                f"{label}: its values are of dtype {self.dtype} with {self.oov_buckets} ids for "
+                "others, and those of the other encoder are not. Prepare the rows again."
+            )
+        ids = np.arange(self.num_ids, dtype="int32")
+        ids[1 + self.oov_buckets :] = other.numpy(self.values, label)
+        return None if np.array_equal(ids, np.arange(self.num_ids)) else ids
+
     @property
     def num_ids(self) -> int:
         """Number of ids: padding, out-of-vocabulary buckets and values."""

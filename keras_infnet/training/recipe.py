@@ -127,7 +127,7 @@ def fit_ranker(
     _check_positive(epochs=epochs, evaluations_per_epoch=evaluations_per_epoch, patience=patience)
     _check_rate(learning_rate)
     given = {"loss": loss, "list_losses": list_losses, "balance": balance}
-    given["jit_compile"] = jit_compile
+    given |= {"jit_compile": jit_compile}
     if continue_training:
         check_continues(model, {"optimizer": optimizer, **given})
     train, validation = _train_and_validation(data, validation)

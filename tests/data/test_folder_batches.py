@@ -279,7 +279,7 @@ def test_a_damaged_shard_is_named(encoder, copy, history):
             Batches.from_folder(encoder, copy)
 
     def read_all():
-        rows = PreparedRows(copy, encoder.schema, "train")
+        rows = PreparedRows(copy, encoder, "train")
         for block in range(len(rows.block_rows)):
             rows.read(block)
         read_row_columns(copy, read_manifest(copy), "train", ("raw/", "row"))

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import os
 import shutil
@@ -128,6 +129,25 @@ def test_rates_of_the_past_are_those_of_the_local_engine(session, files, tmp_pat
     prepared(tmp_path / "local", files, schema)
     on_spark(tmp_path / "spark", files, session, schema=schema)
     check_same(tmp_path / "spark", tmp_path / "local")
+
+
+@needs_java
+def test_appended_days_are_those_of_the_local_engine(session, log, tmp_path):
+    """With features of the past, and an encoder that each day's rows extend."""
+    schema = log_schema()
+    rate = RateFeature("ctr", "item", keys=("video_id",), action="is_click")
+    schema = dataclasses.replace(schema, features=(*schema.features, rate))
+    ordered = log.sort_values("time_ms", kind="stable", ignore_index=True)
+    days = [ordered[:600], ordered[600:].assign(video_id=ordered.video_id[600:] + 9)]
+    for number, day in enumerate(days):
+        file = tmp_path / f"{number}.parquet"
+        day.to_parquet(file, index=False)
+        arguments = {"append": True, "splits": {f"day{number}": None}}
+        prepared(tmp_path / "local", file, schema, **arguments)
+        on_spark(tmp_path / "spark", file, session, schema=schema, **arguments)
+    check_same(tmp_path / "spark", tmp_path / "local")
+    found, wanted = (FeatureEncoder.load(tmp_path / n / "values") for n in ("spark", "local"))
+    assert found.schema == wanted.schema
 
 
 def test_rows_that_are_there_twice_are_said(session, log, tmp_path):
