@@ -135,7 +135,7 @@ def save_replay(
         data: The data.
         rows: Training rows of the run.
         past: The past of this run; `None` before the first version.
-        days: How many days back rows are kept.
+        days: How many days back from the first of these rows others are kept.
         share: Share of the rows of a run that is kept.
         seed: Seed of the sample.
     """
@@ -145,7 +145,7 @@ def save_replay(
     before = replay_rows(past)
     if before is not None:
         schema = data.encoder.schema
-        oldest = read_times(schema, rows, _WHO).max() - days * _DAY_MS
+        oldest = read_times(schema, rows, _WHO).min() - days * _DAY_MS
         before = before[read_times(schema, before, _WHO) >= oldest]
         sample = frame_of(
             [table_of(before), table_of(sample)] if len(before) else [table_of(sample)]

@@ -103,9 +103,8 @@ def _compared(
     """Score before, difference and its standard error."""
 
     def measure(kept: np.ndarray) -> list[float]:
-        scores = [_score(policy, _metric(policy, rows, p, kept)) for p in (new, before)]
-        with np.errstate(invalid="ignore"):
-            return [scores[1], float(np.subtract(*scores))]
+        after, was = (_score(policy, _metric(policy, rows, p, kept)) for p in (new, before))
+        return [was, after - was]
 
     with np.errstate(invalid="ignore"):
         values, errors = block_jackknife(measure, rows.blocks_of)

@@ -301,7 +301,8 @@ class DayRun:
         """The encoder that knows the training rows, and the model before with room for them."""
         if self._encoder is None:
             return FeatureEncoder(self.schema).fit(rows), None
-        model, part = keras.saving.load_model(self._of_base(_MODEL)), self.config.growth
+        model: Any = keras.saving.load_model(self._of_base(_MODEL))
+        part = self.config.growth
         if not part:
             return self._encoder, model
         encoder = self._encoder.extend(

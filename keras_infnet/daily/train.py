@@ -49,7 +49,7 @@ def train(
     batches = data.batches(rows, unknown_rate=part.unknown_rate, **options)
     callbacks = [
         Checkpoints(work / _CHECKPOINTS, every=part.checkpoint_every),
-        _Curve(work / _CURVE, max(1, len(batches) // _POINTS)),
+        _Curve(work / _CURVE, max(1, int(batches.cardinality()) // _POINTS)),
     ]
     common = {"callbacks": callbacks, "verbose": verbose}
     if grown is None:
