@@ -1,6 +1,7 @@
 """Metrics of ranking: the maths in numpy and the Keras objects."""
 
 from keras_infnet.metrics.auc import AUC, auc
+from keras_infnet.metrics.block_jackknife import block_jackknife
 from keras_infnet.metrics.calibration import (
     ExpectedCalibrationError,
     expected_calibration_error,
@@ -20,6 +21,7 @@ __all__ = [
     "GroupAUC",
     "NormalizedEntropy",
     "auc",
+    "block_jackknife",
     "expected_calibration_error",
     "group_auc",
     "log_loss",

@@ -23,6 +23,16 @@ MAY_IMPORT = {
     "serving": ("schema", "encoding", "data", "models", "metrics", "calibration"),
     "explain": ("schema", "encoding", "data", "models", "metrics"),
     "search": ("schema", "data", "models", "metrics", "training"),
+    "daily": (
+        "schema",
+        "encoding",
+        "data",
+        "models",
+        "metrics",
+        "calibration",
+        "training",
+        "serving",
+    ),
     "_base": (),
     "_backend": (),
 }

@@ -1,0 +1,273 @@
+"""Checks: what is wrong or strange in the log of a day, before anything learns from it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet.daily.config import ChecksPart
+from keras_infnet.daily.day_log import DayLog
+from keras_infnet.daily.drift import drift, unknown_shares
+from keras_infnet.data.histories import read_times
+from keras_infnet.data.notices import repeated_in_frame
+from keras_infnet.data.row_source import WantedColumns
+from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.labels import read_labels
+from keras_infnet.schema.canonical import column
+from keras_infnet.schema.schema import FeatureSchema
+
+REFUSED, STRANGE, FINE = "refused", "strange", "fine"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Args:
+        check: Name of the check, such as `"drift"`.
+        what: Column, feature or task.
+        level: `"refused"`, `"strange"` or `"fine"`.
+        text: What was found, what was expected, and what to do.
+        value: What was measured, if a number was.
+        limit: The limit that it is above.
+    """
+
+    check: str
+    what: str
+    level: str
+    text: str = ""
+    value: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What is known of the days before.
+
+    Args:
+        kinds: Kind of each column.
+        missing: Share of missing values by column.
+        label_rates: Mean label by task.
+        until: Milliseconds of the newest row.
+        day: The last day.
+    """
+
+    kinds: Mapping[str, str]
+    missing: Mapping[str, float]
+    label_rates: Mapping[str, float]
+    until: int
+    day: str
+
+
+def check_rows(
+    schema: FeatureSchema, log: DayLog, frame: pd.DataFrame, before: Before | None, part: ChecksPart
+) -> list[Finding]:
+    """What is wrong or strange in the rows of a day as they are, beginning with what is wrong.
+
+    Args:
+        schema: The schema, fitted where there is a version before.
+        log: The log.
+        frame: Its rows.
+        before: What is known of the days before, if there are some.
+        part: The limits.
+    """
+    lacking = _lacking_columns(schema, frame)
+    if lacking:
+        return lacking
+    found = [*_few_rows(frame, part), *_other_kinds(log, before), *_missing(schema, frame, before)]
+    found += _values(schema, frame)
+    if any(finding.level == REFUSED for finding in found):
+        return found
+    found += _times(schema, frame, before)
+    found += _labels(schema, frame, before, part)
+    repeated = repeated_in_frame(schema, frame) / len(frame)
+    found.append(
+        _limited(
+            part, "duplicates", schema.user_key, repeated,
+            "of the rows equal an earlier row of the same user and time. Was the log read or "
+            "joined twice?",
+        )
+    )  # fmt: skip
+    missing = missing_shares(schema, frame)
+    found += [
+        _limited(part, "missing", name, share, "of the values are missing.")
+        for name, share in missing.items()
+    ]
+    return found
+
+
+def check_against(
+    encoder: FeatureEncoder, frame: pd.DataFrame, reference: dict[str, Any], part: ChecksPart
+) -> list[Finding]:
+    """How far a day's rows are from what the version before was trained on.
+
+    Args:
+        encoder: The encoder of that version.
+        frame: The day's rows, with the features of the past.
+        reference: `distributions` of its training rows.
+        part: The limits.
+    """
+    found = [
+        _limited(
+            part, "unknown_ids", name, share,
+            "of the values are in no vocabulary of the version before. Has the column another "
+            "meaning or form?",
+        )
+        for name, share in unknown_shares(encoder, frame).items()
+    ]  # fmt: skip
+    return found + [
+        _limited(
+            part, "drift", name, value,
+            "is the PSI of the values against those that the version before was trained on; 0.25 "
+            "is much.",
+        )
+        for name, value in drift(encoder, frame, reference).items()
+    ]  # fmt: skip
+
+
+def missing_shares(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, float]:
+    """Share of missing values of each column of a feature."""
+    names = dict.fromkeys(c for f in schema.features for c in f.columns if c in frame.columns)
+    return {name: float(frame[name].isna().mean()) for name in names}
+
+
+def label_rates(schema: FeatureSchema, frame: pd.DataFrame) -> dict[str, float]:
+    """Weighted mean label of each task; NaN where none is observed."""
+    labels, weights = read_labels(schema, frame)
+    return {
+        task: float(np.average(labels[task].ravel(), weights=weights[task]))
+        if weights[task].sum() > 0
+        else float("nan")
+        for task in schema.task_names
+    }
+
+
+def _lacking_columns(schema: FeatureSchema, frame: pd.DataFrame) -> list[Finding]:
+    lacking = sorted(WantedColumns.of(schema).required - {*frame.columns})
+    return [
+        Finding(
+            "columns", name, REFUSED,
+            f"column `{name}` is missing.{did_you_mean(name, frame.columns)}",
+        )
+        for name in lacking
+    ]  # fmt: skip
+
+
+def _few_rows(frame: pd.DataFrame, part: ChecksPart) -> Iterator[Finding]:
+    if len(frame) < part.min_rows:
+        yield Finding(
+            "rows", "log", REFUSED,
+            f"the log has {len(frame)} rows; expected checks.min_rows={part.min_rows} or more. Is "
+            "it written to its end?",
+        )  # fmt: skip
+
+
+def _other_kinds(log: DayLog, before: Before | None) -> Iterator[Finding]:
+    for name, kind in log.kinds.items():
+        was = "none" if before is None else before.kinds.get(name, "none")
+        if kind != was and "none" not in (kind, was):
+            yield Finding(
+                "types", name, REFUSED,
+                f"column `{name}` holds {log.table.schema.field(name).type}, of kind {kind}; on "
+                f"the days before it was of kind {was}. Write it as before.",
+            )  # fmt: skip
+
+
+def _missing(
+    schema: FeatureSchema, frame: pd.DataFrame, before: Before | None
+) -> Iterator[Finding]:
+    """Features that are null in all rows, and were not."""
+    for name, share in missing_shares(schema, frame).items():
+        was = 0.0 if before is None else before.missing.get(name, 0.0)
+        if share == 1 and was < 1:
+            yield Finding(
+                "missing", name, REFUSED if before else STRANGE,
+                f"column `{name}` is null in all {len(frame)} rows; on the days before it was in "
+                f"{was:.1%} of them. Is the join that fills it whole?",
+                1.0,
+            )  # fmt: skip
+
+
+def _values(schema: FeatureSchema, frame: pd.DataFrame) -> Iterator[Finding]:
+    """Columns that hold what they must not."""
+    readers: list[tuple[str, Callable[[], Any]]] = [
+        (str(schema.time_key), lambda: read_times(schema, frame, "log")),
+        ("labels", lambda: read_labels(schema, frame)),
+    ]
+    past = {f.name for f in schema.past}
+    for feature in schema.features:
+        if feature.name in past or feature.of_list or feature.name not in frame.columns:
+            continue
+
+        def read(feature: Any = feature) -> None:
+            dtype = schema.dtype_of(feature.name) if schema.fitted else feature.declared_dtype
+            if dtype is not None or not feature.has_dtype:
+                feature.values(column(frame, feature.name, feature.label), dtype, feature.label)
+
+        readers.append((feature.name, read))
+    for name, reader in readers:
+        try:
+            reader()
+        except ValueError as error:
+            yield Finding("values", name, REFUSED, str(error))
+
+
+def _times(schema: FeatureSchema, frame: pd.DataFrame, before: Before | None) -> Iterator[Finding]:
+    if before is None:
+        return
+    times = read_times(schema, frame, "log")
+    older = int((times < before.until).sum())
+    if older:
+        yield Finding(
+            "times", str(schema.time_key), REFUSED,
+            f"{older} of {len(times)} rows are older than {_shown(before.until)}, the newest row "
+            f"of {before.day} (the first is of {_shown(int(times.min()))}). Is it the log of an "
+            "earlier day? Late rows belong into the log of their own day.",
+        )  # fmt: skip
+
+
+def _labels(
+    schema: FeatureSchema, frame: pd.DataFrame, before: Before | None, part: ChecksPart
+) -> Iterator[Finding]:
+    labels, weights = read_labels(schema, frame)
+    rates = label_rates(schema, frame)
+    for task in schema.tasks:
+        observed = labels[task.name][weights[task.name] > 0]
+        if not len(observed) or observed.min() == observed.max():
+            said = (
+                f"all {len(observed)} observed labels are {observed[0]:g}"
+                if len(observed)
+                else ("no label is observed")
+            )
+            yield Finding(
+                "labels", task.name, REFUSED,
+                f"task `{task.name}`, column `{task.label}`: {said}. Is the join of feedback done?",
+            )  # fmt: skip
+            continue
+        rate, was = rates[task.name], 0.0 if before is None else before.label_rates[task.name]
+        if was > 0 and rate > 0:
+            factor = max(rate / was, was / rate)
+            said = (
+                f"times differ the mean label, {rate:.4g}, and that of the days before, {was:.4g}."
+            )
+            yield _limited(part, "label_rate", task.name, factor, said)
+
+
+def _limited(part: ChecksPart, check: str, what: str, value: float, text: str) -> Finding:
+    """What was measured, beside its limits."""
+    for level, limits in ((REFUSED, part.refuse), (STRANGE, part.warn)):
+        limit = limits.get(check)
+        if limit is not None and value > limit:
+            said = f"`{what}`: {value:.4g} {text} checks.{_NAMES[level]}.{check} is {limit:g}."
+            return Finding(check, what, level, said, value, limit)
+    return Finding(check, what, FINE, "", value)
+
+
+_NAMES = {REFUSED: "refuse", STRANGE: "warn"}
+
+
+def _shown(time: int) -> str:
+    return str(np.datetime64(time, "ms").astype("datetime64[s]"))
