@@ -217,7 +217,9 @@ class AdaptiveEmbedding(ConfiguredLayer):
         """Float32 vectors `(ids, dim)` of all ids of a table."""
         by_width = dict(zip(self._places, self.embeddings, strict=True))
         parts = [
-            self._projected(by_width[width](np.int32([0]), tables=(name,), whole=True)[:ids])
+            self._projected(
+                by_width[width](np.array([0], "int32"), tables=(name,), whole=True)[:ids]
+            )
             for width, ids in self.table_parts[name]
         ]
         table = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
