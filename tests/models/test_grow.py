@@ -8,7 +8,7 @@ import pytest
 
 from keras_infnet import INFNet
 from keras_infnet.data import Batches, FeatureEncoder, Histories
-from keras_infnet.models import FM, STEM, SharedBottom, embedded_inputs
+from keras_infnet.models import FM, MODELS, STEM, SharedBottom, embedded_inputs
 from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
 from keras_infnet.training import shard_tables
 from tests import tiny
@@ -353,3 +353,15 @@ def test_sharded_tables_grow_within_their_scope(encoders):
     assert parts[0] == parts[1]
     with pytest.raises(ValueError, match="for several devices.*Grow it within that scope"):
         model.grow(after)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", MODELS)
+def test_all_weights_of_every_model_are_carried(encoders, name):
+    before, after = encoders
+    model = tiny.randomise(MODELS[name](before.schema, dim=8))
+    grown = model.grow(after)
+    for was, now in zip(model.weights, grown.weights, strict=True):
+        places = inserted(now.path, before.schema, after.schema)
+        expected = by_hand(np.array(was), places, new_rows(np.array(now), places))
+        np.testing.assert_array_equal(np.array(now), expected, now.path)
