@@ -362,3 +362,20 @@ def test_all_weights_of_every_model_are_carried(encoders, name):
         places = inserted(now.path, before.schema, after.schema)
         expected = by_hand(np.array(was), places, new_rows(np.array(now), places))
         np.testing.assert_array_equal(np.array(now), expected, now.path)
+
+
+@pytest.mark.one_backend
+def test_a_table_may_come_to_be_updated_by_rows_and_a_balance_goes_on(encoders):
+    before, after = encoders
+    rows = sum(before.schema.table_rows().values())
+    model = FM(before.schema, dim=4)
+    optimizer = LazyAdam(0.1, row_updates_from=rows + 1)
+    model.compile(optimizer, balance="famo", **tiny.quick())
+    model.train_on_batch(days.inputs(before, 0), days.labels())
+    grown = model.grow(after)
+    tables = [next(v for v in m.trainable_weights if "fused" in v.path) for m in (model, grown)]
+    by_row = [m.optimizer.updates_rows(v) for m, v in zip((model, grown), tables, strict=True)]
+    assert by_row == [False, True]
+    assert grown.balance.weights == model.balance.weights != {"click": 1.0, "like": 1.0}
+    grown.train_on_batch(days.inputs(after, 1), days.labels())
+    assert int(grown.optimizer.iterations) == 2
