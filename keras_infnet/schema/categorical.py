@@ -156,7 +156,7 @@ class CategoricalFeature(Feature):
         return values.flatten() if self.is_bag else values
 
     def counted_times(self, values: pa.Array, times: np.ndarray) -> np.ndarray:
-        return np.repeat(times, np.diff(np.asarray(values.offsets))) if self.is_bag else times
+        return np.repeat(times, _lengths(values)) if self.is_bag else times
 
     def learn(self, counts: ValueCounts | None, dtype: str | None) -> Program | None:
         assert dtype is not None
@@ -237,3 +237,7 @@ class CategoricalFeature(Feature):
     def _weights(self, frame: pd.DataFrame, values: pa.Array, width: int) -> np.ndarray:
         label = f"{self.label}, weights `{self.weights}`"
         return list_weights(column(frame, str(self.weights), label), values, width, label)
+
+
+def _lengths(lists: pa.Array) -> np.ndarray:
+    return np.diff(np.asarray(lists.offsets, "int64"))

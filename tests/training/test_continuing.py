@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_infnet import RankingData
 from keras_infnet.callbacks import Checkpoints
+from keras_infnet.data import Batches, prepare
 from keras_infnet.models import FM
 from keras_infnet.optimizers import LazyAdam, split_optimizer
 from keras_infnet.training import fit_ranker
@@ -181,6 +182,37 @@ def _copy_of(data):
         train = data.batches(data.frame("train"), shuffle=True, seed=3)
 
     return Days
+
+
+def test_a_grown_model_goes_on_with_an_appended_day_and_a_sample_of_the_first(tmp_path):
+    log, schema = viewed_videos().frame("train"), viewed_videos().schema.with_layout(None)
+    days = [log[:120], log[120:].assign(video_id=log.video_id[120:] + 9)]
+    encoders = [
+        prepare(schema, day, tmp_path / "out", splits={f"day{n}": None}, append=True, verbose=False)
+        for n, day in enumerate(days)
+    ]
+
+    def batches(encoder, split, **options):
+        return Batches.from_folder(encoder, tmp_path / "out", split, batch_size=20, **options)
+
+    model = FM(encoders[0].schema, dim=4)
+    model.compile(LazyAdam(0.01), weighted_metrics=[], **tiny.quick())
+    fit_ranker(model, batches(encoders[0], "day0", shuffle=True), continue_training=True, verbose=0)
+    grown = model.grow(encoders[1].schema)
+    # Each reads the rows of the first day with its own encoder, and says the same of them.
+    pairs = zip((model, grown), encoders, strict=True)
+    said = [m.predict(batches(e, "day0"), verbose=0) for m, e in pairs]
+    np.testing.assert_allclose(said[1]["click"], said[0]["click"], atol=1e-6)
+    fit_ranker(
+        grown,
+        batches(encoders[1], "day1", shuffle=True),
+        continue_training=True,
+        replay=batches(encoders[1], "day0", shuffle=True),
+        replay_share=0.5,
+        verbose=0,
+    )
+    of_day = -(-len(days[1]) // 20)
+    assert int(grown.optimizer.iterations) == 6 + 2 * of_day
 
 
 @pytest.mark.one_backend
