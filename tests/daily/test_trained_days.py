@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from keras_infnet import RankingData, fit_ranker
+from keras_infnet.callbacks import Checkpoints
 from keras_infnet.models import FM
 from keras_infnet.training import set_seeds
 from tests.daily.conftest import made_up_export
@@ -47,22 +48,26 @@ def variables(path):
 
 
 @pytest.fixture(scope="module")
-def by_hand():
+def by_hand(tmp_path_factory):
     """Variables of the second day's model, from all days at once."""
+    folder = tmp_path_factory.mktemp("by_hand")
+    # With checkpoints JAX, which looks at a batch before, begins with the first epoch's order too.
+    first_steps, more_steps = (Checkpoints(folder / name) for name in ("first", "second"))
     one, two = day_frame(0), day_frame(1)
     log = pd.concat([one, two], ignore_index=True)
-    of_one, held_one, of_two = (log.iloc[rows] for rows in np.split(np.arange(700), [300, 400]))
     first = RankingData(schema(), one, validation=one[300:])
     set_seeds(1)
     model = FM(first.schema, dim=4)
     batches = first.batches("train", shuffle=True, batch_size=64, seed=1)
-    fit_ranker(model, batches, learning_rate=2e-3, jit_compile=JIT, verbose=0)
+    options = {"callbacks": first_steps, "jit_compile": JIT}
+    fit_ranker(model, batches, learning_rate=2e-3, verbose=0, **options)
     encoder = first.encoder.extend(log[300:700])
     second = RankingData(encoder, log)
     model = model.grow(encoder, seed=2)
     set_seeds(2)
     batches = second.batches(log[300:700], shuffle=True, batch_size=64, seed=2)
-    fit_ranker(model, batches, continue_training=True, learning_rate=1e-3, verbose=0)
+    options = {"callbacks": more_steps, "continue_training": True}
+    fit_ranker(model, batches, learning_rate=1e-3, verbose=0, **options)
     return [np.asarray(v) for v in (*model.weights, *model.optimizer.variables)]
 
 
