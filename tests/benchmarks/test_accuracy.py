@@ -125,7 +125,7 @@ def test_another_protocol_is_never_mixed_in(resumed, monkeypatch, arguments, mes
         (["--models", "INFNett"], "No model `INFNett`. Did you mean `INFNet`?"),
         (["--tasks", "clik"], "Did you mean `click`?"),
         (["--tasks", "click", "like", "click"], "task `click` is given 2 times"),
-        (["--ablations", "form", "flow"], "No ablation `flow`. Did you mean `flows`?"),
+        (["--ablations", "form", "flow"], "No ablation `flow` on kuairand. Did you mean `flows`?"),
         (["--data", str(ROOT / "docs")], "holds no log"),
         (["--models", "FM", "--again", "INFNet"], "--again INFNet: expected models that --models"),
         (["--again", "INFNet", "--report"], "--again with --report, which trains nothing"),

@@ -187,10 +187,12 @@ def test_what_tasks_combine_is_the_mean_weight_of_each_proxy(adaptive):
 def test_attention_on_events_is_that_of_their_group(adaptive):
     _, x, tables = adaptive
     found = tables["attention_proxies"].loc[0]
-    names = [f"{name} (attention)" for name in ("clicked", "liked", "searched")]
+    clicked = [f"clicked: {group} (attention)" for group in ("all", "hour", "day", "newest")]
+    names = [*clicked, "liked (attention)", "searched (attention)"]
     assert list(found.index) == names
-    for name in ("clicked", "liked", "searched"):
-        of_group = found.loc[f"{name} (attention)"]
+    of_all = {"clicked": clicked[0], "liked": names[4], "searched": names[5]}
+    for name, group in of_all.items():
+        of_group = found.loc[group]
         with_events = (x[name][:, :, 0] != 0).any(axis=1).mean()
         assert of_group[name].sum() == pytest.approx(with_events, abs=1e-5)
         assert of_group.drop(name, level=0).sum() == 0

@@ -236,7 +236,7 @@ def test_a_version_below_one_is_refused(exported, encoder, tmp_path):
 def test_an_export_knows_the_name_of_its_model(encoder, tmp_path, monkeypatch):
     def write(path, *rest):
         path.mkdir()
-        names.append(rest[-2])
+        names.append(rest[-3])
 
     names, model = [], ranker(encoder, "SharedBottom")
     monkeypatch.setattr(saved_model, "write_under_tensorflow", lambda *arguments: None)
