@@ -22,6 +22,7 @@ LONG = (
     "house/test_documentation.py",
     "contracts/test_models.py",
     "data/test_prepare_spark.py",
+    "daily",
     "serving",
     "training",
     "search",
