@@ -47,8 +47,8 @@ STRATEGIES = ("frozen", "continued", "grown", "hashed", *ANEW)
 REFERENCE = "retrained"
 SETTINGS = ("model", "arguments", "first_days", "epochs", "learning_rate", "next_learning_rate")
 SETTINGS += ("batch_size", "start", "no_jit", "seed")
-QUICK = {"simulate": True, "rows": 3000, "days": 5, "batch_size": 128, "no_jit": True}
-QUICK["arguments"] = {"dim": 8}
+QUICK = {"simulate": True, "rows": 2000, "days": 7, "first_days": 4}
+QUICK |= {"arguments": {"dim": 8}, "batch_size": 128, "no_jit": True}
 _SCORING_BATCH = 4096
 
 
@@ -233,14 +233,17 @@ def next_model(
         number: Which day is scored.
         args: Arguments of the run.
     """
-    keras_infnet.training.set_seeds(args.seed + number)
     past = list(log.frames.values())[:number]
     if trained is None or folder is None or strategy in ANEW:
+        keras.utils.clear_session()
+        keras_infnet.training.set_seeds(args.seed + number)
         return model_anew(log, past, ANEW.get(strategy), args)
+    keras_infnet.training.set_seeds(args.seed + number)
     encoder, model, rows = trained.encoder, trained.model, past[-1]
     if strategy == "grown":
         encoder = encoder.extend(rows)
-        model = model.grow(encoder, start=args.start, rows=rows, seed=args.seed + number)
+        read = rows if args.start.startswith("like:") else None
+        model = model.grow(encoder, start=args.start, rows=read, seed=args.seed + number)
     histories = Histories.load(folder / "histories", encoder).append(rows)
     if strategy != "frozen":
         batches = shuffled(encoder, rows, histories, args.seed + number, args)

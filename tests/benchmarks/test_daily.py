@@ -8,6 +8,7 @@ import pytest
 import keras_infnet
 from benchmarks import daily, daily_logs
 from keras_infnet.data import FeatureEncoder
+from tests.benchmarks.eager import compile_nothing
 
 pytestmark = pytest.mark.one_backend
 SMALL = "--simulate --rows 60 --days 4 --first-days 2 --model FM --no-jit --batch-size 32".split()
@@ -15,6 +16,7 @@ SMALL += ["--arguments", '{"dim": 2}']
 
 
 def run(monkeypatch, *arguments):
+    compile_nothing(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["daily.py", *SMALL, *map(str, arguments)])
     daily.main()
 
