@@ -183,8 +183,9 @@ def run_strategy(
             for, so that records are written before.
         args: Arguments of the run.
     """
-    log = log.hashed() if strategy == "hashed" else log
+    # Before ids are hashed, of which none is new.
     is_new, days = log.new_rows(), list(log.frames)
+    log = log.hashed() if strategy == "hashed" else log
     done = {r["day"] for r in records if r["strategy"] == strategy}
     trained, before = None, None
     for number in range(args.first_days, len(days)):
@@ -197,8 +198,7 @@ def run_strategy(
         start = time.perf_counter()
         shutil.rmtree(here, ignore_errors=True)
         trained = next_model(strategy, log, trained, before, number, args)
-        if strategy not in ANEW:
-            trained.save(here)
+        trained.save(here)
         seconds = time.perf_counter() - start
         rows = log.frames[days[number]]
         scores = predict(trained, rows)

@@ -23,22 +23,28 @@ def run(monkeypatch, *arguments):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The file of a run that nothing stopped, its plot, and what it trained on, by strategy."""
+    """A run that nothing stopped: its folder, what it trained on, and labels it was judged by."""
     folder = tmp_path_factory.mktemp("whole")
-    trained, fit = [], keras_infnet.fit_ranker
+    trained, judged = [], []
+    fit, area_of = keras_infnet.fit_ranker, daily.area_of
 
     def noted(model, batches, **options):
         trained.append((int(batches.cardinality()), options.get("continue_training", False)))
         return fit(model, batches, **options)
 
+    def judged_by(labels, scores):
+        judged.append(labels.tolist())
+        return area_of(labels, scores)
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(keras_infnet, "fit_ranker", noted)
+        patched.setattr(daily, "area_of", judged_by)
         run(patched, "--out", folder / "daily.json", "--plot", folder / "daily.png")
-    return folder, trained
+    return folder, trained, judged
 
 
 def test_each_strategy_has_records_of_each_day(whole):
-    folder, _ = whole
+    folder, *_ = whole
     records = json.loads((folder / "daily.json").read_text())
     assert set(records[0]) == {"data", "strategy", "day", "rows", "task", "auc", "seconds"}
     frame = pd.DataFrame(records)
@@ -49,7 +55,7 @@ def test_each_strategy_has_records_of_each_day(whole):
 
 
 def test_all_with_ids_of_their_own_begin_alike_and_part_then(whole):
-    folder, _ = whole
+    folder, *_ = whole
     frame = pd.DataFrame(json.loads((folder / "daily.json").read_text()))
     frame = frame[(frame["rows"] == "all") & (frame["task"] == "click")]
     areas = frame.set_index(["day", "strategy"])["auc"].unstack()
@@ -60,10 +66,18 @@ def test_all_with_ids_of_their_own_begin_alike_and_part_then(whole):
 
 
 def test_a_model_that_goes_on_trains_on_the_day_alone(whole):
-    _, trained = whole
+    _, trained, _ = whole
     # 120 rows of two days are 3 batches of 32, those of three days 5, of one day 1.
     first, anew, on = (3, False), (5, False), (1, True)
     assert trained == [first, first, on, first, on, first, on, first, anew, first, anew]
+
+
+def test_all_are_judged_by_the_same_rows(whole):
+    *_, judged = whole
+    # Of each strategy two days, all rows and new ones, two tasks.
+    assert len(judged) == 6 * 8
+    assert all(judged[first : first + 8] == judged[:8] for first in range(0, 48, 8))
+    assert [len(labels) for labels in judged[:2]] == [60, 60] and 0 < len(judged[2]) < 60
 
 
 class Stopped(Exception):
@@ -72,7 +86,7 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("written", [True, False])
 def test_a_stopped_run_goes_on(whole, monkeypatch, tmp_path, written):
-    folder, _ = whole
+    folder, *_ = whole
     out = tmp_path / "daily.json"
     days, write = [], daily.write_records
 
@@ -99,7 +113,7 @@ def test_a_stopped_run_goes_on(whole, monkeypatch, tmp_path, written):
 
 
 def test_other_settings_are_no_going_on(whole, monkeypatch):
-    folder, _ = whole
+    folder, *_ = whole
     with pytest.raises(ValueError, match="begun with other settings: epochs. Give them again"):
         run(monkeypatch, "--epochs", 3, "--out", folder / "daily.json")
 
