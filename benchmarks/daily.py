@@ -314,7 +314,7 @@ def by_day(records: list[dict[str, Any]], rows: str) -> pd.DataFrame:
     frame = frame[frame["rows"] == rows].astype({"auc": "float64"})
     keys = [frame["day"], frame["strategy"]]
     means = frame["auc"].groupby(keys).agg(lambda found: found.mean(skipna=False)).unstack()
-    return means[list(dict.fromkeys(frame["strategy"]))]
+    return means[[strategy for strategy in STRATEGIES if strategy in means]]
 
 
 def markdown_table(records: list[dict[str, Any]]) -> str:
