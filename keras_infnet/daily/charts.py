@@ -8,6 +8,8 @@ from html import escape
 # Of the SVG's own coordinates: a chart is about as wide as a phone, so that its text stays legible.
 _WIDTH, _HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 28
+# Before the first point and after the last.
+_INSIDE = 12
 _TICKS, _LABELS = 4, 4
 # A cell of so many characters is a text, which wraps.
 _LONG, _WRAPS = 60, ' class="text"'
@@ -47,8 +49,8 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], note: str = "")
     def at(x: float, y: float) -> tuple[float, float]:
         right = (x - first) / (last - first) if last > first else 0.5
         up = (y - low) / (high - low)
-        across, down = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-        return round(_LEFT + right * across, 1), round(_HEIGHT - _BOTTOM - up * down, 1)
+        across, down = _WIDTH - _LEFT - _RIGHT - 2 * _INSIDE, _HEIGHT - _TOP - _BOTTOM
+        return round(_LEFT + _INSIDE + right * across, 1), round(_HEIGHT - _BOTTOM - up * down, 1)
 
     parts = [*_grid(low, high, first, at), *_below(points, at, low)]
     for number, of_one in enumerate(series.values()):

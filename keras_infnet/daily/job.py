@@ -148,7 +148,8 @@ class DailyJob:
     def _run(self, day: str) -> Outcome:
         run = DayRun(self.config, self.versions, day, self._stage, self._event, self._verbose)
         with self._stage("recover", day):
-            self.versions.recover()
+            if self.versions.recover():
+                write_index(self.versions)
             run.find_base()
         run.read()
         done = run.done_before()
@@ -181,7 +182,7 @@ class DailyJob:
 
     def _restored(self, to: int) -> Version:
         """The version that a rollback makes."""
-        self.versions.recover()
+        self.versions.recover(publish=False)
         source, serving = self.versions.check(to), self.versions.serving
         if not source.published:
             published = [v.number for v in self.versions.records() if v.published]

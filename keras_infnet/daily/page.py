@@ -17,8 +17,8 @@ body { margin: 0 auto; padding: 16px; max-width: 1240px; background: var(--back)
 h1 { font-size: 22px; margin: 4px 0; } h2 { font-size: 16px; margin: 28px 0 8px; }
 a { color: var(--link); } nav, .note, .soft { color: var(--soft); font-size: 13px; }
 p { margin: 4px 0; } .note { margin: 2px 0 0; }
-.badge { padding: 2px 10px; border-radius: 10px; border: 1px solid; font-size: 14px;
-  vertical-align: 2px; } .good { color: var(--good); } .bad { color: var(--bad); }
+.badge { white-space: nowrap; padding: 2px 10px; border-radius: 10px; border: 1px solid;
+  font-size: 14px; vertical-align: 2px; } .good { color: var(--good); } .bad { color: var(--bad); }
 .grid-of { display: grid; gap: 14px;
   grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
 .tile, figure { margin: 0; padding: 12px; border-radius: 8px; background: var(--card); }

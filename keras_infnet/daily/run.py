@@ -34,7 +34,7 @@ from keras_infnet.daily.day_data import (
     save_replay,
     with_past,
 )
-from keras_infnet.daily.day_log import READ, DayLog, frame_of, read_day, table_of
+from keras_infnet.daily.day_log import READ, DayLog, days_between, frame_of, read_day, table_of
 from keras_infnet.daily.drift import distributions, has_unknown
 from keras_infnet.daily.errors import DailyError, ExitCode
 from keras_infnet.daily.report import report_of
@@ -119,6 +119,10 @@ class DayRun:
             log = read_day(self.schema, self.config.log, self.day)
             pending = [read_day(self.schema, self.config.log, day) for day in self._kept_back()]
             self._logs: list[DayLog] = [*pending, log]
+            base_day = self.day if self.base is None else self.base.day
+            skipped = [d for d in days_between(base_day, self.day)[1:-1] if d not in self.data]
+            if skipped:
+                self._event("skipped", day=self.day, days=skipped)
             self._event("read", day=self.day, rows=len(log.table), fingerprint=log.fingerprint)
 
     def done_before(self) -> Version | None:

@@ -46,7 +46,8 @@ def train(
     part, seed = config.training, config.training.seed + number
     set_seeds(seed)
     options = {"batch_size": part.batch_size, "shuffle": True, "seed": seed}
-    batches = data.batches(rows, unknown_rate=part.unknown_rate, **options)
+    # A `tf.data.Dataset`, which `Batches` becomes one of when it is made.
+    batches: Any = data.batches(rows, unknown_rate=part.unknown_rate, **options)
     callbacks = [
         Checkpoints(work / _CHECKPOINTS, every=part.checkpoint_every),
         _Curve(work / _CURVE, max(1, int(batches.cardinality()) // _POINTS)),

@@ -125,7 +125,7 @@ class Versions:
         """All versions that ever were, ascending by number."""
         there = (self.folder / _RUNS).glob("*.json")
         numbers = {int(path.stem) for path in there if path.stem.isdecimal()}
-        return [self.record(number) for number in sorted(numbers | {*self.numbers()})]
+        return [self._entered(number) for number in sorted(numbers | {*self.numbers()})]
 
     def record(self, number: int) -> Version:
         """What is on record of a version.
@@ -134,14 +134,7 @@ class Versions:
             ValueError: There is no such version, or its record is damaged.
         """
         path = self.path(number) / RECORD
-        path = path if path.is_file() else self.folder / _RUNS / f"{number}.json"
-        words = (
-            f"daily: version {number} can't be read: {{path}}: {{error}}. Roll back to another: "
-            f"{self._known()}."
-        )
-        plain = read_json(path, words, checked=True)
-        plain.pop("format", None)
-        return Version(**plain)
+        return self._read(number, path) if path.is_file() else self._entered(number)
 
     def metrics(self, number: int) -> dict[str, Any]:
         """What was measured of a version that is on disk."""
@@ -226,20 +219,31 @@ class Versions:
                 with whole_file(runs / kept) as temporary:
                     shutil.copyfile(source / name, temporary)
 
-    def recover(self) -> None:
-        """Takes away what killed jobs left, and ends what they had begun to publish."""
+    def recover(self, publish: bool = True) -> bool:
+        """Takes away what killed jobs left, and ends what they had begun to publish.
+
+        Args:
+            publish: Whether a version that was about to be published is.
+
+        Returns:
+            Whether a version was there that a killed job had not entered or published.
+        """
         for folder in (self.folder, self.folder / _VERSIONS, self.folder / _RUNS):
             if folder.is_dir():
                 remove_partial(folder)
         if self.serving_folder.is_dir():
             remove_partial(self.serving_folder)
-        serving = self.serving
+        serving, found = self.serving, False
         for number in self.numbers():
-            version = self.record(number)
-            if not (self.folder / _RUNS / f"{number}.json").is_file():
-                self.enter(version)
-            if version.published and number > (0 if serving is None else serving.number):
-                self.publish(version)
+            is_entered = (self.folder / _RUNS / f"{number}.json").is_file()
+            is_newer = number > (0 if serving is None else serving.number)
+            if not is_entered:
+                self.enter(self.record(number))
+            if publish and is_newer and self._entered(number).published:
+                self.publish(self.record(number))
+                found = True
+            found |= not is_entered
+        return found
 
     def clean(self, keep: int) -> list[int]:
         """Takes away all but the newest versions, that which serves and the one it goes on from.
@@ -259,6 +263,20 @@ class Versions:
             if number not in stay:
                 shutil.rmtree(_hidden(self.serving_folder / str(number)))
         return gone
+
+    def _entered(self, number: int) -> Version:
+        """The record of a version that stays, or its own before it was entered."""
+        path = self.folder / _RUNS / f"{number}.json"
+        return self._read(number, path if path.is_file() else self.path(number) / RECORD)
+
+    def _read(self, number: int, path: Path) -> Version:
+        words = (
+            f"daily: version {number} can't be read: {{path}}: {{error}}. Roll back to another: "
+            f"{self._known()}."
+        )
+        plain = read_json(path, words, checked=True)
+        plain.pop("format", None)
+        return Version(**plain)
 
     def _served(self) -> list[int]:
         return _numbers_in(self.serving_folder)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from keras_infnet._base.checks import bad
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.labels import observed_rows
+from keras_infnet.schema.canonical import missing_id
 from keras_infnet.schema.feature import Feature
 from keras_infnet.schema.instants import MISSING_TIME, Time
 from keras_infnet.schema.limits import Limits
@@ -50,7 +52,11 @@ class GrowthCounts(EncoderCounts):
                 label = f"Task `{task.name}`, label `{task.label}`"
                 task.read(frame[str(task.label)], observed_rows(task, frame), label)
         self._rows += len(frame)
-        self._empty -= {f.name for f in self.schema.features if not _is_empty(f, frame)}
+        self._empty -= {
+            f.name
+            for f in self.schema.features
+            if not _is_empty(f, self.schema.dtype_of(f.name), frame)
+        }
         times = self._times(frame)
         if times is not None and len(times):
             self._newest = max(self._newest, int(times.max()))
@@ -152,11 +158,19 @@ class GrowthCounts(EncoderCounts):
             )
 
 
-def _is_empty(feature: Feature, frame: pd.DataFrame) -> bool:
+def _is_empty(feature: Feature, dtype: str | None, frame: pd.DataFrame) -> bool:
     """Whether a frame has the feature's column, and no value there."""
-    if feature.name not in frame.columns or not len(frame):
-        return feature.name in frame.columns
-    return bool(frame[feature.name].isna().all())
+    if feature.name not in frame.columns:
+        return False
+    series = frame[feature.name]
+    if series.isna().all() or dtype is None:
+        return bool(series.isna().all())
+
+    def has_value(some: pd.Series) -> bool:
+        values = feature.counted(feature.values(some, dtype, feature.label))
+        return bool(pc.any(pc.not_equal(values, missing_id(dtype))).as_py())
+
+    return not has_value(series.iloc[:1000]) and not has_value(series)
 
 
 def _by_table(

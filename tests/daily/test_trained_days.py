@@ -87,24 +87,25 @@ class Killed(BaseException):
 
 def test_a_training_that_was_killed_goes_on_to_the_same_weights(two_days, tmp_path, monkeypatch):
     logs = two_days.config.log.removesuffix("/{day}")
-    job, _ = small_job(tmp_path / "ranker", logs, training=TRAINING)
     monkeypatch.setattr("keras_infnet.daily.run.export", made_up_export)
-    with monkeypatch.context() as patched:
 
-        def killed(curve, batch, logs=None):
-            if batch == 3:
-                raise Killed
+    def killed(curve, batch, logs=None):
+        if batch == 3:
+            raise Killed
 
-        patched.setattr("keras_infnet.daily.train._Curve.on_train_batch_end", killed)
-        with pytest.raises(Killed):
-            job.run(FIRST)
-    assert any((tmp_path / "ranker" / "work" / "run" / "checkpoints").iterdir())
-    job, events = small_job(tmp_path / "ranker", logs, training=TRAINING)
-    job.run(FIRST)
-    assert "resumed" in {event["event"] for event in events}
-    pairs = zip(variables(job.versions.path(1)), variables(two_days.versions.path(1)), strict=True)
-    for one, other in pairs:
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for number, day in enumerate((FIRST, SECOND), 1):
+        job, _ = small_job(tmp_path / "ranker", logs, training=TRAINING)
+        with monkeypatch.context() as patched:
+            patched.setattr("keras_infnet.daily.train._Curve.on_train_batch_end", killed)
+            with pytest.raises(Killed):
+                job.run(day)
+        assert any((tmp_path / "ranker" / "work" / "run" / "checkpoints").iterdir())
+        job, events = small_job(tmp_path / "ranker", logs, training=TRAINING)
+        job.run(day)
+        assert "resumed" in {event["event"] for event in events}
+        folders = (some.versions.path(number) for some in (job, two_days))
+        for one, other in zip(*map(variables, folders), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_rows_of_days_before_are_mixed_in(two_days, tmp_path, monkeypatch):

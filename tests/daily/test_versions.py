@@ -130,6 +130,15 @@ def test_a_damaged_record_and_pointer_are_said(versions):
         assert versions.serving
 
 
+def test_a_damaged_version_that_was_never_published_does_not_hinder_a_rollback(versions):
+    published(versions, "2026-11-01")
+    (versions.path(add(versions, "2026-11-02", base=1).number) / "model.keras").write_text("other")
+    with pytest.raises(ValueError, match="version 2 is damaged"):
+        versions.recover()
+    assert versions.serving.number == 1
+    assert not versions.recover(publish=False)
+
+
 def test_old_versions_go_and_their_records_stay(versions):
     for number in range(1, 6):
         published(versions, f"2026-11-0{number}", base=number - 1 or None)

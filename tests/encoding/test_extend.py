@@ -190,8 +190,8 @@ def test_limits_by_feature_and_now(first):
 
 
 def test_a_column_that_is_empty_is_said(first):
-    rows = days.log(1).assign(author_id=None)
-    with pytest.warns(UserWarning, match="`author_id`: no value in any of 90 rows"):
+    rows = days.log(1).assign(author_id=None, user_id=-1, tag=[[]] * 90)
+    with pytest.warns(UserWarning, match="`author_id`, `tag`, `user_id`: no value in any of 90 r"):
         grown = first.extend(rows)
     old, new = (e.programs["author_id"].values.to_pylist() for e in (first, grown))
     assert old == new

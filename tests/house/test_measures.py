@@ -26,17 +26,20 @@ def test_a_model_is_read_in_a_few_files():
     mmoe = measures.closure_sizes(PACKAGE / "models" / "mmoe.py")
     # It was 1,700 before models checked what they are given, went on from files with their frozen
     # layers, and took a user's vectors; 1,820 before numbers were read as numbers, in rows, events
-    # and the candidate. Files were 16 and 14 before numbers had a layer, and labels lists.
-    assert infnet["files"] <= 18 and infnet["lines"] <= 2300, infnet
-    assert mmoe["files"] <= 16, mmoe
+    # and the candidate. Files were 16 and 14 before numbers had a layer, and labels lists; 18 and
+    # 16 with 2,300 lines before tables had several widths, models grew, and tasks had proxies of
+    # their own, pooling seeds and an objective.
+    assert infnet["files"] <= 24 and infnet["lines"] <= 3150, infnet
+    assert mmoe["files"] <= 19, mmoe
 
 
 def test_the_package_stays_small():
     lines = sum(measures.code_lines(path) for path in python_files("keras_infnet"))
     # The aim was 13,500, and 14,650 were there when checks of times, ids, names, paths, files,
     # requests and training came, which take about 1,750. Numbers, rates of the past, lists,
-    # balances and four more data sets take 4,500.
-    assert lines <= 21_000
+    # balances and four more data sets take 4,500; proxies of tasks, time scales, widths of tables
+    # and states of users 1,500; growth, the past on disk and the daily job 3,500.
+    assert lines <= 26_100
 
 
 def test_few_names_stand_on_top():

@@ -8,7 +8,7 @@ import pytest
 
 from keras_infnet import INFNet
 from keras_infnet.data import Batches, FeatureEncoder, Histories
-from keras_infnet.models import FM, STEM, SharedBottom, embedded_inputs
+from keras_infnet.models import FM, MODELS, STEM, SharedBottom, embedded_inputs
 from keras_infnet.optimizers import LazyAdam, SparseAdagrad, split_optimizer
 from keras_infnet.training import shard_tables
 from tests import tiny
@@ -29,32 +29,29 @@ def decaying():
 
 # By name: model, its arguments, its optimizer.
 CASES = {
-    "lazy": (
-        INFNet,
-        {"dim": 4, "num_heads": 2, "num_blocks": 1},
-        lambda: LazyAdam(0.1, row_updates_from=0),
+    "lazy": (FM, {"dim": 4}, lambda: LazyAdam(0.1, row_updates_from=0)),
+    "split": (
+        SharedBottom,
+        {"dim": 4, "hidden_dims": (8,), "dropout": 0.5},
+        lambda: split_optimizer(SparseAdagrad(0.1, row_updates_from=0), keras.optimizers.AdamW()),
     ),
     "members": (
         FM,
         {"dim": 4, "members": 2, "own_tables": True, "dtype": "mixed_float16"},
         lambda: keras.optimizers.Adam(decaying(), amsgrad=True),
     ),
-    "split": (
-        STEM,
-        {"dim": 4},
-        lambda: split_optimizer(SparseAdagrad(0.1, row_updates_from=0), keras.optimizers.AdamW()),
-    ),
-    "dropout": (
-        SharedBottom,
-        {"dim": 4, "hidden_dims": (8,), "dropout": 0.5},
-        lambda: SparseAdagrad(0.1, clipnorm=1.0),
-    ),
+    "tasks": (STEM, {"dim": 4}, lambda: SparseAdagrad(0.1, clipnorm=1.0)),
+    "scores": (INFNet, {"dim": 4, "num_heads": 2}, lambda: keras.optimizers.RMSprop(0.1)),
     "average": (
         FM,
         {"dim": 4, "members": 2},
         lambda: keras.optimizers.SGD(0.1, 0.9, use_ema=True, loss_scale_factor=8.0),
     ),
 }
+ON_BOTH = ("lazy", "split")
+PARAMETERS = [
+    pytest.param(case, marks=() if case in ON_BOTH else pytest.mark.one_backend) for case in CASES
+]
 
 
 def sizes(schema):
@@ -107,7 +104,7 @@ def slots(model, places_of):
     return found
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", PARAMETERS)
 def test_old_rows_slots_and_the_next_step_are_those_of_inserted_tables(encoders, case):
     before, after = encoders
     model, x = trained(case, before)
@@ -353,3 +350,32 @@ def test_sharded_tables_grow_within_their_scope(encoders):
     assert parts[0] == parts[1]
     with pytest.raises(ValueError, match="for several devices.*Grow it within that scope"):
         model.grow(after)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("name", MODELS)
+def test_all_weights_of_every_model_are_carried(encoders, name):
+    before, after = encoders
+    model = tiny.randomise(MODELS[name](before.schema, dim=8))
+    grown = model.grow(after)
+    for was, now in zip(model.weights, grown.weights, strict=True):
+        places = inserted(now.path, before.schema, after.schema)
+        expected = by_hand(np.array(was), places, new_rows(np.array(now), places))
+        np.testing.assert_array_equal(np.array(now), expected, now.path)
+
+
+@pytest.mark.one_backend
+def test_a_table_may_come_to_be_updated_by_rows_and_a_balance_goes_on(encoders):
+    before, after = encoders
+    rows = sum(before.schema.table_rows().values())
+    model = FM(before.schema, dim=4)
+    optimizer = LazyAdam(0.1, row_updates_from=rows + 1)
+    model.compile(optimizer, balance="famo", **tiny.quick())
+    model.train_on_batch(days.inputs(before, 0), days.labels())
+    grown = model.grow(after)
+    tables = [next(v for v in m.trainable_weights if "fused" in v.path) for m in (model, grown)]
+    by_row = [m.optimizer.updates_rows(v) for m, v in zip((model, grown), tables, strict=True)]
+    assert by_row == [False, True]
+    assert grown.balance.weights == model.balance.weights != {"click": 1.0, "like": 1.0}
+    grown.train_on_batch(days.inputs(after, 1), days.labels())
+    assert int(grown.optimizer.iterations) == 2
