@@ -23,9 +23,6 @@ import pandas as pd
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History
 from keras_infnet.daily import DailyError, DailyJob, Outcome
 
-# Each day compiles anew, of which TensorFlow would warn.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
 FIRST = datetime.date(2026, 11, 1)
 USERS, AUTHORS, TOPICS = 300, 30, 5
 NEW_VIDEOS, LIFE = 40, 3  # Videos a day, and for how many days each is shown.
@@ -42,6 +39,8 @@ def main() -> None:
         parser.error("--days must be 2 or more, and --rows 100 or more.")
     if args.out.exists() and any(args.out.iterdir()):
         parser.error(f"--out {args.out} is not empty; choose another folder.")
+    # Each day compiles anew, of which TensorFlow would warn.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         daily_job(args.out, args.days, args.rows)
     except DailyError as error:
@@ -90,7 +89,12 @@ def write_config(out: Path) -> Path:
         "log": "logs/{day}.parquet",
         # Any model of the library; this one compiles fast.
         "model": {"name": "SharedBottom", "arguments": {"dim": 8, "hidden_dims": [32]}},
-        "training": {"batch_size": 128, "jit_compile": False},
+        "training": {
+            "learning_rate": 0.01,
+            "next_learning_rate": 0.005,
+            "batch_size": 64,
+            "jit_compile": False,
+        },
         # A new video begins like the others of its author.
         "growth": {"start": "like:author_id"},
         # Not worse than the version before by two standard errors.

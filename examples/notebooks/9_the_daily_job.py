@@ -63,7 +63,7 @@ def simulate(day):
             "time_ms": pd.Timestamp(day, tz="UTC").value // 10**6
             + np.sort(draw.integers(86_400_000, size=rows)),
             "click": click.astype(int),
-            "like": (click & (draw.random(rows) < 0.5)).astype(int),
+            "like": (click & (draw.random(rows) < 1 / (1 + np.exp(-logit)))).astype(int),
         }
     )
 
@@ -99,7 +99,12 @@ config = {
     "schema": "schema.json",
     "log": "logs/{day}.parquet",
     "model": {"name": "SharedBottom", "arguments": {"dim": 8, "hidden_dims": [32]}},
-    "training": {"batch_size": 128, "jit_compile": False},
+    "training": {
+        "learning_rate": 0.01,
+        "next_learning_rate": 0.005,
+        "batch_size": 64,
+        "jit_compile": False,
+    },
     "growth": {"start": "like:author_id"},
     "gate": {"errors": -2.0, "floors": {"click": 0.5}},
     "checks": {"warn": {"unknown_ids": 0.6, "drift": None}},
