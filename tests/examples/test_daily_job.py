@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from keras_infnet.daily import DailyJob
+from tests.daily.conftest import made_up_export
 from tests.house.source import ROOT
 
 # What it calls is tested on either backend, each by its own tests.
@@ -29,7 +30,8 @@ def example():
 @pytest.fixture(scope="module")
 def two_days(example, tmp_path_factory):
     out, printed = tmp_path_factory.mktemp("runs") / "daily", io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):
+        patched.setattr("keras_infnet.daily.run.export", made_up_export)
         example.daily_job(out, days=2, rows=2000)
     return out, printed.getvalue()
 
