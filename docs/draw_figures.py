@@ -29,6 +29,7 @@ def figures() -> dict[str, str]:
         "pipeline": (150, pipeline()),
         "windows": (214, windows()),
         "paired": (352, paired()),
+        "daily": (236, daily()),
     }
     return {f"{name}.svg": _svg(name, *figure) for name, figure in drawn.items()}
 
@@ -106,6 +107,44 @@ def windows() -> list[str]:
         _text(left, 186, "the dot: an impression, an event itself", anchor="start"),
         _text(left, 206, "the line: its history, the newest 6 earlier events", anchor="start"),
     ]
+
+
+def daily() -> list[str]:
+    """A day of the daily job: from its log to a version that serves, or is kept back."""
+    columns = (66, 195, 325, 454)
+    rows = (
+        (34, FIELDS, ("log of a day", "check", "score", "grow")),
+        (118, HISTORY, ("train", "calibrate", "gate", "export")),
+    )
+    said = {
+        "log of a day": "Parquet or CSV",
+        "check": "new ids, drift",
+        "score": "by version 6",
+        "grow": "rows for new ids",
+        "train": "from version 6",
+        "calibrate": "newest rows",
+        "gate": "7 against 6",
+        "export": "verified",
+    }
+    parts = []
+    for y, color, names in rows:
+        for x, name in zip(columns, names, strict=True):
+            ink = TASKS if name in ("gate", "export") else color
+            parts += _two_lines(x, y, 112, ink, name, said[name])
+        for x in columns[:-1]:
+            parts.append(_path(f"M{x + 56} {y} H{x + 71}", INK, arrow=True))
+    parts.append(_path("M454 58 V76 H66 V92", INK, arrow=True))
+    parts += _two_lines(262, 202, 182, TASKS, "keep version 6", "the next trains on both days")
+    parts += _two_lines(442, 202, 136, TASKS, "publish", "version 7 serves")
+    for x, name in ((325, "worse"), (454, "better")):
+        parts += [_path(f"M{x} 142 V176", INK, arrow=True), _text(x - 8, 164, name, "end", 12)]
+    return parts
+
+
+def _two_lines(x: float, y: float, width: int, color: str, name: str, said: str) -> list[str]:
+    """A box with its name and a small line."""
+    box = _box(x, y - 24, width, 48, color)
+    return [box, _text(x, y - 3, name), _text(x, y + 15, said, size=12)]
 
 
 def paired() -> list[str]:

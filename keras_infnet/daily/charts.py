@@ -168,6 +168,6 @@ def _line(points: Sequence[Point], place: _Place, kind: str, aside: float) -> li
 
 
 def _step(rough: float) -> float:
-    """1, 2 or 5 times a power of ten."""
+    """1, 2 or 5 times a power of ten, whichever is nearest."""
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    return min((m * power for m in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))

@@ -250,9 +250,7 @@ def _labels(
         rate, was = rates[task.name], 0.0 if before is None else before.label_rates[task.name]
         if was > 0 and rate > 0:
             factor = max(rate / was, was / rate)
-            said = (
-                f"times differ the mean label, {rate:.4g}, and that of the days before, {was:.4g}."
-            )
+            said = f"is between the mean label, {rate:.4g}, and that of the days before, {was:.4g}."
             yield _limited(part, "label_rate", task.name, factor, said)
 
 

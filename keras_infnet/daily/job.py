@@ -15,9 +15,9 @@ from keras_infnet._base.whole_files import read_json, write_json
 from keras_infnet.daily.config import DailyConfig
 from keras_infnet.daily.day_log import READ, check_day, days_between
 from keras_infnet.daily.errors import DailyError, ExitCode
-from keras_infnet.daily.report import write_failure, write_index
+from keras_infnet.daily.report import report_of, write_failure, write_index
 from keras_infnet.daily.run import CHECK, DayRun
-from keras_infnet.daily.versions import Version, Versions
+from keras_infnet.daily.versions import REPORT, Version, Versions
 
 _LOCK, _WORK, _RUN = "daily.lock", "work", "run.json"
 
@@ -207,6 +207,8 @@ class DailyJob:
         def write(folder: Path) -> None:
             shutil.copytree(self.versions.path(to), folder, dirs_exist_ok=True)
             (folder / "version.json").unlink()
+            text = report_of(version, self.versions.metrics(to), self.versions.records())
+            (folder / REPORT).write_text(text, encoding="utf-8")
 
         version = self.versions.add(version, write)
         self.versions.publish(version)

@@ -23,15 +23,19 @@ p { margin: 4px 0; } .note { margin: 2px 0 0; }
 .grid-of { display: grid; gap: 14px;
   grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
 .tile, figure { margin: 0; padding: 12px; border-radius: 8px; background: var(--card); }
-.tiles { display: grid; gap: 10px; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); }
+.tiles { display: grid; gap: 10px; margin-top: 12px;
+  grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); }
 .tile b { display: block; font-size: 20px; font-weight: 600; }
-figcaption { font-size: 13px; font-weight: 600; } svg { display: block; width: 100%; }
+figure { display: flex; flex-direction: column; }
+figcaption { font-size: 13px; font-weight: 600; }
+svg { display: block; width: 100%; margin-top: auto; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 text.end { text-anchor: end; } text.middle { text-anchor: middle; }
 .grid { stroke: var(--line); } polyline { fill: none; stroke-width: 1.8; }
 .key { display: inline-block; margin-left: 8px; font-weight: 400; white-space: nowrap; }
-.key::before { content: "\\25CF "; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; }
+.key::before { content: "\\25CF"; margin-right: 4px; }
+.wide { overflow-x: auto; } .wide + .note { margin-top: 14px; }
+table { border-collapse: collapse; font-size: 14px; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
 td, th { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number, th.number { text-align: right; white-space: nowrap; padding-right: 0; }

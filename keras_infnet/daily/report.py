@@ -131,7 +131,7 @@ def _index_row(version: Version, serving: Version | None) -> tuple[str, ...]:
         f'<a href="{_RUNS}/{version.number}.html">{version.number}</a>',
         escape(version.day),
         badge(word, version.published),
-        escape("; ".join(scores)),
+        "<br>".join(map(escape, scores)),
         escape(version.reason),
     )
 

@@ -82,6 +82,8 @@ def test_a_rollback_is_a_new_version_and_days_after_it_can_be_done_again(go_on):
     restored = job.rollback(1)
     assert (restored.number, restored.restores, restored.day) == (4, 1, FIRST)
     assert job.versions.serving == restored
+    page = (job.versions.folder / "runs" / "4.html").read_text("utf-8")
+    assert f"Version 4, {FIRST}" in page and "version 1 again, by a rollback" in page
     folder = job.versions.serving_folder
     same = [contents(folder / str(number)) for number in (1, 4)]
     assert same[0] == same[1]
