@@ -91,7 +91,10 @@ def read_days(log: str, path: Path, first_days: int, most: int | None = None) ->
     found = LOGS[log]
     data = open_log(log, path, found.tasks)
     frame = data.frame().sort_values("time_ms", kind="stable")
-    days = (frame["time_ms"] + _ZONE_MS) // _DAY_MS
+    dates = pd.to_datetime(frame["date"].astype("str")).to_numpy().astype("datetime64[D]")
+    known = dates.astype("int64")
+    # By time, which goes on from day to day: a few rows are of another date than their time.
+    days = ((frame["time_ms"] + _ZONE_MS) // _DAY_MS).clip(known.min(), known.max())
     numbers = np.sort(days.unique())[:most]
     if len(numbers) <= first_days:
         raise ValueError(
