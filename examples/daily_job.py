@@ -66,7 +66,8 @@ def daily_job(out: Path, days: int, rows: int) -> None:
 
     status = job.status()
     print(f"\nVersion {status['serving']}, of {status['day']}, serves. All versions:")
-    print(pd.DataFrame(status["versions"]).drop(columns="reason").to_string(index=False))
+    versions = pd.DataFrame(status["versions"]).drop(columns="reason").convert_dtypes()
+    print(versions.to_string(index=False, na_rep="-"))
     print(f"\nTensorFlow Serving watches {job.versions.serving_folder}")
     print(f"The page of all versions is {job.versions.folder / 'index.html'}")
     print(f"By command: python -m keras_infnet.daily status --config {out / 'daily.json'}")

@@ -179,7 +179,7 @@ plt.show()
 # %%
 third = next(version for version in job.versions.records() if version.day == days[2])
 job.rollback(to=third.number)
-pd.DataFrame(job.status()["versions"]).drop(columns="reason")
+pd.DataFrame(job.status()["versions"]).drop(columns="reason").convert_dtypes()
 
 # %%
 for path in sorted(Path("ranker").glob("*/*")) + sorted(Path("ranker/serving/ranker").iterdir()):
