@@ -65,6 +65,7 @@ INTERNALS = (
     Internal(_OPTIMIZER, "_get_variable_index", "variable_index"),
     Internal(_OPTIMIZER, "_learning_rate", "has_schedule"),
     Internal(_OPTIMIZER, "_variables", "end_schedule"),
+    Internal(_OPTIMIZER, "_tracker", "end_schedule"),
     Internal(_OPTIMIZER, "_trainable_variables", "trained_variables"),
     Internal(_OPTIMIZER, "_use_weight_decay", "decays"),
     Internal(_OPTIMIZER, "_apply_weight_decay", "update_variables"),
@@ -199,8 +200,13 @@ def end_schedule(optimizer: keras.optimizers.Optimizer, learning_rate: float) ->
         name="learning_rate",
     )
     optimizer._learning_rate = rate
-    # Keras appends it. An optimizer that is made with a number, as from a file, has it here.
-    optimizer._variables.insert(1, optimizer._variables.pop())
+    # Keras appends it. An optimizer that is made with a number, as from a file, has it here. In a
+    # new list: TensorFlow exports nothing that holds a list whose elements have moved.
+    variables = list(optimizer._variables)
+    variables.insert(1, variables.pop())
+    object.__setattr__(optimizer, "_variables", variables)
+    is_variable, _ = optimizer._tracker.config["variables"]
+    optimizer._tracker.config["variables"] = (is_variable, variables)
 
 
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_infnet.data import FeatureEncoder, Histories
+from keras_infnet import fit_ranker
+from keras_infnet.data import Batches, FeatureEncoder, Histories
 from keras_infnet.models import SharedBottom
 from keras_infnet.serving import export_onnx, onnx
 from tests import tiny
@@ -21,12 +22,14 @@ def rows(encoder):
 
 
 @pytest.fixture(scope="module")
-def model(encoder):
+def model(encoder, rows):
     keras.utils.set_random_seed(0)
     model = SharedBottom(encoder.schema)
     noise = np.random.default_rng(0)
     model.set_weights([w + 0.1 * noise.normal(size=w.shape) for w in model.get_weights()])
     model.compile(**tiny.quick())
+    # The recipe puts a learning rate in the place of its schedule.
+    fit_ranker(model, Batches.from_rows(encoder, rows[:16], batch_size=8), verbose=0)
     return model
 
 
