@@ -1,6 +1,6 @@
 """Checks: what is wrong or strange in the log of a day, before anything learns from it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,8 @@ def check_rows(
     if lacking:
         return lacking
     found = [*_few_rows(frame, part), *_other_kinds(log, before), *_missing(schema, frame, before)]
-    found += _values(schema, frame)
+    # What a column of another type holds is no second finding.
+    found += _values(schema, frame, {f.what for f in found if f.level == REFUSED})
     if any(finding.level == REFUSED for finding in found):
         return found
     found += _times(schema, frame, before)
@@ -191,8 +192,10 @@ def _missing(
             )  # fmt: skip
 
 
-def _values(schema: FeatureSchema, frame: pd.DataFrame) -> Iterator[Finding]:
-    """Columns that hold what they must not."""
+def _values(
+    schema: FeatureSchema, frame: pd.DataFrame, refused: Collection[str]
+) -> Iterator[Finding]:
+    """Columns that hold what they must not, but for those that are refused already."""
     readers: list[tuple[str, Callable[[], Any]]] = [
         (str(schema.time_key), lambda: read_times(schema, frame, "log")),
         ("labels", lambda: read_labels(schema, frame)),
@@ -208,7 +211,7 @@ def _values(schema: FeatureSchema, frame: pd.DataFrame) -> Iterator[Finding]:
                 feature.values(column(frame, feature.name, feature.label), dtype, feature.label)
 
         readers.append((feature.name, read))
-    for name, reader in readers:
+    for name, reader in (r for r in readers if r[0] not in refused):
         try:
             reader()
         except ValueError as error:

@@ -193,7 +193,9 @@ class Versions:
         served = self.serving_folder / str(number)
         if served.is_dir():
             start = f"{SAVED_MODEL}/"
-            files = {f.removeprefix(start): d for f, d in version.files.items() if start in f}
+            files = {
+                f.removeprefix(start): d for f, d in version.files.items() if f.startswith(start)
+            }
             self._check_files(version, served, files)
         return version
 
