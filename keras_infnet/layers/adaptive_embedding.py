@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_infnet._backend.row_lookups import computed_table
 from keras_infnet.layers.configured_layer import ConfiguredLayer
-from keras_infnet.layers.fused_embedding import FusedEmbedding
+from keras_infnet.layers.fused_embedding import FusedEmbedding, known_tables
 
 # Of a width: the table of columns that have no row there.
 _NONE = "#none"
@@ -235,11 +235,4 @@ class AdaptiveEmbedding(ConfiguredLayer):
         return FusedEmbedding(rows, width, start, dtype="float32", name=name)
 
     def _known(self, tables: Sequence[str] | None) -> list[str]:
-        tables = list(self.table_parts if tables is None else tables)
-        unknown = sorted(set(tables) - set(self.table_parts))
-        if unknown:
-            raise ValueError(
-                f"Layer `{self.name}`: no table {unknown}; expected names of "
-                f"{list(self.table_parts)}."
-            )
-        return tables
+        return known_tables(self.name, self.table_parts, tables)

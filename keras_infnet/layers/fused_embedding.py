@@ -1,6 +1,6 @@
 """Fused embedding: one weight for many fields, and one gather instead of one for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -227,14 +227,7 @@ class FusedEmbedding(ConfiguredLayer):
         return np.array([self._offsets[table] for table in tables], "int32")
 
     def _known(self, tables: Sequence[str] | None) -> list[str]:
-        tables = list(self.table_rows if tables is None else tables)
-        unknown = sorted(set(tables) - set(self.table_rows))
-        if unknown:
-            raise ValueError(
-                f"Layer `{self.name}`: no table {unknown}; "
-                f"expected names of {list(self.table_rows)}."
-            )
-        return tables
+        return known_tables(self.name, self.table_rows, tables)
 
     @property
     def _reads_frozen(self) -> bool:
@@ -275,6 +268,15 @@ class FusedEmbedding(ConfiguredLayer):
             rows = np.arange(first, first + self.table_rows[name], dtype="int32")
             return embedding_lookup(self.embeddings, rows)
         return ops.convert_to_tensor(self.embeddings)[first : first + self.table_rows[name]]
+
+
+def known_tables(layer: str, known: Iterable[str], tables: Sequence[str] | None) -> list[str]:
+    """The tables that are asked for, all if none is said; a ValueError for an unknown one."""
+    known = list(known)
+    unknown = sorted(set(tables or ()) - set(known))
+    if unknown:
+        raise ValueError(f"Layer `{layer}`: no table {unknown}; expected names of {known}.")
+    return known if tables is None else list(tables)
 
 
 def _origin(before: int, now: int, renewed: Sequence[int]) -> np.ndarray:
