@@ -1,9 +1,8 @@
 """Two days that are trained, against the same by hand on all days at once; and killed ones."""
 
 import json
-import signal
-import subprocess
-import sys
+import shutil
+import threading
 
 import keras
 import numpy as np
@@ -12,18 +11,24 @@ import pytest
 
 from keras_infnet import RankingData, fit_ranker
 from keras_infnet.callbacks import Checkpoints
+from keras_infnet.daily import Versions
+from keras_infnet.daily.day_data import data_of, with_past
+from keras_infnet.data import FeatureEncoder
 from keras_infnet.models import FM
+from keras_infnet.serving import Client
 from keras_infnet.training import set_seeds
+from tests.daily import kills
 from tests.daily.conftest import made_up_export
 from tests.daily.small_job import (
     JIT,
+    ROWS,
     day_frame,
     day_name,
     schema,
     small_job,
     write_days,
 )
-from tests.house.source import ROOT
+from tests.serving.prediction_server import serving
 
 FIRST, SECOND = day_name(0), day_name(1)
 TRAINING = {"batch_size": 64, "holdout": 0.25, "checkpoint_every": 2, "jit_compile": JIT}
@@ -31,14 +36,11 @@ TRAINING = {"batch_size": 64, "holdout": 0.25, "checkpoint_every": 2, "jit_compi
 
 @pytest.fixture(scope="module")
 def two_days(tmp_path_factory):
-    """A job that has done two days, of which the second is exported."""
+    """A job that has done two days."""
     folder = tmp_path_factory.mktemp("trained")
     logs = write_days(folder, 2)
     job, _ = small_job(folder / "ranker", logs, training=TRAINING)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("keras_infnet.daily.run.export", made_up_export)
-        job.run(FIRST)
-    job.run(SECOND)
+    job.backfill(FIRST, SECOND)
     return job
 
 
@@ -134,34 +136,47 @@ def test_rows_of_days_before_are_mixed_in(two_days, tmp_path, monkeypatch):
 
 
 @pytest.mark.one_backend
-def test_kill_9_leaves_what_serves_and_the_command_goes_on(two_days, tmp_path):
-    logs = two_days.config.log
-    schema_file = tmp_path / "schema.json"
-    schema_file.write_text(schema().to_json())
-    training = {**TRAINING, "checkpoint_every": 1}
-    config = {
-        "folder": "ranker", "schema": "schema.json", "log": logs, "gate": {"least": -1.0},
-        "model": {"name": "FM", "arguments": {"dim": 4}}, "training": training,
-        "calibration": {"method": "none"},
-    }  # fmt: skip
-    (tmp_path / "daily.json").write_text(json.dumps(config))
-    command = [
-        sys.executable, "-m", "keras_infnet.daily", "run", "--day", FIRST, "--config",
-        str(tmp_path / "daily.json"),
-    ]  # fmt: skip
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if json.loads(line).get("stage") == "export":
-                process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    folder = tmp_path / "ranker"
-    assert not (folder / "serving").exists() and not (folder / "serving.json").exists()
-    job, events = small_job(folder, logs.removesuffix("/{day}"), training=training)
-    outcome = job.run(FIRST)
-    assert (outcome.status, outcome.number) == ("published", 1)
-    assert "resumed" in {event["event"] for event in events}
-    left = [path.name for path in folder.rglob("*.partial")]
-    assert left == []
-    pairs = zip(variables(job.versions.path(1)), variables(two_days.versions.path(1)), strict=True)
-    for one, other in pairs:
-        np.testing.assert_allclose(one, other, atol=1e-6)
+def test_a_client_that_keeps_asking_loses_nothing_while_versions_switch(two_days, tmp_path):
+    shutil.copytree(two_days.versions.folder, tmp_path / "ranker")
+    versions = Versions(tmp_path / "ranker")
+    shutil.rmtree(versions.serving_folder / "2")
+    past = versions.path(1) / "past"
+    encoders = [FeatureEncoder.load(versions.path(number) / "encoder") for number in (1, 2)]
+    rows = with_past(encoders[0].schema, day_frame(1), np.ones(ROWS, bool), past)
+    asked = rows.tail(3)
+    expected = [
+        data_of(encoder, rows, past).predict(
+            keras.saving.load_model(versions.path(number) / "model.keras"), asked
+        )
+        for number, encoder in enumerate(encoders, 1)
+    ]
+    request = data_of(encoders[0], rows, past).attach(asked)
+    with serving(versions.serving_folder, version=None) as urls:
+        client = Client(versions.serving_folder / "1", urls["grpc"])
+        seen = []
+
+        def answered_by():
+            answer = client.predict(request)[["click", "like"]].to_numpy()
+            differences = [np.abs(answer - e.to_numpy()).max() for e in expected]
+            assert min(differences) < 1e-5, f"answer {len(seen)} is of no version: {differences}"
+            seen.append(1 + int(np.argmin(differences)))
+            return seen[-1]
+
+        for _ in range(5):
+            assert answered_by() == 1
+        publishing = threading.Thread(target=versions.publish, args=[versions.record(2)])
+        publishing.start()
+        while answered_by() == 1:
+            assert len(seen) < 100_000
+        publishing.join()
+        # What is loaded needs its folder no more.
+        versions.clean(keep=1)
+        for _ in range(5):
+            assert answered_by() == 2
+    assert seen == sorted(seen)
+
+
+@pytest.mark.one_backend
+def test_kill_9_at_random_moments_changes_nothing(tmp_path):
+    (kill,) = kills.run(tmp_path, kills=1, days=1, seed=3)
+    assert kill["job"] == 0

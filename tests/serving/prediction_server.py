@@ -74,6 +74,30 @@ class Servable:
         return response
 
 
+class NewestServable:
+    """The newest version in a folder: as in TensorFlow Serving, loaded before it takes over."""
+
+    def __init__(self, folder, name):
+        self.folder, self.name = folder, name
+        self.released = threading.Event()
+        self._load()
+        self._watch = threading.Thread(target=self._watching)
+        self._watch.start()
+
+    def _load(self):
+        newest = max(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+        self.current = Servable(self.folder / str(newest), self.name, newest)
+
+    def _watching(self):
+        while not self.released.wait(0.02):
+            there = [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
+            if max(there) > self.current.version:
+                self._load()
+
+    def __getattr__(self, attribute):
+        return getattr(self.current, attribute)
+
+
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata."""
 
@@ -173,10 +197,12 @@ def tensor(values, dtype):
 def serving(path, name="ranker", version=1, certificate=None, workers=4, queue=None):
     """URLs of a REST and of a gRPC server, on free ports, that serve the SavedModel `path`.
 
+    If `version` is None, `path` is a folder of versions, of which the newest is served.
     With the files of a certificate and its key, both are encrypted. By gRPC `workers` requests run
     at a time; beyond `queue` more that wait, others are refused.
     """
-    servable = Servable(path, name, version)
+    newest = version is None
+    servable = NewestServable(path, name) if newest else Servable(path, name, version)
     rest = ThreadingHTTPServer(("127.0.0.1", 0), RestHandler)
     rest.servable = servable
     if certificate is not None:
