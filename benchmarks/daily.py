@@ -14,7 +14,8 @@ days before it, and becomes a day of the next model's:
 
 Rows are `"new"` where a user or a video has no id in an encoder of all rows before the day: the
 same rows for all strategies. Seconds are those that made the model that scored the day, compiling,
-encoding and writing included, its scoring not. With `--out`, a command that was stopped goes on
+encoding and writing included, its scoring not; the table has those of all cores (`cpu_seconds`),
+which other work on the machine changes little. With `--out`, a command that was stopped goes on
 after the last day that it wrote.
 """
 
@@ -195,17 +196,20 @@ def run_strategy(
             continue
         if before is not None and trained is None and strategy not in ANEW:
             trained = Trained.load(before)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         shutil.rmtree(here, ignore_errors=True)
         trained = next_model(strategy, log, trained, before, number, args)
         trained.save(here)
-        seconds = time.perf_counter() - start
+        taken = {
+            "seconds": time.perf_counter() - start,
+            "cpu_seconds": time.process_time() - cpu_start,
+        }
         rows = log.frames[days[number]]
         scores = predict(trained, rows)
         same = {"data": log.name, "strategy": strategy, "day": days[number]}
-        print(f"{strategy}, {days[number]}: {seconds:.1f} s", flush=True)
+        print(f"{strategy}, {days[number]}: {taken['seconds']:.1f} s", flush=True)
         yield [
-            {**same, "rows": kind, "task": task.name, "auc": area, "seconds": seconds}
+            {**same, "rows": kind, "task": task.name, "auc": area, **taken}
             for kind, chosen in (("all", np.ones(len(rows), bool)), ("new", is_new[days[number]]))
             for task in log.schema.tasks
             for area in [area_of(rows[task.label][chosen], scores[task.name][chosen])]
@@ -318,12 +322,13 @@ def by_day(records: list[dict[str, Any]], rows: str) -> pd.DataFrame:
 
 
 def markdown_table(records: list[dict[str, Any]]) -> str:
-    """Means over days, their differences to the reference with paired errors, and seconds."""
+    """Means over days, their differences to the reference with paired errors, and CPU seconds."""
     heads = ("AUC", f"less {REFERENCE}", "AUC, new ids", f"less {REFERENCE}")
-    heads += ("seconds, all days", "relative", "seconds, last day", "relative")
+    heads += ("CPU seconds, all days", "relative", "CPU seconds, last day", "relative")
     lines = [f"| strategy | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     tables = [by_day(records, rows) for rows in ("all", "new")]
-    seconds = pd.DataFrame(records).groupby(["strategy", "day"])["seconds"].first().unstack()
+    days = pd.DataFrame(records).groupby(["strategy", "day"])
+    seconds = days["cpu_seconds"].first().unstack()
     for strategy in tables[0]:
         cells = []
         for table in tables:

@@ -46,7 +46,9 @@ def whole(tmp_path_factory):
 def test_each_strategy_has_records_of_each_day(whole):
     folder, *_ = whole
     records = json.loads((folder / "daily.json").read_text())
-    assert set(records[0]) == {"data", "strategy", "day", "rows", "task", "auc", "seconds"}
+    assert set(records[0]) == {
+        "data", "strategy", "day", "rows", "task", "auc", "seconds", "cpu_seconds"
+    }  # fmt: skip
     frame = pd.DataFrame(records)
     assert (frame.groupby("strategy").size() == 2 * 2 * 2).all()
     assert set(frame["strategy"]) == set(daily.STRATEGIES)
@@ -170,7 +172,7 @@ def test_differences_have_errors_paired_over_days():
     seconds = {"grown": (4.0, 1.0, 1.0), "retrained": (4.0, 6.0, 10.0)}
     records = [
         {**known, "strategy": name, "day": f"2026-11-0{day}", "rows": rows}
-        | {"auc": None if rows == "new" and day == 2 else area, "seconds": seconds[name][day]}
+        | {"auc": None if rows == "new" and day == 2 else area, "cpu_seconds": seconds[name][day]}
         for name, found in areas.items()
         for day, area in enumerate(found)
         for rows in ("all", "new")
