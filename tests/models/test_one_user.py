@@ -27,21 +27,27 @@ def shared_and_varying(schema, packed):
     return *tensors, pairs
 
 
-def with_one_context(schema, packed):
-    """The rows with the fields of user and context of one of them."""
-    same = {name: x.copy() for name, x in packed.items()}
-    for feature in (f for f in schema.features if f.owner != "item"):
-        columns = schema.packed_columns(feature.packed)[feature.name]
-        same[feature.packed][:, columns] = packed[feature.packed][ROW, columns]
-    return same
+def with_one_context(schema, shared, varying, pairs):
+    """The same with one row of user and context, apart; and which columns of an input they are."""
+    of_user = {name: ~schema.columns_of_items(name) for name in varying}
+    for name, columns in of_user.items():
+        pairs[name] = pairs[name].copy()
+        pairs[name][:, columns] = pairs[name][ROW, columns]
+        row = ops.convert_to_tensor(pairs[name][ROW : ROW + 1, columns])
+        shared = shared | ({name: row} if columns.any() else {})
+        varying = varying | {name: ops.convert_to_tensor(pairs[name][:, ~columns])}
+    varying = {name: x for name, x in varying.items() if x.shape[1]}
+    of_both = {name: x for name, x in of_user.items() if name in shared and name in varying}
+    return shared, varying, pairs, of_both
 
 
 def check(model, schema, one_context=False):
-    packed = tiny.inputs(schema, batch=5)
-    packed = with_one_context(schema, packed) if one_context else packed
-    shared, varying, pairs = shared_and_varying(schema, packed)
+    shared, varying, pairs = shared_and_varying(schema, tiny.inputs(schema, batch=5))
+    of_user = None
+    if one_context:
+        shared, varying, pairs, of_user = with_one_context(schema, shared, varying, pairs)
     tiny.randomise(model, scale=0.2)
-    user = OneUser(model, shared, one_context)
+    user = OneUser(model, shared, of_user)
     expected = tiny.predict(model, pairs)
     for outputs, rows in (
         (user(varying), slice(None)),
