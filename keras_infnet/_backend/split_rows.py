@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -44,6 +44,12 @@ class Split:
             known[id(whole)] = self
         return whole
 
+    def total(self, function: Callable[[Any], Any]) -> Any:
+        """`sum_j function(x[:, j])`, element by element."""
+        with place_of([self.user]):
+            once = ops.sum(function(self.user), axis=1)
+        return ops.sum(function(self.others), axis=1) + once
+
     def product(self, kernel: Any, bias: Any = None) -> Any:
         """`x @ kernel + bias` of `(rows, columns)`.
 
@@ -80,6 +86,12 @@ def product(x: Any, kernel: Any) -> Any:
     """`x @ kernel` with a weight: of one user and many candidates, the user's part once."""
     split = split_of(x)
     return ops.matmul(x, kernel) if split is None else split.product(kernel)
+
+
+def total(x: Any, function: Callable[[Any], Any] = lambda x: x) -> Any:
+    """`sum_j function(x[:, j])`: of one user and many candidates, the user's part once."""
+    split = split_of(x)
+    return ops.sum(function(x), axis=1) if split is None else split.total(function)
 
 
 def dense(layer: Any, x: Any) -> Any:
