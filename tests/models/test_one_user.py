@@ -174,7 +174,7 @@ def multiplications(graph):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
-@pytest.mark.parametrize("name", ["FM", "SharedBottom", "PLE", "STEM"])
+@pytest.mark.parametrize("name", ["FM", "PLE", "STEM"])
 def test_more_fields_of_the_user_are_no_more_multiplications_for_each_candidate(name):
     first, last = (
         CategoricalFeature(name, "user", table="video_id", max_values=values)
@@ -197,13 +197,9 @@ def test_a_product_reads_the_columns_of_the_item_alone():
     assert sorted(multiplications(graph_of_rank(model, schema))) == sorted(expected)
 
 
-HALF = {"mixed_float16": 1e-2, "mixed_bfloat16": 5e-2}
-
-
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
-@pytest.mark.parametrize("name", ["INFNet", "GDCN", "PLE", "WuKong"])
-@pytest.mark.parametrize("dtype", HALF)
-def test_half_precision_answers_as_the_pairs_do(name, dtype):
+@pytest.mark.parametrize("name", ["GDCN", "PLE", "WuKong"])
+def test_half_precision_answers_as_the_pairs_do(name):
     schema = tiny.schema()
-    model = MODELS_OF_PACKAGE[name](schema, dim=8, dtype=dtype)
-    check(model, schema, one_context=True, atol=HALF[dtype])
+    model = MODELS_OF_PACKAGE[name](schema, dim=8, dtype="mixed_float16")
+    check(model, schema, one_context=True, atol=1e-2)
