@@ -85,7 +85,9 @@ def split_of(x: Any) -> Split | None:
 def product(x: Any, kernel: Any) -> Any:
     """`x @ kernel` with a weight: of one user and many candidates, the user's part once."""
     split = split_of(x)
-    return ops.matmul(x, kernel) if split is None else split.product(kernel)
+    if split is None or len(split.others.shape) != 2:
+        return ops.matmul(x, kernel)
+    return split.product(kernel)
 
 
 def total(x: Any, function: Callable[[Any], Any] = lambda x: x) -> Any:
@@ -103,7 +105,8 @@ def dense(layer: Any, x: Any) -> Any:
     if split is None:
         return layer(x)
     is_quantized = getattr(layer, "quantization_mode", None) is not None
-    if is_quantized or layer.compute_dtype != standardize_dtype(split.others.dtype):
+    is_cast = layer.compute_dtype != standardize_dtype(split.others.dtype)
+    if is_quantized or is_cast or len(split.others.shape) != 2:
         return layer(split.whole)
     return layer.activation(split.product(layer.kernel, layer.bias))
 

@@ -22,27 +22,29 @@ def split_call(node: Any, shared: Mapping[int, Any], varying: Mapping[int, Any])
         The output, of which one part may be None; None where there is no rule.
     """
     operation, inputs = node.operation, node.input_tensors
-    read = [varying.get(id(x)) for x in inputs]
     if type(operation).__name__ == "Concatenate":
         return _side_by_side(operation.axis, inputs, shared, varying)
-    if not all(isinstance(x, Split) for x in read):
+    values = [varying.get(id(x)) for x in inputs]
+    read = [x for x in values if isinstance(x, Split)]
+    if len(read) < len(values):
         return None
     if hasattr(operation, "columns_by_table"):
         return _embedded(operation, read[0], node.arguments.kwargs["tables"])
-    if type(operation) is keras.layers.Dense:
+    if type(operation) is keras.layers.Dense and len(inputs[0].shape) == 2:
         return Split(None, dense(operation, read[0]), read[0].of_user)
     rule = _RULES.get(type(operation).__name__)
     return None if rule is None else rule(node, *read)
 
 
-def _in_parts(function: Callable[..., Any], *of_parts: tuple[Any, ...]) -> list[Any]:
+def _in_parts(
+    function: Callable[..., Any], user: Sequence[Any] | None, others: Sequence[Any] | None
+) -> tuple[Any, Any]:
     """The function of the user's arguments and of the others'; None for those that are None."""
-    user, others = of_parts
-    found = [None, None if others is None else function(*others)]
-    if user is not None:
-        with place_of(keras.tree.flatten(user)):
-            found[0] = function(*user)
-    return found
+    of_others = None if others is None else function(*others)
+    if user is None:
+        return None, of_others
+    with place_of(keras.tree.flatten(user)):
+        return function(*user), of_others
 
 
 def _side_by_side(
@@ -99,21 +101,28 @@ def _columns(node: Any, x: Split) -> Split | None:
 def _flat(node: Any, x: Split) -> Split | None:
     """`(rows, columns, dim)` as `(rows, columns * dim)`."""
     before, after = node.input_tensors[0].shape, node.outputs[0].shape
-    if len(before) != 3 or len(after) != 2 or after[1] != before[1] * before[2]:
+    if len(before) != 3 or len(after) != 2 or after[1] != np.prod(before[1:]):
         return None
     of_user = np.repeat(x.of_user, before[2])
-    sizes = int(of_user.sum()), int((~of_user).sum())
-    parts = zip((x.user, x.others), ((-1, size) for size in sizes), strict=True)
-    return Split(*_in_parts(ops.reshape, *parts), of_user)
+    size = int(of_user.sum())
+    user, others = (x.user, (-1, size)), (x.others, (-1, len(of_user) - size))
+    return Split(*_in_parts(ops.reshape, user, others), of_user)
 
 
 def _each(node: Any, *read: Split) -> Split | None:
-    """An operation element by element, on equal columns."""
-    of_user = read[0].of_user
-    if not all(np.array_equal(x.of_user, of_user) for x in read):
+    """An operation on each column by itself, or on equal columns of several tensors."""
+    symbols, of_user = node.input_tensors, read[0].of_user
+    one_rank = len({len(x.shape) for x in symbols}) == 1
+    if not one_rank or not all(np.array_equal(x.of_user, of_user) for x in read):
         return None
-    parts = [x.user for x in read], [x.others for x in read]
-    return Split(*_in_parts(node.operation, *parts), of_user)
+
+    def call(*values: Any) -> Any:
+        of_symbols = dict(zip(map(id, symbols), values, strict=True))
+        arguments, keywords = node.arguments.fill_in(of_symbols)
+        return node.operation(*arguments, **keywords)
+
+    user, others = ([x.user for x in read], [x.others for x in read])
+    return Split(*_in_parts(call, user, others), of_user)
 
 
 def _embedded(layer: Any, x: Split, tables: Sequence[str]) -> Split:
@@ -135,4 +144,6 @@ _RULES: dict[str, Callable[..., Split | None]] = {
     "GetItem": _columns,
     "Reshape": _flat,
     "Add": _each,
+    # Of tokens; `(rows, columns)` have been multiplied before.
+    "Dense": _each,
 }
