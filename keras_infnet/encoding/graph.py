@@ -18,7 +18,7 @@ def make_graph_encoder(encoder: Any) -> Any:
     Tensors whose batch is known to be 1 stand for all rows of those they are packed with.
 
     `module(raw, owners)` encodes what belongs to `owners` alone, histories with the user. `given`
-    are packed columns of other owners, from such a call, beside which they are packed. With `trim`
+    are the user's packed columns, from such a call, beside which they are packed. With `trim`
     histories have as many positions as the most events of a row, at least 1.
     """
     import tensorflow as tf
@@ -56,7 +56,7 @@ def make_graph_encoder(encoder: Any) -> Any:
         ) -> dict[str, Any]:
             raw = _checked_request(tf, self.schema, raw, owners)
             lookups, quantities = self._lookups.functions, self._quantities.functions
-            columns_of = _columns_of(self.schema, given or {}, owners)
+            columns_of = _columns_of_user(self.schema, given or {})
             parts: dict[str, list[Any]] = {}
             for feature in self.schema.packing_order:
                 lookup = lookups.get(self.schema.table_of(feature.name))
@@ -124,15 +124,13 @@ def _with_all_rows(tf: Any, parts: Sequence[Any]) -> list[Any]:
     return [tf.repeat(p, rows, axis=0) if p.shape[0] == 1 else p for p in parts]
 
 
-def _columns_of(
-    schema: FeatureSchema, packed: Mapping[str, Any], owners: Collection[Owner]
-) -> dict[str, dict[str, Any]]:
-    """By feature that is not of `owners`, its columns of packed inputs that hold those alone."""
+def _columns_of_user(schema: FeatureSchema, packed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By feature of the user, its columns of packed inputs that hold those alone."""
     found: dict[str, dict[str, Any]] = {}
     for name, columns in packed.items():
         start = 0
         for feature, whole in schema.packed_columns(name).items():
-            if schema.feature(feature).owner in owners:
+            if schema.feature(feature).owner != "user":
                 continue
             stop = start + whole.stop - whole.start
             found.setdefault(feature, {})[name] = columns[:, start:stop]

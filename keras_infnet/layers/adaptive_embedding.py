@@ -181,6 +181,10 @@ class AdaptiveEmbedding(ConfiguredLayer):
             )
         return ops.cast(self._rows(ops.cast(ids, "int32"), tables), self.compute_dtype)
 
+    def columns_by_table(self, tables: Sequence[str]) -> list[int]:
+        """How many columns of `ids` are of each of the tables: one."""
+        return [1] * len(tables)
+
     def compute_output_spec(
         self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False
     ) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.split_rows import total
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
@@ -47,8 +48,7 @@ class BiInteraction(ConfiguredLayer):
         tokens = ops.cast(tokens, "float32")
         if tokens_mask is not None:
             tokens = tokens * ops.cast(ops.expand_dims(tokens_mask, -1), "float32")
-        squared_sum = ops.square(ops.sum(tokens, axis=1))
-        sum_of_squares = ops.sum(ops.square(tokens), axis=1)
+        squared_sum, sum_of_squares = ops.square(total(tokens)), total(tokens, ops.square)
         return ops.cast(0.5 * (squared_sum - sum_of_squares), self.compute_dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:

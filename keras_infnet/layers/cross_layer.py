@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.split_rows import dense
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 # Of float16, whose largest is 65,504: sums of a thousand such numbers are finite, and squares.
@@ -63,8 +64,10 @@ class CrossLayer(ConfiguredLayer):
         self.projection = self._dense("projection", self.projection_dim or width, width)
 
     def call(self, x0: Any, x: Any) -> Any:
-        down = x if self.down_projection is None else within_float16(self.down_projection(x))
-        return within_float16(x0 * within_float16(self.projection(down)) + x)
+        down = x
+        if self.down_projection is not None:
+            down = within_float16(dense(self.down_projection, x))
+        return within_float16(x0 * within_float16(dense(self.projection, down)) + x)
 
     def compute_output_shape(self, x0_shape: tuple, x_shape: tuple) -> tuple:
         return x0_shape

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.split_rows import dense
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
@@ -82,8 +83,8 @@ class ExpertGate(ConfiguredLayer):
         self.mlp.append(self._dense("logits", width, number, use_bias=self.use_bias))
 
     def call(self, inputs: Any, experts: Any) -> tuple[Any, Any]:
-        for dense in self.mlp:
-            inputs = dense(inputs)
+        for layer in self.mlp:
+            inputs = dense(layer, inputs)
         shares = ops.softmax(ops.cast(inputs, "float32"), axis=-1)
         shares = ops.cast(shares, self.compute_dtype)
         mixture = ops.squeeze(ops.matmul(ops.expand_dims(shares, 1), experts), axis=1)

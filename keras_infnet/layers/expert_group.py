@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_infnet._backend.random_dropout import CheapDropout
+from keras_infnet._backend.split_rows import product
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
@@ -86,5 +87,5 @@ class ExpertGroup(ConfiguredLayer):
         return (inputs_shape[0], self.num_experts, self.hidden_dims[-1])
 
     def _layer(self, j: int, inputs: Any, training: bool | None) -> Any:
-        hidden = ops.relu(ops.matmul(inputs, self.kernels[j]) + self.biases[j])
+        hidden = ops.relu(product(inputs, self.kernels[j]) + self.biases[j])
         return self.dropout_layer(hidden, training=training)

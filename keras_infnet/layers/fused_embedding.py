@@ -206,6 +206,10 @@ class FusedEmbedding(ConfiguredLayer):
             rows = ops.stack(columns, axis=-2)
         return ops.cast(rows, self.compute_dtype)
 
+    def columns_by_table(self, tables: Sequence[str]) -> list[int]:
+        """How many columns of `ids` are of each of the tables: one."""
+        return [1] * len(tables)
+
     def compute_output_spec(
         self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False
     ) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.split_rows import dense
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 from keras_infnet.layers.cross_layer import common_width, within_float16
 
@@ -53,7 +54,7 @@ class GatedCrossLayer(ConfiguredLayer):
         self.gate = self._dense("gate", width, width, activation="sigmoid", use_bias=False)
 
     def call(self, x0: Any, x: Any) -> Any:
-        crossed = x0 * within_float16(self.projection(x)) * self.gate(x)
+        crossed = x0 * within_float16(dense(self.projection, x)) * dense(self.gate, x)
         return within_float16(crossed + x)
 
     def gate_vector(self, x: Any) -> Any:

@@ -86,7 +86,7 @@ class NumberEmbedding(ConfiguredLayer):
 
     def call(self, numbers: Any, tables: Sequence[str] | None = None) -> Any:
         names = self._known(tables)
-        columns = sum(len(self.bins[name]) for name in names)
+        columns = sum(self.columns_by_table(names))
         if numbers.shape[-1] != columns:
             raise ValueError(
                 f"Layer `{self.name}`: `numbers` has {numbers.shape[-1]} columns; expected "
@@ -99,6 +99,10 @@ class NumberEmbedding(ConfiguredLayer):
             product = _of_places if kernel == "places" else _of_numbers
             terms.append(_placed(product(x, weights), features, len(names)))
         return ops.cast(sum(terms[1:], terms[0]), self.compute_dtype)
+
+    def columns_by_table(self, tables: Sequence[str]) -> list[int]:
+        """How many columns of `numbers` are of each of the tables."""
+        return [len(self.bins[name]) for name in tables]
 
     def compute_output_spec(self, numbers: Any, tables: Any = None) -> keras.KerasTensor:
         shape = (*numbers.shape[:-1], len(self._known(tables)), self.dim)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.random_dropout import CheapDropout
+from keras_infnet._backend.split_rows import dense
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
@@ -88,8 +89,8 @@ class TaskHead(ConfiguredLayer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         read = self.dropout_layer(inputs, training=training)
         if self.hidden is not None:
-            read = self.dropout_layer(self.hidden(read), training=training)
-        return self.output_layer(ops.cast(read, "float32"))
+            read = self.dropout_layer(dense(self.hidden, read), training=training)
+        return dense(self.output_layer, ops.cast(read, "float32"))
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype="float32")

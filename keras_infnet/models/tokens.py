@@ -127,9 +127,9 @@ class Tokens:
 
     def context(self) -> Any:
         """Fields of user and context side by side, `(batch, width)`; None where there are none."""
-        names, schema = self.schema.field_names, self.schema
-        places = [i for i, name in enumerate(names) if schema.token_owner(name) != "item"]
-        return ContextFields(places, name="context_fields")(self.fields) if places else None
+        schema = self.schema
+        names = [name for name in schema.field_names if schema.token_owner(name) != "item"]
+        return self._tokens_of(names) if names else None
 
     def group_means(self) -> tuple[Any, Any]:
         """Mean token `(batch, groups, dim)` and log1p of the number of events `(batch, groups)`."""
@@ -317,24 +317,6 @@ def in_groups(schema: FeatureSchema, history: History, inputs: Mapping[str, Any]
         places = ops.expand_dims(EventPositions([longest])([packed]), 1)
         there = ops.logical_and(there, ops.less(places, last))
     return ops.cast(there, "float32")
-
-
-@keras.saving.register_keras_serializable(package="keras_infnet")
-class ContextFields(ConfiguredLayer):
-    """Tokens of the fields that are not the candidate's, flat: `(batch, places * dim)`."""
-
-    # Of one user's candidates all rows are equal.
-    has_no_candidate = True
-
-    def __init__(self, places: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.places = tuple(places)
-
-    def call(self, fields: Any) -> Any:
-        return joined([fields[:, i] for i in self.places], axis=-1)
-
-    def compute_output_shape(self, fields_shape: tuple) -> tuple:
-        return (fields_shape[0], len(self.places) * fields_shape[-1])
 
 
 def num_match_patterns(sequence: History) -> int:

@@ -315,6 +315,12 @@ class FeatureSchema:
         features = self._packed_as("bags" if name == "bag_weights" else name)
         return _slices({f.name: f.width for f in features})
 
+    def columns_of_items(self, name: str) -> np.ndarray:
+        """Which columns of a packed input, as in `packed_columns`, are of the item, bool."""
+        columns = self.packed_columns(name).items()
+        is_item = [self.feature(f).owner == "item" for f, _ in columns]
+        return np.repeat(is_item, [c.stop - c.start for _, c in columns])
+
     def packed_inputs(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape without batch, and dtype, of each packed input of a model."""
         inputs: dict[str, tuple[tuple[int, ...], str]] = {}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_infnet.models.one_user import OneUser
+from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.relative import RelativeFeature
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -28,26 +29,39 @@ def rank_outputs(
     Returns:
         Dict of tensors by task name.
     """
-    packed = encode(with_relative(schema, raw), trim=model.config.any_length)
-    return outputs_of_candidates(model, schema, packed)
+    of_user = _of(schema, raw, "user", "context")
+    shared = encode(of_user, ("user", "context"), trim=model.config.any_length)
+    return outputs_of_candidates(model, encode, schema, raw, shared)
 
 
 def outputs_of_candidates(
-    model: Any, schema: FeatureSchema, packed: Mapping[str, Any], kept: Any = ()
+    model: Any,
+    encode: Any,
+    schema: FeatureSchema,
+    raw: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    kept: Any = (),
 ) -> dict[str, Any]:
-    """`rank_outputs` of packed inputs, of which those known to have one row are the user's.
+    """`rank_outputs` where all but the candidates is encoded.
 
     Args:
         model: The Keras model, under TensorFlow.
-        schema: Its schema.
-        packed: Packed inputs by name.
+        encode: The encoder as a `tf.Module`.
+        schema: The schema of both.
+        raw: Raw features by name, those of the items among them.
+        shared: Packed columns of user and context, with one row.
         kept: What `OneUser` takes in place of inputs. Defaults to nothing.
     """
-    shared = {name: x for name, x in packed.items() if x.shape[0] == 1}
-    candidates = {name: x for name, x in packed.items() if name not in shared}
+    candidates = encode(_of(schema, with_relative(schema, raw), "item"), ("item",))
     widths = {task.name: task.units for task in schema.tasks}
-    user = OneUser(model, shared, one_context=True, kept=kept)
+    of_user = {name: ~schema.columns_of_items(name) for name in candidates if name in shared}
+    user = OneUser(model, shared, of_user, kept)
     return _in_chunks(user, candidates, widths, chunk_size(schema))
+
+
+def _of(schema: FeatureSchema, raw: Mapping[str, Any], *owners: Owner) -> dict[str, Any]:
+    """The raw features and histories of some owners."""
+    return {name: raw[name] for name in schema.raw_inputs(owners)}
 
 
 def with_relative(schema: FeatureSchema, raw: Mapping[str, Any]) -> dict[str, Any]:

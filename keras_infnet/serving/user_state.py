@@ -9,7 +9,7 @@ from keras_infnet.models.one_user import OneUser
 from keras_infnet.models.user_state import state_tensors
 from keras_infnet.schema.feature import Owner
 from keras_infnet.schema.schema import FeatureSchema
-from keras_infnet.serving.rank import outputs_of_candidates, with_relative
+from keras_infnet.serving.rank import outputs_of_candidates
 from keras_infnet.serving.requests import OTHER_VERSION, STATE_PREFIX, score_inputs
 
 # Columns of the user's features in a packed input; no layer is called so.
@@ -100,11 +100,11 @@ def score_outputs(
     state = {n.removeprefix(STATE_PREFIX): x for n, x in raw.items() if is_tensor_of_state(n)}
     state = _of_this_version(state, fingerprint)
     columns = {n.removeprefix(_PACKED): x for n, x in state.items() if n.startswith(_PACKED)}
-    raw = {name: x for name, x in raw.items() if not is_tensor_of_state(name)}
-    packed = encode(with_relative(schema, raw), ("context", "item"), columns)
+    of_context = {name: raw[name] for name in schema.raw_inputs(("context",))}
+    shared = encode(of_context, ("context",), columns)
     tensors = state_tensors(model, _packed_histories(schema))
     kept = [(symbol, tf.cast(state[name], symbol.dtype)) for name, symbol in tensors.items()]
-    return outputs_of_candidates(model, schema, packed, kept)
+    return outputs_of_candidates(model, encode, schema, raw, shared, kept)
 
 
 def _packed_histories(schema: FeatureSchema) -> list[str]:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_infnet import INFNet
-from keras_infnet.models import DIEN, DIN, HSTU
+from keras_infnet import CategoricalFeature, INFNet
+from keras_infnet.models import DIEN, DIN, HSTU, SharedBottom
+from keras_infnet.models import MODELS as MODELS_OF_PACKAGE
 from keras_infnet.models.infnet import Form
 from keras_infnet.models.one_user import OneUser
 from tests import tiny
@@ -27,21 +28,27 @@ def shared_and_varying(schema, packed):
     return *tensors, pairs
 
 
-def with_one_context(schema, packed):
-    """The rows with the fields of user and context of one of them."""
-    same = {name: x.copy() for name, x in packed.items()}
-    for feature in (f for f in schema.features if f.owner != "item"):
-        columns = schema.packed_columns(feature.packed)[feature.name]
-        same[feature.packed][:, columns] = packed[feature.packed][ROW, columns]
-    return same
+def with_one_context(schema, shared, varying, pairs):
+    """The same with one row of user and context, apart; and which columns of an input they are."""
+    of_user = {name: ~schema.columns_of_items(name) for name in varying}
+    for name, columns in of_user.items():
+        pairs[name] = pairs[name].copy()
+        pairs[name][:, columns] = pairs[name][ROW, columns]
+        row = ops.convert_to_tensor(pairs[name][ROW : ROW + 1, columns])
+        shared = shared | ({name: row} if columns.any() else {})
+        varying = varying | {name: ops.convert_to_tensor(pairs[name][:, ~columns])}
+    varying = {name: x for name, x in varying.items() if x.shape[1]}
+    of_both = {name: x for name, x in of_user.items() if name in shared and name in varying}
+    return shared, varying, pairs, of_both
 
 
-def check(model, schema, one_context=False):
-    packed = tiny.inputs(schema, batch=5)
-    packed = with_one_context(schema, packed) if one_context else packed
-    shared, varying, pairs = shared_and_varying(schema, packed)
+def check(model, schema, one_context=False, atol=1e-5):
+    shared, varying, pairs = shared_and_varying(schema, tiny.inputs(schema, batch=5))
+    of_user = None
+    if one_context:
+        shared, varying, pairs, of_user = with_one_context(schema, shared, varying, pairs)
     tiny.randomise(model, scale=0.2)
-    user = OneUser(model, shared, one_context)
+    user = OneUser(model, shared, of_user)
     expected = tiny.predict(model, pairs)
     for outputs, rows in (
         (user(varying), slice(None)),
@@ -49,7 +56,7 @@ def check(model, schema, one_context=False):
     ):
         assert list(outputs) == list(expected)
         for task, output in outputs.items():
-            np.testing.assert_allclose(output, expected[task][rows], atol=1e-5)
+            np.testing.assert_allclose(output, expected[task][rows], atol=atol)
     assert max(np.std(x) for x in expected.values()) > 1e-3
 
 
@@ -140,3 +147,59 @@ def test_no_candidate_has_a_copy_of_the_history(make):
     copies = [shape for shape in shapes if shape[0] is None and length in shape[1:-1]]
     scores = [shape for shape in shapes if shape[0] is None and shape[-1] == length]
     assert scores and not copies
+
+
+def graph_of_rank(model, schema):
+    """TensorFlow's graph of one user, history, fields and all, and any number of candidates."""
+    import tensorflow as tf
+
+    parts = shared_and_varying(schema, tiny.inputs(schema))
+    shared, varying, _, of_user = with_one_context(schema, *parts)
+
+    def rank(shared, varying):
+        return OneUser(model, shared, of_user)(varying)
+
+    specs = (
+        {n: tf.TensorSpec((rows, *x.shape[1:]), x.dtype, name=n) for n, x in part.items()}
+        for part, rows in ((shared, 1), (varying, None))
+    )
+    return tf.function(rank, autograph=False).get_concrete_function(*specs).graph
+
+
+def multiplications(graph):
+    """Of a product of matrices with a row for each candidate, for each of them; a list."""
+    products = [op for op in graph.get_operations() if "MatMul" in op.type]
+    outputs = [(op.inputs[0].shape[-1], op.outputs[0].shape) for op in products]
+    return [inner * int(np.prod(shape[1:])) for inner, shape in outputs if shape[0] is None]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
+@pytest.mark.parametrize("name", ["FM", "PLE", "STEM"])
+def test_more_fields_of_the_user_are_no_more_multiplications_for_each_candidate(name):
+    first, last = (
+        CategoricalFeature(name, "user", table="video_id", max_values=values)
+        for name, values in (("first_video_id", 1), ("past_video_ids", 3))
+    )
+    found = []
+    for features in (tiny.FEATURES, (*tiny.FEATURES[:3], first, *tiny.FEATURES[3:], last)):
+        schema = tiny.schema("none", features=features)
+        graph = graph_of_rank(MODELS_OF_PACKAGE[name](schema, dim=4), schema)
+        found.append(multiplications(graph))
+    assert found[0] == found[1] and sum(found[0]) > 0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
+def test_a_product_reads_the_columns_of_the_item_alone():
+    schema = tiny.schema("none")
+    model = SharedBottom(schema, dim=4, hidden_dims=(16,), head_dim=6)
+    # Five fields of the item; the dense one is projected to a token.
+    expected = [5 * 4, 5 * 4 * 16, *[16 * 6, 6] * 3]
+    assert sorted(multiplications(graph_of_rank(model, schema))) == sorted(expected)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+@pytest.mark.parametrize("name", ["GDCN", "PLE", "WuKong"])
+def test_half_precision_answers_as_the_pairs_do(name):
+    schema = tiny.schema()
+    model = MODELS_OF_PACKAGE[name](schema, dim=8, dtype="mixed_float16")
+    check(model, schema, one_context=True, atol=1e-2)
