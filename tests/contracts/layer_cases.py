@@ -61,6 +61,21 @@ CASES = {
         {"num_experts": 3, "hidden_dims": [8, 6]},
         {"inputs": tokens(1)[:, 0]},
     ),
+    "feature_tokens": (
+        ki.layers.FeatureTokens,
+        {"num_tokens": 4, "dim": DIM},
+        {"features": tokens(1)[:, 0]},
+    ),
+    "feature_tokens_group": (
+        ki.layers.FeatureTokens,
+        {"num_tokens": 2, "dim": DIM, "mode": "group"},
+        {"features": [tokens(1)[:, 0], tokens(1, 3)[:, 0], tokens(1, 5)[:, 0]]},
+    ),
+    "feature_tokens_chunk": (
+        ki.layers.FeatureTokens,
+        {"num_tokens": 4, "dim": DIM, "mode": "chunk"},
+        {"features": [tokens(1)[:, 0], tokens(1, 3)[:, 0]]},
+    ),
     "fused_embedding": (
         ki.layers.FusedEmbedding,
         {"table_rows": {"user_id": 9, "video_id": 20}, "dim": DIM},
@@ -129,6 +144,16 @@ CASES = {
         {"weight": 0.5, "shift": 2},
         {"states": tokens(6), "tokens": tokens(6), "tokens_mask": MASK},
     ),
+    "per_token_feed_forward": (
+        ki.layers.PerTokenFeedForward,
+        {"expansion": 2},
+        {"tokens": tokens(3)},
+    ),
+    "per_token_feed_forward_swiglu": (
+        ki.layers.PerTokenFeedForward,
+        {"activation": "swiglu"},
+        {"tokens": tokens(3)},
+    ),
     "proxy_combination": (
         ki.layers.ProxyCombination,
         {},
@@ -189,6 +214,7 @@ CASES = {
         {"num_tokens": 3, "dim": DIM},
         {"inputs": tokens(2)},
     ),
+    "token_mixing": (ki.layers.TokenMixing, {}, {"tokens": tokens(4)}),
     "wukong_layer": (
         ki.layers.WuKongLayer,
         {"num_fmb_tokens": 3, "num_lcb_tokens": 2, "projection_dim": 4, "hidden_dims": (16,)},
