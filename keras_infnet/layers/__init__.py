@@ -4,6 +4,7 @@ from keras_infnet.layers.adaptive_embedding import AdaptiveEmbedding
 from keras_infnet.layers.augru import AUGRU
 from keras_infnet.layers.bi_interaction import BiInteraction
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.causal_mask import CausalMask
 from keras_infnet.layers.cross_layer import CrossLayer
 from keras_infnet.layers.expert_gate import ExpertGate
 from keras_infnet.layers.expert_group import ExpertGroup
@@ -15,6 +16,7 @@ from keras_infnet.layers.grouped_pooling import GroupedPooling
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.layers.hstu_layer import HSTULayer
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
+from keras_infnet.layers.masked_attention import MaskedAttention
 from keras_infnet.layers.next_event_loss import NextEventLoss
 from keras_infnet.layers.number_embedding import NumberEmbedding
 from keras_infnet.layers.per_token_feed_forward import PerTokenFeedForward
@@ -33,6 +35,7 @@ __all__ = [
     "AdaptiveEmbedding",
     "BiInteraction",
     "BucketEmbedding",
+    "CausalMask",
     "CrossLayer",
     "ExpertGate",
     "ExpertGroup",
@@ -44,6 +47,7 @@ __all__ = [
     "HSTULayer",
     "HistoryTokenEmbedding",
     "LocalActivationUnit",
+    "MaskedAttention",
     "NextEventLoss",
     "NumberEmbedding",
     "PerTokenFeedForward",

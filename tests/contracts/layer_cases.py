@@ -40,6 +40,11 @@ CASES = {
         {"num_buckets": {"age": 23, "action": 4}, "dim": DIM},
         {"buckets": {"age": ids(6, 23), "action": ids(6, 4)}},
     ),
+    "causal_mask": (
+        ki.layers.CausalMask,
+        {"window": 3},
+        {"queries": tokens(4), "keys": tokens(6), "keys_mask": MASK},
+    ),
     "cross_layer": (ki.layers.CrossLayer, {}, {"x0": tokens(1)[:, 0], "x": tokens(1)[:, 0]}),
     "cross_layer_low_rank": (
         ki.layers.CrossLayer,
@@ -138,6 +143,27 @@ CASES = {
         ki.layers.LocalActivationUnit,
         {"hidden_dims": (16, 8)},
         {"tokens": tokens(6), "candidate": tokens(1)[:, 0], "tokens_mask": MASK},
+    ),
+    "masked_attention": (
+        ki.layers.MaskedAttention,
+        {"num_heads": 2},
+        {
+            "queries": tokens(3),
+            "keys": [tokens(6), tokens(2)],
+            "values": [tokens(6, 4), tokens(2, 4)],
+            "allowed": [MASK[:, None], np.ones((BATCH, 3, 2), bool)],
+        },
+    ),
+    "masked_attention_places": (
+        ki.layers.MaskedAttention,
+        {},
+        {
+            "queries": tokens(3),
+            "keys": tokens(6),
+            "values": tokens(6),
+            "query_places": ids(3, 9),
+            "key_places": ids(6, 9),
+        },
     ),
     "next_event_loss": (
         ki.layers.NextEventLoss,
