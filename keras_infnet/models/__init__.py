@@ -5,12 +5,15 @@ from keras_infnet.models.dien import DIEN
 from keras_infnet.models.din import DIN
 from keras_infnet.models.fm import FM
 from keras_infnet.models.hstu import HSTU
+from keras_infnet.models.hyformer import HyFormer
 from keras_infnet.models.infnet import Form, INFNet
 from keras_infnet.models.mmoe import MMoE, OMoE
 from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
+from keras_infnet.models.rankmixer import RankMixer
 from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.models.stem import STEM
+from keras_infnet.models.unimixer import UniMixer
 from keras_infnet.models.wukong import WuKong
 
 # By name, in the order of tables and figures.
@@ -25,6 +28,9 @@ MODELS: dict[str, type[RankingModel]] = {
         GDCN,
         WuKong,
         HSTU,
+        RankMixer,
+        HyFormer,
+        UniMixer,
         SharedBottom,
         MMoE,
         OMoE,
@@ -41,13 +47,16 @@ __all__ = [
     "Form",
     "GDCN",
     "HSTU",
+    "HyFormer",
     "INFNet",
     "MMoE",
     "MODELS",
     "OMoE",
     "PLE",
+    "RankMixer",
     "RankingModel",
     "STEM",
     "SharedBottom",
+    "UniMixer",
     "WuKong",
 ]
