@@ -51,11 +51,8 @@ def flat_history(tokens: Tokens) -> list[Any]:
 
 def _counts(log_counts: Any, config: ModelConfig) -> Any:
     """`log1p(n_f)` of all groups as one vector `(batch, dim)`, as small as embeddings are."""
-    start = keras.initializers.RandomNormal(stddev=config.embedding_stddev)
-    project = keras.layers.Dense(
-        config.dim, use_bias=False, kernel_initializer=start, name="counts"
-    )
-    return project(log_counts)
+    start: Any = keras.initializers.RandomNormal(stddev=config.embedding_stddev)
+    return keras.layers.Dense(config.dim, None, False, start, name="counts")(log_counts)
 
 
 def _apart(groups: Any) -> list[Any]:

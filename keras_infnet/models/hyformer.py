@@ -1,7 +1,7 @@
 """HyFormer: queries of each history read its events, and meet in mixing with the fields."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -105,9 +105,9 @@ class HyFormer(RankingModel):
         num_tokens: int | None = at_least(1, default=None, kind=8)
         num_heads: int = at_least(1, default=2)
         expansion: int = widths(default=2)
-        encoder: str = one_of("auto", "transformer", "swiglu")
-        boost: str = one_of("one", "two")
-        tokenizer: str = one_of("group", "chunk", "auto")
+        encoder: Literal["auto", "transformer", "swiglu"] = one_of("auto", "transformer", "swiglu")
+        boost: Literal["one", "two"] = one_of("one", "two")
+        tokenizer: Literal["group", "chunk", "auto"] = one_of("group", "chunk", "auto")
 
         def check(self, model: str) -> None:
             for name in ("num_heads", "num_tokens"):
@@ -153,23 +153,9 @@ class EventSequence:
 
     def encoded(self, config: HyFormer.Config, name: str) -> "EventSequence":
         """The sequence after one layer of its encoder."""
-        x, width, hidden = self.tokens, config.dim, config.expansion * config.dim
-        if config.encoder == "swiglu" or (config.encoder == "auto" and self.max_length > _LONG):
-            normed = _norm(f"{name}_norm")(x)
-            gated = _dense(hidden, f"{name}_hidden", "silu", False)(normed)
-            gated = gated * _dense(hidden, f"{name}_gate", None, False)(normed)
-            x = x + _dense(width, f"{name}_output", None, False)(gated)
-        else:
-            normed = _norm(f"{name}_attention_norm")(x)
-            query_key_value = _dense(3 * width, f"{name}_query_key_value", None, False)(normed)
-            read = MaskedAttention(config.num_heads, name=f"{name}_attention")(
-                *ops.split(query_key_value, 3, axis=-1), ops.expand_dims(self.mask, 1)
-            )
-            x = x + _dense(width, f"{name}_attention_output", None, False)(read)
-            gelu = keras.activations.gelu
-            hidden = _dense(hidden, f"{name}_hidden", gelu)(_norm(f"{name}_norm")(x))
-            x = x + _dense(width, f"{name}_output")(hidden)
-        return EventSequence(x, self.mask, self.groups, self.max_length)
+        long = config.encoder == "auto" and self.max_length > _LONG
+        layer = _gated if long or config.encoder == "swiglu" else _attended
+        return replace(self, tokens=layer(self, config, name))
 
 
 def histories_apart(tokens: Tokens) -> list[EventSequence]:
@@ -186,6 +172,27 @@ def histories_apart(tokens: Tokens) -> list[EventSequence]:
         group = ops.cast(ops.expand_dims(mask, 1), "float32")
         found.append(EventSequence(x, mask, group, history.max_length))
     return found
+
+
+def _attended(sequence: EventSequence, config: HyFormer.Config, name: str) -> Any:
+    """A layer of a transformer, where all events read each other."""
+    x, hidden = sequence.tokens, config.expansion * config.dim
+    normed = _norm(f"{name}_attention_norm")(x)
+    parts = _dense(3 * config.dim, f"{name}_query_key_value", bias=False)(normed)
+    attend = MaskedAttention(config.num_heads, name=f"{name}_attention")
+    read = attend(*ops.split(parts, 3, axis=-1), ops.expand_dims(sequence.mask, 1))
+    x = x + _dense(config.dim, f"{name}_attention_output", bias=False)(read)
+    feed = _dense(hidden, f"{name}_hidden", keras.activations.gelu)(_norm(f"{name}_norm")(x))
+    return x + _dense(config.dim, f"{name}_output")(feed)
+
+
+def _gated(sequence: EventSequence, config: HyFormer.Config, name: str) -> Any:
+    """A SwiGLU layer, event by event."""
+    x, hidden = sequence.tokens, config.expansion * config.dim
+    normed = _norm(f"{name}_norm")(x)
+    feed = _dense(hidden, f"{name}_hidden", "silu", bias=False)(normed)
+    feed = feed * _dense(hidden, f"{name}_gate", bias=False)(normed)
+    return x + _dense(config.dim, f"{name}_output", bias=False)(feed)
 
 
 def number_of_tokens(queries: int, config: HyFormer.Config) -> int:
@@ -219,9 +226,8 @@ def _decoded(x: Any, sequences: list[EventSequence], config: HyFormer.Config, na
     """Queries `(batch, queries, dim)` with what each found in its group of events."""
     normed, number, found = _norm(f"{name}_query_norm")(x), config.num_queries, []
     for k, sequence in enumerate(sequences):
-        of_group = range(sequence.groups.shape[1])
-        first = len(found)
-        asking = [normed[:, number * (first + a) : number * (first + a + 1)] for a in of_group]
+        first, groups = len(found), range(sequence.groups.shape[1])
+        asking = [normed[:, number * (first + a) : number * (first + a + 1)] for a in groups]
         there = ops.repeat(sequence.groups, number, axis=1)
         attend = ProxyCrossAttention(
             config.dim, config.num_heads, len(asking), name=f"{name}_attention_{k}"
@@ -231,7 +237,7 @@ def _decoded(x: Any, sequences: list[EventSequence], config: HyFormer.Config, na
         # Of an empty group all events have weight.
         any_event = ops.cast(ops.max(sequence.groups, axis=-1), normed.dtype)
         for a, answer in enumerate(answers):
-            project = _dense(config.dim, f"{name}_output_{first + a}", None, False)
+            project = _dense(config.dim, f"{name}_output_{first + a}", bias=False)
             found.append(project(answer * any_event[:, a, None, None]))
     return x + (found[0] if len(found) == 1 else ops.concatenate(found, axis=1))
 

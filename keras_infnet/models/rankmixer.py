@@ -1,7 +1,7 @@
 """RankMixer: tokens trade parts, and each has a feed-forward layer of its own."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -80,8 +80,8 @@ class RankMixer(RankingModel):
         num_layers: int = depth(2)
         num_tokens: int = at_least(1, default=8)
         expansion: int = widths(default=2)
-        norm: str = one_of("post", "pre")
-        tokenizer: str = one_of("group", "chunk", "auto")
+        norm: Literal["post", "pre"] = one_of("post", "pre")
+        tokenizer: Literal["group", "chunk", "auto"] = one_of("group", "chunk", "auto")
 
         def check(self, model: str) -> None:
             if self.dim % self.num_tokens:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -101,8 +101,8 @@ class UniMixer(RankingModel):
         last_tau: float = above_zero(0.05)
         hold_steps: int = at_least(0, default=1000, most=math.inf)
         cooling_steps: int = at_least(1, default=20_000, most=math.inf)
-        history: str = one_of("pooled", "flat")
-        tokenizer: str = one_of("group", "chunk", "auto")
+        history: Literal["pooled", "flat"] = one_of("pooled", "flat")
+        tokenizer: Literal["group", "chunk", "auto"] = one_of("group", "chunk", "auto")
 
         @property
         def any_length(self) -> bool:
