@@ -6,11 +6,14 @@ from keras_infnet.models.din import DIN
 from keras_infnet.models.fm import FM
 from keras_infnet.models.hstu import HSTU
 from keras_infnet.models.infnet import Form, INFNet
+from keras_infnet.models.longer import LONGER
 from keras_infnet.models.mmoe import MMoE, OMoE
+from keras_infnet.models.onetrans import OneTrans
 from keras_infnet.models.ple import PLE
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.shared_bottom import SharedBottom
 from keras_infnet.models.stem import STEM
+from keras_infnet.models.tokenformer import TokenFormer
 from keras_infnet.models.wukong import WuKong
 
 # By name, in the order of tables and figures.
@@ -25,6 +28,9 @@ MODELS: dict[str, type[RankingModel]] = {
         GDCN,
         WuKong,
         HSTU,
+        OneTrans,
+        LONGER,
+        TokenFormer,
         SharedBottom,
         MMoE,
         OMoE,
@@ -42,12 +48,15 @@ __all__ = [
     "GDCN",
     "HSTU",
     "INFNet",
+    "LONGER",
     "MMoE",
     "MODELS",
     "OMoE",
+    "OneTrans",
     "PLE",
     "RankingModel",
     "STEM",
     "SharedBottom",
+    "TokenFormer",
     "WuKong",
 ]

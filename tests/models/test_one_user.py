@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_infnet import INFNet
-from keras_infnet.models import DIEN, DIN, HSTU
+from keras_infnet.models import DIEN, DIN, HSTU, LONGER, OneTrans, TokenFormer
 from keras_infnet.models.infnet import Form
 from keras_infnet.models.one_user import OneUser
 from tests import tiny
@@ -70,6 +70,10 @@ MODELS = {
     "DIN": lambda s: DIN(s, dim=8),
     "DIEN": lambda s: DIEN(s, dim=8),
     "HSTU": lambda s: HSTU(s, dim=8),
+    "OneTrans": lambda s: OneTrans(s, dim=8),
+    "OneTrans, user apart": lambda s: OneTrans(s, dim=8, num_user_tokens=2),
+    "LONGER": lambda s: LONGER(s, dim=8, num_queries=3),
+    "TokenFormer": lambda s: TokenFormer(s, dim=8, windows=(4,)),
 }
 
 
