@@ -32,7 +32,7 @@ NAMES = [
     pytest.param(name, marks=pytest.mark.one_backend) if name == "options" else name
     for name in BUILD
 ]
-NEED_HISTORY = ("DIN", "DIEN", "HSTU")
+NEED_HISTORY = ("DIN", "DIEN", "HSTU", "OneTrans", "LONGER", "TokenFormer")
 # One mechanism makes members of every model, and JAX compiles them for seconds: one of each kind.
 MEMBERS_ON_BOTH = ("INFNet", "SharedBottom", "DCNv2", "PLE", "DIEN")
 

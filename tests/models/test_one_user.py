@@ -6,7 +6,17 @@ import pytest
 from keras import ops
 
 from keras_infnet import INFNet
-from keras_infnet.models import DIEN, DIN, HSTU, HyFormer, RankMixer, UniMixer
+from keras_infnet.models import (
+    DIEN,
+    DIN,
+    HSTU,
+    LONGER,
+    HyFormer,
+    OneTrans,
+    RankMixer,
+    TokenFormer,
+    UniMixer,
+)
 from keras_infnet.models.infnet import Form
 from keras_infnet.models.one_user import OneUser
 from tests import tiny
@@ -73,6 +83,10 @@ MODELS = {
     "RankMixer": lambda s: RankMixer(s, dim=8),
     "HyFormer": lambda s: HyFormer(s, dim=8),
     "UniMixer": lambda s: UniMixer(s, dim=8),
+    "OneTrans": lambda s: OneTrans(s, dim=8),
+    "OneTrans, user apart": lambda s: OneTrans(s, dim=8, num_user_tokens=2),
+    "LONGER": lambda s: LONGER(s, dim=8, num_queries=3),
+    "TokenFormer": lambda s: TokenFormer(s, dim=8, windows=(4,)),
 }
 
 
