@@ -98,11 +98,11 @@ class GroupedPooling(ConfiguredLayer):
         inverse = ops.cast(1 / ops.maximum(counts, 1), self.compute_dtype)
         if self.pooling == "mean":
             hidden = self._hidden_sums(tokens, groups) * inverse
-            proxies = _matmul_per_group(hidden, self.kernel) + self.bias
+            proxies = matmul_per_group(hidden, self.kernel) + self.bias
             return proxies * ops.cast(counts > 0, self.compute_dtype)
         means = ops.matmul(over_all_histories(groups), tokens) * inverse
         log_counts = ops.cast(ops.log1p(counts) / 2, self.compute_dtype)
-        return _matmul_per_group(means, self.kernel) + self.bias + log_counts * self.count_weight
+        return matmul_per_group(means, self.kernel) + self.bias + log_counts * self.count_weight
 
     def compute_output_shape(self, tokens_shape: tuple, groups_shape: Sequence[tuple]) -> tuple:
         return (tokens_shape[0], sum(shape[1] for shape in groups_shape), self.dim)
@@ -138,6 +138,6 @@ def _concatenate(parts: list[Any], axis: int = 1) -> Any:
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
-def _matmul_per_group(inputs: Any, kernels: Any) -> Any:
-    """`(batch, groups, i)` times `(groups, i, o)`, group by group."""
+def matmul_per_group(inputs: Any, kernels: Any) -> Any:
+    """`(batch, groups, i)` times `(groups, i, o)`, group by group: `(batch, groups, o)`."""
     return ops.swapaxes(ops.matmul(ops.swapaxes(inputs, 0, 1), kernels), 0, 1)

@@ -46,6 +46,11 @@ class ModelConfig:
         return True
 
     @property
+    def adds_positions(self) -> bool:
+        """Whether an event's token knows its position where `event_context` says nothing."""
+        return True
+
+    @property
     def any_length(self) -> bool:
         """Whether histories may come without their oldest positions."""
         return True

@@ -131,6 +131,11 @@ class Tokens:
         names = [name for name in schema.field_names if schema.token_owner(name) != "item"]
         return self._tokens_of(names) if names else None
 
+    def item(self) -> Any:
+        """The candidate and its fields side by side, `(batch, (1 + fields of the item) * dim)`."""
+        names = [n for n in self.schema.field_names if self.schema.token_owner(n) == "item"]
+        return joined([self.candidate(), self._tokens_of(names)]) if names else self.candidate()
+
     def group_means(self) -> tuple[Any, Any]:
         """Mean token `(batch, groups, dim)` and log1p of the number of events `(batch, groups)`."""
         groups = over_all_histories(self.groups)
@@ -202,7 +207,9 @@ class Tokens:
     def _known_of_events(self) -> dict[str, int]:
         """Buckets by quantity, positions last; those that no history knows are left out."""
         names = self._config.event_context
-        names = (*self.schema.event_quantities(), "position") if names is None else names
+        if names is None:
+            position = ("position",) if self._config.adds_positions else ()
+            names = (*self.schema.event_quantities(), *position)
         found = {}
         for quantity in names:
             sizes = quantity_sizes(self.schema, quantity)

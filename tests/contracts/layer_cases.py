@@ -40,6 +40,11 @@ CASES = {
         {"num_buckets": {"age": 23, "action": 4}, "dim": DIM},
         {"buckets": {"age": ids(6, 23), "action": ids(6, 4)}},
     ),
+    "causal_mask": (
+        ki.layers.CausalMask,
+        {"window": 3},
+        {"queries": tokens(4), "keys": tokens(6), "keys_mask": MASK},
+    ),
     "cross_layer": (ki.layers.CrossLayer, {}, {"x0": tokens(1)[:, 0], "x": tokens(1)[:, 0]}),
     "cross_layer_low_rank": (
         ki.layers.CrossLayer,
@@ -60,6 +65,21 @@ CASES = {
         ki.layers.ExpertGroup,
         {"num_experts": 3, "hidden_dims": [8, 6]},
         {"inputs": tokens(1)[:, 0]},
+    ),
+    "feature_tokens": (
+        ki.layers.FeatureTokens,
+        {"num_tokens": 4, "dim": DIM},
+        {"features": tokens(1)[:, 0]},
+    ),
+    "feature_tokens_group": (
+        ki.layers.FeatureTokens,
+        {"num_tokens": 2, "dim": DIM, "mode": "group"},
+        {"features": [tokens(1)[:, 0], tokens(1, 3)[:, 0], tokens(1, 5)[:, 0]]},
+    ),
+    "feature_tokens_chunk": (
+        ki.layers.FeatureTokens,
+        {"num_tokens": 4, "dim": DIM, "mode": "chunk"},
+        {"features": [tokens(1)[:, 0], tokens(1, 3)[:, 0]]},
     ),
     "fused_embedding": (
         ki.layers.FusedEmbedding,
@@ -124,10 +144,41 @@ CASES = {
         {"hidden_dims": (16, 8)},
         {"tokens": tokens(6), "candidate": tokens(1)[:, 0], "tokens_mask": MASK},
     ),
+    "masked_attention": (
+        ki.layers.MaskedAttention,
+        {"num_heads": 2},
+        {
+            "queries": tokens(3),
+            "keys": [tokens(6), tokens(2)],
+            "values": [tokens(6, 4), tokens(2, 4)],
+            "allowed": [MASK[:, None], np.ones((BATCH, 3, 2), bool)],
+        },
+    ),
+    "masked_attention_places": (
+        ki.layers.MaskedAttention,
+        {},
+        {
+            "queries": tokens(3),
+            "keys": tokens(6),
+            "values": tokens(6),
+            "query_places": ids(3, 9),
+            "key_places": ids(6, 9),
+        },
+    ),
     "next_event_loss": (
         ki.layers.NextEventLoss,
         {"weight": 0.5, "shift": 2},
         {"states": tokens(6), "tokens": tokens(6), "tokens_mask": MASK},
+    ),
+    "per_token_feed_forward": (
+        ki.layers.PerTokenFeedForward,
+        {"expansion": 2},
+        {"tokens": tokens(3)},
+    ),
+    "per_token_feed_forward_swiglu": (
+        ki.layers.PerTokenFeedForward,
+        {"activation": "swiglu"},
+        {"tokens": tokens(3)},
     ),
     "proxy_combination": (
         ki.layers.ProxyCombination,
@@ -174,6 +225,12 @@ CASES = {
         {"num_layers": 2, "num_heads": 2, "max_distance": 4},
         {"tokens": tokens(6), "tokens_mask": MASK},
     ),
+    "sinkhorn_mixing": (ki.layers.SinkhornMixing, {"block_dim": 4}, {"tokens": tokens(2)}),
+    "sinkhorn_mixing_lite": (
+        ki.layers.SinkhornMixing,
+        {"block_dim": 4, "lite": True, "num_bases": 2, "rank": 3, "rounds": 2},
+        {"tokens": tokens(2)},
+    ),
     "task_head": (
         ki.layers.TaskHead,
         {"hidden_dim": 16, "bias": -1.5},
@@ -189,6 +246,7 @@ CASES = {
         {"num_tokens": 3, "dim": DIM},
         {"inputs": tokens(2)},
     ),
+    "token_mixing": (ki.layers.TokenMixing, {}, {"tokens": tokens(4)}),
     "wukong_layer": (
         ki.layers.WuKongLayer,
         {"num_fmb_tokens": 3, "num_lcb_tokens": 2, "projection_dim": 4, "hidden_dims": (16,)},

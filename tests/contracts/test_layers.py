@@ -169,8 +169,9 @@ def test_mixed_precision_computes_in_the_policy(case, dtype):
     outputs = outputs_of(case, dtype=dtype)
     for x, half in zip(outputs_of(case), outputs, strict=True):
         np.testing.assert_allclose(half, x, atol=0.15 * max(1, np.abs(x).max()))
-    of_head = CASES[case][0] is keras_infnet.layers.TaskHead
-    expected = "float32" if of_head else dtype.removeprefix("mixed_")
+    layers = keras_infnet.layers
+    always = {layers.TaskHead: "float32", layers.CausalMask: "bool"}
+    expected = always.get(CASES[case][0], dtype.removeprefix("mixed_"))
     assert {x.dtype for x in tree.flatten(model_of(case, dtype).output)} == {expected}
     assert {w.dtype for w in model_of(case, dtype).weights} <= {"float32"}
 

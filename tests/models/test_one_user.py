@@ -6,7 +6,18 @@ import pytest
 from keras import ops
 
 from keras_infnet import CategoricalFeature, INFNet
-from keras_infnet.models import DIEN, DIN, HSTU, SharedBottom
+from keras_infnet.models import (
+    DIEN,
+    DIN,
+    HSTU,
+    LONGER,
+    HyFormer,
+    OneTrans,
+    RankMixer,
+    SharedBottom,
+    TokenFormer,
+    UniMixer,
+)
 from keras_infnet.models import MODELS as MODELS_OF_PACKAGE
 from keras_infnet.models.infnet import Form
 from keras_infnet.models.one_user import OneUser
@@ -77,6 +88,13 @@ MODELS = {
     "DIN": lambda s: DIN(s, dim=8),
     "DIEN": lambda s: DIEN(s, dim=8),
     "HSTU": lambda s: HSTU(s, dim=8),
+    "RankMixer": lambda s: RankMixer(s, dim=8),
+    "HyFormer": lambda s: HyFormer(s, dim=8),
+    "UniMixer": lambda s: UniMixer(s, dim=8),
+    "OneTrans": lambda s: OneTrans(s, dim=8),
+    "OneTrans, user apart": lambda s: OneTrans(s, dim=8, num_user_tokens=2),
+    "LONGER": lambda s: LONGER(s, dim=8, num_queries=3),
+    "TokenFormer": lambda s: TokenFormer(s, dim=8, windows=(4,)),
 }
 
 
