@@ -19,7 +19,7 @@ from keras_infnet import (
 ACTIONS = ("is_click", "is_like")
 
 
-def log_schema(max_length=5, **kwargs):
+def log_schema(max_length=5, entire_space=False, **kwargs):
     return FeatureSchema(
         features=[
             CategoricalFeature("user_id", "user", dtype="int", min_frequency=2),
@@ -50,7 +50,7 @@ def log_schema(max_length=5, **kwargs):
         ],
         tasks=[
             BinaryTask("click", "is_click"),
-            BinaryTask("like", "is_like", observed_when="is_click"),
+            BinaryTask("like", "is_like", observed_when="is_click", entire_space=entire_space),
         ],
         **kwargs,
     )
@@ -68,6 +68,12 @@ def viewed_videos(rows=200):
         [History("seen", ("video_id",), max_length=4)],
     )
     return RankingData(schema, log, batch_size=50)
+
+
+def funnel_log(**kwargs):
+    """A log in which nobody likes what he did not click, for `log_schema(entire_space=True)`."""
+    log = make_log(**kwargs)
+    return log.assign(is_like=log["is_like"] * log["is_click"])
 
 
 def make_log(rows=200, seed=0, users=12):

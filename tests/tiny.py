@@ -35,7 +35,8 @@ SIZES = {
 BASE_RATES = {"click": 0.4, "like": 0.05, "long_view": 0.3}
 TASKS = (
     BinaryTask("click"),
-    BinaryTask("like", loss_weight=2.0, observed_when="click"),
+    # Of the entire space: models of a funnel want it, and others don't ask.
+    BinaryTask("like", loss_weight=2.0, observed_when="click", entire_space=True),
     BinaryTask("long_view"),
 )
 EXPOSURES = History(

@@ -95,6 +95,7 @@ class DayRun:
 
         Raises:
             ValueError: The day is before the last one, or a file of that version is damaged.
+            DailyError: The configuration's tasks have other labels than those of the version.
         """
         serving = self._versions.serving
         if serving is not None:
@@ -108,6 +109,25 @@ class DayRun:
             self._versions.check(self.base.number)
             self._encoder = FeatureEncoder.load(self._of_base(_ENCODER))
             self.schema = self._encoder.schema
+            self._check_labels(self.base.number)
+
+    def _check_labels(self, number: int) -> None:
+        """A DailyError if the gate would compare models of different labels."""
+        now, before = (
+            {t.name: (t.label, t.conditions, t.counts_unobserved) for t in schema.tasks}
+            for schema in (self.config.schema, self.schema)
+        )
+        other = [name for name in {**now, **before} if now.get(name) != before.get(name)]
+        if other:
+            raise DailyError(
+                f"task `{other[0]}` has another label in the configuration than in version "
+                f"{number}, from which this day goes on (label, observed_when, entire_space: "
+                f"{now.get(other[0])} and {before.get(other[0])}). Give such models a `folder` of "
+                "their own, whose first day begins anew.",
+                READ,
+                self.day,
+                ExitCode.CONFIG,
+            )
 
     def read(self) -> None:
         """Reads the log of the day, and those of days that were kept back.

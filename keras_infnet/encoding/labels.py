@@ -1,11 +1,13 @@
 """Labels and their weights, read from a frame, checked, and summed up to base rates."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from keras_infnet.schema.canonical import column, number_values
+from keras_infnet.schema.funnel import tasks_before
 from keras_infnet.schema.schema import FeatureSchema
 from keras_infnet.schema.task import Task
 
@@ -15,7 +17,9 @@ def read_labels(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Labels and weights of every task.
 
-    A weight is the row's `sample_weight` (1 without one), and 0 where the task is not observed.
+    A weight is the row's `sample_weight` (1 without one), and 0 where the task is not observed. One
+    of the entire space counts in all rows in which the first of its path does, with label 0 where
+    a task of the path is not 1.
 
     Args:
         schema: The schema; its tasks name the columns.
@@ -32,10 +36,10 @@ def read_labels(
     labels: dict[str, np.ndarray] = {}
     weights: dict[str, np.ndarray] = {}
     for task in schema.tasks:
-        observed = observed_rows(task, frame)
+        observed, counted = _rows_of(task, schema, frame)
         label = f"Task `{task.name}`, label `{task.label}`"
         labels[task.name] = task.read(column(frame, str(task.label), label), observed, label)
-        weights[task.name] = row_weight * observed
+        weights[task.name] = row_weight * counted
     return labels, weights
 
 
@@ -48,6 +52,8 @@ class _Sums:
     observed: int = 0
     low: float = np.inf
     high: float = -np.inf
+    # Labels of 1 beside the path of a task of the entire space, which count as 0.
+    beside: int = 0
 
 
 class LabelSums:
@@ -77,6 +83,7 @@ class LabelSums:
                     len(observed),
                     float(observed.min(initial=np.inf)),
                     float(observed.max(initial=-np.inf)),
+                    _beside(task, self._schema, frame),
                 ),
             )
 
@@ -91,7 +98,18 @@ class LabelSums:
 
         Raises:
             ValueError: A task has no observed label, or all of them are equal.
+
+        Warns:
+            UserWarning: Of a task of the entire space, labels are 1 where one before it is not.
         """
+        for name, beside in ((n, s.beside) for n, s in self._sums.items() if s.beside):
+            task = self._schema.task(name)
+            warnings.warn(
+                f"Task `{name}`: {beside} of {self._rows} training rows have label `{task.label}` "
+                f"1 where what comes before it (observed_when={task.observed_when!r}) is not 1. "
+                "They count as 0, the label of the whole path. Look at how the log was joined.",
+                stacklevel=4,
+            )
         return {task.name: self._base_rate(task) for task in self._schema.tasks}
 
     def _merge(self, name: str, other: _Sums) -> None:
@@ -102,6 +120,7 @@ class LabelSums:
             mine.observed + other.observed,
             min(mine.low, other.low),
             max(mine.high, other.high),
+            mine.beside + other.beside,
         )
 
     def _base_rate(self, task: Task) -> list[float]:
@@ -119,6 +138,30 @@ class LabelSums:
             )
         # In float32, so that the order of the sum can't show.
         return (sums.labels.astype("float32") / np.float32(sums.weight)).astype("float64").tolist()
+
+
+def _rows_of(
+    task: Task, schema: FeatureSchema, frame: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bool `(rows,)` twice: where the label is observed, and where the task counts."""
+    observed = observed_rows(task, frame)
+    if not task.counts_unobserved:
+        return observed, observed
+    counted = np.ones(len(frame), bool)
+    for before in tasks_before(task, schema.tasks):
+        on_path, of_first = _rows_of(before, schema, frame)
+        observed, counted = observed & on_path, counted & of_first
+    return observed, counted
+
+
+def _beside(task: Task, schema: FeatureSchema, frame: pd.DataFrame) -> int:
+    """Number of counted rows with label 1 where the path to the task is not 1 everywhere."""
+    if not task.counts_unobserved:
+        return 0
+    observed, counted = _rows_of(task, schema, frame)
+    label = f"Task `{task.name}`, label `{task.label}`"
+    found = number_values(column(frame, str(task.label), label), True, label)
+    return int(np.sum((found == 1) & counted & ~observed))
 
 
 def _row_weights(schema: FeatureSchema, frame: pd.DataFrame) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Ranking models, one page each, built from a schema."""
 
+from keras_infnet.models.aitm import AITM
 from keras_infnet.models.dcnv2 import GDCN, DCNv2
 from keras_infnet.models.dien import DIEN
 from keras_infnet.models.din import DIN
+from keras_infnet.models.esmm import ESMM
 from keras_infnet.models.fm import FM
 from keras_infnet.models.hstu import HSTU
 from keras_infnet.models.hyformer import HyFormer
@@ -42,13 +44,17 @@ MODELS: dict[str, type[RankingModel]] = {
         OMoE,
         PLE,
         STEM,
+        ESMM,
+        AITM,
     )
 }
 
 __all__ = [
+    "AITM",
     "DCNv2",
     "DIEN",
     "DIN",
+    "ESMM",
     "FM",
     "Form",
     "GDCN",

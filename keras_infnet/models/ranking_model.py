@@ -180,6 +180,22 @@ class RankingModel(TrainingSteps):
         raise NotImplementedError
 
     @classmethod
+    def heads(cls, found: Mapping[str, Any], schema: FeatureSchema, config: Any) -> dict[str, Any]:
+        """The outputs of one member: the head of each task on what `network` found for it.
+
+        Args:
+            found: Representations `(batch, width)` by task name.
+            schema: A fitted schema.
+            config: The model's configuration.
+
+        Returns:
+            Dict of outputs `(batch, units)` by task name.
+        """
+        return {
+            task.name: task_head(schema, task, config)(found[task.name]) for task in schema.tasks
+        }
+
+    @classmethod
     def graph(cls, schema: FeatureSchema, config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Inputs and outputs by name.
 
@@ -199,8 +215,7 @@ class RankingModel(TrainingSteps):
             return EmbeddedInputs(schema, config.dim, stddev, task_dim, inputs)
 
         def outputs(embedded: EmbeddedInputs) -> dict[str, Any]:
-            found = cls.network(Tokens(embedded, config), config)
-            return {t.name: _head(schema, t, config)(found[t.name]) for t in schema.tasks}
+            return cls.heads(cls.network(Tokens(embedded, config), config), schema, config)
 
         inputs = model_inputs(schema, config.any_length)
         if config.members == 1:
@@ -724,15 +739,22 @@ class MemberMean(keras.layers.Layer):
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
 
-def _head(schema: FeatureSchema, task: Task, config: ModelConfig) -> TaskHead:
-    """The head of a task, on its representation; its bias starts at the base rate of the labels."""
+def task_head(schema: FeatureSchema, task: Task, config: ModelConfig, **options: Any) -> TaskHead:
+    """The head of a task; its bias starts at the base rate of the labels.
+
+    Args:
+        schema: A fitted schema.
+        task: One of its tasks.
+        config: The model's configuration.
+        **options: Arguments of `TaskHead` that differ, such as `activation`.
+    """
+    usual = {"activation": task.activation, "bias": schema.first_bias(task.name)}
     return TaskHead(
         config.head_dim,
         task.units,
-        task.activation,
-        schema.first_bias(task.name),
-        config.dropout,
+        dropout=config.dropout,
         name=f"{task.name}_head",
+        **{**usual, **options},
     )
 
 

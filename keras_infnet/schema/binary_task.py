@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from keras_infnet._base.checks import bad
 from keras_infnet.schema.task import Task
 
 
@@ -21,6 +22,9 @@ class BinaryTask(Task):
         loss_weight: Weight of the task in the loss.
         observed_when: Column of another label, or a tuple of them: this one counts only where they
             are all 1. Loss, metrics and the data check follow.
+        entire_space: Whether rows in which it is not observed count too, with label 0: the output
+            is then the probability of the whole path, such as click and purchase, in all rows in
+            which the first task of the path counts. Needs `observed_when`. Defaults to `False`.
 
     Raises:
         ValueError: An argument is out of range.
@@ -30,15 +34,37 @@ class BinaryTask(Task):
         'buy'
     """
 
+    entire_space: bool = False
+
     monitor: ClassVar[str] = "auc"
     calibrates: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        found: Any = self.entire_space
+        if not isinstance(found, bool):
+            raise bad(self, "entire_space", found, "True or False")
+        if found and not self.conditions:
+            expected = "False, or `observed_when` with what comes before: without it all rows count"
+            raise bad(self, "entire_space", found, expected)
+
+    @property
+    def counts_unobserved(self) -> bool:
+        return self.entire_space
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = super().to_dict()
+        if not self.entire_space:
+            # Schemas that were saved before keep their fingerprints.
+            del plain["entire_space"]
+        return plain
+
     def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
-        bad = ~np.isin(labels, (0, 1))
-        if bad.any():
+        wrong = ~np.isin(labels, (0, 1))
+        if wrong.any():
             raise ValueError(
-                f"{label}: {int(bad.sum())} labels are neither 0 nor 1 (such as "
-                f"{labels[bad][0]:g} in row {rows[bad][0]}). Expected 0 and 1, or a task of "
+                f"{label}: {int(wrong.sum())} labels are neither 0 nor 1 (such as "
+                f"{labels[wrong][0]:g} in row {rows[wrong][0]}). Expected 0 and 1, or a task of "
                 "another kind, such as RegressionTask."
             )
 

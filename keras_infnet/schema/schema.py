@@ -15,6 +15,7 @@ from keras_infnet._base.checks import bad
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.schema.event_quantity import EventQuantity
 from keras_infnet.schema.feature import OWNERS, PACKED, Feature, Owner, RawInput
+from keras_infnet.schema.funnel import check_no_circle
 from keras_infnet.schema.history import History
 from keras_infnet.schema.instants import Instants
 from keras_infnet.schema.layout import Layout
@@ -73,7 +74,8 @@ class FeatureSchema:
 
     Raises:
         ValueError: A name occurs twice, a part names a feature that is not there, or a label or
-            weight of rows is a feature; or `dims` or `frequent` is another than these.
+            weight of rows is a feature; a task of the entire space comes before itself; or `dims`
+            or `frequent` is another than these.
 
     Example:
         >>> schema = keras_infnet.FeatureSchema(
@@ -111,6 +113,7 @@ class FeatureSchema:
         _check_references(self)
         for feature in self.features:
             feature.check_in(self)
+        check_no_circle(self.tasks)
         _check_dims(self)
         _check_layout(self)
         Instants(self.time_unit, self.time_origin)
@@ -262,10 +265,18 @@ class FeatureSchema:
         """Mean label of a task in training, a number for each unit; empty where it is unknown."""
         return tuple(self.require_fitted().base_rates.get(task, ()))
 
-    def first_bias(self, task: str) -> list[float]:
-        """Where the bias of a task's head starts: zeros where its base rate is unknown."""
-        rate = self.base_rate(task)
-        return self.task(task).first_bias(rate) if rate else [0.0] * self.task(task).units
+    def first_bias(self, task: str, after: str | None = None) -> list[float]:
+        """Where the bias of a task's head starts: zeros where its base rate is unknown.
+
+        Args:
+            task: Name of the task.
+            after: Name of the task that comes before it, if the head says how often it is 1 where
+                that one is. Defaults to `None`: the head speaks of all rows.
+        """
+        rate, of_before = self.base_rate(task), (1.0,) if after is None else self.base_rate(after)
+        if not rate or not of_before:
+            return [0.0] * self.task(task).units
+        return self.task(task).first_bias([r / of_before[0] for r in rate])
 
     def history_columns(self, name: str) -> dict[str, slice]:
         """Columns of a packed history: fields (a bag has several), `#action`, ..., `#groups`.
@@ -663,7 +674,7 @@ def _check_no_label(schema: FeatureSchema) -> None:
 
 def _check_no_list(schema: FeatureSchema) -> None:
     """A ValueError if lists would be told apart by what a row shall predict, or counts."""
-    columns = {schema.sample_weight} | {c for t in schema.tasks for c in (t.label, t.observed_when)}
+    columns = {schema.sample_weight} | {c for t in schema.tasks for c in (t.label, *t.conditions)}
     for name in schema.list_key or ():
         if name in columns:
             raise ValueError(

@@ -72,6 +72,11 @@ class Task(ABC):
         return (self.observed_when,) if isinstance(self.observed_when, str) else self.observed_when
 
     @property
+    def counts_unobserved(self) -> bool:
+        """Whether rows in which the label is not observed count too, with label 0."""
+        return False
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of the output, in frames of predictions."""
         return (self.name,)

@@ -110,6 +110,7 @@ def model_card(
                 "label": task.label,
                 "kind": type(task).__name__,
                 "observed_when": task.observed_when,
+                "entire_space": task.counts_unobserved,
                 "mean_label_in_training": list(schema.base_rate(task.name)),
             }
             for task in schema.tasks

@@ -1,13 +1,15 @@
 """Days that go well and days that don't: what serves stays whole, and errors name the stage."""
 
+import dataclasses
 import errno
 
 import numpy as np
 import pytest
 
+from keras_infnet import BinaryTask
 from keras_infnet._base.locks import locked
 from keras_infnet.daily import DailyError
-from tests.daily.small_job import day_frame, day_name, small_job, write_day
+from tests.daily.small_job import day_frame, day_name, schema, small_job, write_day
 
 pytestmark = pytest.mark.one_backend
 FIRST, SECOND, THIRD, FOURTH = map(day_name, range(4))
@@ -37,6 +39,16 @@ def test_each_day_goes_on_from_the_one_before(go_on):
         "export", "publish",
     ]  # fmt: skip
     assert not (job.versions.folder / "work").exists()
+
+
+def test_a_task_of_another_label_needs_a_folder_of_its_own(go_on):
+    whole = BinaryTask("like", observed_when="click", entire_space=True)
+    given = dataclasses.replace(schema(), tasks=[BinaryTask("click"), whole])
+    job, _ = go_on(schema=given)
+    message = r"task `like` has another label .* version 2, .*, True\) and .*, False\)\)\. Give"
+    with pytest.raises(DailyError, match=message) as raised:
+        job.run(THIRD)
+    assert raised.value.code == 2 and job.versions.serving.number == 2
 
 
 def test_the_same_day_with_the_same_rows_changes_nothing(go_on):

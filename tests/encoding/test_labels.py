@@ -44,6 +44,63 @@ def test_conditions_are_names_and_no_features():
         schema(BinaryTask("buy", observed_when=("click", "country")))
 
 
+def whole(name, observed_when):
+    return BinaryTask(name, observed_when=observed_when, entire_space=True)
+
+
+PATH = pd.DataFrame(
+    {
+        "country": list("abababab"),
+        "click": [1, 1, 1, 0, 0, 0, 1, 0],
+        "cart": [1, 1, 0, 0, 1, np.nan, np.nan, 0],
+        "buy": [1, 0, np.nan, np.nan, 1, np.nan, 1, 0],
+    }
+)
+
+
+def test_a_task_of_the_entire_space_counts_in_all_rows_with_the_label_of_its_path():
+    tasks = schema(BinaryTask("click"), whole("cart", "click"), whole("buy", "cart"))
+    frame = PATH.assign(cart=PATH["cart"].fillna(0))
+    labels, weights = read_labels(tasks, frame)
+    # By hand: in row 4 there was no click, so neither cart nor purchase counts; in row 6 no cart.
+    assert labels["cart"].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert labels["buy"].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+    assert all(weight.tolist() == [1] * 8 for weight in weights.values())
+    encoder = FeatureEncoder(tasks)
+    with pytest.warns(UserWarning) as warned:
+        encoder.fit(frame)
+    first, second = sorted(str(w.message) for w in warned)
+    assert first.startswith("Task `buy`: 2 of 8 training rows have label `buy` 1 where what comes")
+    assert second.startswith("Task `cart`: 1 of 8 training rows")
+    assert encoder.schema.base_rate("cart") == (0.25,)
+    assert encoder.schema.base_rate("buy") == (0.125,)
+
+
+def test_it_counts_where_the_first_task_of_its_path_does():
+    click = BinaryTask("click", observed_when="seen")
+    tasks = schema(click, whole("buy", "click"), sample_weight="w")
+    seen = [1, 1, 1, 1, 1, 0, 0, np.nan]
+    frame = PATH.assign(seen=seen, w=np.arange(8.0), buy=PATH["buy"].fillna(0))
+    labels, weights = read_labels(tasks, frame)
+    assert weights["buy"].tolist() == weights["click"].tolist() == [0, 1, 2, 3, 4, 0, 0, 0]
+    assert labels["buy"].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_label_that_the_path_needs_and_lacks_is_refused():
+    with pytest.raises(ValueError, match="`buy`: 1 of 4 observed labels are NaN"):
+        read_labels(schema(BinaryTask("click"), whole("buy", "click")), PATH)
+
+
+def test_counts_of_labels_beside_the_path_add_up_over_chunks():
+    tasks = schema(BinaryTask("click"), whole("buy", "click"))
+    frame, sums = PATH.assign(buy=PATH["buy"].fillna(0)), [LabelSums(tasks), LabelSums(tasks)]
+    sums[0].add(frame[:5])
+    sums[1].add(frame[5:])
+    sums[0].merge(sums[1])
+    with pytest.warns(UserWarning, match="Task `buy`: 1 of 8 training rows"):
+        assert sums[0].base_rates()["buy"] == [0.25]
+
+
 def test_row_weights_multiply():
     frame = FRAME.assign(w=[1.0, 2.0, 0.5, 0.0])
     tasks = schema(BinaryTask("click"), BinaryTask("buy", observed_when="click"), sample_weight="w")

@@ -422,6 +422,7 @@ class _Maker:
             more: dict[str, Any] = {}
             if kind is BinaryTask:
                 self.binary(f"is_{name}", 0.5, observed)
+                more["entire_space"] = observed is not None and self.may(0.5)
             elif kind is MulticlassTask:
                 classes = self.pick(("no", "yes", "07"), (0, 1, 2), (5, 3))
                 more["classes"] = classes

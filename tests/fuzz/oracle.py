@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_infnet import (
     Age,
+    BinaryTask,
     CategoricalFeature,
     DateTimeFeature,
     DenseFeature,
@@ -349,7 +350,7 @@ class Oracle:
         labels: dict[str, list[float]] = {}
         weights: dict[str, list[float]] = {}
         for task in self.schema.tasks:
-            seen = [all(side[c][i] == 1 for c in task.conditions) for i in rows]
+            seen, counted = self.path(task, side, rows)
             given = [side[str(task.label)][i] for i in rows]
             if isinstance(task, MulticlassTask):
                 given = [
@@ -358,8 +359,20 @@ class Oracle:
             key = self.schema.sample_weight
             rated = [1.0 if key is None else side[key][i] for i in rows]
             labels[task.name] = [float(v) if s else 0.0 for v, s in zip(given, seen, strict=True)]
-            weights[task.name] = [w * s for w, s in zip(rated, seen, strict=True)]
+            weights[task.name] = [w * c for w, c in zip(rated, counted, strict=True)]
         return labels, weights
+
+    def path(self, task: Any, side: Means, rows: list[int]) -> tuple[list[bool], list[bool]]:
+        """Where a label is observed, and where it counts."""
+        seen = [all(side[c][i] == 1 for c in task.conditions) for i in rows]
+        if not (isinstance(task, BinaryTask) and task.entire_space):
+            return seen, seen
+        counted = [True] * len(rows)
+        for before in (t for t in self.schema.tasks if t.label in task.conditions):
+            its_seen, its_counted = self.path(before, side, rows)
+            seen = [a and b for a, b in zip(seen, its_seen, strict=True)]
+            counted = [a and b for a, b in zip(counted, its_counted, strict=True)]
+        return seen, counted
 
     def base_rates(self) -> dict[str, list[float]]:
         """Weighted mean labels of the training rows."""

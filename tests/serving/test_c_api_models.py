@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from keras_infnet import INFNet
-from keras_infnet.data import frame_to_request
+from keras_infnet.data import FeatureEncoder, frame_to_request
 from keras_infnet.models import MODELS
 from keras_infnet.serving.c_api import CApiProcess
 from tests.house.source import ROOT
+from tests.logs import funnel_log, log_schema
 from tests.serving.conftest import tiny
 from tests.serving.graphs import save_graphs
 
@@ -22,17 +23,22 @@ if keras.backend.backend() == "tensorflow":
 
 
 @pytest.fixture(scope="module")
-def models(fitted):
-    return {name: tiny(fitted, form) for name, form in FORMS.items()}
+def encoder():
+    return FeatureEncoder(log_schema(entire_space=True)).fit(funnel_log())
 
 
 @pytest.fixture(scope="module")
-def process(models, fitted, tmp_path_factory):
+def models(encoder):
+    return {name: tiny(encoder, form) for name, form in FORMS.items()}
+
+
+@pytest.fixture(scope="module")
+def process(models, encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     if keras.backend.backend() == "tensorflow":
-        save_graphs(models, fitted, folder / "graphs")
+        save_graphs(models, encoder, folder / "graphs")
     else:
-        fitted.save(folder / "encoder")
+        encoder.save(folder / "encoder")
         for name, model in models.items():
             model.save(folder / f"{name}.keras")
         command = [sys.executable, "-m", "tests.serving.graphs", str(folder), *models]
@@ -43,10 +49,10 @@ def process(models, fitted, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_c_api_answers_as_keras(models, process, fitted, attached, name):
+def test_the_c_api_answers_as_keras(models, process, encoder, attached, name):
     rows = attached.iloc[:40]
-    found, _ = process.run(name, frame_to_request(fitted.schema, rows))
-    expected = models[name](fitted.transform(rows), training=False)
+    found, _ = process.run(name, frame_to_request(encoder.schema, rows))
+    expected = models[name](encoder.transform(rows), training=False)
     for task in ("click", "like"):
         values = keras.ops.convert_to_numpy(expected[task])
         np.testing.assert_allclose(found[task], values, atol=1e-5)

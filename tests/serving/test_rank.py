@@ -13,7 +13,7 @@ from keras_infnet.serving.rank import best_candidates
 from keras_infnet.serving.requests import FINGERPRINT, score_inputs
 from keras_infnet.serving.signatures import ExportOptions
 from tests import tiny
-from tests.logs import log_schema, make_log
+from tests.logs import funnel_log, log_schema, make_log
 
 ITEM = ("video_id", "page_id", "tag", "length", "image")
 OPTIONS = {
@@ -36,7 +36,7 @@ tensorflow_only = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def encoder():
-    return FeatureEncoder(log_schema()).fit(make_log())
+    return FeatureEncoder(log_schema(entire_space=True)).fit(funnel_log())
 
 
 @pytest.fixture(scope="module")
