@@ -25,10 +25,12 @@ def declared(
     return field(default=default, metadata={"kind": kind, "problem": problem, **marks})
 
 
-def at_least(lowest: float, default: Any, kind: Any = None, **marks: Any) -> Any:
-    """A number, or a tuple of numbers, of which each is `lowest` or more; integers have an end."""
+def at_least(
+    lowest: float, default: Any, kind: Any = None, most: float = _MOST, **marks: Any
+) -> Any:
+    """A number, or a tuple of numbers, each `lowest` or more; integers are `most` or less."""
     too_few = _unless(lambda value: value >= lowest, f"{lowest} or more")
-    too_many = _unless(lambda v: not isinstance(v, int) or v <= _MOST, f"{_MOST} or less")
+    too_many = _unless(lambda v: not isinstance(v, int) or v <= most, f"{most} or less")
 
     def problem(value: Any) -> str | None:
         return too_few(value) or too_many(value)

@@ -25,6 +25,7 @@ from keras_infnet.layers.proxy_cross_attention import ProxyCrossAttention
 from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
 from keras_infnet.layers.proxy_objective import ProxyObjective
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
+from keras_infnet.layers.sinkhorn_mixing import SinkhornMixing
 from keras_infnet.layers.task_head import TaskHead
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
 from keras_infnet.layers.token_mixing import TokenMixing
@@ -56,6 +57,7 @@ __all__ = [
     "ProxyGatedUnit",
     "ProxyObjective",
     "SequenceEncoder",
+    "SinkhornMixing",
     "TaskHead",
     "TaskTokenEmbedding",
     "TokenMixing",

@@ -1,4 +1,4 @@
-"""Separate histories: models that read events in order read each history by itself."""
+"""Separate histories: models that read each history by itself, as rows or as tensors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,8 @@ def require_history(model: str, schema: FeatureSchema) -> None:
         raise ValueError(
             f"{model}: the schema has no history, and {model} compares the candidate with past "
             "events. Add a History to the schema's histories, or use a model that does "
-            "without: INFNet, FM, DCNv2, GDCN, WuKong, SharedBottom, MMoE, OMoE, PLE or STEM."
+            "without: INFNet, FM, DCNv2, GDCN, WuKong, RankMixer, HyFormer, UniMixer, "
+            "SharedBottom, MMoE, OMoE, PLE or STEM."
         )
 
 
@@ -76,6 +77,26 @@ class HistoryRows(keras.layers.Layer):
         lengths = [history.shape[1] for history in histories]
         longest = None if None in lengths else max(lengths)
         return keras.KerasTensor((None, longest, *x.shape[2:]), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_infnet")
+class HistoryParts(keras.layers.Layer):
+    """Histories side by side, `(batch, total length, ...)`, as a list with one tensor for each."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, x: Any, histories: Sequence[Any]) -> list[Any]:
+        parts, start = [], 0
+        for history in histories:
+            stop = start + ops.shape(history)[1]
+            parts.append(x[:, start:stop])
+            start = stop
+        return parts
+
+    def compute_output_spec(self, x: Any, histories: Sequence[Any]) -> list[keras.KerasTensor]:
+        shapes = [(x.shape[0], history.shape[1], *x.shape[2:]) for history in histories]
+        return [keras.KerasTensor(shape, dtype=x.dtype) for shape in shapes]
 
 
 def _longest(lengths: Sequence[Any]) -> Any:

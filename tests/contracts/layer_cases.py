@@ -225,6 +225,12 @@ CASES = {
         {"num_layers": 2, "num_heads": 2, "max_distance": 4},
         {"tokens": tokens(6), "tokens_mask": MASK},
     ),
+    "sinkhorn_mixing": (ki.layers.SinkhornMixing, {"block_dim": 4}, {"tokens": tokens(2)}),
+    "sinkhorn_mixing_lite": (
+        ki.layers.SinkhornMixing,
+        {"block_dim": 4, "lite": True, "num_bases": 2, "rank": 3, "rounds": 2},
+        {"tokens": tokens(2)},
+    ),
     "task_head": (
         ki.layers.TaskHead,
         {"hidden_dim": 16, "bias": -1.5},

@@ -40,7 +40,7 @@ def make(name, schema, **kwargs):
     return tiny.randomise(MODELS[name](schema, dim=8, **kwargs), scale=0.1)
 
 
-SEVERAL = ("INFNet", "DIN", "DIEN", "HSTU", "OneTrans", "LONGER", "TokenFormer", "STEM")
+SEVERAL = ("INFNet", "DIN", "DIEN", "HSTU", "OneTrans", "LONGER", "HyFormer", "TokenFormer", "STEM")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,17 @@ import pytest
 from keras import ops
 
 from keras_infnet import INFNet
-from keras_infnet.models import DIEN, DIN, HSTU, LONGER, OneTrans, TokenFormer
+from keras_infnet.models import (
+    DIEN,
+    DIN,
+    HSTU,
+    LONGER,
+    HyFormer,
+    OneTrans,
+    RankMixer,
+    TokenFormer,
+    UniMixer,
+)
 from keras_infnet.models.infnet import Form
 from keras_infnet.models.one_user import OneUser
 from tests import tiny
@@ -70,6 +80,9 @@ MODELS = {
     "DIN": lambda s: DIN(s, dim=8),
     "DIEN": lambda s: DIEN(s, dim=8),
     "HSTU": lambda s: HSTU(s, dim=8),
+    "RankMixer": lambda s: RankMixer(s, dim=8),
+    "HyFormer": lambda s: HyFormer(s, dim=8),
+    "UniMixer": lambda s: UniMixer(s, dim=8),
     "OneTrans": lambda s: OneTrans(s, dim=8),
     "OneTrans, user apart": lambda s: OneTrans(s, dim=8, num_user_tokens=2),
     "LONGER": lambda s: LONGER(s, dim=8, num_queries=3),
