@@ -125,7 +125,7 @@ class LONGER(RankingModel):
         else:
             events, mask, group = stream.tokens, stream.mask, config.events_per_token
         newest = EventGroups(config.num_queries, newest=1)
-        events, mask = ops.squeeze(newest(events), 1), ops.squeeze(newest(mask), 1)
+        events, mask = newest(events)[:, 0], newest(mask)[:, 0]
         # What events read in the first layer.
         memory, memory_mask, causal = merged, merged_mask, CausalMask(group=group)
         for i in range(config.num_layers):

@@ -152,7 +152,7 @@ class TokenFormer(RankingModel):
             prefix = layer("prefix", prefix, x, at, [[*read[:2], causal, places]])
             places = at
         norm = keras.layers.RMSNormalization(name="last_norm")
-        return dict.fromkeys(tokens.task_names, ops.squeeze(norm(candidate), 1))
+        return dict.fromkeys(tokens.task_names, norm(candidate)[:, 0])
 
 
 class _Layer:
