@@ -67,7 +67,13 @@ class MaskedAttention(ConfiguredLayer):
             raise ValueError(f"`num_heads` must be 1 or more. Received: {num_heads=}")
         self.num_heads = num_heads
 
-    def build(self, queries_shape: tuple, keys_shape: Any, values_shape: Any) -> None:
+    def build(
+        self,
+        queries_shape: tuple,
+        keys_shape: Any,
+        values_shape: Any,
+        query_places_shape: tuple | None = None,
+    ) -> None:
         keys, values = _parts(keys_shape), _parts(values_shape)
         if len(keys) != len(values) or any(k[-1] != queries_shape[-1] for k in keys):
             raise ValueError(
@@ -81,6 +87,12 @@ class MaskedAttention(ConfiguredLayer):
                     f"Layer `{self.name}`: num_heads={self.num_heads} does not divide the width "
                     f"{width}."
                 )
+        head_dim = queries_shape[-1] // self.num_heads
+        if query_places_shape is not None and head_dim % 2:
+            raise ValueError(
+                f"Layer `{self.name}`: heads of width {head_dim} can't be rotated by places; "
+                "expected an even width. Change num_heads or the width, or pass no places."
+            )
 
     def call(
         self,
@@ -122,14 +134,7 @@ class MaskedAttention(ConfiguredLayer):
         width = x.shape[-1] // self.num_heads
         x = ops.reshape(x, (*ops.shape(x)[:-1], self.num_heads, width))
         x = ops.swapaxes(x, -2, -3)
-        if places is None:
-            return x
-        if width % 2:
-            raise ValueError(
-                f"Layer `{self.name}`: heads of width {width} can't be rotated by places; expected "
-                "an even width. Change num_heads or the width, or pass no places."
-            )
-        return rotated(x, ops.expand_dims(places, -2))
+        return x if places is None else rotated(x, ops.expand_dims(places, -2))
 
     def _mask(self, allowed: list[Any], scores: list[Any]) -> Any:
         """What may be read over all parts, `(batch or 1, 1, queries or 1, keys)`, or None."""

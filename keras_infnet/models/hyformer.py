@@ -6,7 +6,6 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from keras_infnet._backend.attention_pooling import NEVER
 from keras_infnet._base.fields import at_least, depth, one_of, widths
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
@@ -18,6 +17,8 @@ from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.separate_histories import HistoryParts
 from keras_infnet.models.tokens import Tokens
 
+# Added to the score of an event of another group: its weight is 0, and half precision holds it.
+_NEVER = -3e4
 # From here on attention between all events costs more than what it finds.
 _LONG = 200
 
@@ -233,7 +234,7 @@ def _decoded(x: Any, sequences: list[EventSequence], config: HyFormer.Config, na
             config.dim, config.num_heads, len(asking), name=f"{name}_attention_{k}"
         )
         memory = _norm(f"{name}_norm_{k}")(sequence.tokens)
-        answers = attend(queries=asking, memory=memory, score_bias=(1.0 - there) * NEVER)
+        answers = attend(queries=asking, memory=memory, score_bias=(1.0 - there) * _NEVER)
         # Of an empty group all events have weight.
         any_event = ops.cast(ops.max(sequence.groups, axis=-1), normed.dtype)
         for a, answer in enumerate(answers):

@@ -125,18 +125,19 @@ class LONGER(RankingModel):
         else:
             events, mask, group = stream.tokens, stream.mask, config.events_per_token
         newest = EventGroups(config.num_queries, newest=1)
-        events, mask = ops.squeeze(newest(events), 1), ops.squeeze(newest(mask), 1)
+        events, mask = newest(events)[:, 0], newest(mask)[:, 0]
         # What events read in the first layer.
         memory, memory_mask, causal = merged, merged_mask, CausalMask(group=group)
         for i in range(config.num_layers):
             block = _Block(config, f"layer_{i}")
-            read, allowed = [block.read(memory)], [ops.expand_dims(memory_mask, 1)]
+            x, allowed = block.norm(events), [ops.expand_dims(memory_mask, 1)]
+            read = [block.read(block.norm(memory) if i == 0 else x)]
             of_events = causal(events, memory, keys_mask=memory_mask)
-            events = block("events", events, read, [of_events])
+            events = block("events", events, x, read, [of_events])
             for p, part in enumerate(parts):
-                read = [*read, block.read(part)]
-                own = CausalMask()(part, part)
-                parts[p] = block(f"globals_{p}", part, read, [*allowed, own])
+                x, own = block.norm(part), CausalMask()(part, part)
+                read = [*read, block.read(x)]
+                parts[p] = block(f"globals_{p}", part, x, read, [*allowed, own])
                 allowed = [*allowed, None]
             memory, memory_mask, causal = events, mask, CausalMask()
         norm = keras.layers.LayerNormalization(epsilon=1e-6, name="last_norm")
@@ -151,14 +152,14 @@ class LONGER(RankingModel):
 
 
 class _Block:
-    """A pre-norm block: `x` reads tokens of which keys and values were made by `read`."""
+    """A pre-norm block: `x` reads tokens of which `read` made keys and values."""
 
     def __init__(self, config: LONGER.Config, name: str) -> None:
         self._name, self._dropout, dim = name, config.dropout, config.dim
-        self._attention_norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, name=f"{name}_attention_norm"
+        self.norm, self._feed_norm = (
+            keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_{kind}")
+            for kind in ("attention_norm", "norm")
         )
-        self._norm = keras.layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm")
         self._attend = MaskedAttention(config.num_heads, name=f"{name}_attention")
         self._query, self._key, self._value, self._output = (
             keras.layers.Dense(dim, use_bias=False, name=f"{name}_{kind}")
@@ -168,16 +169,15 @@ class _Block:
         self._hidden = keras.layers.Dense(hidden, activation="gelu", name=f"{name}_hidden")
         self._feed_forward = keras.layers.Dense(dim, name=f"{name}_feed_forward")
 
-    def read(self, x: Any) -> tuple[Any, Any]:
-        normed = self._attention_norm(x)
+    def read(self, normed: Any) -> tuple[Any, Any]:
         return self._key(normed), self._value(normed)
 
-    def __call__(self, of: str, x: Any, read: list[tuple], allowed: list[Any]) -> Any:
+    def __call__(self, of: str, x: Any, normed: Any, read: list[tuple], allowed: list[Any]) -> Any:
         keys, values = (list(part) for part in zip(*read, strict=True))
-        queries, name = self._query(self._attention_norm(x)), f"{self._name}_{of}"
+        queries, name = self._query(normed), f"{self._name}_{of}"
         attended = self._output(self._attend(queries, keys, values, allowed))
         x = x + dropped(attended, self._dropout, f"{name}_attention_dropout")
-        fed = self._feed_forward(self._hidden(self._norm(x)))
+        fed = self._feed_forward(self._hidden(self._feed_norm(x)))
         return x + dropped(fed, self._dropout, f"{name}_dropout")
 
 
@@ -186,7 +186,8 @@ def _merged(stream: OneStream, config: LONGER.Config) -> tuple[Any, Any]:
     size, block = config.events_per_token, _Block(config, "inner")
     in_groups = EventGroups(size)
     x, there = in_groups(stream.tokens), in_groups(stream.mask)
-    x = block("events", x, [block.read(x)], [ops.expand_dims(there, 2)])
+    normed = block.norm(x)
+    x = block("events", x, normed, [block.read(normed)], [ops.expand_dims(there, 2)])
     x = ops.where(ops.expand_dims(there, -1), x, ops.zeros_like(x))
     # Glorot's of the concatenation, `(K dim, dim)`: of three axes Keras would count one twice.
     limit = (6 / (config.dim * (size + 1))) ** 0.5

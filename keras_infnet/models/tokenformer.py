@@ -123,7 +123,7 @@ class TokenFormer(RankingModel):
         """The candidate after all layers; `prefix` is what stands before it."""
         stream, dim, full = OneStream(tokens), config.dim, config.num_full_layers
         candidate = FeatureTokens(1, dim, name="candidate_token")(tokens.item())
-        separators = TaskTokenEmbedding(2 if full else 1, dim, name="separators")(stream.tokens)
+        separators = TaskTokenEmbedding(2 if full else 1, dim, name="separators")(candidate)
         before = [*_field_tokens(tokens, dim), separators[:, :1]] if full else []
         prefix = joined([*before, _event_tokens(stream.tokens, dim), separators[:, -1:]])
         there = [ops.ones_like(x[:, :, 0], "bool") for x in (*before, separators[:, -1:])]
@@ -152,7 +152,7 @@ class TokenFormer(RankingModel):
             prefix = layer("prefix", prefix, x, at, [[*read[:2], causal, places]])
             places = at
         norm = keras.layers.RMSNormalization(name="last_norm")
-        return dict.fromkeys(tokens.task_names, ops.squeeze(norm(candidate), 1))
+        return dict.fromkeys(tokens.task_names, norm(candidate)[:, 0])
 
 
 class _Layer:

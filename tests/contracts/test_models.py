@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_infnet import INFNet
-from keras_infnet.models import MODELS, UniMixer
+from keras_infnet.models import MODELS
 from keras_infnet.models.infnet import Form
 from tests import tiny
 from tests.contracts.test_layers import assert_defaults_are_documented
@@ -17,7 +17,6 @@ BUILD = {
     "proxy_objective": functools.partial(INFNet, beta=0.5),
     "paper_v1": INFNet.paper_v1,
     "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=2),
-    "UniMixer_lite": functools.partial(UniMixer, lite=True),
     # What is off by default, together.
     "options": functools.partial(
         INFNet,

@@ -132,6 +132,29 @@ def test_what_user_and_context_look_for_is_computed_once_where_candidates_share_
     assert calls == [(5, 5), (1, 1), (1, 1)]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+@pytest.mark.parametrize(
+    ("make", "layer", "calls_before"),
+    [
+        # Events once for all requests.
+        (functools.partial(OneTrans, num_user_tokens=2), "attention_0", [1, 5, 5, 5]),
+        (LONGER, "layer_0_attention", [1, 5, 5, 5]),
+        # Events that have read fields, once a request.
+        (TokenFormer, "attention_0", [5, 5]),
+    ],
+    ids=["OneTrans", "LONGER", "TokenFormer"],
+)
+def test_events_and_tokens_of_the_user_are_computed_once(monkeypatch, make, layer, calls_before):
+    schema = tiny.schema("exposures")
+    model, calls = make(schema, dim=8), []
+    layer = model.get_layer(layer)
+    attend = layer.call
+    monkeypatch.setattr(layer, "call", lambda *a: calls.append(a[0].shape[0]) or attend(*a))
+    check(model, schema, one_context=True)
+    # A prediction of the pairs, and two requests, of 5 and of 2 candidates.
+    assert sorted(calls) == sorted([*calls_before, 1, 5, 1, 2])
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="traces a TensorFlow graph")
 @pytest.mark.parametrize(
     "make",
@@ -140,8 +163,11 @@ def test_what_user_and_context_look_for_is_computed_once_where_candidates_share_
         functools.partial(INFNet, beta=0.1),
         INFNet.paper_v1,
         functools.partial(INFNet, form=ATTENTION, num_own_proxies=2),
+        OneTrans,
+        functools.partial(LONGER, events_per_token=1),
+        functools.partial(TokenFormer, num_full_layers=0, windows=(22,)),
     ],
-    ids=["default", "objective", "version 1", "attention"],
+    ids=["default", "objective", "version 1", "attention", "OneTrans", "LONGER", "TokenFormer"],
 )
 def test_no_candidate_has_a_copy_of_the_history(make):
     import tensorflow as tf

@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from keras_infnet.layers.grouped_pooling import over_all_histories
+from keras_infnet.models.event_groups import EventGroups
+from keras_infnet.models.one_stream import MergedByAge
 from keras_infnet.models.separate_histories import HistoryRows
 from keras_infnet.models.tokens import EventPositions
 
@@ -43,3 +45,31 @@ def test_histories_whose_lengths_are_unknown_until_a_compiled_step_runs(lengths)
     np.testing.assert_array_equal(
         found[2][0], [[1] * first + [0] * second, [0] * first + [2] * second]
     )
+
+
+@pytest.mark.parametrize("lengths", [(2, 3), (4, 1)])
+def test_a_merged_stream_and_its_groups_too(lengths):
+    merge, groups = MergedByAge(), EventGroups(3)
+    merge.build((None, None, 1), [(None, None)] * 2)
+    merge.kinds.assign([[0], [0]])
+
+    def step(tokens, ages, mask):
+        merged, there = merge(tokens, ages, mask)
+        return merged, groups(merged), groups(there)
+
+    total = sum(lengths)
+    ages = np.random.default_rng(0).permutation(np.arange(1, 2 * total + 1, dtype="int32"))
+    ages = ages.reshape(2, total) % 20 + 1
+    signature = [
+        tf.TensorSpec((None, None, 1)),
+        [tf.TensorSpec((None, None), "int32")] * 2,
+        tf.TensorSpec((None, None), "bool"),
+    ]
+    compiled = tf.function(step, jit_compile=True, input_signature=signature)
+    merged, of_merged, there = compiled(
+        ages[..., None].astype("float32"), np.split(ages, lengths[:1], 1), np.ones((2, total), bool)
+    )
+    np.testing.assert_array_equal(merged[..., 0], -np.sort(-ages, 1))
+    padded = np.pad(merged, ((0, 0), (-total % 3, 0), (0, 0)))
+    np.testing.assert_array_equal(of_merged, padded.reshape(2, -1, 3, 1))
+    np.testing.assert_array_equal(there, padded.reshape(2, -1, 3) > 0)
