@@ -75,7 +75,7 @@ class OneUser:
 def _run(graph: keras.Model, shared: Values, varying: Values, rows: Any) -> None:
     """Adds the values of all tensors of a graph that can be computed from those that are there."""
     for node in calls_in_order(graph):
-        if id(node.outputs[0]) in shared or id(node.outputs[0]) in varying:
+        if all(id(x) in shared or id(x) in varying for x in node.outputs):
             continue
         if isinstance(node.operation, keras.Model):
             _copy(node.input_tensors, node.operation.inputs, shared, varying)

@@ -76,6 +76,12 @@ def test_one_user_answers_as_the_pairs_do():
     check(INFNet(schema, dim=8, members=2), schema)
 
 
+def test_members_share_an_input_that_is_the_users_alone():
+    bag = CategoricalFeature("past", "user", table="video_id", max_values=3)
+    schema = tiny.schema("none", features=(CategoricalFeature("video_id", "item"), bag))
+    check(SharedBottom(schema, dim=4, members=2), schema, one_context=True)
+
+
 # What only copies the rows of the user is the same on both backends.
 MODELS = {
     "two blocks": lambda s: INFNet(s, dim=8, num_blocks=2, num_encoder_layers=1),
