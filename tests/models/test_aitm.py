@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_infnet._base.weights_of_tasks import weights_of_tasks
 from keras_infnet.models import AITM
 from keras_infnet.models.aitm import PathPenalty
 from tests import tiny
@@ -103,3 +104,15 @@ def test_without_a_penalty_there_is_no_layer_of_it():
     layers = {layer.name for layer in made(penalty=0.0).layers}
     assert layers.isdisjoint({"like_penalty", "long_view_penalty"})
     assert {"like_penalty", "long_view_penalty"} <= {layer.name for layer in made().layers}
+
+
+@pytest.mark.one_backend
+def test_a_balance_knows_whose_weights_are_whose():
+    """The penalty reads the parent's output, and makes its head no other task's."""
+    model = made()
+    found = weights_of_tasks(model, model.schema.task_names)
+    for task in PARENTS:
+        assert found.owner(model.get_layer(f"{task}_head").output_layer.kernel) == task
+    assert found.owner(model.get_layer("long_view_tower_0").kernel) == "long_view"
+    # Handed on along the path.
+    assert found.shared(model.get_layer("click_tower_0").kernel, 3)
