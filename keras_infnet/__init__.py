@@ -29,6 +29,7 @@ from keras_infnet import (
     serving,
     training,
 )
+from keras_infnet._backend.compilation_cache import keep_compiled_programs as _keep_compiled
 from keras_infnet.data.ranking_data import RankingData
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.binary_task import BinaryTask
@@ -51,6 +52,8 @@ from keras_infnet.schema.since_previous import SincePrevious
 from keras_infnet.training.recipe import fit_ranker
 
 __version__ = "0.1.0"
+
+_keep_compiled()
 
 __all__ = [
     "Age",
