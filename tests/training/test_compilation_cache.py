@@ -106,22 +106,27 @@ def test_lines_of_loading_alone_are_left_out(cache, capfd):
 
 PROGRAM = """
 import keras_infnet, keras
-@(JIT)
+@JIT
 def product(x):
     return keras.ops.sum(keras.ops.matmul(x, x))
 product(keras.ops.ones((7, 7)))
 """
-TENSORFLOW = "import tensorflow as tf\nJIT = tf.function(jit_compile=True)\n"
-JAX = "import jax\njax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\nJIT = jax.jit\n"
+# Each says in a way of its own that a program was found.
+TENSORFLOW = "import tensorflow as tf; JIT = tf.function(jit_compile=True)"
+JAX = """
+import jax
+jax.monitoring.register_event_listener(lambda event, **_: print(event))
+JIT = jax.jit
+"""
 
 
 def test_a_later_process_finds_what_an_earlier_one_compiled(tmp_path):
-    environment = {**os.environ, "KERAS_INFNET_CACHE": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment = {k: v for k, v in environment.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    environment["JAX_LOGGING_LEVEL"] = "DEBUG"
-    said = []
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"KERAS_INFNET_CACHE": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    found = []
     for _ in range(2):
         command = [sys.executable, "-c", (JAX if IS_JAX else TENSORFLOW) + PROGRAM]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        said.append(("cache hit for 'jit_product'" if IS_JAX else "cpu_aot_loader") in done.stderr)
-    assert said == [False, True]
+        found.append("cache_hits" in done.stdout or "cpu_aot_loader" in done.stderr)
+    assert found == [False, True]
