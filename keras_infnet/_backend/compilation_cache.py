@@ -8,7 +8,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -79,7 +81,8 @@ def _is_chosen(is_jax: bool) -> bool:
         return _TENSORFLOW_FLAG in os.environ.get("TF_XLA_FLAGS", "")
     import jax
 
-    return not jax.config.jax_enable_compilation_cache or bool(jax.config.jax_compilation_cache_dir)
+    config: Any = jax.config
+    return not config.jax_enable_compilation_cache or bool(config.jax_compilation_cache_dir)
 
 
 def _keep_of_jax(folder: Path) -> None:
@@ -94,12 +97,7 @@ def _keep_of_jax(folder: Path) -> None:
 
 def _machine(is_jax: bool) -> str:
     """What a program depends on besides itself, in a few letters."""
-    if is_jax:
-        import jaxlib
-
-        version = jaxlib.__version__
-    else:
-        version = sys.modules["tensorflow"].__version__
+    version = metadata.version("jaxlib") if is_jax else sys.modules["tensorflow"].__version__
     processor = platform.processor()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -18,7 +18,7 @@ _TIMED = 5
 # Our choice, such that a wrong guess leaves XLA out: the first call with XLA takes so many times
 # the first without, and a step this share.
 _COMPILING = 3.0
-_OF_TRAINING, _OF_INFERENCE = 0.7, 0.85
+_OF_TRAINING, _OF_INFERENCE = 0.6, 0.85
 
 
 class StepsByWorth:
@@ -123,7 +123,8 @@ class StepsToCome(keras.callbacks.Callback):
         callbacks: The others, of which an `EarlyStopping` may end training after its patience.
     """
 
-    model: Any  # Keras sets it before training begins.
+    model: Any  # Keras sets both before training begins.
+    params: Any
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         super().__init__()

@@ -51,9 +51,10 @@ class ProxySearch:
         fixed: Further arguments of `INFNet`. Defaults to `None`: none.
         latency_batch: Rows of the batch whose inference is timed. Defaults to `256`.
         seed: Seed of the oracle. Defaults to `0`.
-        jit_compile: As in `RankingModel.compile`. Defaults to `"auto"`. The seeds of a trial, and
-            trials that differ in nothing that a step holds, are compiled once: the later ones find
-            the program in the cache. Rates are in a step, as constants of its schedule.
+        jit_compile: As in `RankingModel.compile`. Defaults to `"auto"`. On JAX the seeds of a
+            trial, and trials that differ in their learning rates alone, are compiled once: later
+            ones find the program on disk. TensorFlow's programs hold names that are another
+            model's in the same process.
 
     Raises:
         ValueError: No validation data, a space that the model does not allow, an objective of an
