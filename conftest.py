@@ -3,6 +3,8 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Tests leave the user's cache alone.
+os.environ.setdefault("KERAS_INFNET_CACHE", "off")
 
 import keras  # noqa: E402
 import pytest  # noqa: E402

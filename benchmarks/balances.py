@@ -58,7 +58,7 @@ def measure(name: str, schema: Any, batches: list, options: argparse.Namespace) 
     models = {}
     for balance in (None, *options.balances):
         models[balance] = keras_infnet.models.MODELS[name](schema)
-        models[balance].compile("adam", balance=balance, weighted_metrics=[])
+        models[balance].compile("adam", jit_compile=True, balance=balance, weighted_metrics=[])
         models[balance].train_on_batch(*batches[0])
         print(f"{name}, {balance or 'plain sum'}: compiled", flush=True)
     seconds = median_step_seconds(models, batches, "train", options.rounds, options.steps)

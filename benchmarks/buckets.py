@@ -99,7 +99,7 @@ def compare(name: str, prepared: Path, args: argparse.Namespace) -> list[dict[st
 
 def time_steps(model: keras.Model, data: Any, steps: int) -> tuple[float, float]:
     """Seconds a step, and the mean length of the history; every length is compiled before."""
-    model.compile("adam", weighted_metrics=[])
+    model.compile("adam", jit_compile=True, weighted_metrics=[])
     batches = list(data.take(steps))
     history = model.schema.histories[0].name
     lengths = [int(x[history].shape[1]) for x, _, _ in batches]

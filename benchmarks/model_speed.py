@@ -30,7 +30,7 @@ class Measurement:
     rows: int = 20_000
     users: int = 1_000
     items: int = 7_000
-    jit_compile: bool | str = "auto"
+    jit_compile: bool | str = True
 
 
 def measure(measurement: Measurement, lengths: Sequence[int]) -> list[dict[str, Any]]:

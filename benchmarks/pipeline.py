@@ -147,7 +147,7 @@ def train(args: argparse.Namespace) -> dict[str, object]:
 
     data = prepared(args)
     model = keras_infnet.INFNet(data.schema)
-    model.compile("adam", weighted_metrics=[])
+    model.compile("adam", jit_compile=True, weighted_metrics=[])
     batches, steps = whole_batches(data).repeat(), max(1, args.train_rows // BATCH)
     model.fit(batches.take(3), verbose=0, shuffle=False)
     start = time.perf_counter()

@@ -119,7 +119,7 @@ def make_model(rows: int, optimizer):
     video = keras_infnet.CategoricalFeature("video_id", "item")
     schema = keras_infnet.FeatureSchema([video], [keras_infnet.BinaryTask("click")])
     model = OneTable(schema.with_sizes({"video_id": rows}, base_rates={"click": 0.5}))
-    model.compile(optimizer, weighted_metrics=[])
+    model.compile(optimizer, jit_compile=True, weighted_metrics=[])
     return model
 
 

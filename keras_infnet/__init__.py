@@ -12,23 +12,23 @@ except ModuleNotFoundError as error:
         "(`tensorflow` or `jax`) chooses between them."
     ) from error
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from keras_infnet import (
     balances,
     calibration,
     callbacks,
-    daily,
     data,
-    datasets,
-    explain,
     layers,
     losses,
     metrics,
     models,
     optimizers,
-    search,
-    serving,
     training,
 )
+from keras_infnet._backend.compilation_cache import keep_compiled_programs as _keep_compiled
 from keras_infnet.data.ranking_data import RankingData
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.schema.binary_task import BinaryTask
@@ -50,7 +50,12 @@ from keras_infnet.schema.seconds_since import SecondsSinceFeature
 from keras_infnet.schema.since_previous import SincePrevious
 from keras_infnet.training.recipe import fit_ranker
 
+if _TYPE_CHECKING:
+    from keras_infnet import daily, datasets, explain, search, serving
+
 __version__ = "0.1.0"
+
+_keep_compiled()
 
 __all__ = [
     "Age",
@@ -91,3 +96,16 @@ __all__ = [
     "serving",
     "training",
 ]
+
+# Not read before somebody asks for one: training needs none of them.
+_WHEN_NAMED = ("daily", "datasets", "explain", "search", "serving")
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _WHEN_NAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHEN_NAMED})

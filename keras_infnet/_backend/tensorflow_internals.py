@@ -16,6 +16,11 @@ TENSORFLOW_INTERNALS = (
     Internal(
         "tensorflow.python.ops.control_flow_util", "GraphOrParentsInXlaContext", "compiled_by_xla"
     ),
+    Internal(
+        "tensorflow.python.framework.config",
+        "is_op_determinism_enabled",
+        "operations_are_deterministic",
+    ),
 )
 
 
@@ -33,3 +38,10 @@ def compiled_by_xla() -> bool:
 
     graph = tf.compat.v1.get_default_graph()
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def operations_are_deterministic() -> bool:
+    """Whether operations that give other bits in each run are refused or replaced."""
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    return is_op_determinism_enabled()

@@ -7,6 +7,8 @@ import keras
 from keras_infnet._backend.evaluation_steps import evaluation_step, jax_test_function
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import train_step_by_rows
+from keras_infnet._backend.steps_by_worth import StepsByWorth, StepsToCome
+from keras_infnet._backend.tensorflow_internals import operations_are_deterministic
 from keras_infnet._base.divergence_check import with_divergence_check
 from keras_infnet._base.within_step import within_step
 from keras_infnet._keras_internals import is_distributed, make_training_variables
@@ -15,16 +17,22 @@ from keras_infnet._keras_internals import is_distributed, make_training_variable
 class TrainingSteps(keras.Model):
     """A functional model with a dict of outputs, whose steps are ours.
 
-    `trains_by_xla` says whether TensorFlow's training step is compiled by XLA where Keras would not
-    do so, `balance` how the tasks' gradients are weighed; `compile` of the subclass sets them.
+    `xla_by_worth` says whether TensorFlow's steps are compiled by XLA where that pays and Keras
+    would not do so, `balance` how the tasks' gradients are weighed; `compile` of the subclass sets
+    them.
     """
 
-    trains_by_xla = False
+    xla_by_worth = False
     balance: Any = None
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; a loss that is NaN or infinite is a `FloatingPointError`."""
-        return super().fit(**with_divergence_check(super().fit, *args, **kwargs))
+        given = with_divergence_check(super().fit, *args, **kwargs)
+        if self._chooses_xla():
+            callbacks = given["callbacks"]
+            if not isinstance(callbacks, keras.callbacks.CallbackList):
+                given["callbacks"] = [*callbacks, StepsToCome(callbacks)]
+        return super().fit(**given)
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; Keras calls it."""
@@ -34,17 +42,21 @@ class TrainingSteps(keras.Model):
     def test_step(self, *arguments: Any) -> Any:
         """One step of evaluation; Keras calls it."""
         by_xla = keras.backend.backend() == "tensorflow" and self.jit_compile
-        return logs_of_replica(evaluation_step(super().test_step, arguments, bool(by_xla)))
+        return self._evaluate_step(arguments, bool(by_xla))
 
     def make_train_function(self, force: bool = False) -> Any:
         """The function of a training step; Keras calls it."""
+        if self.train_function is not None and not force:
+            return self.train_function
         chosen = self.jit_compile
         # XLA's programs reach the variables of one device alone.
-        distributed = is_distributed(self)
-        if not distributed and keras.backend.backend() == "tensorflow":
-            self.jit_compile = self.trains_by_xla or chosen
+        if not is_distributed(self) and keras.backend.backend() == "tensorflow":
             if not self.run_eagerly:
                 self._build_training_state()
+            if self._chooses_xla():
+                self.train_function = StepsByWorth(self.train_step, trains=True)
+                return self.train_function
+            self.jit_compile = chosen or self.xla_by_worth
         try:
             return super().make_train_function(force)
         finally:
@@ -52,10 +64,16 @@ class TrainingSteps(keras.Model):
 
     def make_test_function(self, force: bool = False) -> Any:
         """The function of a step of evaluation; Keras calls it."""
+        if self.test_function is not None and not force:
+            return self.test_function
         if keras.backend.backend() == "jax":
-            if force or self.test_function is None:
-                self.test_function = jax_test_function(self)
+            self.test_function = jax_test_function(self)
             return None
+        if self._chooses_xla():
+            self.test_function = StepsByWorth(
+                lambda batch, by_xla: self._evaluate_step((batch,), by_xla), compiles_itself=True
+            )
+            return self.test_function
         chosen = self.jit_compile
         # `evaluation_step` has all compiled but what hands rows to Python, which XLA can't.
         self.jit_compile = False
@@ -63,6 +81,28 @@ class TrainingSteps(keras.Model):
             return super().make_test_function(force)
         finally:
             self.jit_compile = chosen
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """The function of a step of prediction; Keras calls it."""
+        if not self._chooses_xla():
+            return super().make_predict_function(force)
+        if self.predict_function is None or force:
+            self.predict_function = StepsByWorth(self.predict_step)
+        return self.predict_function
+
+    def _chooses_xla(self) -> bool:
+        """Whether steps begin without XLA and go on with it where that pays."""
+        return (
+            keras.backend.backend() == "tensorflow"
+            and self.xla_by_worth
+            and not (self.jit_compile or self.run_eagerly or is_distributed(self))
+            # Keras takes several steps in one program.
+            and self.steps_per_execution == 1
+            and not operations_are_deterministic()
+        )
+
+    def _evaluate_step(self, arguments: tuple[Any, ...], by_xla: bool) -> Any:
+        return logs_of_replica(evaluation_step(super().test_step, arguments, by_xla))
 
     def _build_training_state(self) -> None:
         """Variables of optimizer and metrics: a step that makes some is traced twice."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.paths import local_path
@@ -35,8 +36,8 @@ from keras_infnet.schema.canonical import column
 from keras_infnet.schema.frames import Frame, as_frame, as_rows
 from keras_infnet.schema.schema import FeatureSchema
 
-# Predictions need less memory than training.
-_EVALUATION_BATCH = 2048
+# Rows of a batch that is not trained on: more take no less time, and more memory.
+_EVALUATION_BATCH = 512
 
 Groups = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 Freeze = Boundary | Literal["part", "first_row", "never"] | pd.Series | np.ndarray
@@ -72,7 +73,7 @@ class RankingData:
             so do rates. Those of training rows always do, and those that rows hold as columns stay.
             Methods that take rows also take one time a row: an array, or a series with the index of
             the rows. Defaults to `"never"`.
-        batch_size: Rows of a training batch; batches that are not trained on have 2048 or more.
+        batch_size: Rows of a training batch; batches that are not trained on have 512 or more.
         seed: Seed of the order of training rows.
         length_buckets: Lengths that training batches are cut to; see `Batches.from_folder`.
         unknown_rate: Share of training rows, by feature, in which a known id counts as unknown,
@@ -148,6 +149,8 @@ class RankingData:
             del rows, training
         parts = LogParts(encoder, log, codes, before, logs, rates, computed)
         self._set(parts, freeze_at, batch_size, seed, length_buckets, unknown_rate, by)
+        # Arrow keeps what encoding needed in between.
+        pa.default_memory_pool().release_unused()
 
     @classmethod
     def open(
@@ -238,7 +241,7 @@ class RankingData:
             shuffle: Whether rows come in another order in each epoch.
             labels: Whether batches have labels and weights, or are inputs alone.
             batch_size: Rows of a batch. Defaults to that of the data where rows are shuffled, and
-                to 2048 or more where not.
+                to 512 or more where not.
             seed: Seed of the order. Defaults to that of the data.
             freeze_at: As in `RankingData`. Defaults to that of the data.
             drop_remainder: Whether a last, smaller batch is left out.
@@ -280,7 +283,7 @@ class RankingData:
             model: A model of this library, built from `schema`.
             rows: Name of a part, or a frame; labels are not needed.
             freeze_at: As in `RankingData`. Defaults to that of the data.
-            batch_size: Rows of a batch. Defaults to 2048, or the data's batch size where that is
+            batch_size: Rows of a batch. Defaults to 512, or the data's batch size where that is
                 larger. A last, smaller batch is compiled for itself.
             verbose: As in `keras.Model.predict`.
 

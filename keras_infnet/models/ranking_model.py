@@ -457,9 +457,13 @@ class RankingModel(TrainingSteps):
             loss_weights: Dict of weights by task. Defaults to `None`: each task's `loss_weight`.
             weighted_metrics: Dict of metrics, or lists of them, by task; `[]`: none. Defaults to
                 `None`: each task's own, such as `auc`, or `mse` for regression.
-            jit_compile: Defaults to `"auto"`: as Keras chooses, but on TensorFlow without a GPU the
-                training step is compiled by XLA too, where it takes a half to a third of the time.
-                Not within a `tf.distribute` strategy, whose steps XLA can't compile.
+            jit_compile: Whether XLA compiles the steps. Defaults to `"auto"`: as Keras chooses, but
+                on TensorFlow without a GPU training, evaluation and prediction begin without, and
+                go on with it once the time that it saves in the steps to come is more than that of
+                compiling. The first steps tell, so that numbers vary with the machine's load, by
+                float rounding alone; `True` and `False` fix it. With `steps_per_execution`, and
+                where `set_seeds(deterministic=True)` was called, it is training alone, from the
+                first step. Not within a `tf.distribute` strategy, whose steps XLA can't compile.
             list_losses: Dict of losses within lists by binary task, such as
                 `{"click": keras_infnet.losses.JRC()}`, each in the place of the task's own, which
                 it holds. They count in training, on `batches(..., by="list")`; evaluations show
@@ -503,7 +507,7 @@ class RankingModel(TrainingSteps):
         # Not a dict, of which Keras would track the metrics beside those of a later `compile`.
         self._compiled_with = MappingProxyType(given)
         self._figures = TrainingFigures(self)
-        self.trains_by_xla = jit_compile == "auto"
+        self.xla_by_worth = jit_compile == "auto"
         self.optimizer = loss_scale_by_rows(self.optimizer, self.trainable_variables)
         self.balance = None
         if balance is not None:

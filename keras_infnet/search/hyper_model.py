@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_infnet.models.infnet import INFNet
 from keras_infnet.search.space import SearchSpace
@@ -103,8 +104,12 @@ class INFNetHyperModel:
         """
 
         def adam(rate: float) -> keras.optimizers.Optimizer:
-            falling = keras.optimizers.schedules.PolynomialDecay
-            return LazyAdam(rate if steps is None else falling(rate, steps, 0.0))
+            made = LazyAdam(rate)
+            if steps is not None:
+                first = keras.initializers.Constant(rate)
+                variable = made.add_variable((), initializer=first, name="first_rate")
+                made.learning_rate = FallingRate(variable, steps)
+            return made
 
         rate, factor = values["learning_rate"], values["table_rate_factor"]
         return adam(rate) if factor == 1 else split_optimizer(adam(rate * factor), adam(rate))
@@ -129,3 +134,24 @@ class INFNetHyperModel:
                     "INFNetHyperModel: with `fixed` the space has "
                     f"{shown}, which the model does not allow. {error}"
                 ) from error
+
+
+class FallingRate(keras.optimizers.schedules.LearningRateSchedule):
+    """`rate * (1 - step / steps)`, and 0 beyond.
+
+    Args:
+        rate: The first rate, as a variable of the optimizer: steps that differ in it alone are one
+            program, which is compiled once.
+        steps: Steps over which it falls.
+    """
+
+    def __init__(self, rate: keras.Variable, steps: int) -> None:
+        self.rate, self.steps = rate, steps
+
+    def __call__(self, step: Any) -> Any:
+        left = 1 - ops.cast(step, "float32") / self.steps
+        return ops.convert_to_tensor(self.rate) * ops.maximum(left, 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Its numbers; a variable is not written."""
+        return {"rate": float(self.rate), "steps": self.steps}

@@ -51,6 +51,10 @@ class ProxySearch:
         fixed: Further arguments of `INFNet`. Defaults to `None`: none.
         latency_batch: Rows of the batch whose inference is timed. Defaults to `256`.
         seed: Seed of the oracle. Defaults to `0`.
+        jit_compile: As in `RankingModel.compile`. Defaults to `"auto"`. On JAX the seeds of a
+            trial, and trials that differ in their learning rates alone, are compiled once: later
+            ones find the program on disk. TensorFlow's programs hold names that are another
+            model's in the same process.
 
     Raises:
         ValueError: No validation data, a space that the model does not allow, an objective of an
@@ -80,6 +84,7 @@ class ProxySearch:
         fixed: Mapping[str, Any] | None = None,
         latency_batch: int = 256,
         seed: int = 0,
+        jit_compile: bool | str = "auto",
     ) -> None:
         if importlib.util.find_spec("keras_tuner") is None:
             raise ImportError(
@@ -94,7 +99,14 @@ class ProxySearch:
         is_tradeoff = isinstance(objective, LatencyTradeoff)
         tradeoff = objective if is_tradeoff else LatencyTradeoff(objective, price=0.0)
         self._training = TrialTraining(
-            hyper_model, train, validation, tradeoff, groups, tuple(seeds), latency_batch
+            hyper_model,
+            train,
+            validation,
+            tradeoff,
+            groups,
+            tuple(seeds),
+            latency_batch,
+            jit_compile,
         )
         self._oracle: OracleName = oracle
         self._seed = seed

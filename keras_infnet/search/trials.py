@@ -44,6 +44,7 @@ class TrialTraining:
     groups: Any
     seeds: Sequence[int]
     latency_batch: int
+    jit_compile: bool | str
 
     def __post_init__(self) -> None:
         if self.validation is None:
@@ -107,6 +108,7 @@ class TrialTraining:
             self.validation,
             optimizer=self.hyper_model.optimizer(values, batches),
             policy=self.objective.quality,
+            jit_compile=self.jit_compile,
             callbacks=gauc,
             verbose=0,
         ).history

@@ -1,3 +1,4 @@
+import keras
 import keras_tuner
 import numpy as np
 import pytest
@@ -36,6 +37,40 @@ def test_tables_get_a_learning_rate_of_their_own():
     dense, tables = optimizer.optimizers
     rates = {float(np.array(part.learning_rate)) for part in (dense, tables)}
     np.testing.assert_allclose(sorted(rates), [0.02, 0.08], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1.0, 4.0])
+def test_rates_fall_to_0_in_a_line(factor):
+    values = point(learning_rate=0.02, table_rate_factor=factor)
+    optimizer = INFNetHyperModel(small_schema(), SPACE).optimizer(values, steps=4)
+    weights = [keras.Variable(np.zeros(2), name=n) for n in ("fused_embedding", "kernel")]
+    optimizer.build(weights)
+    steps = []
+    for _ in range(5):
+        before = [keras.ops.convert_to_numpy(w)[0] for w in weights]
+        # Adam's step is the rate as long as gradients are the same.
+        optimizer.apply_gradients([(keras.ops.ones(2), weight) for weight in weights])
+        steps.append(
+            [b - keras.ops.convert_to_numpy(w)[0] for b, w in zip(before, weights, strict=True)]
+        )
+    expected = np.outer([1, 0.75, 0.5, 0.25, 0], [0.02 * factor, 0.02])
+    np.testing.assert_allclose(steps, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow's have names in them")
+@pytest.mark.parametrize("factor", [1.0, 4.0])
+def test_steps_that_differ_in_rates_alone_are_one_program(factor):
+    import jax
+
+    def program(rate):
+        values = point(learning_rate=rate, table_rate_factor=factor)
+        optimizer = INFNetHyperModel(small_schema(), SPACE).optimizer(values, steps=4)
+        weights = [keras.Variable(np.zeros(2), name=n) for n in ("fused_embedding", "kernel")]
+        optimizer.build(weights)
+        state = [v.value for v in optimizer.variables], [w.value for w in weights]
+        return jax.jit(optimizer.stateless_apply).lower(state[0], state[1], state[1]).as_text()
+
+    assert program(0.02) == program(0.05)
 
 
 def test_a_value_that_the_model_does_not_allow_is_an_error_before_any_trial():
