@@ -48,17 +48,24 @@ def begins(item):
 def pytest_collection_finish():
     """Tests trace many graphs, which makes many objects, and run each a few times.
 
-    Python looks for garbage less often, and TensorFlow runs graphs as they are: XLA compiles a
-    training step where `jit_compile=True`, `compiled_as_chosen` or a child process says so.
+    Python looks for garbage less often, and on JAX never through all: to free what each model has
+    compiled takes half a minute, and the space is small. TensorFlow runs graphs as they are: XLA
+    compiles a training step where `jit_compile=True`, `compiled_as_chosen` or a child process says.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 5)
-    if keras.backend.backend() == "tensorflow":
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    gc.set_threshold(50_000, 20, 5 if on_tensorflow else 10_000)
+    if on_tensorflow:
         import tensorflow as tf
 
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         TrainingSteps.trains_by_xla = property(lambda model: False, lambda model, chosen: None)
+
+
+def pytest_sessionfinish():
+    """The end of the process is not for looking for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture
