@@ -5,6 +5,7 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 
 from keras_infnet.schema.binary_task import BinaryTask
 from keras_infnet.schema.categorical import CategoricalFeature
@@ -76,6 +77,16 @@ MIXED = (
     History("searched", ("tab",), max_length=3, quantities=()),
     History("liked", ("video_id", "author_id"), max_length=2, where="like"),
 )
+
+
+# JAX compiles for seconds: there, one model of each kind shows what all have of one mechanism.
+ON_BOTH = ("INFNet", "SharedBottom", "DCNv2", "PLE", "DIEN")
+
+
+def marked(names, *more, on_both=ON_BOTH):
+    """Parameters of a test by model; names that are not in `on_both` are for one backend."""
+    one = pytest.mark.one_backend
+    return [pytest.param(name, *more, marks=() if name in on_both else one) for name in names]
 
 
 def schema(history="exposures", tasks=TASKS, features=FEATURES, rates=None):

@@ -26,36 +26,40 @@ BUILD = {
         form=Form(gate="interpolate", pooling="attention", cross_rank=4),
     ),
 }
-# On JAX each part has its own test, and all of them together compile for long.
-NAMES = [
-    pytest.param(name, marks=pytest.mark.one_backend) if name == "options" else name
-    for name in BUILD
-]
 NEED_HISTORY = ("DIN", "DIEN", "HSTU", "OneTrans", "LONGER", "TokenFormer")
-# One mechanism makes members of every model, and JAX compiles them for seconds: one of each kind.
-MEMBERS_ON_BOTH = ("INFNet", "SharedBottom", "DCNv2", "PLE", "DIEN")
+# On JAX each part has its own test, and all of them together compile for long.
+PARTS = BUILD.keys() - {"options"}
+NAMES = tiny.marked(BUILD, on_both=PARTS)
+# A step of two members reaches the weights of each: these have no other test of it.
+WITH_MEMBERS = MODELS if keras.backend.backend() == "tensorflow" else tiny.ON_BOTH
+ALONE = [name for name in NAMES if name.values[0] not in WITH_MEMBERS]
 
 
 @functools.cache
-def model_of(name, history="exposures", dtype=None):
+def model_of(name, history="exposures"):
     keras.utils.set_random_seed(0)
-    return tiny.randomise(BUILD[name](tiny.schema(history), dim=8, dtype=dtype), scale=0.1)
+    return tiny.randomise(BUILD[name](tiny.schema(history), dim=8), scale=0.1)
+
+
+@functools.cache
+def outputs_of(name, history="exposures"):
+    """What the model answers, which several tests read."""
+    model = model_of(name, history)
+    return tiny.predict(model, tiny.inputs(model.schema))
 
 
 @pytest.mark.parametrize(
     ("name", "history"),
     [
-        (name, history)
-        if name != "options"
-        else pytest.param(name, history, marks=pytest.mark.one_backend)
-        for name in BUILD
-        for history in ("exposures", "mixed", "none")
-        if history != "none" or name not in NEED_HISTORY
+        *tiny.marked(BUILD, "exposures", on_both=PARTS),
+        *tiny.marked(BUILD, "mixed", on_both=PARTS),
+        # Without histories there are fewer of the same parts.
+        *tiny.marked([name for name in BUILD if name not in NEED_HISTORY], "none"),
     ],
 )
 def test_outputs_are_one_probability_a_task(name, history):
     model = model_of(name, history)
-    outputs = tiny.predict(model, tiny.inputs(model.schema))
+    outputs = outputs_of(name, history)
     assert sorted(outputs) == sorted(model.schema.task_names)
     for task, p in outputs.items():
         assert p.shape == (6, 1) and p.dtype == "float32"
@@ -72,19 +76,12 @@ def test_a_schema_without_history_is_an_error_that_names_models_that_do_without(
 @pytest.mark.parametrize("name", NAMES)
 def test_training_computes_what_inference_does(name):
     model = model_of(name, "mixed")
-    x = tiny.inputs(model.schema)
-    expected = tiny.predict(model, x)
-    for task, p in tiny.train_outputs(model, x).items():
-        np.testing.assert_allclose(p, expected[task], atol=1e-5)
+    for task, p in tiny.train_outputs(model, tiny.inputs(model.schema)).items():
+        np.testing.assert_allclose(p, outputs_of(name, "mixed")[task], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in MEMBERS_ON_BOTH else pytest.param(name, marks=pytest.mark.one_backend)
-        for name in MODELS
-    ],
-)
+# One mechanism makes members of every model.
+@pytest.mark.parametrize("name", tiny.marked(MODELS))
 def test_members_are_averaged_and_reached_by_a_fit_step(name):
     keras.utils.set_random_seed(0)
     model = tiny.randomise(MODELS[name](tiny.schema("positives"), dim=8, members=2), scale=0.15)
@@ -109,13 +106,12 @@ def test_keras_file_round_trip(name, tmp_path):
     assert type(loaded) is type(model) and loaded.get_config() == model.get_config()
     assert loaded.schema == model.schema
     assert [w.path for w in loaded.weights] == [w.path for w in model.weights]
-    x = tiny.inputs(model.schema)
-    expected, outputs = tiny.predict(model, x), tiny.predict(loaded, x)
+    outputs = tiny.predict(loaded, tiny.inputs(model.schema))
     for task in model.schema.task_names:
-        np.testing.assert_allclose(outputs[task], expected[task], atol=1e-6)
+        np.testing.assert_allclose(outputs[task], outputs_of(name)[task], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALONE)
 def test_a_fit_step_reaches_every_weight(name):
     keras.utils.set_random_seed(0)
     model = tiny.randomise(BUILD[name](tiny.schema("positives"), dim=8), scale=0.15)
@@ -132,8 +128,9 @@ def test_a_fit_step_reaches_every_weight(name):
     ("name", "dtype"),
     [
         ("INFNet", "mixed_float16"),
-        pytest.param("options", "mixed_float16", marks=pytest.mark.one_backend),
-        *((name, "mixed_bfloat16") for name in BUILD if name != "options"),
+        *tiny.marked(["options"], "mixed_float16"),
+        # The layers have a test of their own on either backend.
+        *tiny.marked([name for name in BUILD if name != "options"], "mixed_bfloat16"),
     ],
 )
 def test_mixed_precision_trains_and_its_outputs_are_float32(name, dtype):

@@ -11,6 +11,7 @@ import pytest
 from keras_infnet import RateFeature
 from keras_infnet.data import FeatureEncoder
 from keras_infnet.data.whole_files import write_json
+from tests.house.source import ROOT
 from tests.logs import log_schema
 from tests.prepared import SPLITS, large_log, prepared
 
@@ -34,9 +35,15 @@ def session():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        # A worker that fails is replaced by one that has imported all that it needs.
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
         builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
         # Workers import Keras; with JAX that is quicker.
         builder = builder.config("spark.executorEnv.KERAS_BACKEND", "jax")
+        builder = builder.config("spark.python.daemon.module", "tests.data.spark_daemon")
+        # Java compiles for longer than it runs.
+        quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+        builder = builder.config("spark.driver.extraJavaOptions", quick)
         found = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
         found.sparkContext.setLogLevel("OFF")
         yield found

@@ -258,7 +258,7 @@ def test_calibration_is_fitted_on_validation_rows(log, data):
 
 
 def test_keras_and_the_recipe_train_on_it(data, model):
-    model.compile("adam", jit_compile=False)
+    model.compile("adam")
     history = model.fit(data.train, validation_data=data.validation, shuffle=False, verbose=0)
     assert history.history["val_loss"]
     found = fit_ranker(model, data, verbose=0, optimizer=keras.optimizers.Adam())

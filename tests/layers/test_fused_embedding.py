@@ -39,7 +39,7 @@ def test_adagrad_sees_the_dense_maths():
     inputs = keras.Input((2,), dtype="int32")
     model = keras.Model(inputs, FusedEmbedding({"a": 3}, dim=1)(inputs, tables=("a", "a")))
     optimizer = keras.optimizers.Adagrad(1.0, initial_accumulator_value=0.1, epsilon=1e-12)
-    model.compile(optimizer, loss=lambda y, p: keras.ops.sum(p), jit_compile=False)
+    model.compile(optimizer, loss=lambda y, p: keras.ops.sum(p))
     before = model.get_weights()[0]
     model.train_on_batch(np.array([[1, 1]], "int32"), np.zeros((1, 2, 1)))
     moved = before - model.get_weights()[0]

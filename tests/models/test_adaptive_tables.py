@@ -62,7 +62,11 @@ def test_parts_of_these_tables():
 
 @pytest.mark.parametrize(
     ("model_class", "history"),
-    [(INFNet, "exposures"), (SharedBottom, "mixed"), (SharedBottom, "none")],
+    [
+        (INFNet, "exposures"),
+        (SharedBottom, "mixed"),
+        pytest.param(SharedBottom, "none", marks=pytest.mark.one_backend),
+    ],
 )
 def test_a_model_reads_what_one_of_one_width_reads_in_the_same_vectors(model_class, history):
     """Fields, bags and events: each id is the vector that is computed for it here."""
@@ -123,7 +127,7 @@ def test_rows_that_no_step_looks_up_stay_and_matrices_are_no_tables():
             np.testing.assert_array_equal(before[path], after[path])
 
 
-@pytest.mark.parametrize("own_tables", [False, True])
+@pytest.mark.parametrize("own_tables", [pytest.param(False, marks=pytest.mark.one_backend), True])
 def test_members_read_them(own_tables):
     model = built(members=2, own_tables=own_tables)
     tables = [w for w in model.weights if "fused_embedding_4/embeddings" in w.path]

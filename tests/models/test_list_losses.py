@@ -112,8 +112,8 @@ def test_training_lowers_each_loss_under_compilation_and_by_rows(data, loss, how
 
 def test_the_recipe_and_files_keep_list_losses(data, tmp_path):
     model = SharedBottom(data.schema, dim=4, hidden_dims=(8,))
-    model.compile("adam", jit_compile=False)
-    fit_ranker(model, data, list_losses={"click": RCR(0.2)}, jit_compile=False, verbose=0)
+    model.compile("adam", **tiny.quick())
+    fit_ranker(model, data, list_losses={"click": RCR(0.2)}, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     loaded.recompile("sgd")

@@ -56,7 +56,7 @@ def test_outputs_equal_the_formula(histories, rows, monkeypatch):
         np.testing.assert_allclose(trained[task], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", tiny.marked(MODELS))
 def test_every_model_reads_a_number_and_what_the_candidate_has_besides_its_history(name):
     schema = schema_of(History("seen", ("video_id",), max_length=4, quantities=()))
     model = tiny.randomise(MODELS[name](schema, dim=8), scale=0.2)

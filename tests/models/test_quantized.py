@@ -17,8 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have a `quantize`:Use
 
 @pytest.fixture(autouse=True)
 def little_garbage():
-    """Keras collects garbage for each layer that it quantises: over all that tests have left."""
-    gc.collect()
+    """Keras collects garbage for each layer that it quantises: not over what tests have left."""
     gc.freeze()
     yield
     gc.unfreeze()

@@ -78,9 +78,10 @@ def test_loss_of_the_caller_wins():
 
 
 @pytest.mark.parametrize("compiled", [True, "auto"])
-def test_a_step_is_traced_once(monkeypatch, compiled):
+def test_a_step_is_traced_once(monkeypatch, compiled, compiled_as_chosen):
     model, x = make()
     model.compile("adam", jit_compile=compiled)
+    assert model.jit_compile is True or model.trains_by_xla
     traced, step = [], SharedBottom.train_step
 
     def train_step(self, *arguments):

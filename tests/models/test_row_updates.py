@@ -12,7 +12,7 @@ from keras_infnet.training.sparse_adagrad import SparseAdagrad
 from tests import tiny
 
 
-@pytest.mark.parametrize(("name", "members"), [*((n, 1) for n in MODELS), ("SharedBottom", 2)])
+@pytest.mark.parametrize(("name", "members"), [*tiny.marked(MODELS, 1), ("SharedBottom", 2)])
 def test_of_a_model_the_looked_up_rows_move_alone_and_others_do_not_decay(name, members):
     keras.utils.set_random_seed(0)
     model = tiny.randomise(

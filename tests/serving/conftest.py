@@ -13,6 +13,7 @@ from keras_infnet import INFNet
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.serving import export
 from tests.logs import log_schema, make_log
+from tests.tiny import quick
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def tiny(encoder, form=INFNet, **sizes):
     model = form(encoder.schema, **sizes)
     for weight in model.weights:
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    model.compile(**quick())
     return model
 
 

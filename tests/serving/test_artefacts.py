@@ -7,10 +7,12 @@ import pytest
 
 from keras_infnet import FeatureSchema
 from keras_infnet.encoding.requests import example_request, frame_to_request
-from keras_infnet.serving import run_c_api
 from keras_infnet.serving.artefacts import fingerprint, markdown
 from keras_infnet.serving.requests import read_signatures
 from keras_infnet.serving.signatures import ExportOptions
+
+# `test_saved_model.py` asks an export of a model that JAX has trained.
+pytestmark = pytest.mark.one_backend
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +84,6 @@ def test_the_rest_request_is_answered_as_keras_answers_its_rows(ranker, extra):
     expected = ranker.model.predict(ranker.encoder.transform(ranker.rows.iloc[:2]), verbose=0)
     for task in ("click", "like"):
         np.testing.assert_allclose(found[task], expected[task], atol=1e-5)
-
-
-def test_the_c_api_answers_as_keras_on_either_backend(ranker):
-    request = frame_to_request(ranker.encoder.schema, ranker.rows)
-    halves = [{k: v[half] for k, v in request.items()} for half in (slice(9), slice(9, None))]
-    outputs, seconds = run_c_api(
-        ranker.path, "serving_default", halves, repeat=3, warm_up=1, intra_threads=1
-    )
-    expected = ranker.model.predict(ranker.encoder.transform(ranker.rows), verbose=0)
-    for task in ("click", "like"):
-        found = np.concatenate([output[task] for output in outputs])
-        np.testing.assert_allclose(found, expected[task], atol=1e-5)
-    assert seconds.shape == (2, 3) and (seconds > 0).all()
 
 
 def test_the_server_warms_up_every_signature(ranker, extra):

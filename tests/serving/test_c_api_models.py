@@ -1,8 +1,7 @@
-"""Every model, INFNet from either backend, answers through TensorFlow's C API as in Keras."""
+"""Every model answers through TensorFlow's C API as in Keras.
 
-import os
-import subprocess
-import sys
+`test_saved_model.py` asks for the answers of a model that JAX has trained.
+"""
 
 import keras
 import numpy as np
@@ -11,15 +10,12 @@ import pytest
 from keras_infnet import INFNet
 from keras_infnet.data import FeatureEncoder, frame_to_request
 from keras_infnet.models import MODELS
-from keras_infnet.serving.c_api import CApiProcess
-from tests.house.source import ROOT
+from keras_infnet.serving import run_c_api
 from tests.logs import funnel_log, log_schema
 from tests.serving.conftest import tiny
-from tests.serving.graphs import save_graphs
 
-FORMS = {"INFNet": INFNet, "paper_v1": INFNet.paper_v1, "paper_v2": INFNet.paper_v2}
-if keras.backend.backend() == "tensorflow":
-    FORMS |= {name: form for name, form in MODELS.items() if name != "INFNet"}
+pytestmark = pytest.mark.one_backend
+FORMS = {**MODELS, "paper_v1": INFNet.paper_v1, "paper_v2": INFNet.paper_v2}
 
 
 @pytest.fixture(scope="module")
@@ -33,27 +29,43 @@ def models(encoder):
 
 
 @pytest.fixture(scope="module")
-def process(models, encoder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    if keras.backend.backend() == "tensorflow":
-        save_graphs(models, encoder, folder / "graphs")
-    else:
-        encoder.save(folder / "encoder")
-        for name, model in models.items():
-            model.save(folder / f"{name}.keras")
-        command = [sys.executable, "-m", "tests.serving.graphs", str(folder), *models]
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    with CApiProcess(folder / "graphs", 1, 1) as process:
-        yield process
+def rows(attached):
+    return attached.iloc[:40]
+
+
+@pytest.fixture(scope="module")
+def inputs(encoder, rows):
+    return encoder.transform(rows)
+
+
+@pytest.fixture(scope="module")
+def answers(models, encoder, rows, tmp_path_factory):
+    """Those of all models, which are one graph behind one encoder."""
+    import tensorflow as tf
+
+    module, path = tf.Module(), str(tmp_path_factory.mktemp("models") / "graphs")
+    module.encoder = encoder.to_tensorflow()
+    module.variables_of_all = [v.value for model in models.values() for v in model.variables]
+
+    def serve(**raw):
+        encoded = module.encoder(raw)
+        outputs = {name: model(encoded, training=False) for name, model in models.items()}
+        return {f"{name}_{task}": p for name in outputs for task, p in outputs[name].items()}
+
+    specs = {
+        name: tf.TensorSpec((None, *shape), dtype, name=name)
+        for name, (shape, dtype) in encoder.schema.raw_inputs().items()
+    }
+    signature = tf.function(serve, autograph=False).get_concrete_function(**specs)
+    tf.saved_model.save(module, path, signatures={"all": signature})
+    (found,), _ = run_c_api(path, "all", [frame_to_request(encoder.schema, rows)])
+    return found
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_c_api_answers_as_keras(models, process, encoder, attached, name):
-    rows = attached.iloc[:40]
-    found, _ = process.run(name, frame_to_request(encoder.schema, rows))
-    expected = models[name](encoder.transform(rows), training=False)
+def test_the_c_api_answers_as_keras(models, answers, inputs, name):
+    expected = models[name](inputs, training=False)
     for task in ("click", "like"):
         values = keras.ops.convert_to_numpy(expected[task])
-        np.testing.assert_allclose(found[task], values, atol=1e-5)
+        np.testing.assert_allclose(answers[f"{name}_{task}"], values, atol=1e-5)
         assert np.std(values) > 1e-3

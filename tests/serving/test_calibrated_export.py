@@ -14,8 +14,10 @@ from keras_infnet.serving import export, verify
 from keras_infnet.serving.answers import answer_range
 from tests.logs import log_schema, make_log
 from tests.serving.conftest import change_card
-from tests.tiny import predict
+from tests.tiny import predict, quick
 
+# The same graph, whatever trained it.
+pytestmark = pytest.mark.one_backend
 # A step of isotonic regression that turns a difference of 1e-6 into 0.1.
 MAPS = {
     "click": {"method": "platt", "slope": 0.5, "intercept": -1.0, "negative_sampling_rate": 0.2},
@@ -40,6 +42,7 @@ def model(encoder):
     model = SharedBottom(encoder.schema)
     for weight in model.weights:
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape, dtype=weight.dtype))
+    model.compile(**quick())
     return model
 
 

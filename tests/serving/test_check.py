@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def parquet(ranker, tmp_path_factory):
+def parquet(attached, tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / "rows.parquet"
-    ranker.rows.iloc[:30].to_parquet(path)
+    attached.iloc[:30].to_parquet(path)
     return path
 
 
@@ -48,33 +48,34 @@ def test_rows_of_a_frame_agree_with_python_and_keras(ranker, parquet, tmp_path, 
     assert "Answers agree (tolerance 1e-05 of max(1, |answer|))." in printed
 
 
-def test_a_rest_request_is_checked(ranker, capsys):
-    request = ranker.path / "assets.extra" / "request.json"
-    assert main(["check", str(ranker.path), "--rows", str(request)]) == 0
-    assert "serving_default  click   Python's runtime  2 " in capsys.readouterr().out
-
-
-def test_another_model_differs(ranker, parquet, tmp_path, capsys):
-    other = tiny(ranker.encoder, dim=8, head_dim=8)
-    other.set_weights([weight + 0.1 for weight in ranker.model.get_weights()])
-    other.save(tmp_path / "model.keras")
-    ranker.encoder.save(tmp_path / "encoder")
-    arguments = ["--model", str(tmp_path / "model.keras"), "--encoder", str(tmp_path / "encoder")]
-    assert main(["check", str(ranker.path), "--rows", str(parquet), *arguments]) == 1
-    assert "Answers DIFFER" in capsys.readouterr().out
-
-
 @pytest.fixture(scope="module")
-def small(ranker, tmp_path_factory):
+def small(fitted, tmp_path_factory):
     """An export with int8 tables and a calibration, and the arguments that name its model."""
     folder = tmp_path_factory.mktemp("small")
     calibration = Calibration({"click": {"method": "platt", "slope": 0.5, "intercept": -1}})
-    model = tiny(ranker.encoder, SharedBottom)
-    path = export(model, ranker.encoder, folder, calibration=calibration, table_dtype="int8")
+    model = tiny(fitted, SharedBottom)
+    path = export(model, fitted, folder, calibration=calibration, table_dtype="int8")
     model.save(folder / "model.keras")
-    ranker.encoder.save(folder / "encoder")
+    fitted.save(folder / "encoder")
     named = ["--model", str(folder / "model.keras"), "--encoder", str(folder / "encoder")]
     return path, named
+
+
+def test_a_rest_request_is_checked(small, capsys):
+    path = small[0]
+    request = path / "assets.extra" / "request.json"
+    assert main(["check", str(path), "--rows", str(request)]) == 0
+    assert "serving_default  click   Python's runtime  2 " in capsys.readouterr().out
+
+
+def test_another_model_differs(small, fitted, parquet, tmp_path, capsys):
+    path, (_, _, *encoder) = small
+    other = tiny(fitted, SharedBottom)
+    other.set_weights([weight + 0.1 for weight in other.get_weights()])
+    other.save(tmp_path / "model.keras")
+    keras_model = ["--model", str(tmp_path / "model.keras"), *encoder]
+    assert main(["check", str(path), "--rows", str(parquet), *keras_model]) == 1
+    assert "Answers DIFFER" in capsys.readouterr().out
 
 
 def test_calibration_and_table_dtype_of_the_export_count(small, parquet, capsys):

@@ -17,14 +17,13 @@ from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.encoding.requests import frame_to_request
 from keras_infnet.models import SharedBottom
 from keras_infnet.models.infnet import Form
-from keras_infnet.serving import answers, export, saved_model, verify
+from keras_infnet.serving import answers, export, run_c_api, saved_model, verify
 from keras_infnet.serving.requests import rank_request
 from tests import tiny
-from tests.logs import log_schema, make_log
+from tests.logs import log_schema, make_log, viewed_videos
 from tests.serving.conftest import difference_of
 
-MODELS = {
-    "INFNet": INFNet,
+FORMS = {
     "paper_v2": functools.partial(INFNet.paper_v2, num_blocks=1),
     "options": functools.partial(
         INFNet,
@@ -33,7 +32,6 @@ MODELS = {
         num_encoder_layers=1,
         form=Form(gate="interpolate", pooling="attention", cross_rank=4),
     ),
-    "SharedBottom": SharedBottom,
 }
 
 
@@ -48,9 +46,15 @@ def rows(encoder):
     return Histories(encoder, log).attach(log)
 
 
-def ranker(encoder, name="INFNet"):
+@pytest.fixture(scope="module")
+def data():
+    """A log whose graph is small."""
+    return viewed_videos()
+
+
+def ranker(encoder, form=SharedBottom):
     keras.utils.set_random_seed(0)
-    model = MODELS[name](encoder.schema)
+    model = form(encoder.schema)
     # Every weight off its start, so that nothing is compared at zero.
     noise = np.random.default_rng(0)
     model.set_weights([w + 0.1 * noise.normal(size=w.shape) for w in model.get_weights()])
@@ -60,7 +64,7 @@ def ranker(encoder, name="INFNet"):
 
 @pytest.fixture(scope="module")
 def exported(encoder, rows, tmp_path_factory):
-    model, folder = ranker(encoder), tmp_path_factory.mktemp("models") / "ranker"
+    model, folder = ranker(encoder, INFNet), tmp_path_factory.mktemp("models") / "ranker"
     path = export(model, encoder, folder, verify=rows)
     return model, path, difference_of(path)
 
@@ -96,11 +100,25 @@ def test_the_exported_model_answers_as_keras_does(exported, serve, encoder, rows
     assert largest <= difference <= 1e-5
 
 
-# From JAX, `test_c_api_models.py` has them.
+def test_the_c_api_answers_as_keras_on_either_backend(exported, encoder, rows):
+    model, path, _ = exported
+    request = frame_to_request(encoder.schema, rows)
+    halves = [{k: v[half] for k, v in request.items()} for half in (slice(9), slice(9, None))]
+    outputs, seconds = run_c_api(
+        path, "serving_default", halves, repeat=3, warm_up=1, intra_threads=1
+    )
+    expected = model.predict(encoder.transform(rows), verbose=0)
+    for task in ("click", "like"):
+        found = np.concatenate([output[task] for output in outputs])
+        np.testing.assert_allclose(found, expected[task], atol=1e-5)
+    assert seconds.shape == (2, 3) and (seconds > 0).all()
+
+
+# `test_weights.py` and `test_calibrated_export.py` export `SharedBottom`.
 @pytest.mark.one_backend
-@pytest.mark.parametrize("name", ["paper_v2", "options", "SharedBottom"])
-def test_other_models_are_exported_too(encoder, rows, tmp_path, name):
-    export(ranker(encoder, name), encoder, tmp_path, version=1, verify=rows)
+@pytest.mark.parametrize("name", FORMS)
+def test_other_forms_are_exported_too(encoder, rows, tmp_path, name):
+    export(ranker(encoder, FORMS[name]), encoder, tmp_path, version=1, verify=rows)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1"]
 
 
@@ -158,7 +176,7 @@ def test_strange_requests_are_served(serve, encoder, rows):
 
 
 def test_a_difference_is_an_error_that_names_task_and_row(exported, encoder, rows):
-    other = ranker(encoder)
+    other = ranker(encoder, INFNet)
     head = next(w for w in other.weights if "like_head" in w.path and w.shape == (1,))
     head.assign(head + 0.5)
     with pytest.raises(ValueError, match="task `like` differs by .* in row .*at most 1e-05"):
@@ -175,14 +193,14 @@ def test_a_difference_of_rank_is_an_error_too(exported, encoder, rows, monkeypat
 
 
 @pytest.mark.one_backend
-def test_a_failed_check_leaves_nothing(encoder, rows, tmp_path, monkeypatch):
-    model = ranker(encoder, "SharedBottom")
+def test_a_failed_check_leaves_nothing(data, tmp_path, monkeypatch):
+    model = ranker(data)
     predict = model.predict
     monkeypatch.setattr(
         model, "predict", lambda *a, **k: {t: p + 0.1 for t, p in predict(*a, **k).items()}
     )
     with pytest.raises(ValueError, match="task `click` differs"):
-        export(model, encoder, tmp_path, version=1, verify=rows)
+        export(model, data, tmp_path, version=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -209,16 +227,17 @@ def test_a_full_disk_leaves_nothing(encoder, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(OSError, match="1` can't be written: .*Nothing was left there"):
-            export(ranker(encoder, "SharedBottom"), encoder, tmp_path, version=1)
+            export(ranker(encoder), encoder, tmp_path, version=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.one_backend
-def test_what_holds_an_encoder_and_rows_is_as_good(encoder, rows, tmp_path):
-    data = SimpleNamespace(encoder=encoder, verification_rows=lambda: rows.head(3))
-    model = ranker(encoder, "SharedBottom")
+def test_what_holds_an_encoder_and_rows_is_as_good(data, tmp_path):
+    rows, encoder = data.verification_rows().head(3), data.encoder
+    data = SimpleNamespace(encoder=encoder, verification_rows=lambda: rows)
+    model = ranker(encoder)
     path = export(model, data, tmp_path / "feed")
     assert path == tmp_path / "feed" / "1"
     card = json.loads((path / "assets.extra" / "model_card.json").read_text())
@@ -238,7 +257,7 @@ def test_an_export_knows_the_name_of_its_model(encoder, tmp_path, monkeypatch):
         path.mkdir()
         names.append(rest[-3])
 
-    names, model = [], ranker(encoder, "SharedBottom")
+    names, model = [], ranker(encoder)
     monkeypatch.setattr(saved_model, "write_under_tensorflow", lambda *arguments: None)
     monkeypatch.setattr(saved_model, "write_artefacts", write)
     monkeypatch.chdir(tmp_path)
@@ -259,16 +278,16 @@ def test_rows_without_a_column_are_refused_by_its_name(exported, encoder, rows):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports in child processes")
-def test_an_export_leaves_no_graph_behind(encoder, rows, tmp_path):
+def test_an_export_leaves_no_graph_behind(data, tmp_path):
     import tensorflow as tf
 
     def graphs():
         gc.collect()
         return sum(isinstance(found, tf.Graph) for found in gc.get_objects())
 
-    model, left = ranker(encoder, "SharedBottom"), []
+    model, left = ranker(data), []
     for _ in range(3):
-        export(model, encoder, tmp_path / "ranker", verify=rows)
+        export(model, data, tmp_path / "ranker")
         left.append(graphs())
     # The first traces what Keras keeps of the model itself.
     assert left[1] == left[2]

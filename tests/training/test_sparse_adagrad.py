@@ -16,7 +16,7 @@ from tests.training.row_ranker import (
 
 
 @pytest.mark.parametrize("compiling", ["auto", "quick"])
-def test_twenty_steps_are_those_of_dense_adagrad(compiling):
+def test_twenty_steps_are_those_of_dense_adagrad(compiling, compiled_as_chosen):
     model, batches = row_ranker(), row_batches()
     expected = trained(model.get_weights(), batches, adagrad(0.1))
     train(model, batches, SparseAdagrad(0.1, row_updates_from=0), **compiled(compiling))

@@ -1,7 +1,9 @@
 """The command as a user runs it; what it trains is made up but for one trial."""
 
+import contextlib
 import html
 import importlib
+import io
 import json
 import os
 import re
@@ -13,16 +15,18 @@ import pandas as pd
 import pytest
 
 import keras_infnet
+from keras_infnet.search.trials import TrialTraining
 from tests import tiny
 from tests.house.source import ROOT
+from tests.search.small_search import made_up_training
 
 QUICK = ["--quick", "--rows", "600", "--batch-size", "64"]
 MADE_UP = Path(__file__).with_name("quick_search.py")
 PLOTS = ("proxy_count.png", "pareto_front.png", "parallel_coordinates.png")
 
 
-def start(program, *arguments, **environment):
-    command = [sys.executable, str(program), *QUICK, *map(str, arguments)]
+def start(*arguments, **environment):
+    command = [sys.executable, str(MADE_UP), *QUICK, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
@@ -34,19 +38,32 @@ def finish(process):
     return output
 
 
+def run_here(*arguments, training=None):
+    """What the command prints, in this process: starting one takes seconds."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.syspath_prepend(ROOT / "tuning")
+        # The command would set it for all that comes after.
+        patch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+        if training is not None:
+            patch.setattr(TrialTraining, "run", training)
+        importlib.import_module("proxy_search").main([*QUICK, *map(str, arguments)])
+    return printed.getvalue()
+
+
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
     """A search that was killed in its third trial, and started again by the same command."""
     folder = tmp_path_factory.mktemp("runs") / "search"
     arguments = ("--max-trials", 6, "--dir", folder)
-    process = start(MADE_UP, *arguments, PAUSE_AT="2")
+    process = start(*arguments, PAUSE_AT="2")
     for line in process.stdout:
         if line.startswith("in trial_2"):
             break
     killed = keras_infnet.search.search_trials(folder)
     process.kill()
     process.communicate()
-    return folder, killed, finish(start(MADE_UP, *arguments))
+    return folder, killed, run_here(*arguments, training=made_up_training)
 
 
 def test_a_killed_search_loses_no_finished_trial_and_runs_the_interrupted_one_again(resumed):
@@ -102,7 +119,7 @@ def test_the_report_shows_how_to_make_the_best_model(resumed):
 
 def test_two_workers_share_the_trials(tmp_path):
     folder = tmp_path / "search"
-    finish(start(MADE_UP, "--max-trials", 6, "--dir", folder, "--workers", 2))
+    finish(start("--max-trials", 6, "--dir", folder, "--workers", 2))
     trials = keras_infnet.search.search_trials(folder)
     assert list(trials["status"]) == ["finished"] * 6
     assert list(trials["attempts"]) == [1] * 6
@@ -115,8 +132,7 @@ def test_two_workers_share_the_trials(tmp_path):
 def test_a_trial_is_truly_trained_and_the_policy_is_in_the_report(tmp_path):
     folder = tmp_path / "search"
     options = ["--objective", "gauc", "--weights", "click=2", "like=1", "--floors", "click=0.1"]
-    program = ROOT / "tuning" / "proxy_search.py"
-    output = finish(start(program, "--max-trials", 1, "--dir", folder, *options))
+    output = run_here("--max-trials", 1, "--dir", folder, *options)
     (trial,) = keras_infnet.search.search_trials(folder).to_dict("records")
     expected = (2 * trial["click_gauc"] + trial["like_gauc"]) / 3
     assert trial["quality"] == pytest.approx(expected)
@@ -125,12 +141,7 @@ def test_a_trial_is_truly_trained_and_the_policy_is_in_the_report(tmp_path):
     assert "1/1 trials" in output
 
 
-def test_a_mistake_is_one_line(tmp_path, monkeypatch):
-    """In this process: starting one takes seconds."""
-    monkeypatch.syspath_prepend(ROOT / "tuning")
-    # The command would set it for all that comes after.
-    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    program = importlib.import_module("proxy_search")
+def test_a_mistake_is_one_line(tmp_path):
     with pytest.raises(SystemExit) as ended:
-        program.main([*QUICK, "--dims", "0", "--dir", str(tmp_path / "search")])
+        run_here("--dims", 0, "--dir", tmp_path / "search")
     assert ended.value.code == "proxy_search: SearchSpace: `dim` must be 1 or more. Received: (0,)"
