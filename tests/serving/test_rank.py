@@ -111,6 +111,11 @@ def test_the_graph_of_rank_scores_chunk_by_chunk(encoder, pairs, request_of_rank
         served = call(graph["rank"], request)
         np.testing.assert_allclose(served["like"], expected["like"][:number], atol=1e-5)
         assert served["click"].shape == (number, 1)
+    # Outside of the loop over chunks, the user's columns are multiplied: beside zeros, once.
+    products = [op for op in graph["rank"].graph.get_operations() if op.type == "MatMul"]
+    shapes = [[x.shape.as_list() for x in op.inputs] for op in products]
+    width, units = model.get_layer("shared_0").kernel.shape
+    assert shapes.count([[1, width], [width, units]]) == 1
     powers, k = np.array([-1, 0.5], "float32"), np.int32(9)
     best = call(graph["rank_top_k"], request_of_rank | {"exponents": powers, "k": k})
     score = (expected["click"] ** -1 * expected["like"] ** 0.5)[:, 0]
