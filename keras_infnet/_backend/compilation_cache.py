@@ -59,21 +59,29 @@ def keep_compiled_programs() -> None:
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
     """In its context, TensorFlow's lines about programs that it finds are left out of stderr."""
-    if _TENSORFLOW_FLAG not in os.environ.get("TF_XLA_FLAGS", ""):
+    stderr = _another_stderr() if _TENSORFLOW_FLAG in os.environ.get("TF_XLA_FLAGS", "") else None
+    if stderr is None:
         yield
         return
-    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
-        stderr = os.dup(2)
-        stack.callback(os.close, stderr)
+    with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(stderr, 2)
+            os.close(stderr)
             held.seek(0)
             for line in held:
                 if not any(part in line for part in _OF_LOADING):
                     os.write(2, line)
+
+
+def _another_stderr() -> int | None:
+    """A copy of the descriptor; `None` in a process that has none."""
+    try:
+        return os.dup(2)
+    except OSError:
+        return None
 
 
 def _is_chosen(is_jax: bool) -> bool:

@@ -106,7 +106,7 @@ class INFNetHyperModel:
         def adam(rate: float) -> keras.optimizers.Optimizer:
             made = LazyAdam(rate)
             if steps is not None:
-                first = keras.initializers.Constant(rate)
+                first: Any = keras.initializers.Constant(rate)
                 variable = made.add_variable((), initializer=first, name="first_rate")
                 made.learning_rate = FallingRate(variable, steps)
             return made

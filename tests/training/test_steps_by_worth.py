@@ -50,9 +50,9 @@ class Timed(StepsByWorth):
 @tensorflow_alone
 def test_few_steps_stay_without_xla(monkeypatch):
     steps = Timed(monkeypatch)
-    # 3 times the first call, of 2.1 seconds, is 6.3; 200 steps save 200 * 0.1 * 0.3 = 6.
-    steps.expect(200)
-    assert steps.take(200) == [PLAIN] * 200
+    # 3 times the first call, of 2.1 seconds, is 6.3; 150 steps save 150 * 0.1 * 0.4 = 6.
+    steps.expect(150)
+    assert steps.take(150) == [PLAIN] * 150
 
 
 @tensorflow_alone
@@ -72,8 +72,8 @@ def test_steps_that_xla_makes_slower_go_back(monkeypatch):
 
 @tensorflow_alone
 def test_where_nobody_knows_as_many_come_as_have_been(monkeypatch):
-    # 210 * 0.1 * 0.3 = 6.3, of 2.1 seconds times 3.
-    assert Timed(monkeypatch).take(300) == [PLAIN] * 210 + [BY_XLA] * 90
+    # 158 * 0.1 * 0.4 = 6.32, of 2.1 seconds times 3 = 6.3.
+    assert Timed(monkeypatch).take(300) == [PLAIN] * 158 + [BY_XLA] * 142
 
 
 @tensorflow_alone
@@ -81,10 +81,10 @@ def test_earlier_fits_count(monkeypatch):
     steps, kinds = Timed(monkeypatch), []
     for _ in range(4):
         steps.begin_fit()
-        steps.expect(90)
-        kinds.append(steps.take(90))
-    # In the third, 180 earlier steps and 90 to come; in the second, 90 and 90.
-    assert kinds[1] == [PLAIN] * 90 and kinds[2] == kinds[3] == [BY_XLA] * 90
+        steps.expect(60)
+        kinds.append(steps.take(60))
+    # In the third, 120 earlier steps and 60 to come; in the second, 60 and 60.
+    assert kinds[1] == [PLAIN] * 60 and kinds[2] == kinds[3] == [BY_XLA] * 60
 
 
 @tensorflow_alone
