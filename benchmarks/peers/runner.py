@@ -70,7 +70,7 @@ class Run:
         connect: Starts the worker of a library; in a home of its own if it is given one.
         done: Records of an earlier run, which are not measured again.
         until: When to begin nothing more, by `clock`. Defaults to never.
-        clock: Gives seconds, as workers' clocks do.
+        clock: Gives seconds, for `until`.
     """
 
     def __init__(
@@ -190,13 +190,11 @@ class Run:
     def _learn_once(
         self, library: str, log: Path, work: Work, home: Path | None = None
     ) -> dict[str, Any]:
-        start = self.clock()
         worker = self._connect(library, home=home)
         try:
-            answer = worker.ask("learn", log=str(log), **_plain(work))
+            return worker.ask("learn", log=str(log), **_plain(work))
         finally:
             worker.close()
-        return {**answer, "first_step": answer["first_step"] - start}
 
     def _left(self, work: Work, measures: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         """Libraries that have the network, with what is not measured yet, while there is time."""

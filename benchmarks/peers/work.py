@@ -108,7 +108,7 @@ def write_log(path: Path, rows: int, seed: int = 0) -> None:
     log.to_csv(path, index=False)
 
 
-def test_starts(rows: int) -> int:
+def first_test_row(rows: int) -> int:
     """The first row of the test in a log of so many rows."""
     return math.ceil(rows * (1 - TEST_SHARE))
 
@@ -126,7 +126,7 @@ def read_log(path: Path, length: int) -> tuple[list[int], Rows, Rows]:
     ids = np.stack([code + FIRST_ID for code, _ in codes], axis=1)
     history = past_items(ids[:, 0], ids[:, ITEM], length)
     labels = log[list(TASKS)].to_numpy("float32")
-    at = test_starts(len(log))
+    at = first_test_row(len(log))
     parts = [Rows(ids[part], history[part], labels[part]) for part in (slice(at), slice(at, None))]
     return [FIRST_ID + len(values) for _, values in codes], *parts
 

@@ -31,10 +31,11 @@ class Worker:
 
     Args:
         adapter: The library.
-        clock: Gives seconds. Defaults to the one that all processes of a machine share.
+        clock: Gives seconds since the process began. Defaults to its seconds of CPU: on one core
+            they are what a clock on the wall shows of a quiet machine, and pass by what others do.
     """
 
-    def __init__(self, adapter: Adapter, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, adapter: Adapter, clock: Callable[[], float] = time.process_time) -> None:
         self.adapter, self.clock = adapter, clock
 
     def ask(self, do: str, **given: Any) -> dict[str, Any]:
@@ -42,8 +43,8 @@ class Worker:
 
         - `build` (a work's arguments): `parameters` and `version`.
         - `train`, `forward`, `rank` (`steps`): `seconds` of one.
-        - `learn` (`log`, a work's arguments): `first_step`, the clock after it,
-          `peak_gb` and `auc`.
+        - `learn` (`log`, a work's arguments): `first_step`, seconds from the start of the process
+          to its end, `peak_gb` and `auc`.
         - `drop`: nothing.
         """
         if do == "build":

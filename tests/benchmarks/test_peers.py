@@ -101,7 +101,8 @@ class Libraries:
     def connect(self, library, home=None):
         self.homes.append((library, home))
         self.adapters[library].seconds /= 1 + (home is not None and self._seen(home))
-        worker = Stub(self.adapters[library], self.clock)
+        start = self.clock()
+        worker = Stub(self.adapters[library], lambda: self.clock() - start)
         worker.close = self._closed
         return worker
 

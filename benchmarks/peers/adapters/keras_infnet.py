@@ -27,7 +27,7 @@ from benchmarks.peers.work import (
     TASK_EXPERTS,
     USER_FIELDS,
     Work,
-    test_starts,
+    first_test_row,
 )
 
 _EXPERTS = {"expert_dims": EXPERT_HIDDEN, "head_dim": HEAD}
@@ -143,7 +143,7 @@ class KerasINFNet(Adapter):
                 waiting.pop()()
 
         self.work, frame = work, pd.read_csv(log)
-        test = int(frame["time_ms"].iloc[test_starts(len(frame))])
+        test = int(frame["time_ms"].iloc[first_test_row(len(frame))])
         data = keras_infnet.RankingData(_schema(work), frame, test=test, batch_size=work.batch)
         model = self._model(data.schema)
         watch = keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
