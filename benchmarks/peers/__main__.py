@@ -9,6 +9,7 @@ in `--out`. What can't be installed or measured is a row that says why.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Any
 from benchmarks.measuring import write_records
 from benchmarks.peers.adapters import ADAPTERS, OURS
 from benchmarks.peers.install import install, python_of
-from benchmarks.peers.runner import FULL, QUICK, Run, load
+from benchmarks.peers.runner import FULL, QUICK, Run
 from benchmarks.peers.table import markdown_tables
 from benchmarks.peers.worker import WorkerProcess
 
@@ -50,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     failed: list[dict[str, Any]] = []
     for found in run.records():
         for record in found:
-            (failed if "error" in record else records).append({**record, "load": load()})
+            (failed if "error" in record else records).append(
+                {**record, "load": os.getloadavg()[0]}
+            )
         print(_progress(found), flush=True)
         if options.out:
             write_records([*records, *failed, *missing], options.out)

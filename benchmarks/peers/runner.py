@@ -1,6 +1,5 @@
 """What is measured, and the ratios of our library to each of the others."""
 
-import os
 import statistics
 import tempfile
 import time
@@ -14,8 +13,8 @@ from benchmarks.peers.worker import Failed
 
 TRAIN, FORWARD, RANK = "train", "forward", "rank"
 FRESH, CACHED, MEMORY = "first step, fresh home", "first step, filled cache", "peak memory"
-# Floats of a row while Adam trains: the row, its gradient and two moments.
-_FLOATS_OF_ROW = 4 * DIM
+# While Adam trains: float32 of the row, its gradient and two moments.
+_BYTES_OF_ROW = 4 * 4 * DIM
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,9 @@ class Run:
         for peer, left in self._left(work, measures):
             try:
                 if built is None:
-                    self._check_memory(work, 2)
+                    _check_memory(work)
                     built = self._worker(self.ours).ask("build", **_plain(work))
-                yield self._alternate(work, peer, left, built)
+                yield from self._alternate(work, peer, left, built)
             except Failed as failed:
                 yield [_failure(peer, work, str(failed))]
                 # A process may have ended, or hold half a network.
@@ -118,11 +117,10 @@ class Run:
 
     def _alternate(
         self, work: Work, peer: str, measures: Sequence[str], built: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
+    ) -> Iterator[list[dict[str, Any]]]:
         """The records of one library: both take steps in turn, and give their medians."""
         ours, theirs = self._worker(self.ours), self._worker(peer)
         other = theirs.ask("build", **_plain(work))
-        found = []
         for measure in measures:
             # The first steps compile, and fill caches.
             first = [
@@ -139,9 +137,8 @@ class Run:
             record |= {"version": other["version"], "steps": steps}
             record["parameters_ours"] = built["parameters"]
             record["parameters_theirs"] = other["parameters"]
-            found.append(record)
+            yield [record]
         theirs.ask("drop")
-        return found
 
     def _learn(self, work: Work) -> Iterator[list[dict[str, Any]]]:
         """From CSV to metrics, each time in a new process.
@@ -225,13 +222,6 @@ class Run:
         if library in self._workers:
             self._workers.pop(library).close()
 
-    def _check_memory(self, work: Work, networks: int) -> None:
-        needed = networks * 4 * _FLOATS_OF_ROW * work.rows
-        free = free_memory()
-        if needed > free:
-            message = f"{needed / 2**30:.1f} GB of tables, and {free / 2**30:.1f} GB are free"
-            raise Failed(message)
-
 
 def free_memory() -> float:
     """Bytes that processes may still take; no limit is known where the system doesn't say."""
@@ -243,9 +233,11 @@ def free_memory() -> float:
     return 1024 * int(sizes["MemAvailable"].split()[0])
 
 
-def load() -> float:
-    """Programs that want to run, as a mean of the last minute."""
-    return os.getloadavg()[0]
+def _check_memory(work: Work) -> None:
+    """Raises an error where two networks of this size have no room."""
+    needed, free = 2 * _BYTES_OF_ROW * work.rows, free_memory()
+    if needed > free:
+        raise Failed(f"{needed / 2**30:.1f} GB of tables, and {free / 2**30:.1f} GB are free")
 
 
 def _plain(work: Work) -> dict[str, Any]:
