@@ -26,7 +26,7 @@ from benchmarks.peers.worker import WorkerProcess
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    records, missing = earlier(options.out), []
+    records, failed = earlier(options.out), []
     installed = [OURS]
     for library in options.only:
         print(f"installing {library} ...", flush=True)
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if reason is None:
             installed.append(library)
         else:
-            missing.append({"library": library, "error": f"not installed: {reason}"})
+            failed.append({"library": library, "error": f"not installed: {reason}"})
 
     def connect(library: str, home: Path | None = None) -> WorkerProcess:
         python = Path(sys.executable) if library == OURS else python_of(options.venv)
@@ -48,17 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         records,
         time.monotonic() + 60 * options.minutes,
     )
-    failed: list[dict[str, Any]] = []
+    write(options.out, records, failed)
     for found in run.records():
         for record in found:
-            (failed if "error" in record else records).append(
-                {**record, "load": os.getloadavg()[0]}
-            )
+            kept = failed if "error" in record else records
+            kept.append({**record, "load": os.getloadavg()[0]})
         print(_progress(found), flush=True)
-        if options.out:
-            write_records([*records, *failed, *missing], options.out)
+        write(options.out, records, failed)
     print()
-    print(markdown_tables([*records, *failed, *missing]))
+    print(markdown_tables([*records, *failed]))
     if run.stopped:
         sys.exit(f"{options.minutes:g} minutes are over. The same command goes on from here.")
 
@@ -78,6 +76,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.venv = options.venv.absolute()
     return options
+
+
+def write(out: Path | None, *records: Sequence[dict[str, Any]]) -> None:
+    """Writes all records, if a file is asked for."""
+    if out is not None:
+        write_records([record for part in records for record in part], out)
 
 
 def earlier(out: Path | None) -> list[dict[str, Any]]:
