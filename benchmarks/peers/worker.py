@@ -19,7 +19,7 @@ from benchmarks.peers.adapter import Adapter
 from benchmarks.peers.work import Work
 
 ROOT = Path(__file__).parents[2]
-_ONE_THREAD = ("OMP", "MKL", "OPENBLAS", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
+_THREADS = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
 
 
 class Failed(Exception):
@@ -129,7 +129,7 @@ class WorkerProcess:
 
 def _environment(home: Path | None) -> Mapping[str, str]:
     found = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
-    found |= {f"{name}_NUM_THREADS": "1" for name in _ONE_THREAD}
+    found |= {f"{name}_THREADS": "1" for name in _THREADS}
     found.setdefault("KERAS_BACKEND", "tensorflow")
     found.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if home is not None:
