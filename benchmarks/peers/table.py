@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.peers.runner import FORWARD, RANK, TRAIN
+from benchmarks.peers.runner import FORWARD, FULL, RANK, TRAIN
 from benchmarks.peers.work import CANDIDATES, Work
 
 _NAMES = {
@@ -18,7 +18,7 @@ Record = Mapping[str, Any]
 
 def markdown_tables(records: Sequence[Record]) -> str:
     """Ours / theirs, below 1 where ours is quicker or smaller; in brackets both."""
-    measured = [record for record in records if "error" not in record]
+    measured = sorted((r for r in records if "error" not in r), key=_place)
     failed = [record for record in records if "error" in record]
     tables = []
     if measured:
@@ -55,6 +55,14 @@ def _parameters(records: Sequence[Record]) -> str:
         ]
         rows.append([work, f"{number:,}", *cells])
     return _table(["parameters", "ours", *libraries], rows)
+
+
+def _place(record: Record) -> int:
+    """Where a record stands: a run that was stopped may have found it late."""
+    sizes = ("model", "rows", "length")
+    works = [tuple(getattr(work, name) for name in sizes) for work, _ in FULL.works]
+    found = tuple(record[name] for name in sizes)
+    return works.index(found) if found in works else len(works)
 
 
 def _libraries(records: Sequence[Record]) -> list[str]:
