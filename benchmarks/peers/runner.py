@@ -44,8 +44,8 @@ FULL = Plan(
         *((Work(name), ALL) for name in ("SharedBottom", "MMoE", "PLE", "DIN", "DCNv2", "FM")),
         (Work("SharedBottom", rows=1_000_000), (TRAIN,)),
         (Work("SharedBottom", rows=10_000_000), (TRAIN,)),
-        (Work("SharedBottom", length=1000), (TRAIN,)),
-        (Work("DIN", length=1000), (TRAIN, FORWARD)),
+        (Work("SharedBottom", length=1000, batch=64), (TRAIN,)),
+        (Work("DIN", length=1000, batch=64), (TRAIN, FORWARD)),
     ),
     log_rows=40_000,
 )

@@ -82,6 +82,8 @@ def _work_of(record: Record) -> str:
         found += f", {record['length']:,} events"
     if record["rows"] != _DEFAULT.rows:
         found += f", {record['rows']:,} rows"
+    if record["batch"] != _DEFAULT.batch:
+        found += f", batch {record['batch']}"
     return found
 
 

@@ -184,10 +184,13 @@ def test_the_tables_have_ratios_parameters_and_reasons(records):
     ratios, parameters, failed = markdown_tables([*records, missing]).split("\n\n")
     lines = ratios.splitlines()
     assert lines[0] == "| ours / theirs | theirs 1.2 |"
-    assert lines[2] == "| FM, 3 events, 300 rows: training step (ms) | 0.40 (2000.0 / 5000.0) |"
-    assert parameters.splitlines()[2] == "| FM, 3 events, 300 rows | 100 | 80 (1.25) |"
+    assert (
+        lines[2]
+        == "| FM, 3 events, 300 rows, batch 4: training step (ms) | 0.40 (2000.0 / 5000.0) |"
+    )
+    assert parameters.splitlines()[2] == "| FM, 3 events, 300 rows, batch 4 | 100 | 80 (1.25) |"
     assert failed.splitlines()[2:] == [
-        "| theirs | DIN, 3 events, 300 rows | no attention / today |",
+        "| theirs | DIN, 3 events, 300 rows, batch 4 | no attention / today |",
         "| gone | all | not installed: No matching distribution found |",
     ]
 
