@@ -47,7 +47,7 @@ FULL = Plan(
         (Work("SharedBottom", length=1000, batch=64), (TRAIN,)),
         (Work("DIN", length=1000, batch=64), (TRAIN, FORWARD)),
     ),
-    log_rows=40_000,
+    log_rows=20_000,
 )
 QUICK = Plan(
     works=((Work("SharedBottom"), ALL), (Work("DCNv2"), (TRAIN, FORWARD))),
@@ -91,11 +91,12 @@ class Run:
         try:
             for work, measures in self.plan.works:
                 yield from self._compare(work, measures)
+            # Idle processes would still hold memory.
+            self._close_all()
             if self.plan.log_rows:
                 yield from self._learn(Work(self.plan.log_model, self.plan.log_rows))
         finally:
-            for library in list(self._workers):
-                self._close(library)
+            self._close_all()
 
     def _compare(self, work: Work, measures: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
         built: dict[str, Any] | None = None
@@ -216,6 +217,10 @@ class Run:
         if library not in self._workers:
             self._workers[library] = self._connect(library)
         return self._workers[library]
+
+    def _close_all(self) -> None:
+        for library in list(self._workers):
+            self._close(library)
 
     def _close(self, library: str) -> None:
         if library in self._workers:
