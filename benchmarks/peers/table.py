@@ -70,8 +70,10 @@ def _libraries(records: Sequence[Record]) -> list[str]:
 
 
 def _what(record: Record) -> str:
-    measure = record["measure"]
-    return f"{_work_of(record)}: {_NAMES.get(measure, measure)} ({record['unit']})"
+    measure, unit = record["measure"], record["unit"]
+    if measure in _NAMES:
+        return f"{_work_of(record)}: {_NAMES[measure]} ({unit})"
+    return f"{record['model']}, a CSV file of {record['rows']:,} rows: {measure} ({unit})"
 
 
 def _work_of(record: Record) -> str:

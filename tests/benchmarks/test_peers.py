@@ -188,6 +188,7 @@ def test_the_tables_have_ratios_parameters_and_reasons(records):
         lines[2]
         == "| FM, 3 events, 300 rows, batch 4: training step (ms) | 0.40 (2000.0 / 5000.0) |"
     )
+    assert lines[-1].startswith("| FM, a CSV file of 40 rows: peak memory (GB) | 1.00 (")
     assert parameters.splitlines()[2] == "| FM, 3 events, 300 rows, batch 4 | 100 | 80 (1.25) |"
     assert failed.splitlines()[2:] == [
         "| theirs | DIN, 3 events, 300 rows, batch 4 | no attention / today |",
