@@ -1,0 +1,1 @@
+"""Our library against others on equal work, side by side in one run."""
