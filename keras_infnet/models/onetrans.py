@@ -172,7 +172,8 @@ class _Layer:
         """The same of field tokens, of which each has its own."""
         dim = self._config.dim
         # As Glorot's of one matrix: Keras would count the tokens as inputs.
-        start = keras.initializers.RandomUniform(-((3 / dim) ** 0.5), (3 / dim) ** 0.5)
+        limit = (3 / dim) ** 0.5
+        start: Any = keras.initializers.RandomUniform(-limit, limit)
         parts: dict[str, Any] = {
             kind: keras.layers.EinsumDense(
                 "btd,tde->bte", (number, dim), kernel_initializer=start, name=self._name(name, kind)

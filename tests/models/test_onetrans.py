@@ -63,6 +63,7 @@ def events_of(model, x):
     return output_of(model, "event_feed_forward_0", x)
 
 
+@pytest.mark.one_backend
 def test_events_see_no_field_and_no_event_after_them(model):
     x = tiny.inputs(model.schema)
     states = events_of(model, x)
@@ -72,6 +73,7 @@ def test_events_see_no_field_and_no_event_after_them(model):
     assert (np.abs(other[-1, 4:] - states[-1, 4:]).max(-1) > 1e-4).all()
 
 
+@pytest.mark.one_backend
 def test_the_first_field_token_sees_no_other(model):
     x = tiny.inputs(model.schema)
     tokens, shift = output_of(model, "last_norm", x), model.get_layer("field_tokens").shift
@@ -83,6 +85,7 @@ def test_the_first_field_token_sees_no_other(model):
     assert (np.abs(others[:, 1:] - tokens[:, 1:]).max((0, 2)) > 1e-3).all()
 
 
+@pytest.mark.one_backend
 def test_with_equal_weights_for_all_it_is_a_plain_causal_transformer(model):
     x, w = tiny.inputs(model.schema), Weights.of(model)
     for kind, i in itertools.product(("key", "value", "query"), (0, 1)):
