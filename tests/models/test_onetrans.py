@@ -114,6 +114,15 @@ def test_with_equal_weights_for_all_it_is_a_plain_causal_transformer(model):
 
 
 @pytest.mark.one_backend
+def test_no_two_kernels_of_a_token_start_alike_and_each_as_wide_as_one_matrix():
+    model = OneTrans(tiny.schema(), dim=24)
+    names = [f"field_0_{kind}_0" for kind in ("query", "key", "value")]
+    kernels = np.concatenate([model.get_layer(name).kernel for name in names])
+    assert np.unique(kernels).size > 0.99 * kernels.size
+    np.testing.assert_allclose(kernels.std((1, 2)), (2 / (24 + 24)) ** 0.5, rtol=0.15)
+
+
+@pytest.mark.one_backend
 def test_tokens_of_the_user_that_can_not_be_are_errors():
     with pytest.raises(ValueError, match="num_user_tokens=4 of num_tokens=4 leave none"):
         OneTrans(tiny.schema(), num_user_tokens=4)
