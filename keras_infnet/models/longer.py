@@ -191,11 +191,12 @@ def _merged(stream: OneStream, config: LONGER.Config) -> tuple[Any, Any]:
     x = ops.where(ops.expand_dims(there, -1), x, ops.zeros_like(x))
     # Glorot's of the concatenation, `(K dim, dim)`: of three axes Keras would count one twice.
     limit = (6 / (config.dim * (size + 1))) ** 0.5
+    start: Any = keras.initializers.RandomUniform(-limit, limit)
     merge = keras.layers.EinsumDense(
         "bgkd,kde->bge",
         (None, config.dim),
         bias_axes="e",
-        kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
+        kernel_initializer=start,
         name="merge",
     )
     return merge(x), ops.any(there, axis=-1)

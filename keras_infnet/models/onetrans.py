@@ -170,15 +170,18 @@ class _Layer:
 
     def own(self, name: str, number: int) -> dict[str, Any]:
         """The same of field tokens, of which each has its own."""
-        dim = self._config.dim
         # As Glorot's of one matrix: Keras would count the tokens as inputs.
-        start = keras.initializers.RandomUniform(-((3 / dim) ** 0.5), (3 / dim) ** 0.5)
-        parts: dict[str, Any] = {
-            kind: keras.layers.EinsumDense(
-                "btd,tde->bte", (number, dim), kernel_initializer=start, name=self._name(name, kind)
+        limit = (3 / self._config.dim) ** 0.5
+        parts: dict[str, Any] = {}
+        for kind in ("key", "value", "query"):
+            # One object would start all three alike.
+            start: Any = keras.initializers.RandomUniform(-limit, limit)
+            parts[kind] = keras.layers.EinsumDense(
+                "btd,tde->bte",
+                (number, self._config.dim),
+                kernel_initializer=start,
+                name=self._name(name, kind),
             )
-            for kind in ("key", "value", "query")
-        }
         feed_forward = self._name(name, "feed_forward")
         expansion = self._config.expansion
         parts["feed_forward"] = PerTokenFeedForward(expansion, "relu", name=feed_forward)

@@ -43,6 +43,7 @@ def test_outputs_equal_the_formula(history, arguments):
         np.testing.assert_allclose(outputs[task], expected[task], atol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_no_event_sees_a_global_token():
     model = made(tiny.schema(tasks=tiny.TASKS[:1]), num_queries=3)
     x = tiny.inputs(model.schema)
@@ -54,6 +55,7 @@ def test_no_event_sees_a_global_token():
         assert np.abs(of_globals - of_others).max() > 1e-3
 
 
+@pytest.mark.one_backend
 def test_without_merging_events_pass_a_causal_transformer():
     schema = tiny.schema(tasks=tiny.TASKS[:1])
     model = made(schema, events_per_token=1, num_queries=8)
@@ -71,6 +73,7 @@ def test_without_merging_events_pass_a_causal_transformer():
         np.testing.assert_allclose(found[b, 8 - len(y) :], expected, atol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_places_within_a_group_say_nothing_where_events_know_no_position():
     schema = tiny.schema(tasks=tiny.TASKS[:1])
     model, x = made(schema, event_context=("action", "age")), tiny.inputs(schema)
@@ -82,6 +85,7 @@ def test_places_within_a_group_say_nothing_where_events_know_no_position():
     np.testing.assert_allclose(others[full, 0], groups[full, 0], atol=1e-6)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("queries", ["raw", "merged"])
 def test_queries_that_are_more_than_a_short_batch_has_are_padded(queries):
     schema = tiny.schema(tasks=tiny.TASKS[:1])
@@ -89,6 +93,7 @@ def test_queries_that_are_more_than_a_short_batch_has_are_padded(queries):
     assert_equal_outputs(model, schema, longest=3)
 
 
+@pytest.mark.one_backend
 def test_what_is_no_head_and_no_query_is_an_error():
     for name in ("head", "queries"):
         with pytest.raises(ValueError, match=f"LONGER: `{name}` must be .* or .*other"):

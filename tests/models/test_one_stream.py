@@ -38,6 +38,7 @@ def test_groups_of_neighbours_count_from_the_newest(length):
     np.testing.assert_array_equal(EventGroups(3)(mask), padded > 2)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", MODELS)
 def test_what_stands_in_padding_changes_nothing_and_has_no_gradient(name):
     schema = tiny.schema("mixed", tasks=tiny.TASKS[:1])

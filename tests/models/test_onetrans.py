@@ -63,6 +63,7 @@ def events_of(model, x):
     return output_of(model, "event_feed_forward_0", x)
 
 
+@pytest.mark.one_backend
 def test_events_see_no_field_and_no_event_after_them(model):
     x = tiny.inputs(model.schema)
     states = events_of(model, x)
@@ -72,6 +73,7 @@ def test_events_see_no_field_and_no_event_after_them(model):
     assert (np.abs(other[-1, 4:] - states[-1, 4:]).max(-1) > 1e-4).all()
 
 
+@pytest.mark.one_backend
 def test_the_first_field_token_sees_no_other(model):
     x = tiny.inputs(model.schema)
     tokens, shift = output_of(model, "last_norm", x), model.get_layer("field_tokens").shift
@@ -83,6 +85,7 @@ def test_the_first_field_token_sees_no_other(model):
     assert (np.abs(others[:, 1:] - tokens[:, 1:]).max((0, 2)) > 1e-3).all()
 
 
+@pytest.mark.one_backend
 def test_with_equal_weights_for_all_it_is_a_plain_causal_transformer(model):
     x, w = tiny.inputs(model.schema), Weights.of(model)
     for kind, i in itertools.product(("key", "value", "query"), (0, 1)):
@@ -108,6 +111,15 @@ def test_with_equal_weights_for_all_it_is_a_plain_causal_transformer(model):
             normed = rms(y, w / f"feed_forward_norm_{i}")
             y = y + dense(relu(dense(normed, w / "event_hidden_0")), w / "event_feed_forward_0")
         np.testing.assert_allclose(found[b], rms(y[-4:], w / "last_norm"), atol=1e-5)
+
+
+@pytest.mark.one_backend
+def test_no_two_kernels_of_a_token_start_alike_and_each_as_wide_as_one_matrix():
+    model = OneTrans(tiny.schema(), dim=24)
+    names = [f"field_0_{kind}_0" for kind in ("query", "key", "value")]
+    kernels = np.concatenate([model.get_layer(name).kernel for name in names])
+    assert np.unique(kernels).size > 0.99 * kernels.size
+    np.testing.assert_allclose(kernels.std((1, 2)), (2 / (24 + 24)) ** 0.5, rtol=0.15)
 
 
 @pytest.mark.one_backend

@@ -43,6 +43,7 @@ def test_outputs_equal_the_formula(history, arguments):
         np.testing.assert_allclose(outputs[task], expected[task], atol=1e-5)
 
 
+@pytest.mark.one_backend
 def test_what_stands_before_the_candidate_does_not_see_it():
     model = made(tiny.schema(tasks=tiny.TASKS[:1]), num_full_layers=2)
     x, schema = tiny.inputs(model.schema), model.schema
@@ -58,6 +59,7 @@ def test_what_stands_before_the_candidate_does_not_see_it():
         assert np.abs(candidate[0] - candidate[1]).max() > 1e-3
 
 
+@pytest.mark.one_backend
 def test_windows_alone_reach_as_far_as_their_sum_and_no_field():
     model = made(tiny.schema(tasks=tiny.TASKS[:1]), num_full_layers=0, windows=(3, 2))
     x, columns = tiny.inputs(model.schema), model.schema.packed_columns("categorical")
@@ -75,6 +77,7 @@ def test_windows_alone_reach_as_far_as_their_sum_and_no_field():
     assert other("exposures", (-1, 6, 0))[-1] > 1e-5
 
 
+@pytest.mark.one_backend
 def test_a_gate_without_weights_lets_half_through():
     model = made(tiny.schema(tasks=tiny.TASKS[:1]), num_full_layers=1, windows=())
     for name in ("gate_0", "feed_forward_0"):
