@@ -113,9 +113,10 @@ class DayRun:
 
     def _check_labels(self, number: int) -> None:
         """A DailyError if the gate would compare models of different labels."""
+        declared: Any = self.config.schema
         now, before = (
             {t.name: (t.label, t.conditions, t.counts_unobserved) for t in schema.tasks}
-            for schema in (self.config.schema, self.schema)
+            for schema in (declared, self.schema)
         )
         other = [name for name in {**now, **before} if now.get(name) != before.get(name)]
         if other:
