@@ -244,7 +244,9 @@ def _wait(chief: subprocess.Popen) -> int:
     except subprocess.TimeoutExpired:
         chief.send_signal(signal.SIGINT)
     try:
-        return chief.wait(timeout=30)
+        code = chief.wait(timeout=30)
+        # Python dies of the signal only past `main`, which catches it: when all is written.
+        return 0 if code == -signal.SIGINT else code
     except subprocess.TimeoutExpired:
         # A shell's background job ignores SIGINT, and a chief whose worker died waits for ever.
         chief.terminate()

@@ -32,22 +32,20 @@ def start(*arguments, **environment):
     return subprocess.Popen(command, env=environment, **pipes)
 
 
-def finish(process):
-    output, errors = process.communicate(timeout=500)
-    assert process.returncode == 0, output[-3000:] + errors[-3000:]
-    return output
-
-
-def run_here(*arguments, training=None):
+def run_here(*arguments, made_up=False):
     """What the command prints, in this process: starting one takes seconds."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.syspath_prepend(ROOT / "tuning")
-        # The command would set it for all that comes after.
+        program = importlib.import_module("proxy_search")
+        if made_up:
+            patch.setattr(TrialTraining, "run", made_up_training)
+            patch.setattr(program, "PROGRAM", MADE_UP)
+        # The command would set the flags for all that comes after; its workers get the rest.
         patch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-        if training is not None:
-            patch.setattr(TrialTraining, "run", training)
-        importlib.import_module("proxy_search").main([*QUICK, *map(str, arguments)])
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setattr(sys, "argv", [str(program.PROGRAM), *QUICK, *map(str, arguments)])
+        program.main()
     return printed.getvalue()
 
 
@@ -63,7 +61,7 @@ def resumed(tmp_path_factory):
     killed = keras_infnet.search.search_trials(folder)
     process.kill()
     process.communicate()
-    return folder, killed, run_here(*arguments, training=made_up_training)
+    return folder, killed, run_here(*arguments, made_up=True)
 
 
 def test_a_killed_search_loses_no_finished_trial_and_runs_the_interrupted_one_again(resumed):
@@ -119,13 +117,15 @@ def test_the_report_shows_how_to_make_the_best_model(resumed):
 
 def test_two_workers_share_the_trials(tmp_path):
     folder = tmp_path / "search"
-    finish(start("--max-trials", 6, "--dir", folder, "--workers", 2))
+    with pytest.raises(SystemExit) as ended:
+        run_here("--max-trials", 4, "--dir", folder, "--workers", 2, made_up=True)
+    assert ended.value.code == 0
     trials = keras_infnet.search.search_trials(folder)
-    assert list(trials["status"]) == ["finished"] * 6
-    assert list(trials["attempts"]) == [1] * 6
+    assert list(trials["status"]) == ["finished"] * 4
+    assert list(trials["attempts"]) == [1] * 4
     logs = sorted(path.name for path in (tmp_path / "search-workers").iterdir())
     assert logs == ["worker-0.log", "worker-1.log"]
-    assert len(pd.read_csv(folder / "trials.csv")) == 6
+    assert len(pd.read_csv(folder / "trials.csv")) == 4
     assert (folder / "report.html").is_file()
 
 
