@@ -158,6 +158,14 @@ class StepsToCome(keras.callbacks.Callback):
         return found if isinstance(found, StepsByWorth) else None
 
 
+def with_steps_to_come(callbacks: Any, **arguments: Any) -> dict[str, Any]:
+    """Arguments of a model's `fit` by name, with a `StepsToCome` behind other callbacks."""
+    # A list that Keras has made is one that somebody else has put together.
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = [*callbacks, StepsToCome(callbacks)]
+    return {**arguments, "callbacks": callbacks}
+
+
 class _Shape:
     """Batches of one shape: how many there were, how long they took, and what is chosen."""
 

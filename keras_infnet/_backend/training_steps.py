@@ -7,7 +7,7 @@ import keras
 from keras_infnet._backend.evaluation_steps import evaluation_step, jax_test_function
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
 from keras_infnet._backend.row_training import train_step_by_rows
-from keras_infnet._backend.steps_by_worth import StepsByWorth, StepsToCome
+from keras_infnet._backend.steps_by_worth import StepsByWorth, with_steps_to_come
 from keras_infnet._backend.tensorflow_internals import operations_are_deterministic
 from keras_infnet._base.divergence_check import with_divergence_check
 from keras_infnet._base.within_step import within_step
@@ -28,11 +28,7 @@ class TrainingSteps(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; a loss that is NaN or infinite is a `FloatingPointError`."""
         given = with_divergence_check(super().fit, *args, **kwargs)
-        if self._chooses_xla():
-            callbacks = given["callbacks"]
-            if not isinstance(callbacks, keras.callbacks.CallbackList):
-                given["callbacks"] = [*callbacks, StepsToCome(callbacks)]
-        return super().fit(**given)
+        return super().fit(**(with_steps_to_come(**given) if self._chooses_xla() else given))
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; Keras calls it."""
