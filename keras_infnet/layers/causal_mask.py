@@ -37,7 +37,7 @@ class CausalMask(ConfiguredLayer):
     Example:
         >>> tokens = keras.ops.ones((2, 3, 8))
         >>> mask = keras_infnet.layers.CausalMask(window=2)(tokens, tokens)
-        >>> keras.ops.cast(mask[0], "int32").tolist()
+        >>> keras.ops.convert_to_numpy(keras.ops.cast(mask[0], "int32")).tolist()
         [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
     """
 
