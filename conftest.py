@@ -10,7 +10,6 @@ import keras  # noqa: E402
 import pytest  # noqa: E402
 
 import keras_infnet  # noqa: E402
-from keras_infnet._backend.training_steps import TrainingSteps  # noqa: E402
 
 TESTS = Path(__file__).parent / "tests"
 ROOTS = TESTS, Path(keras_infnet.__file__).parent
@@ -51,8 +50,7 @@ def pytest_collection_finish():
     """Tests trace many graphs, which makes many objects, and run each a few times.
 
     Python looks for garbage less often, and on JAX never through all: to free what each model has
-    compiled takes half a minute, and the space is small. TensorFlow runs graphs as they are: XLA
-    compiles a training step where `jit_compile=True`, `compiled_as_chosen` or a child process says.
+    compiled takes half a minute, and the space is small. TensorFlow runs graphs as they are.
     """
     gc.collect()
     gc.freeze()
@@ -62,18 +60,11 @@ def pytest_collection_finish():
         import tensorflow as tf
 
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        TrainingSteps.trains_by_xla = property(lambda model: False, lambda model, chosen: None)
 
 
 def pytest_sessionfinish():
     """The end of the process is not for looking for garbage."""
     gc.freeze()
-
-
-@pytest.fixture
-def compiled_as_chosen(monkeypatch):
-    """TensorFlow's training steps are compiled by XLA where `compile` chooses so."""
-    monkeypatch.setattr(TrainingSteps, "trains_by_xla", False)
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from tests.training.row_ranker import (
 )
 
 
-@pytest.mark.parametrize("compiling", ["auto", "quick"])
-def test_twenty_steps_are_those_of_dense_adagrad(compiling, compiled_as_chosen):
+@pytest.mark.parametrize("compiling", ["xla", "quick"])
+def test_twenty_steps_are_those_of_dense_adagrad(compiling):
     model, batches = row_ranker(), row_batches()
     expected = trained(model.get_weights(), batches, adagrad(0.1))
     train(model, batches, SparseAdagrad(0.1, row_updates_from=0), **compiled(compiling))
@@ -65,4 +65,4 @@ def test_a_negative_threshold_is_an_error_that_shows_it():
 
 
 def compiled(how):
-    return {} if how == "auto" else quick()
+    return {"jit_compile": True} if how == "xla" else quick()
