@@ -74,7 +74,9 @@ class KerasINFNet(Adapter):
 
         given = {"dim": DIM, "event_context": (), **_ARGUMENTS[self.work.model]}
         model = keras_infnet.models.MODELS[self.work.model](schema, **given)
-        model.compile(keras_infnet.optimizers.LazyAdam(LEARNING_RATE), weighted_metrics=[])
+        optimizer = keras_infnet.optimizers.LazyAdam(LEARNING_RATE)
+        # From the first step on: what is timed are many steps of a long training.
+        model.compile(optimizer, weighted_metrics=[], jit_compile=True)
         return model
 
     def train(self, steps: int) -> None:
