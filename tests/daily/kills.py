@@ -8,6 +8,7 @@ find; at the end versions and their weights are those of the undisturbed job.
 """
 
 import argparse
+import datetime
 import json
 import subprocess
 import sys
@@ -55,18 +56,18 @@ def run(folder: Path, kills: int, days: int, seed: int = 0) -> list[dict]:
         seed: Seed of the moments.
 
     Returns:
-        Each kill: number of the job, stage and day that it hit, and seconds after the start.
+        Each kill: number of the job, stage and day that it hit, and seconds after its first event.
 
     Raises:
         AssertionError: Something half-written serves, or a job ends otherwise.
     """
     logs = write_days(folder, days)
     (folder / "schema.json").write_text(schema().to_json())
-    begin = time.monotonic()
     undisturbed = _job(folder, "undisturbed", logs)
     assert _start(undisturbed, days).wait() == 0
-    # A process spends much of its time before its first stage.
-    most = (time.monotonic() - begin) / days * 2
+    times = [datetime.datetime.fromisoformat(event["time"]) for event in _events(undisturbed)]
+    # A process lives for two days of the job at most, and for one in the mean.
+    most = 2 * (times[-1] - times[0]).total_seconds() / days
     draw, found, job = np.random.default_rng(seed), [], 0
     while len(found) < kills:
         config = _job(folder, f"job{job}", logs)
@@ -108,8 +109,10 @@ def _start(config: Path, days: int) -> subprocess.Popen[str]:
 
 
 def _killed(config: Path, days: int, seconds: float) -> dict | None:
-    """What a kill hit; `None` where the job was done before."""
+    """What a kill hit, so many seconds after the first event; `None`: the job was done before."""
     process = _start(config, days)
+    while process.poll() is None and not _events(config):
+        time.sleep(0.02)
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -118,11 +121,14 @@ def _killed(config: Path, days: int, seconds: float) -> dict | None:
     else:
         assert code == 0, config.with_suffix(".jsonl").read_text()
         return None
-    lines = config.with_suffix(".jsonl").read_text().splitlines()
-    events = [json.loads(line) for line in lines if line.endswith("}")]
-    stages = [event for event in events if event["event"] == "stage"]
-    last = stages[-1] if stages else {"stage": "begin", "day": None}
+    last = [event for event in _events(config) if event["event"] == "stage"][-1]
     return {"stage": last["stage"], "day": last["day"], "seconds": round(seconds, 2)}
+
+
+def _events(config: Path) -> list[dict]:
+    """Events of the last process of a job; a line that a kill cut is left out."""
+    lines = config.with_suffix(".jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def _check_whole(folder: Path) -> None:
