@@ -19,7 +19,7 @@ from tests.fuzz.cases import make_case
 from tests.fuzz.ways import run
 
 pytestmark = pytest.mark.one_backend
-SEEDS, MOST_CASES = 150, 40
+SEEDS, MOST_CASES = 350, 40
 
 
 def ids_through_floats(values):

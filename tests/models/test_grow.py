@@ -360,8 +360,10 @@ def test_all_weights_of_every_model_are_carried(encoders, name):
     grown = model.grow(after)
     for was, now in zip(model.weights, grown.weights, strict=True):
         places = inserted(now.path, before.schema, after.schema)
-        expected = by_hand(np.array(was), places, new_rows(np.array(now), places))
-        np.testing.assert_array_equal(np.array(now), expected, now.path)
+        first = new_rows(np.array(now), places) if len(places) else None
+        np.testing.assert_array_equal(
+            np.array(now), by_hand(np.array(was), places, first), now.path
+        )
 
 
 @pytest.mark.one_backend
