@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 
 import keras
@@ -28,6 +31,7 @@ from tests.daily.small_job import (
     small_job,
     write_days,
 )
+from tests.house.source import ROOT
 from tests.serving.prediction_server import serving
 
 FIRST, SECOND = day_name(0), day_name(1)
@@ -174,6 +178,40 @@ def test_a_client_that_keeps_asking_loses_nothing_while_versions_switch(two_days
         for _ in range(5):
             assert answered_by() == 2
     assert seen == sorted(seen)
+
+
+@pytest.mark.one_backend
+def test_kill_9_leaves_what_serves_and_the_command_goes_on(two_days, tmp_path):
+    logs = two_days.config.log
+    schema_file = tmp_path / "schema.json"
+    schema_file.write_text(schema().to_json())
+    training = {**TRAINING, "checkpoint_every": 1}
+    config = {
+        "folder": "ranker", "schema": "schema.json", "log": logs, "gate": {"least": -1.0},
+        "model": {"name": "FM", "arguments": {"dim": 4}}, "training": training,
+        "calibration": {"method": "none"},
+    }  # fmt: skip
+    (tmp_path / "daily.json").write_text(json.dumps(config))
+    command = [
+        sys.executable, "-m", "keras_infnet.daily", "run", "--day", FIRST, "--config",
+        str(tmp_path / "daily.json"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if json.loads(line).get("stage") == "export":
+                process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    folder = tmp_path / "ranker"
+    assert not (folder / "serving").exists() and not (folder / "serving.json").exists()
+    job, events = small_job(folder, logs.removesuffix("/{day}"), training=training)
+    outcome = job.run(FIRST)
+    assert (outcome.status, outcome.number) == ("published", 1)
+    assert "resumed" in {event["event"] for event in events}
+    left = [path.name for path in folder.rglob("*.partial")]
+    assert left == []
+    pairs = zip(variables(job.versions.path(1)), variables(two_days.versions.path(1)), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 @pytest.mark.one_backend
