@@ -66,8 +66,8 @@ class EventNumber(EventQuantity):
     Args:
         column: Column of the log; requests have `{history}_{column}`. What an event got is no
             feature of the row that it is in.
-        buckets: Number of buckets of equal counts, at most 256; fewer result where quantiles fall
-            together.
+        buckets: Number of buckets, at most 256, as of a `NumericFeature`; fewer result where there
+            are fewer values.
 
     Raises:
         ValueError: An argument is out of range, or the column has the name of something else that

@@ -35,9 +35,10 @@ class NumericFeature(Feature):
     Args:
         name: Column of the frame, name in requests.
         owner: `"user"`, `"item"` or `"context"`.
-        buckets: Number of buckets, at most 256; fewer result where quantiles fall together.
-        bucketing: `"quantile"` (equal counts) or `"log"` (equal widths of the logarithm; for values
-            that are 0 or more, 0 and below share the lowest bucket).
+        buckets: Number of buckets, at most 256; fewer result where there are fewer values.
+        bucketing: `"quantile"` (equal counts, but that a value as frequent as a whole bucket, such
+            as the 0 of most rows, has one of its own) or `"log"` (equal widths of the logarithm;
+            for values that are 0 or more, 0 and below share the lowest bucket).
         allow_missing: Whether NaN is a value of its own. If not, NaN in a frame is an error.
         table: Name of an earlier numeric feature whose edges and weights this one uses.
         encoding: One or more of the names above. Defaults to `("bucket", "value")`.

@@ -271,7 +271,7 @@ def learn_edges(
         values: float32 array, increasing, without NaN.
         buckets: Most buckets wanted.
         bucketing: `"quantile"` or `"log"`.
-        counts: How often each value occurs. Defaults to once.
+        counts: How often each value occurs, if all differ. Defaults to as often as it stands there.
 
     Returns:
         Increasing float32 array of at most `buckets - 1` edges; bucket `k` holds `edges[k-1] <= x <
@@ -282,15 +282,54 @@ def learn_edges(
     if not len(values):
         return np.zeros(0, "float32")
     if bucketing == "quantile":
-        ends = np.arange(1, len(values) + 1) if counts is None else np.cumsum(counts)
-        ranks = np.ceil((ends[-1] - 1) * (np.arange(1, buckets) / buckets))
-        edges = values[np.searchsorted(ends, ranks, side="right")]
-        edges = edges[edges > values[0]]
+        if counts is None:
+            values, counts = np.unique(values, return_counts=True)
+        edges = _quantile_edges(values, counts, buckets)
     else:
         # The first edge is the smallest positive value: 0 and below keep the lowest bucket to
         # themselves.
         edges = np.geomspace(float(values[0]), float(values[-1]), buckets)[: buckets - 1]
     return np.unique(flush(edges.astype("float32")))
+
+
+def _quantile_edges(values: np.ndarray, counts: np.ndarray, buckets: int) -> np.ndarray:
+    """Edges of buckets of equal counts, but that a frequent value has one of its own.
+
+    Otherwise a column that is 0 in most rows would have one bucket for all that is not.
+    """
+    if len(values) <= buckets:
+        return values[1:]
+    common = _common_values(counts, buckets)
+    starts = common | np.append(False, common[:-1])
+    # A common value may cut the bucket of the rarer ones around it in two.
+    for left in range(buckets - np.count_nonzero(common), -1, -1):
+        found = starts.copy()
+        found[_quantile_places(counts * ~common, left)] = True
+        if np.count_nonzero(found[1:]) < buckets:
+            break
+    # Two buckets of a column that is 0 in most rows: 0 and the rest.
+    found[1] |= not found[1:].any()
+    return values[1:][found[1:]]
+
+
+def _common_values(counts: np.ndarray, buckets: int) -> np.ndarray:
+    """Whether a value is as frequent as a whole bucket of the others, for the most frequent."""
+    order = np.argsort(-counts, kind="stable")[: (buckets - 1) // 2]
+    # What is left once the more frequent ones are gone, by the buckets left for it.
+    rest = counts.sum() - np.cumsum(counts[order])
+    of_a_bucket = rest / (buckets - 1 - np.arange(len(order)))
+    common = np.zeros(len(counts), "bool")
+    common[order[np.logical_and.accumulate(counts[order] >= of_a_bucket)]] = True
+    return common
+
+
+def _quantile_places(counts: np.ndarray, buckets: int) -> np.ndarray:
+    """Places of the values at which the second and later of some equal buckets begin."""
+    ends = np.cumsum(counts)
+    if not buckets or not ends[-1]:
+        return np.zeros(0, "int64")
+    ranks = np.ceil((ends[-1] - 1) * (np.arange(1, buckets) / buckets))
+    return np.searchsorted(ends, ranks, side="right")
 
 
 def hash_in_graph(tf: Any, values: Any, buckets: int) -> Any:

@@ -16,10 +16,50 @@ def test_quantile_buckets_hold_equal_counts():
     assert len(counts) == 10 and counts.min() >= 99 and counts.max() <= 101
 
 
-def test_quantiles_that_fall_together_give_fewer_buckets():
+def test_few_different_values_give_fewer_buckets():
     values = np.array([0] * 90 + [1] * 10, "float32")
     assert learn_edges(values, 10, "quantile").tolist() == [1.0]
     assert len(learn_edges(np.full(5, 3, "float32"), 10, "quantile")) == 0
+
+
+def test_a_frequent_value_has_a_bucket_of_its_own_and_the_rest_share_the_others():
+    # As of a price paid, which is 0 in most rows: quantiles of all rows would give one bucket.
+    rng = np.random.default_rng(0)
+    paid = np.exp(rng.normal(size=4_000)).astype("float32")
+    values = np.concatenate([np.zeros(96_000, "float32"), paid])
+    edges = _edges(values, 32)
+    expected = np.quantile(paid, np.arange(1, 31) / 31, method="higher")
+    np.testing.assert_array_equal(edges[1:], expected)
+    assert len(edges) == 31 and edges[0] == paid.min()
+
+
+def test_of_two_buckets_one_is_of_the_frequent_value():
+    values = np.repeat(np.array([0, 5, 7], "float32"), [90, 4, 6])
+    assert _edges(values, 2).tolist() == [5.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_buckets_of_any_counts_are_no_more_than_asked_for(seed):
+    rng = np.random.default_rng(seed)
+    for buckets in range(2, 40):
+        values = np.round(rng.normal(size=rng.integers(1, 200)) ** 3, seed % 3).astype("float32")
+        values = np.repeat(values, (3 * rng.pareto(0.7, len(values))).astype("int64") % 999 + 1)
+        distinct, counts = np.unique(values, return_counts=True)
+        edges = _edges(values, buckets)
+        assert len(edges) < buckets and np.all(np.diff(edges) > 0)
+        held = np.bincount(np.searchsorted(edges, values, side="right"))
+        assert held.min() > 0
+        if len(distinct) <= buckets:
+            np.testing.assert_array_equal(held, counts)
+        # The most frequent value is alone if it fills a bucket by itself, and three are asked for.
+        most = counts.argmax()
+        if buckets > 2 and counts[most] * (buckets - 1) >= len(values):
+            assert counts[most] in held
+
+
+def _edges(values, buckets):
+    distinct, counts = np.unique(values, return_counts=True)
+    return learn_edges(distinct, buckets, "quantile", counts)
 
 
 def test_logarithmic_buckets_have_equal_width_in_the_logarithm_and_one_for_zero():
