@@ -9,7 +9,7 @@ import pandas as pd
 
 from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.daily.config import ChecksPart
-from keras_infnet.daily.day_log import DayLog
+from keras_infnet.daily.day_log import DayLog, frame_of
 from keras_infnet.daily.drift import drift, unknown_shares
 from keras_infnet.data.histories import read_times
 from keras_infnet.data.notices import repeated_in_frame
@@ -97,6 +97,26 @@ def check_rows(
         _limited(part, "missing", name, share, "of the values are missing.")
         for name, share in missing.items()
     ]
+    return found
+
+
+def check_events(schema: FeatureSchema, log: DayLog, before: Before | None) -> list[Finding]:
+    """What is wrong in a day's events that come from logs of their own; arguments as above."""
+    found: list[Finding] = []
+    for name, table in log.events.items():
+        label, frame = f"events of `{name}`", frame_of([table])
+        lacking = sorted(
+            WantedColumns.of_events(schema, schema.history(name)).required - {*frame.columns}
+        )
+        found += [
+            Finding(
+                "columns", name, REFUSED,
+                f"{label}: column `{column}` is missing.{did_you_mean(column, frame.columns)}",
+            )
+            for column in lacking
+        ]  # fmt: skip
+        if not lacking:
+            found += _times(schema, frame, before, label)
     return found
 
 
@@ -218,15 +238,17 @@ def _values(
             yield Finding("values", name, REFUSED, str(error))
 
 
-def _times(schema: FeatureSchema, frame: pd.DataFrame, before: Before | None) -> Iterator[Finding]:
+def _times(
+    schema: FeatureSchema, frame: pd.DataFrame, before: Before | None, label: str = "log"
+) -> Iterator[Finding]:
     if before is None:
         return
-    times = read_times(schema, frame, "log")
+    times = read_times(schema, frame, label)
     older = int((times < before.until).sum())
     if older:
         yield Finding(
             "times", str(schema.time_key), REFUSED,
-            f"{older} of {len(times)} rows are older than {_shown(before.until)}, the newest row "
+            f"{label}: {older} of {len(times)} rows are older than {_shown(before.until)}, the newest row "
             f"of {before.day} (the first is of {_shown(int(times.min()))}). Is it the log of an "
             "earlier day? Late rows belong into the log of their own day.",
         )  # fmt: skip

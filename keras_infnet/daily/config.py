@@ -150,6 +150,9 @@ class DailyConfig:
         schema: A schema; a file that `FeatureSchema.to_json` gave; or `"module:attribute"`.
         log: Where the log of a day lies: a file, folder or glob of Parquet or CSV, with `{day}` in
             place of the day, such as `"logs/{day}.parquet"`.
+        events: By history, where the events of a day lie that come from a log of their own, such as
+            `{"reads": "reads/{day}.parquet"}`: with users, times and the history's columns. Rows
+            of `log` are then no events of it. Defaults to none.
         name: Name of the model in requests: TensorFlow Serving watches `folder/serving/name`. Of
             the parts below, each key has a default, and `None` takes all.
         model: `{"name": "INFNet", "arguments": {}}`: a class of `keras_infnet.models`, or
@@ -168,7 +171,8 @@ class DailyConfig:
         keep_versions: How many versions stay on disk; that which serves always does.
 
     Raises:
-        ValueError: A key is unknown, a value is out of range, or `log` has no `{day}`.
+        ValueError: A key is unknown, a value is out of range, `log` or one of `events` has no
+            `{day}`, or `events` names an unknown history.
 
     Example:
         ```python
@@ -181,6 +185,7 @@ class DailyConfig:
     folder: str | Path
     schema: FeatureSchema | str | Path
     log: str
+    events: Mapping[str, str] = field(default_factory=dict[str, str])
     name: str = "ranker"
     model: Any = None
     training: Any = None
@@ -203,6 +208,7 @@ class DailyConfig:
         if not isinstance(self.keep_versions, int) or self.keep_versions < 2:
             raise bad("daily config", "keep_versions", self.keep_versions, "2 or more")
         object.__setattr__(self, "schema", _schema(self.schema))
+        self._check_events()
         self.gate.policy(self.schema)
         self.model_class()
 
@@ -222,9 +228,10 @@ class DailyConfig:
             if name not in plain:
                 raise ValueError(f"daily config: {file} has no key `{name}`, which is needed.")
         for name in ("folder", "log", "schema"):
-            text = plain[name]
-            if isinstance(text, str) and "://" not in text and not _is_attribute(name, text):
-                plain[name] = str(file.parent / Path(text).expanduser())
+            if not _is_attribute(name, plain[name]):
+                plain[name] = _beside(file, plain[name])
+        if isinstance(plain.get("events"), dict):
+            plain["events"] = {name: _beside(file, path) for name, path in plain["events"].items()}
         return cls(**plain)
 
     def model_class(self) -> Any:
@@ -244,8 +251,24 @@ class DailyConfig:
         assert isinstance(self.schema, FeatureSchema)
         parts = {name: getattr(self, name) for name in _PARTS}
         plain = {n: dataclasses.asdict(part) if part else None for n, part in parts.items()}
-        text = json.dumps([plain, self.schema.to_dict()], sort_keys=True, default=str)
+        # Configurations without such events keep the digest that they had before there were some.
+        own = [sorted(self.events)] if self.events else []
+        text = json.dumps([plain, self.schema.to_dict(), *own], sort_keys=True, default=str)
         return digest(text)
+
+    def _check_events(self) -> None:
+        if not isinstance(self.events, Mapping):
+            raise bad("daily config", "events", self.events, "paths by history")
+        assert isinstance(self.schema, FeatureSchema)
+        known = [history.name for history in self.schema.histories]
+        for name, path in self.events.items():
+            if name not in known:
+                raise ValueError(
+                    f"daily config: events.{name} names no history of the schema."
+                    f"{did_you_mean(name, known)}"
+                )
+            if not isinstance(path, str) or DAY not in path:
+                raise bad("daily config", f"events.{name}", path, "a path with {day}")
 
 
 _PARTS = {
@@ -283,8 +306,15 @@ def _check_keys(kind: Any, given: Mapping[str, Any], where: str) -> None:
             )
 
 
-def _is_attribute(name: str, text: str) -> bool:
-    return name == "schema" and ":" in text
+def _is_attribute(name: str, text: Any) -> bool:
+    return name == "schema" and isinstance(text, str) and ":" in text
+
+
+def _beside(file: Path, given: Any) -> Any:
+    """A relative path, of the folder of a file; anything else as it is."""
+    if not isinstance(given, str) or "://" in given:
+        return given
+    return str(file.parent / Path(given).expanduser())
 
 
 def _schema(given: Any) -> FeatureSchema:

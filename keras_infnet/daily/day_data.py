@@ -1,5 +1,6 @@
 """DayData: the rows of a run with what came before them, for one encoder; and the past on disk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.schema.schema import FeatureSchema
 
 _WHO = "daily"
+Events = Mapping[str, pd.DataFrame]
 _HISTORIES, _RATES, _HELD, _REPLAY = "histories", "rates", "holdout.parquet", "replay.parquet"
+_HELD_EVENTS = "holdout_events"
 _DAY_MS = 86_400_000
 _EVALUATION_BATCH = 2048
 
@@ -81,9 +84,18 @@ def with_past(
     return with_relative(schema, rates.update(rows), _WHO)
 
 
-def data_of(encoder: FeatureEncoder, rows: pd.DataFrame, past: Path | None) -> DayData:
-    """Rows of a run, which `with_past` gave, for one encoder."""
-    return DayData(encoder, rows, _histories(encoder, rows, past))
+def data_of(
+    encoder: FeatureEncoder, rows: pd.DataFrame, past: Path | None, events: Events | None = None
+) -> DayData:
+    """Rows of a run, which `with_past` gave, for one encoder.
+
+    Args:
+        encoder: The encoder.
+        rows: The rows.
+        past: What `save_past` wrote; `None` before the first version.
+        events: Events of logs of their own by history, since that past.
+    """
+    return DayData(encoder, rows, _histories(encoder, rows, past, events or {}))
 
 
 def save_past(
@@ -93,8 +105,10 @@ def save_past(
     train: np.ndarray,
     held: pa.Table,
     past: Path | None,
+    known: Events,
+    later: Events,
 ) -> None:
-    """Writes the past of the next run: up to the last training row, and the rows after it.
+    """Writes the past of the next run: up to the last training row, and what is after it.
 
     Args:
         folder: Folder to make.
@@ -103,10 +117,12 @@ def save_past(
         train: Which of them train, bool `(rows,)`.
         held: The others, as they came; the next run trains on them.
         past: The past of this run; `None` before the first version.
+        known: Events of logs of their own by history, those before the rows that are held out.
+        later: The events after them, which the next run reads.
     """
     folder.mkdir()
     trained = rows[train]
-    histories = _histories(encoder, trained, past)
+    histories = _histories(encoder, trained, past, known)
     if histories is not None:
         histories.save(folder / _HISTORIES)
     if encoder.schema.past:
@@ -117,6 +133,10 @@ def save_past(
             rates.update(trained)
         rates.state().save(folder / _RATES)
     pq.write_table(held, folder / _HELD, compression="zstd")
+    for name, events in later.items():
+        (folder / _HELD_EVENTS).mkdir(exist_ok=True)
+        file = folder / _HELD_EVENTS / f"{name}.parquet"
+        pq.write_table(table_of(events), file, compression="zstd")
 
 
 def save_replay(
@@ -165,9 +185,16 @@ def held_out(past: Path | None) -> list[pa.Table]:
     return [] if past is None else [pq.read_table(past / _HELD)]
 
 
-def _histories(encoder: FeatureEncoder, rows: pd.DataFrame, past: Path | None) -> Histories | None:
+def held_events(past: Path | None, name: str) -> list[pa.Table]:
+    """The events of a log of its own that the version before has not seen."""
+    return [] if past is None else [pq.read_table(past / _HELD_EVENTS / f"{name}.parquet")]
+
+
+def _histories(
+    encoder: FeatureEncoder, rows: pd.DataFrame, past: Path | None, events: Events
+) -> Histories | None:
     if not lacking_histories(encoder.schema, rows):
         return None
     if past is None:
-        return Histories(encoder, rows)
-    return Histories.load(past / _HISTORIES, encoder).append(rows)
+        return Histories(encoder, rows, events=events)
+    return Histories.load(past / _HISTORIES, encoder).append(rows, events)

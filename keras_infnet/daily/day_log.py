@@ -2,13 +2,15 @@
 
 import datetime
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from keras_infnet._base.digest import digest
 from keras_infnet.daily.config import DAY
 from keras_infnet.daily.errors import DailyError, ExitCode
 from keras_infnet.data.row_source import WantedColumns, read_chunks
@@ -27,11 +29,13 @@ class DayLog:
         day: The day.
         table: Its rows, of the columns that the schema needs.
         fingerprint: What rows of the same values in the same order share, whatever their files.
+        events: Events of logs of their own by history.
     """
 
     day: str
     table: pa.Table
     fingerprint: str
+    events: Mapping[str, pa.Table] = field(default_factory=dict[str, pa.Table])
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -39,27 +43,28 @@ class DayLog:
         return {column.name: _kind(column.type) for column in self.table.schema}
 
 
-def read_day(schema: FeatureSchema, pattern: str, day: str) -> DayLog:
-    """Reads the log of a day.
+def read_day(
+    schema: FeatureSchema, pattern: str, day: str, events: Mapping[str, str] | None = None
+) -> DayLog:
+    """Reads the log of a day, and those of its events.
 
     Args:
         schema: The schema.
         pattern: Path with `{day}`.
         day: The day.
+        events: Paths with `{day}` by history, of events that come from logs of their own.
 
     Raises:
         DailyError: There is no file, it can't be read, or it has no row.
     """
-    path = pattern.replace(DAY, check_day(day))
-    try:
-        tables = [table for _, table in read_chunks(path, WantedColumns.of(schema), _CHUNK_ROWS)]
-        table = below_another(tables)
-    except (ImportError, OSError, ValueError) as error:
-        message = str(error).removeprefix("prepare: ")
-        raise DailyError(
-            f"{message} Log: {path}. Write it, and run the day again.", READ, day, ExitCode.LOG
-        ) from error
-    return DayLog(day, table, fingerprint(table))
+    table = _read(pattern, WantedColumns.of(schema), day)
+    own = {
+        name: _read(path, WantedColumns.of_events(schema, schema.history(name)), day)
+        for name, path in (events or {}).items()
+    }
+    of_rows = fingerprint(table)
+    of_events = [f"{name} {fingerprint(own[name])}" for name in sorted(own)]
+    return DayLog(day, table, digest(of_rows, *of_events) if own else of_rows, own)
 
 
 def check_day(day: Any) -> str:
@@ -113,6 +118,18 @@ def frame_of(tables: list[pa.Table]) -> pd.DataFrame:
 def table_of(frame: pd.DataFrame) -> pa.Table:
     """Rows as they are written to Parquet."""
     return decoded(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def _read(pattern: str, columns: WantedColumns, day: str) -> pa.Table:
+    """The rows of the files of a day."""
+    path = pattern.replace(DAY, check_day(day))
+    try:
+        return below_another([table for _, table in read_chunks(path, columns, _CHUNK_ROWS)])
+    except (ImportError, OSError, ValueError) as error:
+        message = str(error).removeprefix("prepare: ")
+        raise DailyError(
+            f"{message} Log: {path}. Write it, and run the day again.", READ, day, ExitCode.LOG
+        ) from error
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -21,6 +21,7 @@ from keras_infnet.daily.checks import (
     Before,
     Finding,
     check_against,
+    check_events,
     check_rows,
     label_rates,
     missing_shares,
@@ -28,6 +29,7 @@ from keras_infnet.daily.checks import (
 from keras_infnet.daily.config import DailyConfig
 from keras_infnet.daily.day_data import (
     data_of,
+    held_events,
     held_out,
     replay_rows,
     save_past,
@@ -110,6 +112,7 @@ class DayRun:
             self._encoder = FeatureEncoder.load(self._of_base(_ENCODER))
             self.schema = self._encoder.schema
             self._check_labels(self.base.number)
+            self._check_sources(self.base.number)
 
     def _check_labels(self, number: int) -> None:
         """A DailyError if the gate would compare models of different labels."""
@@ -130,6 +133,19 @@ class DayRun:
                 ExitCode.CONFIG,
             )
 
+    def _check_sources(self, number: int) -> None:
+        """A DailyError if histories would go on from another log than they began with."""
+        now, before = sorted(self.config.events), self._versions.metrics(number).get("events", [])
+        if now != before:
+            raise DailyError(
+                f"histories with events of their own are {now} in the configuration and {before} "
+                f"in version {number}, from which this day goes on. Give a ranker with other "
+                "`events` a `folder` of its own, whose first day begins anew.",
+                READ,
+                self.day,
+                ExitCode.CONFIG,
+            )
+
     def read(self) -> None:
         """Reads the log of the day, and those of days that were kept back.
 
@@ -137,9 +153,12 @@ class DayRun:
             DailyError: A log can't be read, or has no row.
         """
         with self._stage(READ, self.day):
-            log = read_day(self.schema, self.config.log, self.day)
-            pending = [read_day(self.schema, self.config.log, day) for day in self._kept_back()]
-            self._logs: list[DayLog] = [*pending, log]
+            source = self.config.log
+            self._logs: list[DayLog] = [
+                read_day(self.schema, source, day, self.config.events)
+                for day in (*self._kept_back(), self.day)
+            ]
+            log = self._logs[-1]
             base_day = self.day if self.base is None else self.base.day
             skipped = [d for d in days_between(base_day, self.day)[1:-1] if d not in self.data]
             if skipped:
@@ -231,10 +250,12 @@ class DayRun:
                 self._findings = check_rows(
                     self.schema, log, frame_of([log.table]), before, self.config.checks
                 )
+                self._findings += check_events(self.schema, log, before)
                 self._refuse(log.day)
             tables = [*held_out(self._past), *(log.table for log in self._logs)]
             rows = frame_of(tables)
             self._split(rows)
+            self._read_events()
             self._rows = with_past(self.schema, rows, self._train, self._past)
             if self._encoder is not None:
                 self._findings += check_against(
@@ -267,8 +288,8 @@ class DayRun:
         self._is_day = np.arange(len(rows)) >= len(rows) - len(self._logs[-1].table)
         of_day = np.sort(times[self._is_day])
         place = int(len(of_day) * (1 - self.config.training.holdout))
-        cut = of_day[min(place, len(of_day) - 1)]
-        self._train = times < cut
+        self._cut = of_day[min(place, len(of_day) - 1)]
+        self._train = times < self._cut
         if not self._train[self._is_day].any():
             raise DailyError(
                 f"all {len(of_day)} rows are of one time, so that the newest can't be held out; "
@@ -278,6 +299,27 @@ class DayRun:
                 ExitCode.LOG,
             )
 
+    def _read_events(self) -> None:
+        """Events of logs of their own: all since the past, and which are not held out."""
+        self._events: dict[str, pd.DataFrame] = {}
+        self._known: dict[str, pd.DataFrame] = {}
+        self._later: dict[str, pd.DataFrame] = {}
+        for name in self.config.events:
+            new = [log.events[name] for log in self._logs]
+            events = frame_of([*held_events(self._past, name), *new])
+            known = read_times(self.schema, events, f"events of `{name}`") < self._cut
+            if self.base is None and not known.any():
+                raise DailyError(
+                    f"events of `{name}`: none of {len(events)} is before the rows that are held "
+                    "out, so that nothing is learned of them. Are their times of this day, and of "
+                    "the log's unit?",
+                    CHECK,
+                    self.day,
+                    ExitCode.LOG,
+                )
+            self._events[name] = events
+            self._known[name], self._later[name] = events[known], events[~known]
+
     def _score_before_training(self) -> None:
         """Scores the day by the version that it goes on from, before anything learns from it."""
         self._progressive: dict[str, Any] = {}
@@ -286,7 +328,7 @@ class DayRun:
             return
         with self._stage("score", self.day):
             model = keras.saving.load_model(self._of_base(_MODEL), compile=False)
-            data = data_of(self._encoder, self._rows, self._past)
+            data = data_of(self._encoder, self._rows, self._past, self._events)
             day = self._rows[self._is_day]
             predicted = data.predict(model, day)
             self._held_before = predicted[~self._train[self._is_day]]
@@ -307,7 +349,7 @@ class DayRun:
         rows = self._rows[self._train]
         with self._stage("grow", self.day):
             encoder, grown = self._grown(rows)
-            self._data = data_of(encoder, self._rows, self._past)
+            self._data = data_of(encoder, self._rows, self._past, self._events)
         with self._stage("train", self.day):
             earlier = replay_rows(self._past) if self.config.training.replay_days else None
             model, self._curve = train(
@@ -325,13 +367,14 @@ class DayRun:
     def _grown(self, rows: pd.DataFrame) -> tuple[FeatureEncoder, Any]:
         """The encoder that knows the training rows, and the model before with room for them."""
         if self._encoder is None:
-            return FeatureEncoder(self.schema).fit(rows), None
+            return FeatureEncoder(self.schema).fit(rows, event_logs=self._known), None
         model: Any = keras.saving.load_model(self._of_base(_MODEL))
         part = self.config.growth
         if not part:
             return self._encoder, model
         encoder = self._encoder.extend(
             rows,
+            event_logs=self._known,
             min_frequency=part.min_frequency,
             keep_days=part.keep_days,
             max_ids=part.max_ids,
@@ -401,7 +444,16 @@ class DayRun:
             model.save(folder / _MODEL)
             write_json(folder / _CALIBRATION, calibration.to_dict())
             held = self._raw_held()
-            save_past(folder / _PAST, encoder, self._rows, self._train, held, self._past)
+            save_past(
+                folder / _PAST,
+                encoder,
+                self._rows,
+                self._train,
+                held,
+                self._past,
+                self._known,
+                self._later,
+            )
             part = self.config.training
             if part.replay_days:
                 save_replay(
@@ -436,6 +488,7 @@ class DayRun:
             "calibration": calibration.to_dict(),
             "findings": [dataclasses.asdict(finding) for finding in self._findings],
             "curve": self._curve,
+            "events": sorted(self.config.events),
             "reference": {
                 "kinds": self._logs[-1].kinds,
                 "missing": missing_shares(encoder.schema, self._rows[self._is_day]),

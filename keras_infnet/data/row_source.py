@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from keras_infnet.data.log_files import LogFile, list_files
 from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
+from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
 
 RowSource = Frame | Iterable[Frame] | str | Path | Sequence[str | Path]
@@ -63,6 +64,13 @@ class WantedColumns:
             dtype = schema.declared_dtype(schema.table_of(f.name))
             ids[f.name] = "string" if f.is_text else dtype
         return cls(frozenset(required), frozenset(required | events), ids)
+
+    @classmethod
+    def of_events(cls, schema: FeatureSchema, history: History) -> "WantedColumns":
+        """Columns of a log of the events of one history."""
+        keys = {schema.user_key, str(schema.time_key)}
+        required = frozenset(keys.union(history.log_columns))
+        return cls(required, required, cls.of(schema).ids)
 
     def among(self, names: Iterable[str]) -> list[str]:
         """Of a table's columns, those to read."""

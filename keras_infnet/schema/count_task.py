@@ -71,9 +71,12 @@ class CountTask(Task):
         from keras_infnet.metrics.regression_error import mean_absolute_error
 
         y, p, w, _ = observed_rows(labels, predictions, weights)
+        # As Keras has it: no logarithm of 0.
+        loss = p - y * np.log(p + 1e-7)
         ratio = np.where(y > 0, y, 1) / np.where(y > 0, p, 1)
         deviance = 2 * (np.where(y > 0, y * np.log(ratio), 0) - y + p)
         return {
+            "poisson_loss": float(np.average(loss, weights=w)) if len(y) else math.nan,
             "poisson_deviance": float(np.average(deviance, weights=w)) if len(y) else math.nan,
             "mae": mean_absolute_error(labels, predictions, weights),
         }

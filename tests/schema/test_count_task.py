@@ -45,6 +45,8 @@ def test_a_head_starts_at_the_mean_count_and_trains_by_poisson_loss():
     (metric,) = task.metrics()
     metric.update_state(y, p)
     assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+    measured = task.measures(y, p, np.ones(3), {})
+    assert measured["poisson_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_seconds_with_fractions_are_counts_too():

@@ -1,0 +1,144 @@
+"""Histories whose events come from a log of their own, day by day, against all days at once."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_infnet import History
+from keras_infnet.daily import DailyConfig, DailyError
+from keras_infnet.daily.day_data import data_of, held_events, held_out, with_past
+from keras_infnet.daily.day_log import frame_of, table_of
+from keras_infnet.data import FeatureEncoder, Histories
+from tests.daily.conftest import untrained as untrained_versions
+from tests.daily.small_job import day_frame, day_name, schema, small_job, write_day, write_days
+
+pytestmark = pytest.mark.one_backend
+FIRST, SECOND, THIRD = map(day_name, range(3))
+READS = History("reads", ("video_id",), max_length=4, actions=("finished",))
+
+
+def read_frame(number):
+    """Reads of a day: of any video, before and after the rows that are held out."""
+    rows = day_frame(number, rows=300, seed=1)[["user_id", "video_id", "time_ms"]]
+    return rows.assign(finished=np.random.default_rng(number).integers(0, 2, len(rows)))
+
+
+def with_reads(**changes):
+    given = schema()
+    return dataclasses.replace(given, histories=(*given.histories, READS), **changes)
+
+
+def job_of(folder, **changes):
+    events = {"reads": f"{folder / 'reads'}/{{day}}"}
+    given = {"schema": with_reads(), "events": events, **changes}
+    return small_job(folder / "ranker", folder / "logs", **given)[0]
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory):
+    """Logs and reads of three days, of which a job has done two."""
+    folder = tmp_path_factory.mktemp("own_events")
+    write_days(folder, 3)
+    for number in range(3):
+        write_day(folder / "reads", day_name(number), read_frame(number))
+    with pytest.MonkeyPatch.context() as patched:
+        untrained_versions.__wrapped__(patched)
+        job_of(folder).backfill(FIRST, SECOND)
+    return folder
+
+
+@pytest.fixture
+def go_on(days, tmp_path, untrained):
+    """A copy of them, in which nothing is trained or exported."""
+    return shutil.copytree(days, tmp_path / "copy")
+
+
+def test_histories_are_those_of_all_days_at_once(go_on):
+    version = job_of(go_on).versions.path(2)
+    encoder, past = FeatureEncoder.load(version / "encoder"), version / "past"
+    day = frame_of([*held_out(past), table_of(day_frame(2))])
+    reads = frame_of([*held_events(past, "reads"), table_of(read_frame(2))])
+    rows = with_past(encoder.schema, day, np.ones(len(day), bool), past)
+    found = data_of(encoder, rows, past, {"reads": reads}).attach(rows)
+
+    log, events = (pd.concat(map(of, range(3)), ignore_index=True) for of in (day_frame, read_frame))
+    whole = Histories(encoder, log, events={"reads": events}).attach(log.tail(len(day)))
+    for column in ("reads_video_id", "reads_finished", "reads_age_seconds", "seen_video_id"):
+        assert list(map(list, found[column])) == list(map(list, whole[column]))
+    assert found["reads_video_id"].map(len).sum() > 500
+
+
+def test_ids_that_only_events_have_are_learned_and_days_go_on(go_on):
+    only = read_frame(2).assign(video_id=777)
+    write_day(go_on / "reads", THIRD, only)
+    job = job_of(go_on)
+    assert job.run(THIRD).number == 3
+    before, now = (FeatureEncoder.load(job.versions.path(n) / "encoder") for n in (2, 3))
+    asked = day_frame(2).head(1).assign(video_id=777, seen_before=0)
+    (was,), (learned,) = (e.transform(asked)["categorical"][:, 1] for e in (before, now))
+    assert was == 1 and learned > 1
+
+
+def test_the_same_rows_with_other_events_are_another_day(go_on):
+    job = job_of(go_on)
+    assert job.run(SECOND).status == "unchanged"
+    write_day(go_on / "reads", SECOND, read_frame(1).head(200))
+    assert job.run(SECOND).number == 3
+
+
+def early(frame):
+    return frame.assign(time_ms=frame["time_ms"] - 86_400_000)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (early, r"events of `reads`: \d+ of 300 rows are older than 2026-11-02T.*earlier day"),
+        (lambda f: f.drop(columns="finished"), r"events of `reads`: column `finished` is missing"),
+        (lambda f: f.assign(time_ms=None), r"events of `reads`.*`time_ms`.*missing"),
+        (lambda f: f.head(0), r"no row.*reads/2026-11-03"),
+    ],
+)
+def test_wrong_events_are_refused_and_what_serves_stays(go_on, wrong, message):
+    write_day(go_on / "reads", THIRD, wrong(read_frame(2)))
+    job = job_of(go_on)
+    with pytest.raises(DailyError, match=message) as raised:
+        job.run(THIRD)
+    assert raised.value.code == 3 and job.versions.serving.number == 2
+
+
+def test_a_first_day_whose_events_are_all_later_is_refused(go_on):
+    shutil.rmtree(go_on / "ranker")
+    write_day(go_on / "reads", FIRST, read_frame(1))
+    with pytest.raises(DailyError, match="events of `reads`: none of 300 is before the rows"):
+        job_of(go_on).run(FIRST)
+
+
+def test_events_that_come_or_go_need_a_folder_of_their_own(go_on):
+    with pytest.raises(DailyError, match=r"are \[\] in the configuration and \['reads'\] in v"):
+        job_of(go_on, events={}).run(THIRD)
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ({"red": "reads/{day}"}, r"events.red names no history.*Did you mean `reads`"),
+        ({"reads": "reads.parquet"}, r"events.reads.*a path with \{day\}"),
+        (["reads"], r"events.*paths by history"),
+    ],
+)
+def test_wrong_configurations_name_the_key(tmp_path, events, message):
+    with pytest.raises(ValueError, match=message):
+        DailyConfig(folder=tmp_path, schema=with_reads(), log="{day}", events=events)
+
+
+def test_relative_paths_are_of_the_files_folder(tmp_path):
+    (tmp_path / "schema.json").write_text(with_reads().to_json())
+    (tmp_path / "daily.json").write_text(
+        '{"folder": "r", "schema": "schema.json", "log": "{day}", "events": {"reads": "e/{day}"}}'
+    )
+    config = DailyConfig.load(tmp_path / "daily.json")
+    assert config.events == {"reads": str(tmp_path / "e/{day}")}
