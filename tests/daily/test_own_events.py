@@ -64,7 +64,8 @@ def test_histories_are_those_of_all_days_at_once(go_on):
     rows = with_past(encoder.schema, day, np.ones(len(day), bool), past)
     found = data_of(encoder, rows, past, {"reads": reads}).attach(rows)
 
-    log, events = (pd.concat(map(of, range(3)), ignore_index=True) for of in (day_frame, read_frame))
+    log = pd.concat(map(day_frame, range(3)), ignore_index=True)
+    events = pd.concat(map(read_frame, range(3)), ignore_index=True)
     whole = Histories(encoder, log, events={"reads": events}).attach(log.tail(len(day)))
     for column in ("reads_video_id", "reads_finished", "reads_age_seconds", "seen_video_id"):
         assert list(map(list, found[column])) == list(map(list, whole[column]))
