@@ -249,8 +249,8 @@ def _times(
         yield Finding(
             "times", str(schema.time_key), REFUSED,
             f"{label}: {older} of {len(times)} rows are older than {_shown(before.until)}, the "
-            f"newest row of {before.day} (the first is of {_shown(int(times.min()))}). Is it the log "
-            "of an earlier day? Late rows belong into the log of their own day.",
+            f"newest row of {before.day} (the first is of {_shown(int(times.min()))}). Is it the "
+            "log of an earlier day? Late rows belong into the log of their own day.",
         )  # fmt: skip
 
 
