@@ -4,6 +4,10 @@ All models have 32 numbers an id and the library's defaults for everything else;
 The steps of all models alternate, so ratios are those of one run.
 
     python -m benchmarks.models --lengths 64 1000 --backend jax --out models.json
+    python -m benchmarks.models --compare-backends --out backends.json
+
+`--compare-backends` has JAX's seconds over TensorFlow's instead, in two processes that take turns;
+stopped, it goes on after the last model in `--out`.
 """
 
 import argparse
@@ -17,14 +21,17 @@ BATCH = 128
 
 
 def main() -> None:
-    options = parse_arguments(__doc__)
+    options = parse_arguments(__doc__, compares=True)
+    if options.compare_backends:
+        report_backends(options)
+        return
     # Keras takes the backend when it is imported.
     from benchmarks.model_speed import Measurement, measure
 
     report(measure(Measurement(**measurement_of(options)), options.lengths), options.out)
 
 
-def parse_arguments(text: str) -> argparse.Namespace:
+def parse_arguments(text: str, compares: bool = False) -> argparse.Namespace:
     """Arguments that all benchmarks of models have; chooses the backend, unless it is imported."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["all"])
@@ -34,10 +41,15 @@ def parse_arguments(text: str) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="of a model in a round; one is unused")
     parser.add_argument("--rows", type=int, default=20_000, help="of the simulated log")
+    parser.set_defaults(compare_backends=False)
+    if compares:
+        parser.add_argument("--compare-backends", action="store_true", help="JAX over TensorFlow")
     parser.add_argument("--out", type=Path, help="JSON file for the records")
     options = parser.parse_args()
     if min(*options.lengths, options.batch, options.rounds, options.steps - 1) < 1:
         parser.error("lengths, batch and rounds must be 1 or more, steps 2 or more")
+    if options.compare_backends and options.backend:
+        parser.error("--compare-backends runs both backends; leave out --backend")
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
     return options
@@ -45,6 +57,17 @@ def parse_arguments(text: str) -> argparse.Namespace:
 
 def measurement_of(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("models", "batch", "rounds", "steps", "rows")}
+
+
+def report_backends(options: argparse.Namespace) -> None:
+    """Compares the backends, and prints the table."""
+    from benchmarks.compare_backends import Comparison, compare, markdown_table
+    from benchmarks.protocol.space import check_models
+
+    given = {name: getattr(options, name) for name in ("batch", "rounds", "steps", "rows")}
+    comparison = Comparison(tuple(check_models(options.models)), tuple(options.lengths), **given)
+    records = compare(comparison, options.out)
+    print(f"\nJAX's seconds over TensorFlow's:\n\n{markdown_table(records)}")
 
 
 def report(records: list[dict[str, Any]], out: Path | None) -> None:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.asked_process import Failed
 from benchmarks.peers.work import DIM, Work, write_log
-from benchmarks.peers.worker import Failed
 
 TRAIN, FORWARD, RANK = "train", "forward", "rank"
 FRESH, CACHED, MEMORY = "first step, fresh home", "first step, filled cache", "peak memory"

@@ -1,29 +1,18 @@
-"""Processes of libraries: one each, kept alive, told by a pipe what to do.
+"""Processes of libraries: one each, asked such things as `{"do": "train", "steps": 5}`."""
 
-A question is a line of JSON, `{"do": "train", "steps": 5}`, and so is its answer.
-"""
-
-import contextlib
-import json
 import os
 import resource
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.asked_process import ROOT, AskedProcess, answer_questions
 from benchmarks.peers.adapter import Adapter
 from benchmarks.peers.work import Work
 
-ROOT = Path(__file__).parents[2]
 _THREADS = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
-
-
-class Failed(Exception):
-    """What a library could not do, in its own words."""
 
 
 class Worker:
@@ -70,7 +59,7 @@ class Worker:
         """Nothing is open."""
 
 
-class WorkerProcess:
+class WorkerProcess(AskedProcess):
     """A `Worker` in a process of its own, with one thread on one core.
 
     Args:
@@ -80,51 +69,8 @@ class WorkerProcess:
     """
 
     def __init__(self, library: str, python: Path, home: Path | None = None) -> None:
-        self._library, self._errors = library, tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            [str(python), "-m", "benchmarks.peers.worker", library],
-            env=_environment(home),
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-
-    def ask(self, do: str, **given: Any) -> dict[str, Any]:
-        """As `Worker.ask`.
-
-        Raises:
-            Failed: The library raised an error, or its process ended.
-        """
-        assert self._process.stdin and self._process.stdout
-        try:
-            self._process.stdin.write(json.dumps({"do": do, **given}) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            code = self._process.wait()
-            raise Failed(f"{self._library}: its process ended ({code}): {self._last_error()}")
-        found = json.loads(answer)
-        if "error" in found:
-            raise Failed(f"{self._library}: {found['error']}")
-        return found
-
-    def close(self) -> None:
-        """Ends the process, which gives all memory back."""
-        assert self._process.stdin and self._process.stdout
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-        self._errors.close()
-
-    def _last_error(self) -> str:
-        self._errors.seek(0)
-        lines = [line for line in self._errors.read().splitlines() if line.strip()]
-        return lines[-1] if lines else "it said nothing"
+        program = [str(python), "-m", "benchmarks.peers.worker", library]
+        super().__init__(library, program, _environment(home))
 
 
 def _environment(home: Path | None) -> Mapping[str, str]:
@@ -141,20 +87,9 @@ def main(arguments: Sequence[str]) -> None:
     """Answers the questions of standard input until it ends."""
     from benchmarks.peers.adapters import ADAPTERS
 
-    # What libraries print must not come between answers.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    worker = Worker(ADAPTERS[arguments[0]]())
-    for line in sys.stdin:
-        try:
-            answer = worker.ask(**json.loads(line))
-        # Whatever a library raises is a row of the table, and the next question may do better.
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    answer_questions(lambda: Worker(ADAPTERS[arguments[0]]()).ask)
 
 
 if __name__ == "__main__":

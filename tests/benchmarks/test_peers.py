@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.asked_process import Failed
 from benchmarks.peers import __main__ as command
 from benchmarks.peers import install, runner
 from benchmarks.peers.adapter import Adapter
@@ -13,7 +14,7 @@ from benchmarks.peers.adapters import ADAPTERS, OURS
 from benchmarks.peers.runner import Plan, Run
 from benchmarks.peers.table import markdown_tables
 from benchmarks.peers.work import ITEM, USER_FIELDS, Work, past_items, read_log, write_log
-from benchmarks.peers.worker import Failed, Worker, WorkerProcess
+from benchmarks.peers.worker import Worker, WorkerProcess
 from tests.benchmarks.eager import compile_nothing
 
 SMALL = {"rows": 300, "length": 3, "batch": 4}
