@@ -8,7 +8,7 @@ from keras_infnet import BinaryTask, CategoricalFeature, DateTimeFeature, Featur
 from keras_infnet.data import Batches, FeatureEncoder, Histories, frame_to_request
 from keras_infnet.schema.date_time import DateParts
 from keras_infnet.serving.client_inputs import checked_inputs
-from tests.schema.whole_way import check_served, make_log, trained
+from tests.schema.whole_way import make_log
 
 ZONES = ["UTC", "Europe/Lisbon", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York"]
 
@@ -156,12 +156,6 @@ def test_rows_requests_and_histories_agree():
     served = fitted.to_tensorflow()(request)
     for name, array in packed.items():
         np.testing.assert_array_equal(served[name].numpy(), array, err_msg=name)
-
-
-def test_an_instant_goes_the_whole_way(tmp_path):
-    data, model = trained(schema("America/New_York"), make_log())
-    assert data.schema.table_rows()["time_ms"] == 63
-    check_served(data, model, tmp_path)
 
 
 def test_a_missing_instant_has_no_part():

@@ -18,7 +18,7 @@ from keras_infnet.models import INFNet, SharedBottom
 from tests import tiny
 from tests.reference.schema_tokens import event_rows
 from tests.reference.textbook import Weights
-from tests.schema.whole_way import check_served, make_log, trained
+from tests.schema.whole_way import make_log
 
 SEEN = History(
     "seen", ["video_id", "price"], max_length=4, quantities=(Age(), EventNumber("read_s", 4))
@@ -123,17 +123,6 @@ def test_tokens_of_events_add_the_bucket_and_the_place(context):
     assert tuple(history.shape) == (6, 6, 8)
     add = next(n.operation for n in model.get_layer("history_numbers")._outbound_nodes)
     np.testing.assert_allclose(model.reading(add.output)(x), np.concatenate(expected, 1), atol=1e-4)
-
-
-def test_a_model_reads_it_and_is_served(tmp_path):
-    data, model = trained(schema(SEEN, more=MORE), log_with_numbers())
-    assert any("history_numbers" in weight.path for weight in model.weights)
-    check_served(data, model, tmp_path)
-    rows = data.attach(data.frame("validation").head(8))
-    expected = data.predict(model, rows)
-    with pytest.warns(UserWarning, match="quantize"):
-        model.quantize("int8")
-    np.testing.assert_allclose(data.predict(model, rows), expected, atol=0.05)
 
 
 def test_a_context_without_it_leaves_it_out_and_an_unknown_name_is_an_error():

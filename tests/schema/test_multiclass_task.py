@@ -1,11 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, log_loss
 
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History, MulticlassTask
 from keras_infnet.data import FeatureEncoder
-from tests.schema.whole_way import check_served, make_log, trained
+from tests.schema.whole_way import make_log
 
 CLASSES = ["none", "like", "share"]
 TASKS = [BinaryTask("click", "is_click"), MulticlassTask("reaction", classes=CLASSES)]
@@ -14,26 +13,6 @@ TASKS = [BinaryTask("click", "is_click"), MulticlassTask("reaction", classes=CLA
 def schema(tasks=TASKS):
     video = CategoricalFeature("video_id", "item")
     return FeatureSchema([video], tasks, [History("seen", ["video_id"], max_length=4)])
-
-
-@pytest.mark.parametrize("members", [1, 2])
-def test_classes_go_the_whole_way(members, tmp_path):
-    data, model = trained(schema(), make_log(), members=members)
-    predicted = data.predict(model, "validation")
-    columns = ["reaction/none", "reaction/like", "reaction/share"]
-    assert list(predicted.columns) == ["click", *columns]
-    np.testing.assert_allclose(predicted[columns].sum(axis=1), 1, rtol=1e-5)
-    rows = data.frame("validation")
-    measured = data.evaluate(model, "validation").loc["reaction"]
-    codes = rows.reaction.map(CLASSES.index)
-    found = predicted[columns].to_numpy("float64")
-    expected = log_loss(codes, found / found.sum(1, keepdims=True), labels=[0, 1, 2])
-    assert measured["log_loss"] == pytest.approx(expected, rel=1e-5)
-    assert measured["accuracy"] == accuracy_score(codes, found.argmax(axis=1))
-    # Two epochs find that a reaction follows from the video.
-    assert measured["accuracy"] > (rows.reaction.value_counts(normalize=True).max() + 0.1)
-    assert list(data.calibrate(model).to_dict()) == ["click"]
-    check_served(data, model, tmp_path)
 
 
 def test_a_head_starts_at_the_frequencies_of_the_classes():

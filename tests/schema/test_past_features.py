@@ -17,7 +17,6 @@ from keras_infnet import (
 )
 from keras_infnet.data import Rates
 from keras_infnet.schema.date_time import midnights
-from tests.schema import whole_way
 
 pytestmark = pytest.mark.one_backend
 
@@ -216,17 +215,3 @@ def test_a_schema_comes_back_from_its_dictionary():
     schema = RankingData(make_schema(*past), make_log()).schema
     assert FeatureSchema.from_dict(schema.to_dict()) == schema
     assert schema.require_fitted().action_rates == {"click": 0.5}
-
-
-def test_rates_go_the_whole_way(tmp_path):
-    log = whole_way.make_log()
-    past = [
-        RateFeature("ctr", "user", action="is_click", window="2d"),
-        RateFeature("pair_ctr", "item", keys=("user_id", "video_id"), action="is_click"),
-        SecondsSinceFeature("since", "user"),
-    ]
-    schema = make_schema(*past, tasks=[BinaryTask("click", "is_click")])
-    data, model = whole_way.trained(schema, log)
-    assert data.schema.raw_inputs()["pair_ctr"] == ((), "float32")
-    assert data.evaluate(model, "validation", freeze_at="part").loc["click", "auc"] > 0.5
-    whole_way.check_served(data, model, tmp_path)

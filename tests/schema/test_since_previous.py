@@ -12,7 +12,7 @@ from keras_infnet import (
     SincePrevious,
 )
 from keras_infnet.data import FeatureEncoder, Histories, frame_to_request, prepare
-from tests.schema.whole_way import check_served, made, make_log, trained
+from tests.schema.whole_way import made, make_log
 
 SEEN = History("seen", ["video_id"], max_length=4, quantities=(Age(), SincePrevious()))
 
@@ -89,13 +89,6 @@ def test_frames_requests_and_prepared_folders_agree(tmp_path):
     found = np.concatenate([x["seen"] for x, _, _ in data.batches("train").as_numpy_iterator()])
     of_rows = packed["seen"].reshape(len(log), -1).tolist()
     assert sorted(found.reshape(len(log), -1).tolist()) == sorted(of_rows)
-
-
-def test_a_model_embeds_it_and_is_served(tmp_path):
-    data, model = trained(schema(), make_log())
-    tables = [weight.path for weight in model.weights]
-    assert any("since_previous_table" in path for path in tables)
-    check_served(data, model, tmp_path)
 
 
 def test_a_context_without_it_leaves_it_out():

@@ -25,16 +25,16 @@ def make_log(rows=300, seed=0):
     )
 
 
-def made(schema, log, **sizes):
-    """Data of the log, split by time, and an INFNet."""
+def made(schema, log, kind=INFNet, **sizes):
+    """Data of the log, split by time, and a model."""
     keras.utils.set_random_seed(0)
     data = RankingData(schema, log, validation=int(log.time_ms.quantile(0.7)), batch_size=32)
-    return data, INFNet(data.schema, dim=4, head_dim=4, **sizes)
+    return data, kind(data.schema, dim=4, head_dim=4, **sizes)
 
 
-def trained(schema, log, **sizes):
+def trained(schema, log, kind=INFNet, **sizes):
     """What `made` gives, the model after two epochs."""
-    data, model = made(schema, log, **sizes)
+    data, model = made(schema, log, kind, **sizes)
     fit_ranker(model, data, epochs=2, learning_rate=0.05, verbose=0)
     return data, model
 
