@@ -42,9 +42,7 @@ def distributions(encoder: FeatureEncoder, frame: pd.DataFrame) -> dict[str, dic
     for feature in encoder.schema.features:
         values, is_number = _values(encoder, feature, frame)
         if is_number:
-            known = values[~np.isnan(values)]
-            edges = np.unique(np.quantile(known, np.linspace(0, 1, _QUANTILES + 1)[1:-1]))
-            bins: dict[str, Any] = {"edges": edges.tolist() if len(known) else []}
+            bins: dict[str, Any] = {"edges": _deciles(values[~np.isnan(values)])}
         else:
             unknown = _num_unknown(encoder, feature)
             counts = np.bincount(values[values > unknown])
@@ -116,6 +114,13 @@ def _values(
     if not feature.is_embedded:
         return np.linalg.norm(packed[feature.packed].astype("float64"), axis=1), True
     return packed[feature.packed].ravel(), False
+
+
+def _deciles(values: np.ndarray) -> list[float]:
+    """What cuts known values into ten parts; nothing where there are none."""
+    if not len(values):
+        return []
+    return np.unique(np.quantile(values, np.linspace(0, 1, _QUANTILES + 1)[1:-1])).tolist()
 
 
 def _packed(

@@ -290,6 +290,7 @@ class DayRun:
         place = int(len(of_day) * (1 - self.config.training.holdout))
         self._cut = of_day[min(place, len(of_day) - 1)]
         self._train = times < self._cut
+        self._trained_until = int(times[self._train].max(initial=0))
         if not self._train[self._is_day].any():
             raise DailyError(
                 f"all {len(of_day)} rows are of one time, so that the newest can't be held out; "
@@ -307,12 +308,13 @@ class DayRun:
         for name in self.config.events:
             new = [log.events[name] for log in self._logs]
             events = frame_of([*held_events(self._past, name), *new])
-            known = read_times(self.schema, events, f"events of `{name}`") < self._cut
-            if self.base is None and not known.any():
+            times = read_times(self.schema, events, f"events of `{name}`")
+            known = times < self._cut
+            if self.base is None and times.min() >= self._trained_until:
                 raise DailyError(
-                    f"events of `{name}`: none of {len(events)} is before the rows that are held "
-                    "out, so that nothing is learned of them. Are their times of this day, and of "
-                    "the log's unit?",
+                    f"events of `{name}`: none of {len(events)} is before the last row that is "
+                    "trained on, so that nothing is learned of them. Are their times of this day, "
+                    "and of the log's unit?",
                     CHECK,
                     self.day,
                     ExitCode.LOG,

@@ -52,8 +52,8 @@ class WantedColumns:
         """Columns of a schema's features, histories, tasks and keys, and some more."""
         required = {*schema.log_columns(), *more}
         events = {c for h in schema.histories for c in (*h.log_columns, *h.list_columns)}
-        # Those of the past need not be there.
-        events |= {f.name for f in schema.past}
+        # Those that are computed need not be there.
+        events |= {f.name for f in schema.features if f.name not in f.log_columns}
         keys = (
             schema.user_key,
             *(schema.list_key or ()),

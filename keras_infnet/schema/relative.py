@@ -65,6 +65,10 @@ class RelativeFeature(NumericFeature):
     def label(self) -> str:
         return f"Feature `{self.name}`, which RankingData computes of `{self.of}` and lists"
 
+    @property
+    def log_columns(self) -> tuple[str, ...]:
+        return ()
+
     def check_in(self, schema: Any) -> None:
         features: dict[str, Feature] = {f.name: f for f in schema.features}
         found = features.get(self.of)

@@ -114,7 +114,7 @@ def test_wrong_events_are_refused_and_what_serves_stays(go_on, wrong, message):
 def test_a_first_day_whose_events_are_all_later_is_refused(go_on):
     shutil.rmtree(go_on / "ranker")
     write_day(go_on / "reads", FIRST, read_frame(1))
-    with pytest.raises(DailyError, match="events of `reads`: none of 300 is before the rows"):
+    with pytest.raises(DailyError, match="events of `reads`: none of 300 is before the last row"):
         job_of(go_on).run(FIRST)
 
 
