@@ -138,8 +138,8 @@ def check_events(
         found += _times(schema, events, before, label)
         found += _never_read(schema, name, events, rows, label)
         found += _event_values(schema, history, events, label)
-        rate, was = event_rates(log)[name], before.event_rates.get(name) if before else None
-        if was is not None:
+        if before is not None and (was := before.event_rates.get(name)):
+            rate = event_rate(schema, events, rows)
             said = f"is between {rate:.4g} events a row and the {was:.4g} of the days before."
             found.append(_limited(part, "event_rate", name, max(rate / was, was / rate), said))
     return found
@@ -164,9 +164,10 @@ def check_repeated(
     )  # fmt: skip
 
 
-def event_rates(log: DayLog) -> dict[str, float]:
-    """Events a row, by history with events of its own."""
-    return {name: len(table) / len(log.table) for name, table in log.events.items()}
+def event_rate(schema: FeatureSchema, events: pd.DataFrame, rows: pd.DataFrame) -> float:
+    """Events a row since the day's first one, above 0: a first day has older events too."""
+    begin = read_times(schema, rows, "log").min()
+    return max(1, int((read_times(schema, events, "events") >= begin).sum())) / len(rows)
 
 
 def check_against(

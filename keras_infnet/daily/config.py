@@ -258,7 +258,9 @@ class DailyConfig:
         """Twelve hexadecimal digits of all that changes what a day gives."""
         assert isinstance(self.schema, FeatureSchema)
         parts = {name: getattr(self, name) for name in _PARTS}
-        plain = {n: dataclasses.asdict(part) if part else None for n, part in parts.items()}
+        plain: dict[str, Any] = {
+            n: dataclasses.asdict(part) if part else None for n, part in parts.items()
+        }
         # Configurations without such events keep the digest that they had before there were some.
         own = [sorted(self.events)] if self.events else []
         if not own:

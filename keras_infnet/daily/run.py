@@ -24,7 +24,7 @@ from keras_infnet.daily.checks import (
     check_events,
     check_repeated,
     check_rows,
-    event_rates,
+    event_rate,
     label_rates,
     missing_shares,
 )
@@ -507,7 +507,10 @@ class DayRun:
                 "kinds": self._logs[-1].kinds,
                 "missing": missing_shares(encoder.schema, self._rows[self._is_day]),
                 "label_rates": label_rates(encoder.schema, self._rows[self._is_day]),
-                "event_rates": event_rates(self._logs[-1]),
+                "event_rates": {
+                    name: event_rate(encoder.schema, frame_of([table]), self._rows[self._is_day])
+                    for name, table in self._logs[-1].events.items()
+                },
                 "distributions": distributions(encoder, trained),
             },
         }

@@ -131,7 +131,11 @@ def test_what_is_strange_in_events_is_said(go_on):
         "event_rate": "strange",
         "duplicates": "strange",
     }
-    assert found["event_rate"]["value"] == pytest.approx(300 / 110)
+    since_first_row = [
+        (events["time_ms"] >= day_frame(number)["time_ms"].min()).sum()
+        for number, events in ((1, read_frame(1)), (2, pd.concat([strangers, strangers.tail(10)])))
+    ]
+    assert found["event_rate"]["value"] == pytest.approx(since_first_row[0] / since_first_row[1])
     assert found["duplicates"]["value"] == pytest.approx(10 / 110)
     assert "none of their users has a row on this day" in found["users"]["text"]
 
@@ -141,9 +145,7 @@ def test_events_of_a_day_that_was_kept_back_are_refused_on_the_next(go_on):
     write_day(go_on / "reads", FOURTH, read_frame(2))
     job = job_of(go_on, gate={"least": 2.0})
     assert job.run(THIRD).status == "kept"
-    older = (
-        r"events of `reads`: \d+ of 300 rows are older than 2026-11-03T.*newest row of 2026-11-03"
-    )
+    older = r"events of `reads`: \d+ of 300 rows are older.*newest row of 2026-11-03"
     with pytest.raises(DailyError, match=older):
         job.run(FOURTH)
 
