@@ -1,7 +1,7 @@
 """Checks: what is wrong or strange in the log of a day, before anything learns from it."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,20 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet.daily.config import ChecksPart
 from keras_infnet.daily.day_log import DayLog, frame_of
 from keras_infnet.daily.drift import drift, unknown_shares
-from keras_infnet.data.histories import read_times
+from keras_infnet.data.histories import lacking_histories, read_times
 from keras_infnet.data.notices import repeated_in_frame
 from keras_infnet.data.row_source import WantedColumns
 from keras_infnet.encoding.encoder import FeatureEncoder
+from keras_infnet.encoding.events import log_events
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.schema.canonical import column
+from keras_infnet.schema.canonical import (
+    MISSING_INT,
+    MISSING_STRING,
+    column,
+    feedbacks,
+    user_ids,
+)
+from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
 
 REFUSED, STRANGE, FINE = "refused", "strange", "fine"
@@ -53,6 +61,7 @@ class Before:
         label_rates: Mean label by task.
         until: Milliseconds of the newest row.
         day: The last day.
+        event_rates: Events a row, by history with events of its own.
     """
 
     kinds: Mapping[str, str]
@@ -60,6 +69,7 @@ class Before:
     label_rates: Mapping[str, float]
     until: int
     day: str
+    event_rates: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def check_rows(
@@ -100,24 +110,64 @@ def check_rows(
     return found
 
 
-def check_events(schema: FeatureSchema, log: DayLog, before: Before | None) -> list[Finding]:
-    """What is wrong in a day's events that come from logs of their own; arguments as above."""
+def check_events(
+    schema: FeatureSchema, log: DayLog, rows: pd.DataFrame, before: Before | None, part: ChecksPart
+) -> list[Finding]:
+    """What is wrong or strange in a day's events that come from logs of their own.
+
+    Args:
+        schema: The schema, fitted where there is a version before.
+        log: The log.
+        rows: Its rows, of which none was refused.
+        before: What is known of the days before, if there are some.
+        part: The limits.
+    """
     found: list[Finding] = []
     for name, table in log.events.items():
-        label, frame = f"events of `{name}`", frame_of([table])
-        lacking = sorted(
-            WantedColumns.of_events(schema, schema.history(name)).required - {*frame.columns}
-        )
+        history, label, events = schema.history(name), f"events of `{name}`", frame_of([table])
+        lacking = sorted(WantedColumns.of_events(schema, history).required - {*events.columns})
         found += [
             Finding(
                 "columns", name, REFUSED,
-                f"{label}: column `{column}` is missing.{did_you_mean(column, frame.columns)}",
+                f"{label}: column `{column}` is missing.{did_you_mean(column, events.columns)}",
             )
             for column in lacking
         ]  # fmt: skip
-        if not lacking:
-            found += _times(schema, frame, before, label)
+        if lacking:
+            continue
+        found += _times(schema, events, before, label)
+        found += _never_read(schema, name, events, rows, label)
+        found += _event_values(schema, history, events, label)
+        if before is not None and (was := before.event_rates.get(name)):
+            rate = event_rate(schema, events, rows)
+            said = f"is between {rate:.4g} events a row and the {was:.4g} of the days before."
+            found.append(_limited(part, "event_rate", name, max(rate / was, was / rate), said))
     return found
+
+
+def check_repeated(
+    schema: FeatureSchema, name: str, events: pd.DataFrame, of_day: int, part: ChecksPart
+) -> Finding:
+    """How many events are there twice, in a day's log or in it and those before.
+
+    Args:
+        schema: The schema.
+        name: Name of the history.
+        events: All events that the version before has not seen.
+        of_day: How many of them are the day's.
+        part: The limits.
+    """
+    return _limited(
+        part, "duplicates", name, repeated_in_frame(schema, events) / of_day,
+        "of the events equal an earlier one of the same user and time. Was their log read, joined "
+        "or written twice?",
+    )  # fmt: skip
+
+
+def event_rate(schema: FeatureSchema, events: pd.DataFrame, rows: pd.DataFrame) -> float:
+    """Events a row since the day's first one, above 0: a first day has older events too."""
+    begin = read_times(schema, rows, "log").min()
+    return max(1, int((read_times(schema, events, "events") >= begin).sum())) / len(rows)
 
 
 def check_against(
@@ -252,6 +302,59 @@ def _times(
             f"newest row of {before.day} (the first is of {_shown(int(times.min()))}). Is it the "
             "log of an earlier day? Late rows belong into the log of their own day.",
         )  # fmt: skip
+
+
+def _never_read(
+    schema: FeatureSchema, name: str, events: pd.DataFrame, rows: pd.DataFrame, label: str
+) -> Iterator[Finding]:
+    """Events that no row would have in its history."""
+    if name not in lacking_histories(schema, rows):
+        yield Finding(
+            "columns", name, REFUSED,
+            f"{label}: the rows of the log hold `{name}` as list columns, so that nothing reads "
+            f"them. Leave out these columns, or events.{name}.",
+        )  # fmt: skip
+    first, newest = read_times(schema, events, label).min(), read_times(schema, rows, "log").max()
+    if first > newest:
+        yield Finding(
+            "times", str(schema.time_key), REFUSED,
+            f"{label}: all {len(events)} are later than {_shown(int(newest))}, the newest row of "
+            f"the log (the first is of {_shown(int(first))}). Are they of a later day?",
+        )  # fmt: skip
+    key = schema.user_key
+    users, kind = user_ids(column(events, key, label), label)
+    of_rows, kind_of_rows = user_ids(column(rows, key, "log"), "log")
+    if {kind, kind_of_rows} == {"int", "string"}:
+        yield Finding(
+            "types", key, REFUSED,
+            f"{label}: column `{key}` is of kind {kind}, and in the log of kind {kind_of_rows}, so "
+            "that no user would be found. Write it as there.",
+        )  # fmt: skip
+    elif not users[(users != MISSING_INT) & (users != MISSING_STRING)].isin(of_rows).any():
+        yield Finding(
+            "users", name, STRANGE,
+            f"{label}: none of their users has a row on this day. Is `{key}` the same id in both?",
+        )  # fmt: skip
+
+
+def _event_values(
+    schema: FeatureSchema, history: History, events: pd.DataFrame, label: str
+) -> Iterator[Finding]:
+    """Columns of events that are null, or hold what they must not."""
+    for name in history.fields:
+        if events[name].isna().all():
+            yield Finding(
+                "missing", name, REFUSED,
+                f"{label}: column `{name}` is null in all {len(events)}. Is the join that fills it "
+                "whole?",
+                1.0,
+            )  # fmt: skip
+    try:
+        log_events(history, events, schema=schema if schema.fitted else None)
+        if history.where is not None:
+            feedbacks(column(events, history.where, label), f"{label}: column `{history.where}`")
+    except ValueError as error:
+        yield Finding("values", history.name, REFUSED, f"{label}: {error}")
 
 
 def _labels(

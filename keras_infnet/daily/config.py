@@ -21,7 +21,7 @@ from keras_infnet.training.policy import TaskPolicy, default_policy
 
 DAY = "{day}"
 # What is measured of a day's log: a limit of each may be set.
-MEASURED = ("unknown_ids", "drift", "label_rate", "duplicates", "missing")
+MEASURED = ("unknown_ids", "drift", "label_rate", "event_rate", "duplicates", "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,8 @@ class ChecksPart:
 
     By name: `unknown_ids` (share of a feature's values that the vocabulary of the version before
     lacks), `drift` (PSI of a feature), `label_rate` (by which factor a task's mean label differs),
-    `duplicates` (share of rows that equal another), `missing` (share of a feature's values).
+    `event_rate` (the same of a history's own events a row), `duplicates` (share of rows, or of
+    such events, that equal another), `missing` (share of a feature's values).
     """
 
     min_rows: int = at_least(1, default=1)
@@ -116,7 +117,13 @@ class ChecksPart:
 
     def __post_init__(self) -> None:
         defaults = {
-            "warn": {"unknown_ids": 0.3, "drift": 0.25, "label_rate": 1.5, "duplicates": 0.01},
+            "warn": {
+                "unknown_ids": 0.3,
+                "drift": 0.25,
+                "label_rate": 1.5,
+                "event_rate": 2.0,
+                "duplicates": 0.01,
+            },
             "refuse": {"duplicates": 0.5},
         }
         for name, known in defaults.items():
@@ -152,7 +159,8 @@ class DailyConfig:
             place of the day, such as `"logs/{day}.parquet"`.
         events: By history, where the events of a day lie that come from a log of their own, such as
             `{"reads": "reads/{day}.parquet"}`: with users, times and the history's columns. Rows
-            of `log` are then no events of it. Defaults to none.
+            of `log` are then no events of it. The first day's may go back to any time, those of
+            all others to the newest row of the day before. Defaults to none.
         name: Name of the model in requests: TensorFlow Serving watches `folder/serving/name`. Of
             the parts below, each key has a default, and `None` takes all.
         model: `{"name": "INFNet", "arguments": {}}`: a class of `keras_infnet.models`, or
@@ -166,7 +174,7 @@ class DailyConfig:
         gate: `{"metric", "weights", "floors", "least", "errors"}`: the score of a `TaskPolicy` must
             be above that of the version before by `least` and by `errors` standard errors.
         checks: `{"min_rows", "warn", "refuse"}`; the last two hold limits of `"unknown_ids"`,
-            `"drift"`, `"label_rate"`, `"duplicates"` and `"missing"`.
+            `"drift"`, `"label_rate"`, `"event_rate"`, `"duplicates"` and `"missing"`.
         export: `{"table_dtype", "top_k", "score"}`, as in `serving.export`.
         keep_versions: How many versions stay on disk; that which serves always does.
 
@@ -250,9 +258,13 @@ class DailyConfig:
         """Twelve hexadecimal digits of all that changes what a day gives."""
         assert isinstance(self.schema, FeatureSchema)
         parts = {name: getattr(self, name) for name in _PARTS}
-        plain = {n: dataclasses.asdict(part) if part else None for n, part in parts.items()}
+        plain: dict[str, Any] = {
+            n: dataclasses.asdict(part) if part else None for n, part in parts.items()
+        }
         # Configurations without such events keep the digest that they had before there were some.
         own = [sorted(self.events)] if self.events else []
+        if not own:
+            plain["checks"]["warn"].pop("event_rate")
         text = json.dumps([plain, self.schema.to_dict(), *own], sort_keys=True, default=str)
         return digest(text)
 

@@ -22,7 +22,9 @@ from keras_infnet.daily.checks import (
     Finding,
     check_against,
     check_events,
+    check_repeated,
     check_rows,
+    event_rate,
     label_rates,
     missing_shares,
 )
@@ -163,7 +165,11 @@ class DayRun:
             skipped = [d for d in days_between(base_day, self.day)[1:-1] if d not in self.data]
             if skipped:
                 self._event("skipped", day=self.day, days=skipped)
-            self._event("read", day=self.day, rows=len(log.table), fingerprint=log.fingerprint)
+            events = {name: len(table) for name, table in log.events.items()}
+            more = {"events": events} if events else {}
+            self._event(
+                "read", day=self.day, rows=len(log.table), fingerprint=log.fingerprint, **more
+            )
 
     def done_before(self) -> Version | None:
         """The version that has done this day with the same rows, if there is one.
@@ -247,15 +253,20 @@ class DayRun:
             before, self._reference = self._before()
             self._findings: list[Finding] = []
             for log in self._logs:
-                self._findings = check_rows(
-                    self.schema, log, frame_of([log.table]), before, self.config.checks
-                )
-                self._findings += check_events(self.schema, log, before)
+                frame, part = frame_of([log.table]), self.config.checks
+                self._findings = check_rows(self.schema, log, frame, before, part)
                 self._refuse(log.day)
+                self._findings += check_events(self.schema, log, frame, before, part)
+                self._refuse(log.day)
+                if before is not None:
+                    # A day that was kept back is before the next as well.
+                    newest = int(read_times(self.schema, frame, "log").max())
+                    before = dataclasses.replace(before, until=newest, day=log.day)
             tables = [*held_out(self._past), *(log.table for log in self._logs)]
             rows = frame_of(tables)
             self._split(rows)
             self._read_events()
+            self._refuse(self.day)
             self._rows = with_past(self.schema, rows, self._train, self._past)
             if self._encoder is not None:
                 self._findings += check_against(
@@ -319,6 +330,9 @@ class DayRun:
                     self.day,
                     ExitCode.LOG,
                 )
+            self._findings.append(
+                check_repeated(self.schema, name, events, len(new[-1]), self.config.checks)
+            )
             self._events[name] = events
             self._known[name], self._later[name] = events[known], events[~known]
 
@@ -495,6 +509,10 @@ class DayRun:
                 "kinds": self._logs[-1].kinds,
                 "missing": missing_shares(encoder.schema, self._rows[self._is_day]),
                 "label_rates": label_rates(encoder.schema, self._rows[self._is_day]),
+                "event_rates": {
+                    name: event_rate(encoder.schema, frame_of([table]), self._rows[self._is_day])
+                    for name, table in self._logs[-1].events.items()
+                },
                 "distributions": distributions(encoder, trained),
             },
         }

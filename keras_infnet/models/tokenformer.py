@@ -57,7 +57,8 @@ class TokenFormer(RankingModel):
         dropout: Rate after each attention and feed-forward layer and in the heads. Defaults to
             `0.0`.
         embedding_stddev: Standard deviation of the embeddings' start. Defaults to `0.01`.
-        num_full_layers: Number of layers without a window. Defaults to `1`.
+        num_full_layers: Number of layers without a window; with 0 no field of user and context is
+            read. Defaults to `1`.
         windows: Window `w_l` of each layer above, in places, 2 or more. Defaults to `(16,)`.
         num_heads: Heads of each layer, a divisor of `dim`. Defaults to `2`.
         rope: Whether queries and keys are rotated by their places, which takes heads of an even

@@ -52,7 +52,8 @@ class UniMixer(RankingModel):
         block_dim: Width of the blocks that are mixed, a divisor of `T * dim`, 2 or more. Defaults
             to `None`: `dim / T`.
         expansion: Hidden width of the feed-forward layers, in widths of a token. Defaults to `2`.
-        lite: Whether the mixing's logits are made of few. Defaults to `False`.
+        lite: Whether the mixing's logits are made of a few bases and of a low rank. Defaults to
+            `False`.
         num_bases: Matrices that blocks share with `lite`. Defaults to `4`.
         rank: Rank of the mixing across blocks with `lite`. Defaults to `4`.
         last_tau: The mixing's last temperature, 1 or less. Defaults to `0.05`.

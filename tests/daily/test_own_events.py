@@ -16,7 +16,7 @@ from tests.daily.conftest import untrained as untrained_versions
 from tests.daily.small_job import day_frame, day_name, schema, small_job, write_day, write_days
 
 pytestmark = pytest.mark.one_backend
-FIRST, SECOND, THIRD = map(day_name, range(3))
+FIRST, SECOND, THIRD, FOURTH = map(day_name, range(4))
 READS = History("reads", ("video_id",), max_length=4, actions=("finished",))
 
 
@@ -100,6 +100,14 @@ def early(frame):
         (early, r"events of `reads`: \d+ of 300 rows are older than 2026-11-02T.*earlier day"),
         (lambda f: f.drop(columns="finished"), r"events of `reads`: column `finished` is missing"),
         (lambda f: f.assign(time_ms=None), r"events of `reads`.*`time_ms`.*missing"),
+        (lambda f: read_frame(3), r"events of `reads`: all 300 are later than 2026-11-03T.*later"),
+        (lambda f: pd.concat([f] * 3), r"`reads`: 0.6667 of the events equal.*duplicates is 0.5"),
+        (lambda f: f.assign(video_id=None), r"events of `reads`.*`video_id` is null in all 300"),
+        (lambda f: f.assign(finished=2), r"events of `reads`.*`finished`.*not 0, 1 or missing"),
+        (
+            lambda f: f.assign(user_id="u" + f["user_id"].astype("str")),
+            r"events of `reads`: column `user_id` is of kind string, and in the log of kind int",
+        ),
         (lambda f: f.head(0), r"no row.*reads/2026-11-03"),
     ],
 )
@@ -111,10 +119,48 @@ def test_wrong_events_are_refused_and_what_serves_stays(go_on, wrong, message):
     assert raised.value.code == 3 and job.versions.serving.number == 2
 
 
-def test_a_first_day_whose_events_are_all_later_is_refused(go_on):
+def test_what_is_strange_in_events_is_said(go_on):
+    strangers = read_frame(2).head(100)
+    strangers["user_id"] += 10**6
+    write_day(go_on / "reads", THIRD, pd.concat([strangers, strangers.tail(10)]))
+    job = job_of(go_on)
+    assert job.run(THIRD).status == "published"
+    found = {f["check"]: f for f in job.versions.metrics(3)["findings"] if f["what"] == "reads"}
+    assert {check: f["level"] for check, f in found.items()} == {
+        "users": "strange",
+        "event_rate": "strange",
+        "duplicates": "strange",
+    }
+    since_first_row = [
+        (events["time_ms"] >= day_frame(number)["time_ms"].min()).sum()
+        for number, events in ((1, read_frame(1)), (2, pd.concat([strangers, strangers.tail(10)])))
+    ]
+    assert found["event_rate"]["value"] == pytest.approx(since_first_row[0] / since_first_row[1])
+    assert found["duplicates"]["value"] == pytest.approx(10 / 110)
+    assert "none of their users has a row on this day" in found["users"]["text"]
+
+
+def test_events_of_a_day_that_was_kept_back_are_refused_on_the_next(go_on):
+    write_day(go_on / "logs", FOURTH, day_frame(3))
+    write_day(go_on / "reads", FOURTH, read_frame(2))
+    job = job_of(go_on, gate={"least": 2.0})
+    assert job.run(THIRD).status == "kept"
+    older = r"events of `reads`: \d+ of 300 rows are older.*newest row of 2026-11-03"
+    with pytest.raises(DailyError, match=older):
+        job.run(FOURTH)
+
+
+def test_events_that_the_rows_hold_already_are_refused(go_on):
+    listed = day_frame(2).assign(reads_video_id=[[1]] * 400, reads_finished=[[1]] * 400)
+    write_day(go_on / "logs", THIRD, listed.assign(reads_age_seconds=[[60]] * 400))
+    with pytest.raises(DailyError, match="hold `reads` as list columns.*Leave out.*events.reads"):
+        job_of(go_on).run(THIRD)
+
+
+def test_a_first_day_whose_events_are_all_held_out_is_refused(go_on):
     shutil.rmtree(go_on / "ranker")
-    write_day(go_on / "reads", FIRST, read_frame(1))
-    with pytest.raises(DailyError, match="events of `reads`: none of 300 is before the last row"):
+    write_day(go_on / "reads", FIRST, read_frame(0).tail(10))
+    with pytest.raises(DailyError, match="events of `reads`: none of 10 is before the last row"):
         job_of(go_on).run(FIRST)
 
 

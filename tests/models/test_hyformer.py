@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -70,6 +71,48 @@ def test_the_order_of_events_is_nothing_without_positions(encoder):
     assert not np.array_equal(turned["exposures"], x["exposures"])
     expected = tiny.predict(model, x)["click"]
     np.testing.assert_allclose(tiny.predict(model, turned)["click"], expected, atol=1e-6)
+
+
+def swapped(path, x, fields):
+    """What a weight is to histories that trade places; each has a mean and two of four queries."""
+    if path.startswith("counts/"):
+        return x[::-1]
+    if not path.startswith("queries/"):
+        return x
+    if not path.endswith("kernel_0"):
+        return np.roll(x, 2, axis=0)
+    width, means = 8 * fields, np.roll(x[8 * fields : -8], 8, axis=0)
+    return np.roll(np.concatenate([x[:width], means, x[-8:]]), 16, axis=1)
+
+
+@pytest.mark.one_backend
+def test_histories_that_trade_places_with_their_weights_give_the_same_queries():
+    clicked, liked = (dataclasses.replace(tiny.MIXED[i], groups=()) for i in (0, 2))
+    schemas = [
+        dataclasses.replace(tiny.schema("none"), histories=pair)
+        for pair in ((clicked, liked), (liked, clicked))
+    ]
+    sizes = {**SIZES, "num_queries": 2, "event_context": ()}
+    one, other = (HyFormer(schema, **sizes) for schema in schemas)
+    tiny.randomise(one, scale=0.3)
+    # Without it boosting leaves queries as they are, and deeper layers read them so.
+    for i in range(2):
+        feed = one.get_layer(f"boost_{i}_feed_forward")
+        feed.set_weights([np.zeros(w.shape) for w in feed.weights])
+    weights, fields = Weights.of(one), len(one.schema.field_names)
+    of_history = re.compile(r"^(encoder_\d|decoder_\d_[a-z]+)_([01])(?=[_/])")
+    values = []
+    for w in other.weights:
+        path = of_history.sub(lambda found: f"{found[1]}_{1 - int(found[2])}", w.path)
+        values.append(swapped(path, weights[path], fields))
+    other.set_weights(values)
+    x = tiny.inputs(one.schema)
+    expected, found = (
+        model.reading(model.get_layer("norm").input).predict_on_batch(x) for model in (one, other)
+    )
+    assert np.abs(expected[:, :2] - expected[:, 2:4]).max() > 0.1
+    np.testing.assert_allclose(found[:, 2:4], expected[:, :2], atol=1e-6)
+    np.testing.assert_allclose(found[:, :2], expected[:, 2:4], atol=1e-6)
 
 
 def test_long_histories_are_encoded_without_attention():
