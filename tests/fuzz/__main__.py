@@ -7,7 +7,8 @@ Each case goes through batches, encoded rows and the graph that a SavedModel hol
 their packed inputs are equal, and as the oracle has them. Where some known ids count as unknown, or
 there are lists, training batches and batches of whole lists hold the same rows. For one of ten (on
 JAX, of sixty) a Keras model predicts from all three too, and for one of forty (with TensorFlow as
-backend) it is exported, and the SavedModel served with the raw request.
+backend) it is exported, and the SavedModel served with the raw request. One of six (again with
+TensorFlow) is two days of a daily job too, whose second reads what all rows at once give.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from tests.fuzz.ways import Outcome, run
 
 # JAX compiles a model for each shape.
 _MODEL_EVERY = {"tensorflow": 10, "jax": 60}
-_EXPORT_EVERY, _SEEDS = 40, 1_000_000
+_EXPORT_EVERY, _DAYS_EVERY, _SEEDS = 40, 6, 1_000_000
 _MOST_REFUSED = 1 / 3
 
 
@@ -81,9 +82,10 @@ def one(tally: Tally, seed: int, exports: bool, shown: bool) -> Outcome:
     case = make_case(seed)
     model = seed % _MODEL_EVERY[keras.backend.backend()] == 0
     saved = exports and seed % _EXPORT_EVERY == 0
-    outcome = run(case, model, saved)
+    days = exports and seed % _DAYS_EVERY == 0
+    outcome = run(case, model, saved, days)
     if outcome.kind == "failed":
-        smallest = shrink(case, outcome, model, saved) if shown else case
+        smallest = shrink(case, outcome, model, saved, days) if shown else case
         found = {"seed": seed, "what": outcome.what, "case": describe(smallest)}
         tally.failures.append(found)
         print(f"seed {seed}: {outcome.what}\n{found['case']}\n", flush=True)

@@ -14,7 +14,7 @@ from tests.fuzz.ways import Outcome, run
 _SECONDS = 15
 
 
-def shrink(case: Case, outcome: Outcome, model: bool = False, saved: bool = False) -> Case:
+def shrink(case: Case, outcome: Outcome, *how: bool) -> Case:
     """Takes away rows, features and histories as long as the case fails in the same way."""
     end, goes_on = time.monotonic() + _SECONDS, True
     while goes_on:
@@ -22,7 +22,7 @@ def shrink(case: Case, outcome: Outcome, model: bool = False, saved: bool = Fals
         for smaller in _smaller(case):
             if time.monotonic() > end:
                 return case
-            if _alike(run(smaller, model, saved), outcome):
+            if _alike(run(smaller, *how), outcome):
                 case, goes_on = smaller, True
                 break
     return case

@@ -47,18 +47,20 @@ class Different(Exception):
     """Two ways that give something else, or a way and the oracle."""
 
 
-def run(case: Case, model: bool = False, saved: bool = False) -> Outcome:
+def run(case: Case, model: bool = False, saved: bool = False, days: bool = False) -> Outcome:
     """Runs a case.
 
     Args:
         case: The case.
         model: Whether a Keras model predicts in all ways, beside the comparison of its inputs.
         saved: Whether the model is exported, and the SavedModel served.
+        days: Whether it is two days of a daily job too.
     """
     try:
         with _at_most(_LONGEST), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ways = _compare(case, model or saved, saved)
+            ways += _daily(case) if days else ()
     except Different as error:
         return Outcome("failed", f"difference: {error}")
     except ValueError as error:
@@ -71,6 +73,17 @@ def run(case: Case, model: bool = False, saved: bool = False) -> Outcome:
     if unclear:
         return Outcome("failed", f"accepted: {', '.join(unclear)}")
     return Outcome("equal", ways=ways)
+
+
+def _daily(case: Case) -> tuple[str, ...]:
+    """`("daily",)` where the case was two days of a job."""
+    from tests.fuzz.daily_way import as_days, run_days
+
+    try:
+        return ("daily",) if as_days(case) and run_days(case) else ()
+    except ValueError as error:
+        # The job names stage and day; what it refuses here it must not.
+        raise Different(f"a day failed: {' '.join(str(error).split())[:300]}") from error
 
 
 def _sides(case: Case) -> list[dict[str, Any]]:
