@@ -70,9 +70,9 @@ def _check_one_user(codes: np.ndarray, frame: pd.DataFrame, user_key: str, label
     other = np.flatnonzero(users[listed] != users[firsts])
     if len(other):
         row, first = listed[other[0]], firsts[other[0]]
+        one, another = frame[user_key].iloc[[first, row]].tolist()
         raise ValueError(
-            f"{label}: one list has rows of several users, such as {frame[user_key].iloc[first]!r} "
-            f"in row {frame.index[first]} and {frame[user_key].iloc[row]!r} in row "
-            f"{frame.index[row]}. A list is one user's: if ids are a user's own, add the user, "
-            f'list_key=("{user_key}", ...).'
+            f"{label}: one list has rows of several users, such as {one!r} in row "
+            f"{frame.index[first]} and {another!r} in row {frame.index[row]}. A list is one "
+            f"user's: if ids are a user's own, add the user, list_key=(\"{user_key}\", ...)."
         )

@@ -6,7 +6,7 @@ import errno
 import numpy as np
 import pytest
 
-from keras_infnet import BinaryTask
+from keras_infnet import BinaryTask, RelativeFeature
 from keras_infnet._base.locks import locked
 from keras_infnet.daily import DailyError
 from tests.daily.small_job import day_frame, day_name, schema, small_job, write_day
@@ -39,6 +39,21 @@ def test_each_day_goes_on_from_the_one_before(go_on):
         "export", "publish",
     ]  # fmt: skip
     assert not (job.versions.folder / "work").exists()
+
+
+def test_numbers_relative_to_a_list_are_computed_of_each_day(tmp_path, untrained):
+    for number in range(2):
+        rows = day_frame(number)
+        write_day(tmp_path / "logs", day_name(number), rows.assign(shown=rows["time_ms"] // 10**7))
+    rank = RelativeFeature("length_rank", "item", of="length")
+    given = schema()
+    given = dataclasses.replace(
+        given, features=(*given.features, rank), list_key=("user_id", "shown")
+    )
+    job, _ = small_job(tmp_path / "ranker", tmp_path / "logs", schema=given)
+    assert [outcome.status for outcome in job.backfill(FIRST, SECOND)] == 2 * ["published"]
+    drifted = {finding["what"] for finding in job.versions.metrics(2)["findings"]}
+    assert "length_rank" in drifted
 
 
 def test_a_task_of_another_label_needs_a_folder_of_its_own(go_on):

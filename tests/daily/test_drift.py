@@ -57,6 +57,16 @@ def test_the_same_rows_have_no_drift(rows, encoder):
     assert before["length"]["counts"][0] == 30
 
 
+def test_a_number_that_is_missing_in_all_rows_drifts_when_it_comes_back(rows, encoder):
+    none = rows.assign(length=np.nan)
+    before = distributions(encoder, none)
+    assert before["length"] == {"edges": [], "counts": [300, 0]}
+    found = drift(encoder, rows, before)["length"]
+    # Shares 1 and 0, then .1 and .9.
+    expected = -0.9 * math.log(0.1) + (0.9 - 1e-4) * math.log(0.9 / 1e-4)
+    assert found == pytest.approx(expected)
+
+
 def test_values_that_move_drift_and_unknown_ones_are_counted(rows, encoder):
     before = distributions(encoder, rows)
     moved = rows.assign(
