@@ -25,6 +25,8 @@ TRIALS = (
     {"num_leaves": 15, "learning_rate": 0.05, "min_child_samples": 50, "feature_fraction": 0.7},
 )
 _MOST_TREES, _PATIENCE = 2_000, 50
+# By LightGBM's name; the first stops.
+_METRICS = {"binary_logloss": "log_loss", "auc": "auc"}
 _FEW_VALUES = 255
 _FOLDS, _PRIOR = 5, 20.0
 
@@ -134,7 +136,9 @@ def out_of_fold_rates(
 
 
 class Trees:
-    """A LightGBM model for each task, stopped early on the validation rows.
+    """A LightGBM model for each task, stopped early by the log loss of the validation rows.
+
+    Not by AUC, which a first tree may have by chance before probabilities are anything like it.
 
     Args:
         data: The log.
@@ -152,7 +156,7 @@ class Trees:
         self.boosters: dict[str, Any] = {}
 
     def fit(self) -> dict[str, list[float]]:
-        """Trains; returns the validation AUC of each task by tree."""
+        """Trains; returns the validation AUC and log loss of each task by tree."""
         import lightgbm
 
         train, validation = self.columns.of("train"), self.columns.of("validation")
@@ -166,16 +170,17 @@ class Trees:
                 sets.append(lightgbm.Dataset(columns[known], labels[known], reference=reference))
             curve: dict[str, Any] = {}
             self.boosters[task.name] = lightgbm.train(
-                {**self._given, "metric": "auc"},
+                {**self._given, "metric": list(_METRICS)},
                 sets[0],
                 _MOST_TREES,
                 valid_sets=[sets[1]],
                 callbacks=[
-                    lightgbm.early_stopping(_PATIENCE, verbose=False),
+                    lightgbm.early_stopping(_PATIENCE, first_metric_only=True, verbose=False),
                     lightgbm.record_evaluation(curve),
                 ],
             )
-            curves[f"val_{task.name}_auc"] = curve["valid_0"]["auc"]
+            for metric, name in _METRICS.items():
+                curves[f"val_{task.name}_{name}"] = curve["valid_0"][metric]
         return curves
 
     def predict(self, part: str, freeze_at: Any = None) -> pd.DataFrame:

@@ -82,17 +82,19 @@ def plain_table(data, rows, train):
 
 def test_raw_trees_are_lightgbm_on_the_raw_columns(data):
     trees = Trees(data, "LightGBM-raw", SMALL, seed=0)
-    trees.fit()
+    curves = trees.fit()
     rows = {part: data.rates.attach(data.frame(part)) for part in ("train", "validation", "test")}
     tables = {part: plain_table(data, frame, rows["train"]) for part, frame in rows.items()}
     train = lightgbm.Dataset(tables["train"], rows["train"]["is_click"])
     validation = lightgbm.Dataset(
         tables["validation"], rows["validation"]["is_click"], reference=train
     )
-    given = {"objective": "binary", "metric": "auc", "verbosity": -1, "seed": 0, **SMALL}
+    given = {"objective": "binary", "metric": "binary_logloss", "verbosity": -1, "seed": 0, **SMALL}
     stop = lightgbm.early_stopping(50, verbose=False)
     expected = lightgbm.train(given, train, 2_000, [validation], callbacks=[stop])
     found = trees.predict("test")
+    assert trees.boosters["click"].best_iteration == 1 + np.argmin(curves["val_click_log_loss"])
+    assert len(curves["val_click_auc"]) == len(curves["val_click_log_loss"])
     assert found["click"].to_numpy() == pytest.approx(expected.predict(tables["test"]))
     assert found.index.equals(rows["test"].index)
 
