@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from benchmarks.protocol.ablations import check_changes
 from benchmarks.protocol.cost import measure_costs
 from benchmarks.protocol.data import HISTORIES, simulated_log
-from benchmarks.protocol.description import begin, check_protocol, protocol_of
+from benchmarks.protocol.description import begin, check_protocol, protocol_of, write_protocol
 from benchmarks.protocol.logs import LOGS
 from benchmarks.protocol.paired import update_paired
 from benchmarks.protocol.plan import ABLATED, Plan
@@ -193,6 +193,7 @@ def open_protocol(
         if found is None:
             raise ValueError(f"{args.out} holds no runs to report on.")
         check_protocol(folders, found)
+        write_protocol(folders, found, tables)
         return None, found
     source = source_text(args)
     check_protocol(folders, {"source": source, "log": args.log})

@@ -69,12 +69,16 @@ def begin(folders: Iterable[Path], protocol: dict[str, Any], path: Path, tables:
         best = best_possible(data, frame, split, protocol["tasks"])
         if best is not None:
             tables.put("best.csv", best)
+    write_protocol(folders, found, tables)
+    return found
+
+
+def write_protocol(folders: Iterable[Path], protocol: dict[str, Any], tables: Tables) -> None:
+    """Writes protocol and tables: a folder that is new beside an older one gets what that has."""
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / _FILE, found)
-    # A folder that is new beside an older one gets what that one has.
+        write_json(folder / _FILE, protocol)
     tables.write()
-    return found
 
 
 def _labels(data: Any) -> list[str]:

@@ -19,6 +19,7 @@ from benchmarks.protocol.space import (
     WIDTHS,
 )
 from benchmarks.protocol.tables import Tables
+from benchmarks.protocol.trees import TREES
 
 TITLES = {
     "auc": "AUC",
@@ -69,8 +70,21 @@ def _protocol_text(protocol: Mapping[str, Any], runs: pd.DataFrame) -> str:
         "first trial is the library's defaults. Trials have seed 0 and one member; the one of the "
         "highest mean validation AUC is run with all seeds, and with more members without further "
         "tuning. Test rows are scored by chosen configurations alone. Numbers are mean ± standard "
-        "deviation of the seeds."
+        f"deviation of the seeds.{_other_trials(runs)}"
     )
+
+
+def _other_trials(runs: pd.DataFrame) -> str:
+    """Which models had other trials than all: trees, and those whose configuration was given."""
+    own = [model for model in TREES if model in set(runs.get("model", ()))]
+    if not own:
+        return ""
+    tried = runs.groupby("model")[["arguments", "learning_rate"]].agg(lambda x: len(set(x)))
+    given = [m for m in tried.index[tried.max(axis=1) == 1] if m not in (*TREES, *VARIANTS)]
+    said = f" Trials from a space of their own: {', '.join(own)}."
+    if given:
+        said += f" Run in the configuration that other results chose: {', '.join(given)}."
+    return said
 
 
 def _comparisons(tables: Tables, tasks: Sequence[str]) -> list[str]:

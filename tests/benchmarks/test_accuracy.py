@@ -173,6 +173,16 @@ def test_the_report_is_rewritten_from_the_tables_alone(resumed, tmp_path, monkey
     assert (results / "results.md").read_text() == text
 
 
+def test_a_new_folder_of_results_gets_tables_and_report(resumed, tmp_path, monkeypatch):
+    results = resumed[0].with_name("results")
+    given = ["--report", "--out", results, "--results", tmp_path / "new" / "results"]
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", *map(str, given)])
+    main()
+    for name in ("results.csv", "runs.csv", "protocol.json", "results.md"):
+        found = (tmp_path / "new" / "results" / name).read_text()
+        assert found == (results / name).read_text()
+
+
 def test_a_report_of_nothing_is_a_mistake(tmp_path, monkeypatch):
     said = mistake(monkeypatch, "--report", "--out", tmp_path / "out")
     assert "holds no runs to report on" in said
