@@ -1,5 +1,6 @@
 """What the encoder must give for a case, in plain Python, from what the values mean."""
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -438,12 +439,33 @@ def _edges(feature: NumericFeature, values: list[float]) -> list[float]:
             return []
         found = np.geomspace(min(values), max(values), feature.buckets)[:-1]
     else:
-        if not values:
-            return []
-        quantiles = np.arange(1, feature.buckets) / feature.buckets
-        found = np.quantile(values, quantiles, method="higher")
-        found = found[found > min(values)]
+        found = _quantile_edges(values, feature.buckets) if values else []
     return sorted({_float32(v) for v in found})
+
+
+def _quantile_edges(values: list[float], buckets: int) -> set[float]:
+    """First values of all buckets but the lowest: common values alone, the others by quantiles."""
+    counts = Counter(values)
+    distinct = sorted(counts)
+    if len(distinct) <= buckets:
+        return set(distinct[1:])
+    common: set[float] = set()
+    rare = len(values)
+    by_count = sorted(distinct, key=lambda v: -counts[v])
+    for place, value in enumerate(by_count[: (buckets - 1) // 2], 1):
+        rare -= counts[value]
+        if counts[value] < rare / (buckets - place):
+            break
+        common.add(value)
+    alone = common | {b for a, b in itertools.pairwise(distinct) if a in common}
+    others = [v for v in values if v not in common]
+    for left in range(buckets - len(common), -1, -1):
+        shares = np.arange(1, left) / left if left and others else []
+        quantiles = [np.quantile(others, share, method="higher") for share in shares]
+        found = {*alone, *map(float, quantiles)} - {distinct[0]}
+        if len(found) < buckets:
+            break
+    return found or {distinct[1]}
 
 
 def _bounded(value: float) -> float:
