@@ -70,7 +70,7 @@ def _check_one_user(codes: np.ndarray, frame: pd.DataFrame, user_key: str, label
     other = np.flatnonzero(users[listed] != users[firsts])
     if len(other):
         row, first = listed[other[0]], firsts[other[0]]
-        one, another = frame[user_key].iloc[[first, row]].tolist()
+        one, another = frame[user_key].iloc[np.array([first, row])].tolist()
         raise ValueError(
             f"{label}: one list has rows of several users, such as {one!r} in row "
             f"{frame.index[first]} and {another!r} in row {frame.index[row]}. A list is one "

@@ -300,11 +300,12 @@ def _quantile_edges(values: np.ndarray, counts: np.ndarray, buckets: int) -> np.
     if len(values) <= buckets:
         return values[1:]
     common = _common_values(counts, buckets)
-    starts = common | np.append(False, common[:-1])
+    starts: np.ndarray = common | np.append(False, common[:-1])
+    found, rarer = starts, np.where(common, 0, counts)
     # A common value may cut the bucket of the rarer ones around it in two.
-    for left in range(buckets - np.count_nonzero(common), -1, -1):
+    for left in range(buckets - int(common.sum()), -1, -1):
         found = starts.copy()
-        found[_quantile_places(counts * ~common, left)] = True
+        found[_quantile_places(rarer, left)] = True
         if np.count_nonzero(found[1:]) < buckets:
             break
     # Two buckets of a column that is 0 in most rows: 0 and the rest.
@@ -325,10 +326,10 @@ def _common_values(counts: np.ndarray, buckets: int) -> np.ndarray:
 
 def _quantile_places(counts: np.ndarray, buckets: int) -> np.ndarray:
     """Places of the values at which the second and later of some equal buckets begin."""
-    ends = np.cumsum(counts)
+    ends: np.ndarray = np.cumsum(counts)
     if not buckets or not ends[-1]:
         return np.zeros(0, "int64")
-    ranks = np.ceil((ends[-1] - 1) * (np.arange(1, buckets) / buckets))
+    ranks: np.ndarray = np.ceil((ends[-1] - 1) * (np.arange(1, buckets) / buckets))
     return np.searchsorted(ends, ranks, side="right")
 
 
