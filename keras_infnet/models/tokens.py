@@ -122,8 +122,13 @@ class Tokens:
 
     def _tokens_of(self, names: Sequence[str]) -> Any:
         """Field tokens by name side by side, `(batch, names * dim)`."""
-        places = [self.schema.field_names.index(name) for name in names]
-        return joined([self.fields[:, i] for i in places], axis=-1)
+        places, parts = [self.schema.field_names.index(name) for name in names], []
+        # Neighbours in one part: the gradient of each part is written as wide as all fields.
+        for _, run in itertools.groupby(enumerate(places), lambda pair: pair[1] - pair[0]):
+            of_run = [place for _, place in run]
+            part = self.fields[:, of_run[0] : of_run[-1] + 1]
+            parts.append(ops.reshape(part, (-1, len(of_run) * self.dim)))
+        return joined(parts, axis=-1)
 
     def context(self) -> Any:
         """Fields of user and context side by side, `(batch, width)`; None where there are none."""
