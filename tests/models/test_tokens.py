@@ -1,9 +1,11 @@
 import dataclasses
+import itertools
 
+import keras
 import numpy as np
 
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History, HistoryGroup
-from keras_infnet.models import FM
+from keras_infnet.models import FM, INFNet
 from keras_infnet.models.tokens import match_patterns, num_match_patterns
 from tests import tiny
 
@@ -71,3 +73,21 @@ def test_histories_of_the_same_fields_may_know_other_things_of_events():
             x["liked"] = np.concatenate([x["liked"], bits], axis=2)
         outputs.append(np.array(tiny.predict(model, x)["click"]))
     np.testing.assert_allclose(*outputs, rtol=1e-6)
+
+
+def test_the_candidate_reads_the_items_fields_in_runs_of_neighbours():
+    owners = {"a": "item", "b": "item", "u": "user", "c": "item", "x": "context", "d": "item"}
+    features = [CategoricalFeature(name, owner) for name, owner in owners.items()]
+    schema = FeatureSchema(features, [BinaryTask("click")]).with_sizes(dict.fromkeys(owners, 9))
+    network = tiny.randomise(INFNet(schema, dim=3)).member(0)
+    read = network.get_layer("candidate_projection").input
+    fields = network.get_layer("field_proxies").input
+    ids = np.random.default_rng(0).integers(0, 9, (5, 6)).astype("int32")
+    reading = keras.Model(network.input, [fields, read])
+    fields, found = map(np.array, reading({"categorical": ids}))
+    tokens = dict(zip(schema.field_names, fields.reshape(5, 6, 3).swapaxes(0, 1), strict=True))
+    np.testing.assert_array_equal(found, np.concatenate([tokens[f] for f in "abcd"], axis=1))
+    # The gradient of each slice is as wide as all fields.
+    places = [schema.field_names.index(name) for name in "abcd"]
+    runs = 1 + sum(b != a + 1 for a, b in itertools.pairwise(places))
+    assert len(read._keras_history.operation._inbound_nodes[-1].input_tensors) == runs < 4
