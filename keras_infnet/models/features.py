@@ -16,7 +16,9 @@ def fields_by_owner(tokens: Tokens) -> list[Any]:
     """Field tokens `(batch, dim)`, in the schema's order: the user's, the context's, the item's."""
     names, owner = tokens.schema.field_names, tokens.schema.token_owner
     ordered = sorted(range(len(names)), key=lambda i: _OWNERS.index(owner(names[i])))
-    return [tokens.fields[:, i] for i in ordered]
+    # The gradient of each slice would be as wide as all fields.
+    apart = ops.split(tokens.fields, len(names), axis=1)
+    return [ops.reshape(apart[i], (-1, tokens.dim)) for i in ordered]
 
 
 def pooled_histories(tokens: Tokens, config: ModelConfig) -> list[Any]:
