@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.calibration.calibration import (
     Calibration,
     Method,
@@ -165,8 +165,4 @@ def _of(given: Any, task: str) -> Any:
 
 def _check_tasks(given: Any, known: Any, where: str) -> None:
     for name in given if isinstance(given, Mapping) else ():
-        if name not in known:
-            raise ValueError(
-                f"fit_calibration: task `{name}` is not in the {where}."
-                + did_you_mean(str(name), map(str, known))
-            )
+        check_known(name, known, f"fit_calibration: task `{name}` is not in the {where}.")

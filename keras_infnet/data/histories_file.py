@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.event_arrays import EventArrays
 from keras_infnet.data.whole_files import (
@@ -121,9 +121,8 @@ def _described(schema: FeatureSchema) -> dict[str, Any]:
 def _check(saved: Mapping[str, Any], expected: dict[str, Any], path: Path) -> None:
     """A ValueError unless saved histories have what those of a schema need."""
     for name, history in expected["histories"].items():
-        if (found := saved["histories"].get(name)) is None:
-            known = did_you_mean(name, saved["histories"])
-            raise ValueError(f"{_WHO}: {path} has no history `{name}`.{known}")
+        check_known(name, saved["histories"], f"{_WHO}: {path} has no history `{name}`.")
+        found = saved["histories"][name]
         # Of more events than are asked for, the newest are taken.
         if found["max_length"] >= history["max_length"]:
             found["max_length"] = history["max_length"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.past_rows import PastGroup
@@ -55,9 +55,7 @@ class RateState:
     def check(self, schema: FeatureSchema) -> None:
         """A ValueError unless the state has what the schema's features of the past count."""
         for name, counts in what_counts(schema).items():
-            if name not in self.counted:
-                known = did_you_mean(name, self.counted)
-                raise ValueError(f"RateState: it has no feature `{name}`.{known}")
+            check_known(name, self.counted, f"RateState: it has no feature `{name}`.")
             found = self.counted[name]
             if other := [k for k, value in counts.items() if found[k] != value]:
                 raise ValueError(

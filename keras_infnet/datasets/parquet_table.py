@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.schema.frames import decoded
 
 
@@ -73,11 +73,8 @@ def read_parquet_table(
 
 
 def _check(path: Path, found: pa.Schema, column: str, kind: str) -> None:
-    if column not in found.names:
-        raise ValueError(
-            f"{path}: column `{column}` is missing.{did_you_mean(column, found.names)} Expected "
-            "the columns of the original file."
-        )
+    expected = " Expected the columns of the original file."
+    check_known(column, found.names, f"{path}: column `{column}` is missing.", expected)
     of_column, is_list = found.field(column).type, kind not in _KINDS
     what, is_kind = _KINDS[kind.removesuffix("s")]
     value = of_column

@@ -3,15 +3,12 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 
 
 def check_task(task: str, known: Collection[str], where: str) -> None:
     """A ValueError for a task that has no column."""
-    if task not in known:
-        raise ValueError(
-            f"Task `{task}` is not in the {where}.{did_you_mean(str(task), map(str, known))}"
-        )
+    check_known(task, known, f"Task `{task}` is not in the {where}.")
 
 
 def has_names(columns: Any) -> bool:

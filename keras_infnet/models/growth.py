@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._keras_internals import (
     is_distributed,
     layers_inside,
@@ -351,10 +351,7 @@ def _checked_start(who: str, schema: FeatureSchema, start: Any) -> str:
     if is_like:
         name = start.removeprefix(_LIKE)
         names = [feature.name for feature in schema.features]
-        if name not in names:
-            raise ValueError(
-                f"{who}: start={start!r}: no feature `{name}`.{did_you_mean(name, names)}"
-            )
+        check_known(name, names, f"{who}: start={start!r}: no feature `{name}`.")
     elif start not in (_UNKNOWN, _RANDOM):
         raise ValueError(
             f'{who}: start is {start!r}; expected "unknown", "random", or "like:" and the '
