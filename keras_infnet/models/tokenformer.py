@@ -17,9 +17,7 @@ from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.mlp import dropped
 from keras_infnet.models.one_stream import OneStream
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.separate_histories import require_history
 from keras_infnet.models.tokens import Tokens
-from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -94,6 +92,8 @@ class TokenFormer(RankingModel):
         places counted from the newest event, and sizes are our choice.
     """
 
+    needs_history = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config(RankingModel.Config):
         """Arguments of `TokenFormer`, which says what they mean."""
@@ -114,10 +114,6 @@ class TokenFormer(RankingModel):
                 raise ValueError(
                     f"{model}: there is no layer. Set num_full_layers, windows or both."
                 )
-
-    @classmethod
-    def check_schema(cls, schema: FeatureSchema) -> None:
-        require_history(cls.__name__, schema)
 
     @staticmethod
     def network(tokens: Tokens, config: "TokenFormer.Config") -> dict[str, Any]:
