@@ -8,9 +8,9 @@ from keras import ops
 
 from keras_infnet._base.fields import at_least, depth, one_of
 from keras_infnet.layers.causal_mask import CausalMask
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
-from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.event_groups import EventGroups
 from keras_infnet.models.mlp import dropped
 from keras_infnet.models.one_stream import OneStream

@@ -9,10 +9,10 @@ from keras import ops
 
 from keras_infnet._base.fields import at_least, declared, depth
 from keras_infnet.layers.causal_mask import CausalMask
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
 from keras_infnet.layers.per_token_feed_forward import PerTokenFeedForward
-from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.mlp import dropped
 from keras_infnet.models.one_stream import OneStream
 from keras_infnet.models.ranking_model import RankingModel

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.models.embedded_inputs import joined
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.models.tokens import Tokens
 
 

@@ -9,11 +9,10 @@ from keras import ops
 
 from keras_infnet._base.fields import at_least, declared
 from keras_infnet.layers.causal_mask import CausalMask
-from keras_infnet.layers.configured_layer import ConfiguredLayer, event_positions
+from keras_infnet.layers.configured_layer import ConfiguredLayer, event_positions, joined
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
-from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.mlp import dropped
 from keras_infnet.models.one_stream import OneStream
 from keras_infnet.models.ranking_model import RankingModel
