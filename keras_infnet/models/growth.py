@@ -1,6 +1,5 @@
 """Growth: a model with rows for further ids, whose other rows, slots and numbers stay."""
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_infnet._backend.devices import scope_of
 from keras_infnet._base.did_you_mean import check_known
-from keras_infnet._keras_internals import (
-    is_distributed,
-    layers_inside,
-    layout_of,
-    trained_variables,
-)
+from keras_infnet._keras_internals import layers_inside, layout_of, trained_variables
 from keras_infnet.layers.adaptive_embedding import AdaptiveEmbedding
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
 from keras_infnet.layers.fused_embedding import FusedEmbedding
@@ -61,7 +56,7 @@ def grown(model: Any, extended: Any, start: Any, rows: Any, seed: int) -> Any:
     _check_layers(who, model)
     config = {**model.get_config(), "schema": schema.to_dict()}
     config.pop("layers", None)
-    with _scope(model):
+    with scope_of(model):
         new = type(model).from_config(config)
         moved = _carry_weights(model, new, starts, pairs, np.random.default_rng(seed))
         if model.compiled:
@@ -393,8 +388,3 @@ def _check_layers(who: str, model: Any) -> None:
             f"{who}: the model was made for several devices, within a scope of `shard_tables` or "
             "another distribution. Grow it within that scope."
         )
-
-
-def _scope(model: Any) -> Any:
-    """The scope of the `tf.distribute` strategy that a model was made within."""
-    return model.distribute_strategy.scope() if is_distributed(model) else contextlib.nullcontext()
