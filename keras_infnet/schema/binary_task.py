@@ -92,16 +92,6 @@ class BinaryTask(Task):
         groups: Mapping[str, Any],
         weighting: Any = "impressions",
     ) -> dict[str, float]:
-        from keras_infnet.metrics.auc import auc
-        from keras_infnet.metrics.group_auc import group_auc
-        from keras_infnet.metrics.log_loss import log_loss
+        from keras_infnet.metrics.task_metrics import binary_measures
 
-        within = {
-            name: group_auc(labels, predictions, keys, weighting, weights)
-            for name, keys in groups.items()
-        }
-        return {
-            "auc": auc(labels, predictions, weights),
-            **within,
-            "log_loss": log_loss(labels, predictions, weights),
-        }
+        return binary_measures(labels, predictions, weights, groups, weighting)
