@@ -38,6 +38,7 @@ class BinaryTask(Task):
 
     monitor: ClassVar[str] = "auc"
     calibrates: ClassVar[bool] = True
+    unsaid: ClassVar[dict[str, Any]] = {"entire_space": False}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,13 +52,6 @@ class BinaryTask(Task):
     @property
     def counts_unobserved(self) -> bool:
         return self.entire_space
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = super().to_dict()
-        if not self.entire_space:
-            # Schemas that were saved before keep their fingerprints.
-            del plain["entire_space"]
-        return plain
 
     def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
         wrong = ~np.isin(labels, (0, 1))
