@@ -199,10 +199,6 @@ class Actions(EventQuantity):
     def examples(self) -> tuple[Any, Any]:
         return 0, 1
 
-    def packed_size(self, num_ids: int) -> int:
-        """How many ids a packed history holds, of a quantity whose embedding has `num_ids`."""
-        return num_ids
-
     def counted(self, events: Events) -> pa.Array:
         return ActionPattern.codes([events[name] for name in self.names])
 
