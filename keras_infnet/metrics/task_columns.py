@@ -16,6 +16,6 @@ def has_names(columns: Any) -> bool:
     return isinstance(columns, Mapping) or hasattr(columns, "columns")
 
 
-def weights_of(task: str, sample_weight: Any) -> Any:
-    """Weights of a task's rows; None: each counts 1."""
-    return sample_weight.get(task) if has_names(sample_weight) else sample_weight
+def of_task(task: str, given: Any) -> Any:
+    """What is given for a task, by its name or once for all; `None` where a name lacks."""
+    return given.get(task) if has_names(given) else given

@@ -11,7 +11,7 @@ from keras_infnet.metrics.mrr import mean_reciprocal_rank
 from keras_infnet.metrics.ndcg import ndcg
 from keras_infnet.metrics.normalized_entropy import normalized_entropy
 from keras_infnet.metrics.regression_error import regression_measures
-from keras_infnet.metrics.task_columns import check_task, has_names, weights_of
+from keras_infnet.metrics.task_columns import check_task, has_names, of_task
 
 
 def task_metrics(
@@ -64,7 +64,7 @@ def task_metrics(
         named = {f"gauc_{name}": keys for name, keys in groups.items()}
     measured = {}
     for task, predicted in predictions.items():
-        columns = (labels[task], predicted, weights_of(task, sample_weight))
+        columns = (labels[task], predicted, of_task(task, sample_weight))
         try:
             if task in regression:
                 measured[task] = regression_measures(*columns)
