@@ -1,11 +1,12 @@
 """Devices: which there are, and how values are laid out over them."""
 
+import contextlib
 import functools
 from typing import Any
 
 import keras
 
-from keras_infnet._keras_internals import layout_of
+from keras_infnet._keras_internals import is_distributed, layout_of
 
 _VIRTUAL = {
     "jax": "set XLA_FLAGS=--xla_force_host_platform_device_count={n} before Python starts",
@@ -49,6 +50,11 @@ def mirrored_strategy(devices: tuple[str, ...]) -> Any:
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(devices)
+
+
+def scope_of(model: keras.Model) -> Any:
+    """The scope of the `tf.distribute` strategy that a model was made within, if there is one."""
+    return model.distribute_strategy.scope() if is_distributed(model) else contextlib.nullcontext()
 
 
 def layout_of_rows(table: Any) -> Any:

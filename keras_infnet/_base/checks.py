@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 
 # What to do about a column that is called otherwise, before the name that is proposed.
 RENAME = "Rename the column (`frame.rename(columns={...})`), such as"
@@ -132,8 +132,7 @@ def known_names(
     if not names:
         raise ValueError(f"{who}: no {kind}; expected at least one of {', '.join(known)}.")
     for name in names:
-        if name not in known:
-            raise ValueError(f"{who}: unknown {kind} `{name}`.{did_you_mean(name, known)}")
+        check_known(name, known, f"{who}: unknown {kind} `{name}`.")
         if names.count(name) > 1:
             raise ValueError(f"{who}: {kind} `{name}` is given {names.count(name)} times.")
     return names

@@ -19,9 +19,7 @@ _CHECKSUM = "checksum"
 
 
 @contextlib.contextmanager
-def whole_file(
-    path: Path, words: str = "", errors: tuple[type[Exception], ...] = (OSError,)
-) -> Iterator[Path]:
+def whole_file(path: Path, words: str = "") -> Iterator[Path]:
     """A name to write a file to, which becomes `path` if all went well.
 
     What was at `path` is replaced at that moment; after an error it is as it was. The name ends
@@ -30,7 +28,6 @@ def whole_file(
     Args:
         path: The file; its parent folders are made.
         words: What an error says, with `{path}` and `{error}`. Defaults to the error's own text.
-        errors: Which exceptions mean that it can't be written; each becomes an `OSError`.
 
     Yields:
         The name to write to.
@@ -38,25 +35,20 @@ def whole_file(
     Raises:
         OSError: The file can't be written.
     """
-    with explained(path, words, errors), scratch_folder(path) as scratch:
+    with explained(path, words), scratch_folder(path) as scratch:
         yield scratch / path.name
         os.replace(scratch / path.name, path)
 
 
 @contextlib.contextmanager
 def whole_folder(
-    path: Path,
-    words: str = "",
-    errors: tuple[type[Exception], ...] = (OSError,),
-    replace: bool = False,
-    durable: bool = False,
+    path: Path, words: str = "", replace: bool = False, durable: bool = False
 ) -> Iterator[Path]:
     """An empty folder to fill, which becomes `path` if all went well.
 
     Args:
         path: The folder; its parent folders are made.
         words: As in `whole_file`.
-        errors: As in `whole_file`.
         replace: Whether a folder that is there goes when the new one is whole. Else it is an error.
         durable: Whether to wait until all is on the disk, so that a power cut leaves it whole too.
 
@@ -66,7 +58,7 @@ def whole_folder(
     Raises:
         OSError: The folder can't be written.
     """
-    with explained(path, words, errors), scratch_folder(path) as scratch:
+    with explained(path, words), scratch_folder(path) as scratch:
         new = scratch / path.name
         new.mkdir()
         yield new
@@ -229,17 +221,15 @@ def _checksum(value: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def explained(
-    path: Path, words: str, errors: tuple[type[Exception], ...] = (OSError,)
-) -> Iterator[None]:
-    """In its context these errors become an `OSError` with `words`; arguments as `whole_file`."""
+def explained(path: Path, words: str) -> Iterator[None]:
+    """In its context an `OSError` becomes one with `words`; arguments as `whole_file`."""
     try:
         yield
-    except errors as error:
+    except OSError as error:
         if not words:
             raise
         refused = OSError(words.format(path=path, error=error))
-        refused.errno = getattr(error, "errno", None)
+        refused.errno = error.errno
         raise refused from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.calibration.negative_sampling import (
     check_array,
     check_rate,
@@ -108,11 +108,7 @@ class Calibration:
 
     def _check_known(self, outputs: Any) -> None:
         for name in self.tasks:
-            if name not in outputs:
-                raise ValueError(
-                    f"Calibration: task `{name}` is not among the outputs."
-                    + did_you_mean(name, map(str, outputs))
-                )
+            check_known(name, outputs, f"Calibration: task `{name}` is not among the outputs.")
 
 
 @dataclass(frozen=True)
@@ -211,11 +207,7 @@ def _task_calibration(name: str, given: Any) -> TaskCalibration:
         return given
     known = [field.name for field in fields(TaskCalibration)]
     for argument in given:
-        if argument not in known:
-            raise ValueError(
-                f"Calibration of task `{name}`: `{argument}` is unknown."
-                + did_you_mean(argument, known)
-            )
+        check_known(argument, known, f"Calibration of task `{name}`: `{argument}` is unknown.")
     try:
         return TaskCalibration(**given)
     except (TypeError, ValueError) as error:

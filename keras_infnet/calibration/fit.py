@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.calibration.calibration import (
     Calibration,
     Method,
@@ -16,6 +16,7 @@ from keras_infnet.calibration.calibration import (
 )
 from keras_infnet.calibration.negative_sampling import check_array, check_rate, without_sampling
 from keras_infnet.metrics.observed_rows import check_order, column, observed_binary_rows
+from keras_infnet.metrics.task_columns import of_task
 
 _MAX_STEPS = 100
 
@@ -75,9 +76,9 @@ def fit_calibration(
     _check_tasks(predictions, labels, "labels")
     fitted = {}
     for name, predicted in predictions.items():
-        chosen, rate = _of(method, name), _of(negative_sampling_rate, name)
+        chosen, rate = of_task(name, method), of_task(name, negative_sampling_rate)
         try:
-            rows = labels[name], predicted, _of(sample_weight, name)
+            rows = labels[name], predicted, of_task(name, sample_weight)
             fitted[name] = _fit_task(chosen, *rows, rate)
         except ValueError as error:
             raise ValueError(f"Task `{name}`: {error}") from error
@@ -159,14 +160,6 @@ def _isotonic(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[tuple, tuple
     return tuple(inputs[ends]), tuple(mean[np.searchsorted(first, ends, side="right") - 1])
 
 
-def _of(given: Any, task: str) -> Any:
-    return given.get(task) if isinstance(given, Mapping) or hasattr(given, "columns") else given
-
-
 def _check_tasks(given: Any, known: Any, where: str) -> None:
     for name in given if isinstance(given, Mapping) else ():
-        if name not in known:
-            raise ValueError(
-                f"fit_calibration: task `{name}` is not in the {where}."
-                + did_you_mean(str(name), map(str, known))
-            )
+        check_known(name, known, f"fit_calibration: task `{name}` is not in the {where}.")

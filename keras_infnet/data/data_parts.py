@@ -24,11 +24,11 @@ from keras_infnet.data.relative import with_relative
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import (
-    CheckedParquet,
-    parquet_checksums,
-    parquet_writer,
+    check_replaceable,
     read_json,
+    read_parquet,
     write_json,
+    write_parquet,
 )
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
@@ -280,10 +280,7 @@ def save_parts(
             "RankingData.save: the data are a prepared folder, which is saved as it is: "
             "RankingData.open reads it."
         )
-    is_saved = (folder / _STATE).is_file()
-    if folder.exists() and not (overwrite and is_saved):
-        hint = ", or pass overwrite=True to replace it" if is_saved else ""
-        raise FileExistsError(f"RankingData.save: {folder} exists. Choose another folder{hint}.")
+    check_replaceable(folder, "RankingData.save", _STATE, overwrite)
     with whole_folder(folder, replace=overwrite) as new:
         parts.encoder.save(new / ENCODER)
         frames = {_ROWS: parts.log.assign(**{_PART: parts.codes})}
@@ -294,9 +291,7 @@ def save_parts(
             frames |= {f"{folder_of}/{name}.parquet": rows for name, rows in by_history.items()}
         if (added := parts.rates and parts.rates.added) is not None:
             frames[_PAST] = added
-        for file, rows in frames.items():
-            _write(new / file, rows)
-        known["checksums"] = {file: parquet_checksums(new / file) for file in frames}
+        known["checksums"] = {file: _write(new / file, rows) for file, rows in frames.items()}
         write_json(new / _STATE, {**known, **options})
 
 
@@ -323,7 +318,8 @@ def load_parts(folder: Path) -> tuple[LogParts, dict[str, Any]]:
     return LogParts(encoder, log, codes, warm, events, rates), state
 
 
-def _write(path: Path, frame: pd.DataFrame) -> None:
+def _write(path: Path, frame: pd.DataFrame) -> str:
+    """Writes rows with their index; the checksums."""
     if isinstance(frame.index, pd.MultiIndex):
         raise ValueError(
             "RankingData.save: the rows have an index of several levels; expected one. Use "
@@ -331,16 +327,10 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
         )
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.append_column(_INDEX, pa.array(frame.index))
-    with parquet_writer(path, table.schema.remove_metadata()) as writer:
-        writer.write_table(table.replace_schema_metadata(None))
+    return write_parquet(path, table.replace_schema_metadata(None))
 
 
 def _read(folder: Path, name: str, checksums: Mapping[str, str]) -> pd.DataFrame:
-    path = folder / name
-    try:
-        with CheckedParquet(path, checksums[name]) as file:
-            table = file.read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"RankingData.load: {path} can't be read: {error}") from error
+    table = read_parquet(folder / name, checksums[name], "RankingData.load")
     index = pd.Index(table[_INDEX].to_pandas()).rename(None)
     return to_frame(table.drop_columns(_INDEX), index.to_numpy())

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.event_arrays import EventArrays
 from keras_infnet.data.whole_files import (
-    parquet_checksums,
-    parquet_writer,
-    read_json,
+    check_replaceable,
     read_parquet,
+    read_state,
     write_json,
+    write_parquet,
 )
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -59,20 +59,14 @@ class SavedHistories:
 
     def write(self, path: Path, schema: FeatureSchema, overwrite: bool) -> None:
         """Writes a folder; errors as `Histories.save`."""
-        is_saved = (path / _FILE).is_file()
-        if path.exists() and not (overwrite and is_saved):
-            hint = ", or pass overwrite=True to replace it" if is_saved else ""
-            raise FileExistsError(f"Histories.save: {path} exists. Choose another folder{hint}.")
+        check_replaceable(path, "Histories.save", _FILE, overwrite)
         tables = {f"events/{name}": _table(events) for name, events in self.events.items()}
         tables[_USERS] = _users_table(self.users, self.user_dtype)
         checksums: dict[str, str] = {}
         with whole_folder(path, replace=overwrite) as new:
             (new / "events").mkdir()
             for name, table in tables.items():
-                file = new / f"{name}.parquet"
-                with parquet_writer(file, table.schema) as writer:
-                    writer.write_table(table)
-                checksums[name] = parquet_checksums(file)
+                checksums[name] = write_parquet(new / f"{name}.parquet", table)
             known = {name: getattr(self, name) for name in ("until", "time_unit", "user_dtype")}
             known |= {"own": list(self.own), "schema": _described(schema), "checksums": checksums}
             write_json(new / _FILE, {"format": _FORMAT, **known})
@@ -81,12 +75,7 @@ class SavedHistories:
     def read(cls, path: Path, schema: FeatureSchema) -> "SavedHistories":
         """Reads a folder; errors as `Histories.load`."""
         tidy(path)
-        known = read_json(path / _FILE, _WHO)
-        if known.get("format") != _FORMAT:
-            raise ValueError(
-                f"{_WHO}: {path} has format {known.get('format')!r}; expected {_FORMAT}. Save it "
-                "again with this version."
-            )
+        known = read_state(path / _FILE, _WHO, _FORMAT)
         _check(known["schema"], _described(schema), path)
         tables = {
             name: read_parquet(path / f"{name}.parquet", checksums, _WHO)
@@ -121,9 +110,8 @@ def _described(schema: FeatureSchema) -> dict[str, Any]:
 def _check(saved: Mapping[str, Any], expected: dict[str, Any], path: Path) -> None:
     """A ValueError unless saved histories have what those of a schema need."""
     for name, history in expected["histories"].items():
-        if (found := saved["histories"].get(name)) is None:
-            known = did_you_mean(name, saved["histories"])
-            raise ValueError(f"{_WHO}: {path} has no history `{name}`.{known}")
+        check_known(name, saved["histories"], f"{_WHO}: {path} has no history `{name}`.")
+        found = saved["histories"][name]
         # Of more events than are asked for, the newest are taken.
         if found["max_length"] >= history["max_length"]:
             found["max_length"] = history["max_length"]

@@ -33,7 +33,7 @@ from keras_infnet.data.shards import (
     shard_file,
 )
 from keras_infnet.data.spool import Spool
-from keras_infnet.data.whole_files import new_folder, read_json, write_json
+from keras_infnet.data.whole_files import check_replaceable, new_folder, read_json, write_json
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.growth import GrowthCounts
@@ -122,7 +122,8 @@ class Preparation:
         # A run may have been killed after its last step but one.
         tidy(self.out)
         self._clear_out()
-        self._check_out(overwrite)
+        if self.base is None:
+            check_replaceable(self.out, "prepare", MANIFEST, overwrite)
         described = {name: describe(rows) for name, rows in sources.items()}
         request = {**self.to_dict(), "rows": described, "engine": engine}
         if self.append:
@@ -134,14 +135,6 @@ class Preparation:
                 self.base.check_unchanged()
             self._begin(request, overwrite)
             yield
-
-    def _check_out(self, overwrite: bool) -> None:
-        if self.base is not None:
-            return
-        is_prepared = (self.out / MANIFEST).is_file()
-        if self.out.exists() and not (overwrite and is_prepared):
-            hint = ", or pass overwrite=True to replace it" if is_prepared else ""
-            raise FileExistsError(f"prepare: {self.out} exists. Choose another folder{hint}.")
 
     def _begin(self, request: Mapping[str, Any], overwrite: bool) -> None:
         """Goes on with what an earlier run of the same request has finished, or clears it."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._base.whole_files import tidy
 from keras_infnet.data.histories import FreezeAt, freeze_of, frozen_times, newest_before
 from keras_infnet.data.shards import (
@@ -278,10 +278,7 @@ def _check_freeze(
 
 def _check_split(manifest: dict[str, Any], folder: Path, split: str) -> None:
     what = "prepared rows"
-    if split not in manifest["rows"]:
-        raise ValueError(
-            f"{what}: {folder} has no split `{split}`.{did_you_mean(split, manifest['rows'])}"
-        )
+    check_known(split, manifest["rows"], f"{what}: {folder} has no split `{split}`.")
     if manifest["rows"][split] == 0:
         raise ValueError(f"{what}: split `{split}` of {folder} has no row.")
 

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._base.paths import local_path
 from keras_infnet._base.whole_files import tidy, whole_folder
 from keras_infnet.data.past_rows import PastGroup
 from keras_infnet.data.whole_files import (
-    parquet_checksums,
-    parquet_writer,
-    read_json,
+    check_replaceable,
     read_parquet,
+    read_state,
     write_json,
+    write_parquet,
 )
 from keras_infnet.schema.frames import to_frame
 from keras_infnet.schema.past import PastFeature
@@ -55,9 +55,7 @@ class RateState:
     def check(self, schema: FeatureSchema) -> None:
         """A ValueError unless the state has what the schema's features of the past count."""
         for name, counts in what_counts(schema).items():
-            if name not in self.counted:
-                known = did_you_mean(name, self.counted)
-                raise ValueError(f"RateState: it has no feature `{name}`.{known}")
+            check_known(name, self.counted, f"RateState: it has no feature `{name}`.")
             found = self.counted[name]
             if other := [k for k, value in counts.items() if found[k] != value]:
                 raise ValueError(
@@ -76,17 +74,13 @@ class RateState:
             FileExistsError: `folder` exists, and `overwrite` is not set or it holds no state.
         """
         path = local_path(folder, "RateState.save", "folder", written=True)
-        is_saved = (path / _STATE).is_file()
-        if path.exists() and not (overwrite and is_saved):
-            hint = ", or pass overwrite=True to replace it" if is_saved else ""
-            raise FileExistsError(f"RateState.save: {path} exists. Choose another folder{hint}.")
+        check_replaceable(path, "RateState.save", _STATE, overwrite)
+        checksums: dict[str, str] = {}
         with whole_folder(path, replace=overwrite) as new:
             for name, frame in self.tables.items():
                 table = pa.Table.from_pandas(frame, preserve_index=False)
                 table = table.replace_schema_metadata(None)
-                with parquet_writer(new / f"{name}.parquet", table.schema) as writer:
-                    writer.write_table(table)
-            checksums = {name: parquet_checksums(new / f"{name}.parquet") for name in self.tables}
+                checksums[name] = write_parquet(new / f"{name}.parquet", table)
             known = {"until": self.until, "counted": self.counted, "checksums": checksums}
             write_json(new / _STATE, {"format": _FORMAT, **known})
 
@@ -99,12 +93,7 @@ class RateState:
         """
         path = local_path(folder, _WHO, "folder")
         tidy(path)
-        known = read_json(path / _STATE, _WHO)
-        if known.get("format") != _FORMAT:
-            raise ValueError(
-                f"{_WHO}: {path} has format {known.get('format')!r}; expected {_FORMAT}. Save it "
-                "again with this version."
-            )
+        known = read_state(path / _STATE, _WHO, _FORMAT)
         tables = {
             name: _frame(read_parquet(path / f"{name}.parquet", checksums, _WHO))
             for name, checksums in known["checksums"].items()

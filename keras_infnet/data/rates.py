@@ -163,7 +163,7 @@ class Rates:
         """The table that a feature store needs of each feature, which `from_state` reads again."""
         tables: dict[str, pd.DataFrame] = {}
         for feature in self.schema.past:
-            group, known, ones = self._past(feature)
+            group, known, ones = self._pasts[feature.name]
             table = compacted(feature, group, known, ones, self.until)
             tables[feature.name] = table.assign(**feature.constants(self._rate(feature)))
         return RateState(self.until, what_counts(self.schema), tables)
@@ -204,14 +204,11 @@ class Rates:
         pasts = {feature.name: made.of(feature) for feature in self.schema.past}
         self._pasts, self._frames, self._times, self._tables = pasts, frames, times, tables
 
-    def _past(self, feature: PastFeature) -> tuple[PastGroup, np.ndarray, np.ndarray]:
-        return self._pasts[feature.name]
-
     def _rate(self, feature: PastFeature) -> float:
         return 0.0 if feature.action is None else self._rates[feature.action]
 
     def _value(self, feature: PastFeature, look_up: "_LookUp") -> np.ndarray:
-        group, known, ones = self._past(feature)
+        group, known, ones = self._pasts[feature.name]
         rows = look_up.of(feature, group)
         found = feature.of_past(rows.past(feature, known, ones), self._rate(feature))
         values = np.empty(len(found), "float32")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.data.row_source import Place
 from keras_infnet.data.whole_files import whole_file
 from keras_infnet.schema.canonical import missing_id, user_ids
@@ -135,8 +135,7 @@ class Spool:
     def _partition_of(self, table: pa.Table) -> np.ndarray:
         hashed, nobody = np.zeros(len(table), "uint64"), np.zeros(len(table), bool)
         for key in self.keys:
-            if key not in table.column_names:
-                raise ValueError(f"no column `{key}`.{did_you_mean(key, table.column_names)}")
+            check_known(key, table.column_names, f"no column `{key}`.")
             values = to_frame(table.select([key]), np.arange(len(table)))[key]
             ids, dtype = user_ids(values, f"{self.label} `{key}`")
             plain = ids.to_numpy("int64" if dtype != "string" else object)

@@ -43,9 +43,35 @@ def read_json(path: Path, what: str) -> Any:
     return whole_files.read_json(path, words, checked=True)
 
 
+def read_state(path: Path, who: str, known: int) -> Any:
+    """As `read_json`, of the one format that is known."""
+    state = read_json(path, who)
+    if state.get("format") != known:
+        raise ValueError(
+            f"{who}: {path.parent} has format {state.get('format')!r}; expected {known}. Save it "
+            "again with this version."
+        )
+    return state
+
+
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Opens a file to write; when it is closed, `parquet_checksums` is to be kept."""
     return pq.ParquetWriter(str(path), schema, compression="zstd")
+
+
+def check_replaceable(path: Path, who: str, file: str, overwrite: bool) -> None:
+    """A FileExistsError unless `path` is free, or a folder that has the file and may go."""
+    is_saved = (path / file).is_file()
+    if path.exists() and not (overwrite and is_saved):
+        hint = ", or pass overwrite=True to replace it" if is_saved else ""
+        raise FileExistsError(f"{who}: {path} exists. Choose another folder{hint}.")
+
+
+def write_parquet(path: Path, table: pa.Table) -> str:
+    """Writes a table; its checksums."""
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table)
+    return parquet_checksums(path)
 
 
 def parquet_checksums(path: Path) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
 
 MISSING_ID = -1
@@ -117,11 +117,8 @@ class _CsvFile:
         # Lines above the first row.
         self.above = 0 if form.names else 1
         for column in columns:
-            if column not in self.header:
-                raise ValueError(
-                    f"{path}: column `{column}` is missing.{did_you_mean(column, self.header)} "
-                    "Expected the column names of the original file in its first line."
-                )
+            expected = " Expected the column names of the original file in its first line."
+            check_known(column, self.header, f"{path}: column `{column}` is missing.", expected)
         there = {c: kind for c, kind in (optional or {}).items() if c in self.header}
         self.kinds = {**columns, **there}
         whole = {True: pa.float64(), False: pa.int64()}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._base.checks import check_choice, known_names
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._base.paths import local_path
 from keras_infnet.datasets import kuairand_files as layout
 from keras_infnet.datasets.csv_table import (
@@ -155,10 +155,7 @@ class KuaiRand:
             return None
         warm = read_parquet_table(path).to_pandas()
         for column in layout.WARM_COLUMNS:
-            if column not in warm.columns:
-                raise ValueError(
-                    f"{path}: column `{column}` is missing.{did_you_mean(column, warm.columns)}"
-                )
+            check_known(column, warm.columns, f"{path}: column `{column}` is missing.")
         warm = warm.sort_values(["user_id", "position"], kind="stable", ignore_index=True)
         for label in layout.FEEDBACKS.values():
             known = warm[label] if label in warm else pd.Series(np.nan, warm.index)

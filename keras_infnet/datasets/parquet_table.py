@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.schema.frames import decoded
 
 
@@ -29,10 +29,7 @@ _KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
 
 
 def read_parquet_table(
-    path: Path,
-    columns: Mapping[str, str] | None = None,
-    optional: Mapping[str, str] | None = None,
-    filters: Any = None,
+    path: Path, columns: Mapping[str, str] | None = None, filters: Any = None
 ) -> pa.Table:
     """The declared columns of a Parquet file.
 
@@ -44,7 +41,6 @@ def read_parquet_table(
         path: The file.
         columns: Column type by column name; others are passed over. Defaults to all columns, as
             they are.
-        optional: The same for columns that the file may lack.
         filters: As in `pyarrow.parquet.read_table`.
 
     Returns:
@@ -58,13 +54,9 @@ def read_parquet_table(
         raise FileNotFoundError(f"{path} does not exist; expected a Parquet file.")
     try:
         found = pq.read_schema(path)
-        wanted = None
-        if columns is not None:
-            there = {c: kind for c, kind in (optional or {}).items() if c in found.names}
-            wanted = {**columns, **there}
-            for column, kind in wanted.items():
-                _check(path, found, column, kind)
-        return decoded(pq.read_table(path, columns=wanted and list(wanted), filters=filters))
+        for column, kind in (columns or {}).items():
+            _check(path, found, column, kind)
+        return decoded(pq.read_table(path, columns=columns and list(columns), filters=filters))
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path}: can't be read as Parquet: {error}. It is cut short or damaged: fetch it "
@@ -73,11 +65,8 @@ def read_parquet_table(
 
 
 def _check(path: Path, found: pa.Schema, column: str, kind: str) -> None:
-    if column not in found.names:
-        raise ValueError(
-            f"{path}: column `{column}` is missing.{did_you_mean(column, found.names)} Expected "
-            "the columns of the original file."
-        )
+    expected = " Expected the columns of the original file."
+    check_known(column, found.names, f"{path}: column `{column}` is missing.", expected)
     of_column, is_list = found.field(column).type, kind not in _KINDS
     what, is_kind = _KINDS[kind.removesuffix("s")]
     value = of_column

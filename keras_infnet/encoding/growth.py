@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from keras_infnet._base.checks import bad
+from keras_infnet._base.checks import bad, check_integer
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.labels import observed_rows
 from keras_infnet.schema.canonical import missing_id
@@ -190,9 +190,8 @@ def _by_table(
                 f"{_WHO}: {argument} names `{name}`, which has no vocabulary; expected a "
                 "CategoricalFeature without `hash_buckets`."
             )
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            expected = "a whole number, 1 or more"
-            raise bad(_WHO, argument if of_all else f"{argument} of `{name}`", number, expected)
+        what = argument if of_all else f"{argument} of `{name}`"
+        check_integer(_WHO, what, number, 1, "a whole number, 1 or more")
         if found.setdefault(table, number) != number:
             raise ValueError(
                 f"{_WHO}: {argument} has two numbers for the table `{table}`; give one."

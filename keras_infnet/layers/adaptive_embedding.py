@@ -8,15 +8,15 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.row_lookups import computed_table
-from keras_infnet.layers.configured_layer import ConfiguredLayer
-from keras_infnet.layers.fused_embedding import FusedEmbedding, known_tables
+from keras_infnet.layers.configured_layer import joined, table_initializer
+from keras_infnet.layers.fused_embedding import EmbeddingTables, FusedEmbedding
 
 # Of a width: the table of columns that have no row there.
 _NONE = "#none"
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class AdaptiveEmbedding(ConfiguredLayer):
+class AdaptiveEmbedding(EmbeddingTables):
     """Embedding tables in parts of several widths, read as vectors of one width.
 
     `output[..., c, :] = E_w[r] P_w`: the id in column `c` lies in a part of width `w` of its table,
@@ -84,16 +84,16 @@ class AdaptiveEmbedding(ConfiguredLayer):
                 )
         if not self.table_parts:
             raise ValueError("`table_parts` must have a table. Received: {}")
-        self.embeddings_initializer: Any = keras.initializers.get(
-            embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
-        )
+        self.embeddings_initializer = table_initializer(embeddings_initializer)
         # By width: the first id and the number of ids of the part, by table.
         self._places: dict[int, dict[str, tuple[int, int]]] = {}
+        self.table_rows = {}
         for table, parts in self.table_parts.items():
             first = 0
             for width, ids in parts:
                 self._places.setdefault(width, {})[table] = (first, ids)
                 first += ids
+            self.table_rows[table] = first
         self._places = dict(sorted(self._places.items(), reverse=True))
         self.embeddings = [self._of_width(width) for width in self._places]
 
@@ -122,10 +122,8 @@ class AdaptiveEmbedding(ConfiguredLayer):
             renewed: Ids whose rows begin anew, by table.
         """
         found: dict[str, np.ndarray] = {}
-        for table, parts in self.table_parts.items():
-            is_new = np.arange(sum(n for _, n in parts)) >= sum(
-                n for _, n in before.table_parts[table]
-            )
+        for table, rows in self.table_rows.items():
+            is_new = np.arange(rows) >= before.table_rows[table]
             is_new[np.asarray(renewed.get(table, ()), "int64")] = True
             if is_new.any():
                 found[table] = is_new
@@ -170,31 +168,10 @@ class AdaptiveEmbedding(ConfiguredLayer):
         return np.asarray(ops.convert_to_numpy(self.projections[f"{width}"]), "float64")
 
     def call(self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False) -> Any:
-        tables = self._known(tables)
         if whole:
-            parts = [self._table(table) for table in tables]
-            return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
-        if len(tables) != ids.shape[-1]:
-            raise ValueError(
-                f"Layer `{self.name}`: `ids` has {ids.shape[-1]} columns; expected {len(tables)}, "
-                "one for each name in `tables`."
-            )
+            return joined([self._table(table) for table in self._known(tables)], axis=0)
+        tables = self._of_columns(tables, ids.shape[-1])
         return ops.cast(self._rows(ops.cast(ids, "int32"), tables), self.compute_dtype)
-
-    def columns_by_table(self, tables: Sequence[str]) -> list[int]:
-        """How many columns of `ids` are of each of the tables: one."""
-        return [1] * len(tables)
-
-    def compute_output_spec(
-        self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False
-    ) -> Any:
-        if whole:
-            rows = sum(n for table in self._known(tables) for _, n in self.table_parts[table])
-            return keras.KerasTensor((rows, self.dim), dtype="float32")
-        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
-
-    def compute_output_shape(self, ids_shape: tuple) -> tuple:
-        return (*ids_shape, self.dim)
 
     def _rows(self, ids: Any, tables: Sequence[str]) -> Any:
         """Float32 vectors of ids `(..., columns)`: those of each width, and 0 of all others."""
@@ -226,7 +203,7 @@ class AdaptiveEmbedding(ConfiguredLayer):
             )
             for width, ids in self.table_parts[name]
         ]
-        table = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
+        table = joined(parts, axis=0)
         return computed_table(table, lambda ids: self._rows(ids[..., None], (name,))[..., 0, :])
 
     def _of_width(self, width: int) -> FusedEmbedding:
@@ -237,6 +214,3 @@ class AdaptiveEmbedding(ConfiguredLayer):
         start = self.embeddings_initializer.clone()
         name = f"fused_embedding_{width}"
         return FusedEmbedding(rows, width, start, dtype="float32", name=name)
-
-    def _known(self, tables: Sequence[str] | None) -> list[str]:
-        return known_tables(self.name, self.table_parts, tables)

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, table_initializer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -57,9 +57,7 @@ class BucketEmbedding(ConfiguredLayer):
             )
         self.num_buckets = num_buckets
         self.dim = dim
-        self.initializer: Any = keras.initializers.get(
-            initializer or keras.initializers.RandomNormal(stddev=0.01)
-        )
+        self.initializer = table_initializer(initializer)
 
     def build(self, buckets_shape: Any = None) -> None:
         # An initializer gives the same values at each call: every table needs its own.

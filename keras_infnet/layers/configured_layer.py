@@ -1,6 +1,7 @@
 """What our layers have in common: arguments are their config, parts are built at once."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -39,6 +40,16 @@ class ConfiguredLayer(keras.layers.Layer):
         """
         limit = (6 / (shape[-2] + (columns or shape[-1]))) ** 0.5
         return self.add_weight(shape, keras.initializers.RandomUniform(-limit, limit), name=name)
+
+
+def table_initializer(given: Any) -> Any:
+    """An initializer of embeddings: what is given, or by default a normal one of 0.01."""
+    return keras.initializers.get(given or keras.initializers.RandomNormal(stddev=0.01))
+
+
+def joined(parts: Sequence[Any], axis: int = 1) -> Any:
+    """Tensors side by side; one alone needs no copy."""
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
 def event_positions(tokens: Any) -> Any:

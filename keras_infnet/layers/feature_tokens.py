@@ -1,12 +1,11 @@
 """Feature tokens: features of any widths as a fixed number of tokens of one width."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, joined
 from keras_infnet.layers.grouped_pooling import matmul_per_group
 
 
@@ -100,10 +99,10 @@ class FeatureTokens(ConfiguredLayer):
     def _projected(self, features: list[Any]) -> Any:
         """`W_t x_t`, `(batch, num_tokens, dim)`."""
         if self.mode == "group":
-            groups = [_joined(features[part]) for part in _groups(len(features), self.num_tokens)]
-            pairs = zip(groups, self.kernels, strict=True)
+            parts = _groups(len(features), self.num_tokens)
+            pairs = zip([joined(features[p], -1) for p in parts], self.kernels, strict=True)
             return ops.stack([ops.matmul(group, kernel) for group, kernel in pairs], axis=1)
-        flat, (kernel,) = _joined(features), self.kernels
+        flat, (kernel,) = joined(features, -1), self.kernels
         if self.mode == "auto":
             return ops.reshape(ops.matmul(flat, kernel), (-1, self.num_tokens, self.dim))
         piece = kernel.shape[1]
@@ -119,10 +118,6 @@ class FeatureTokens(ConfiguredLayer):
                 'mode="auto".'
             )
         return piece
-
-
-def _joined(features: Sequence[Any]) -> Any:
-    return features[0] if len(features) == 1 else ops.concatenate(features, axis=-1)
 
 
 def _groups(number: int, tokens: int) -> list[slice]:

@@ -10,15 +10,53 @@ from keras import ops
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet._backend.row_lookups import mark_as_table, row_lookups
 from keras_infnet._keras_internals import unlocked
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, joined, table_initializer
 
 # Of tables that several devices share out, each has as many rows.
 _MULTIPLE, _PADDED_FROM = 64, 131_072
 _MOST_ROWS = 2**31 - 1
 
 
+class EmbeddingTables(ConfiguredLayer):
+    """A layer of named tables, for columns of ids or for all ids of a table.
+
+    A subclass has `dim`, and by table its number of ids in `table_rows`.
+    """
+
+    dim: int
+    table_rows: dict[str, int]
+
+    def columns_by_table(self, tables: Sequence[str]) -> list[int]:
+        """How many columns of `ids` are of each of the tables: one."""
+        return [1] * len(tables)
+
+    def compute_output_spec(
+        self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False
+    ) -> Any:
+        if whole:
+            rows = sum(self.table_rows[name] for name in self._known(tables))
+            return keras.KerasTensor((rows, self.dim), dtype="float32")
+        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
+
+    def compute_output_shape(self, ids_shape: tuple) -> tuple:
+        return (*ids_shape, self.dim)
+
+    def _known(self, tables: Sequence[str] | None) -> list[str]:
+        return known_tables(self.name, self.table_rows, tables)
+
+    def _of_columns(self, tables: Sequence[str] | None, columns: int) -> list[str]:
+        """The table of each column of ids."""
+        tables = self._known(tables)
+        if len(tables) != columns:
+            raise ValueError(
+                f"Layer `{self.name}`: `ids` has {columns} columns; expected {len(tables)}, "
+                "one for each name in `tables`."
+            )
+        return tables
+
+
 @keras.saving.register_keras_serializable(package="keras_infnet")
-class FusedEmbedding(ConfiguredLayer):
+class FusedEmbedding(EmbeddingTables):
     """Embedding tables of one width, stored one below the other in one weight.
 
     `output[..., c, :] = E[ids[..., c] + offset(tables[c])]`, where `E` is `(sum of rows, dim)` and
@@ -86,9 +124,7 @@ class FusedEmbedding(ConfiguredLayer):
             )
         self.table_rows = table_rows
         self.dim = dim
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
-        )
+        self.embeddings_initializer = table_initializer(embeddings_initializer)
         self.frozen = dict(frozen or {})
         # By table: which rows are frozen, and what they are.
         self._frozen_rows: dict[str, tuple[Any, Any]] = {}
@@ -194,44 +230,17 @@ class FusedEmbedding(ConfiguredLayer):
 
     def call(self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False) -> Any:
         if whole:
-            parts = [self._table(name) for name in self._known(tables)]
-            return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=0)
-        offsets = self._column_offsets(tables, ids.shape[-1])
+            return joined([self._table(name) for name in self._known(tables)], axis=0)
+        tables = self._of_columns(tables, ids.shape[-1])
+        offsets = np.array([self._offsets[table] for table in tables], "int32")
         rows = embedding_lookup(self.embeddings, ops.cast(ids, "int32") + offsets)
         if self._reads_frozen:
             columns = [
                 self._or_frozen(table, rows[..., i, :], ids[..., i])
-                for i, table in enumerate(self._known(tables))
+                for i, table in enumerate(tables)
             ]
             rows = ops.stack(columns, axis=-2)
         return ops.cast(rows, self.compute_dtype)
-
-    def columns_by_table(self, tables: Sequence[str]) -> list[int]:
-        """How many columns of `ids` are of each of the tables: one."""
-        return [1] * len(tables)
-
-    def compute_output_spec(
-        self, ids: Any, tables: Sequence[str] | None = None, whole: bool = False
-    ) -> Any:
-        if whole:
-            rows = sum(self.table_rows[name] for name in self._known(tables))
-            return keras.KerasTensor((rows, self.dim), dtype="float32")
-        return keras.KerasTensor(self.compute_output_shape(ids.shape), dtype=self.compute_dtype)
-
-    def compute_output_shape(self, ids_shape: tuple) -> tuple:
-        return (*ids_shape, self.dim)
-
-    def _column_offsets(self, tables: Sequence[str] | None, num_columns: int) -> np.ndarray:
-        tables = self._known(tables)
-        if len(tables) != num_columns:
-            raise ValueError(
-                f"Layer `{self.name}`: `ids` has {num_columns} columns; expected {len(tables)}, "
-                "one for each name in `tables`."
-            )
-        return np.array([self._offsets[table] for table in tables], "int32")
-
-    def _known(self, tables: Sequence[str] | None) -> list[str]:
-        return known_tables(self.name, self.table_rows, tables)
 
     @property
     def _reads_frozen(self) -> bool:

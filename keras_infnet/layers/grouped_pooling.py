@@ -6,7 +6,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, joined
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -117,7 +117,7 @@ class GroupedPooling(ConfiguredLayer):
                 kernel, bias = self.hidden_kernel[len(sums)], self.hidden_bias[len(sums)]
                 hidden = ops.relu(ops.matmul(part, kernel) + bias)
                 sums.append(ops.matmul(group[:, g : g + 1], hidden))
-        return _concatenate(sums)
+        return joined(sums)
 
 
 def over_all_histories(groups: Sequence[Any]) -> Any:
@@ -130,12 +130,8 @@ def over_all_histories(groups: Sequence[Any]) -> Any:
         # Not `ops.pad`: lengths may be known at run time alone.
         nothing = ops.zeros_like(group[:, :, :1])
         parts = [nothing * ops.zeros_like(other[:, :1]) for other in groups]
-        rows.append(_concatenate([*parts[:i], group, *parts[i + 1 :]], axis=2))
-    return _concatenate(rows)
-
-
-def _concatenate(parts: list[Any], axis: int = 1) -> Any:
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
+        rows.append(joined([*parts[:i], group, *parts[i + 1 :]], axis=2))
+    return joined(rows)
 
 
 def matmul_per_group(inputs: Any, kernels: Any) -> Any:

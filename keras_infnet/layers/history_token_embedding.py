@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, joined, table_initializer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -72,9 +72,7 @@ class HistoryTokenEmbedding(ConfiguredLayer):
         self.dim = dim
         self.num_buckets = dict(num_buckets or {})
         self.use_projection = use_projection
-        self.initializer = keras.initializers.get(
-            initializer or keras.initializers.RandomNormal(stddev=0.01)
-        )
+        self.initializer = table_initializer(initializer)
         self.context = None
         if self.num_buckets:
             self.context = BucketEmbedding(
@@ -117,8 +115,7 @@ class HistoryTokenEmbedding(ConfiguredLayer):
         ]
         if len(events[0].shape) == 2:
             return sum(events[1:], events[0])
-        tokens = events[0] if len(events) == 1 else ops.concatenate(events, axis=1)
-        tokens = ops.cast(tokens, self.compute_dtype)
+        tokens = ops.cast(joined(events), self.compute_dtype)
         return tokens if self.context is None else tokens + self.context(buckets or {})
 
     def compute_output_spec(

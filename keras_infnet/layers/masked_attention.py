@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_infnet._backend.attention_pooling import masked_softmax
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, joined
 
 # Of rotary positions, as in the paper.
 _BASE = 10_000.0
@@ -115,7 +115,7 @@ class MaskedAttention(ConfiguredLayer):
         queries = queries * queries.shape[-1] ** -0.5
         keys = [self._heads(k, p) for k, p in zip(keys, places, strict=True)]
         scores = [_product(queries, ops.swapaxes(k, -1, -2)) for k in keys]
-        weights = masked_softmax(_joined(scores), self._mask(allowed, scores))
+        weights = masked_softmax(joined(scores, -1), self._mask(allowed, scores))
         output, start = 0.0, 0
         for part in values:
             stop = start + ops.shape(part)[-2]
@@ -146,7 +146,8 @@ class MaskedAttention(ConfiguredLayer):
         # Of one head.
         of = [ops.ones_like(s[..., :1, :, :], "bool") for s in scores]
         pairs = zip(masks, of, strict=True)
-        return _joined([o if mask is None else ops.logical_and(mask, o) for mask, o in pairs])
+        parts = [o if mask is None else ops.logical_and(mask, o) for mask, o in pairs]
+        return joined(parts, -1)
 
 
 def rotated(x: Any, places: Any) -> Any:
@@ -175,10 +176,6 @@ def _parts(x: Any) -> list[Any]:
     if not isinstance(x, (list, tuple)) or isinstance(x[-1], int):
         return [x]
     return list(x)
-
-
-def _joined(parts: list[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
 
 def _for_all_rows(queries: Any, keys: list[Any]) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.embedding_lookup import embedding_lookup
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, table_initializer
+from keras_infnet.layers.fused_embedding import known_tables
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -64,9 +65,7 @@ class NumberEmbedding(ConfiguredLayer):
                 f"be 1 or more. Received: {bins=}, {dim=}"
             )
         self.bins, self.dim = bins, dim
-        self.initializer: Any = keras.initializers.get(
-            initializer or keras.initializers.RandomNormal(stddev=0.01)
-        )
+        self.initializer = table_initializer(initializer)
         columns = [(name, c) for name, sizes in bins.items() for c in range(len(sizes))]
         # Rows of the two weights by (table, column).
         self._plain = [(name, c) for name, c in columns if not bins[name][c]]
@@ -124,13 +123,7 @@ class NumberEmbedding(ConfiguredLayer):
                     yield kernel, features, of_input, [rows.index((n, c)) for _, n, c in pairs]
 
     def _known(self, tables: Sequence[str] | None) -> list[str]:
-        names = list(self.bins if tables is None else tables)
-        unknown = sorted(set(names) - set(self.bins))
-        if unknown:
-            raise ValueError(
-                f"Layer `{self.name}`: no table {unknown}; expected names of {list(self.bins)}."
-            )
-        return names
+        return known_tables(self.name, self.bins, tables)
 
 
 def _of_numbers(x: Any, weights: Any) -> Any:

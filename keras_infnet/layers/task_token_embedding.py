@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, table_initializer
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -52,9 +52,7 @@ class TaskTokenEmbedding(ConfiguredLayer):
             )
         self.num_tokens = num_tokens
         self.dim = dim
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
-        )
+        self.embeddings_initializer = table_initializer(embeddings_initializer)
 
     def build(self, input_shape: tuple) -> None:
         shape = (self.num_tokens, self.dim)

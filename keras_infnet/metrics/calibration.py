@@ -9,7 +9,7 @@ from keras import ops
 from keras_infnet._base.figures import new_figure
 from keras_infnet.metrics.observed_rows import observed_probabilities, weighted_mean
 from keras_infnet.metrics.streaming import cells_of, flat_rows, logit_cells
-from keras_infnet.metrics.task_columns import check_task, weights_of
+from keras_infnet.metrics.task_columns import check_task, of_task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,7 +180,7 @@ def plot_reliability(
     tasks = list(curves["predicted"])
     figure, panels = new_figure(4 * len(tasks), 4, columns=len(tasks))
     for axes, task in zip(panels[0], tasks, strict=True):
-        weights = weights_of(task, sample_weight)
+        weights = of_task(task, sample_weight)
         for name, predicted in curves.items():
             check_task(task, labels, "labels")
             check_task(task, predicted, "calibrated predictions")

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_infnet.metrics.auc import auc_by_group
-from keras_infnet.metrics.group_codes import group_codes, key_columns
-from keras_infnet.metrics.observed_rows import check_order, observed_binary_rows, weighted_mean
+from keras_infnet.metrics.group_codes import grouped_rows
+from keras_infnet.metrics.observed_rows import weighted_mean
 from keras_infnet.metrics.streaming import flat_rows, logit_cells
 
 Weighting = Literal["impressions", "positives", "uniform"]
@@ -53,22 +53,10 @@ def group_auc(
         Li et al., INFNet, arXiv:2508.11565v1, evaluation; the other weightings are our choice.
     """
     _check_weighting(weighting)
-    codes = group_codes(groups)
-    for keys in key_columns(groups):
-        check_order(labels=labels, groups=keys)
-    labels, scores, weights, observed = observed_binary_rows(labels, scores, sample_weight)
-    if len(codes) != len(observed):
-        raise ValueError(
-            f"The groups must have one key a row. Received: {len(codes)} keys and "
-            f"{len(observed)} labels. Several key columns go in a list: groups=[user, day]."
-        )
-    codes = codes[observed]
-    somebody = codes >= 0
-    if not somebody.any():
+    labels, scores, weights, codes = grouped_rows(labels, scores, groups, sample_weight)
+    if not len(codes):
         return float("nan")
-    values, positives, negatives = auc_by_group(
-        *(rows[somebody] for rows in (labels, scores, weights, codes))
-    )
+    values, positives, negatives = auc_by_group(labels, scores, weights, codes)
     counts = _counts(positives, negatives)[weighting]
     both = (positives > 0) & (negatives > 0)
     return weighted_mean(values[both], counts[both])

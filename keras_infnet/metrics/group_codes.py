@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._base.exact import exact_below
+from keras_infnet.metrics.observed_rows import check_order, observed_binary_rows
 
 
 def group_codes(groups: Any) -> np.ndarray:
@@ -44,6 +45,23 @@ def group_codes(groups: Any) -> np.ndarray:
         codes = np.full(len(both), -1)
         codes[both] = pairs
     return codes
+
+
+def grouped_rows(
+    labels: Any, scores: Any, groups: Any, sample_weight: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores, weights and group codes of the rows that are observed and in a group."""
+    codes = group_codes(groups)
+    for keys in key_columns(groups):
+        check_order(labels=labels, groups=keys)
+    labels, scores, weights, observed = observed_binary_rows(labels, scores, sample_weight)
+    if len(codes) != len(observed):
+        raise ValueError(
+            f"The groups must have one key a row. Received: {len(codes)} keys and "
+            f"{len(observed)} labels. Several key columns go in a list: groups=[user, day]."
+        )
+    codes = codes[observed]
+    return labels[codes >= 0], scores[codes >= 0], weights[codes >= 0], codes[codes >= 0]
 
 
 def key_columns(groups: Any) -> list[Any]:

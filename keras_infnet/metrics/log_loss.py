@@ -7,7 +7,7 @@ import numpy as np
 from keras_infnet.metrics.observed_rows import observed_probabilities, weighted_mean
 
 # A float32 probability may round to exactly 0 or 1; Keras's cross entropy clips at this value too.
-_EPSILON = 1e-7
+EPSILON = 1e-7
 
 
 def log_loss(labels: Any, probabilities: Any, sample_weight: Any = None) -> float:
@@ -30,5 +30,5 @@ def log_loss(labels: Any, probabilities: Any, sample_weight: Any = None) -> floa
         0.6931
     """
     labels, p, weights = observed_probabilities(labels, probabilities, sample_weight, "Log loss")
-    p = np.clip(p, _EPSILON, 1 - _EPSILON)
+    p = np.clip(p, EPSILON, 1 - EPSILON)
     return weighted_mean(-np.log(np.where(labels == 1, p, 1 - p)), weights)

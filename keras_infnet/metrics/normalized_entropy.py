@@ -6,11 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet.metrics.log_loss import log_loss
+from keras_infnet.metrics.log_loss import EPSILON, log_loss
 from keras_infnet.metrics.observed_rows import observed_binary_rows
 from keras_infnet.metrics.streaming import flat_rows
-
-_EPSILON = 1e-7
 
 
 def normalized_entropy(labels: Any, probabilities: Any, sample_weight: Any = None) -> float:
@@ -78,7 +76,7 @@ class NormalizedEntropy(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         labels, p, weights = flat_rows(self.dtype, y_true, y_pred, sample_weight)
-        p = ops.clip(p, _EPSILON, 1 - _EPSILON)
+        p = ops.clip(p, EPSILON, 1 - EPSILON)
         losses = -(labels * ops.log(p) + (1 - labels) * ops.log1p(-p))
         sums = [ops.sum(weights * losses), ops.sum(weights * labels), ops.sum(weights)]
         self.sums.assign(self.sums + ops.stack(sums))

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.metrics.group_codes import group_codes, key_columns
-from keras_infnet.metrics.observed_rows import check_order, observed_binary_rows
+from keras_infnet.metrics.group_codes import grouped_rows
 
 
 @dataclass(frozen=True)
@@ -36,22 +35,12 @@ def ranked_lists(
     labels: Any, scores: Any, groups: Any, sample_weight: Any = None
 ) -> RankedLists | None:
     """The lists; `None` where none holds both classes. Arguments and errors are `group_auc`'s."""
-    codes = group_codes(groups)
-    for keys in key_columns(groups):
-        check_order(labels=labels, groups=keys)
-    labels, scores, weights, observed = observed_binary_rows(labels, scores, sample_weight)
-    if len(codes) != len(observed):
-        raise ValueError(
-            f"The groups must have one key a row. Received: {len(codes)} keys and "
-            f"{len(observed)} labels. Several key columns go in a list: groups=[user, day]."
-        )
-    codes = codes[observed]
-    rows = np.bincount(codes[codes >= 0])
-    both = np.bincount(codes[codes >= 0], labels[codes >= 0])
+    labels, scores, weights, codes = grouped_rows(labels, scores, groups, sample_weight)
+    rows, both = np.bincount(codes), np.bincount(codes, labels)
     both = (both > 0) & (both < rows)
     if not both.any():
         return None
-    kept = (codes >= 0) & both[codes]
+    kept = both[codes]
     codes, labels, scores, weights = (a[kept] for a in (codes, labels, scores, weights))
     order = np.lexsort((-scores, codes))
     codes, labels, scores, weights = (a[order] for a in (codes, labels, scores, weights))

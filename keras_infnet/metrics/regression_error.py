@@ -41,3 +41,11 @@ def mean_absolute_error(labels: Any, predictions: Any, sample_weight: Any = None
     """
     labels, predictions, weights, _ = observed_rows(labels, predictions, sample_weight)
     return weighted_mean(np.abs(labels - predictions), weights)
+
+
+def regression_measures(labels: Any, predicted: Any, weights: Any) -> dict[str, float]:
+    """Both errors of one task."""
+    return {
+        "mse": mean_squared_error(labels, predicted, weights),
+        "mae": mean_absolute_error(labels, predicted, weights),
+    }

@@ -3,15 +3,12 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 
 
 def check_task(task: str, known: Collection[str], where: str) -> None:
     """A ValueError for a task that has no column."""
-    if task not in known:
-        raise ValueError(
-            f"Task `{task}` is not in the {where}.{did_you_mean(str(task), map(str, known))}"
-        )
+    check_known(task, known, f"Task `{task}` is not in the {where}.")
 
 
 def has_names(columns: Any) -> bool:
@@ -19,6 +16,6 @@ def has_names(columns: Any) -> bool:
     return isinstance(columns, Mapping) or hasattr(columns, "columns")
 
 
-def weights_of(task: str, sample_weight: Any) -> Any:
-    """Weights of a task's rows; None: each counts 1."""
-    return sample_weight.get(task) if has_names(sample_weight) else sample_weight
+def of_task(task: str, given: Any) -> Any:
+    """What is given for a task, by its name or once for all; `None` where a name lacks."""
+    return given.get(task) if has_names(given) else given

@@ -10,8 +10,8 @@ from keras_infnet.metrics.log_loss import log_loss
 from keras_infnet.metrics.mrr import mean_reciprocal_rank
 from keras_infnet.metrics.ndcg import ndcg
 from keras_infnet.metrics.normalized_entropy import normalized_entropy
-from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
-from keras_infnet.metrics.task_columns import check_task, has_names, weights_of
+from keras_infnet.metrics.regression_error import regression_measures
+from keras_infnet.metrics.task_columns import check_task, has_names, of_task
 
 
 def task_metrics(
@@ -64,21 +64,27 @@ def task_metrics(
         named = {f"gauc_{name}": keys for name, keys in groups.items()}
     measured = {}
     for task, predicted in predictions.items():
-        columns = (labels[task], predicted, weights_of(task, sample_weight))
+        columns = (labels[task], predicted, of_task(task, sample_weight))
         try:
             if task in regression:
-                mse, mae = mean_squared_error(*columns), mean_absolute_error(*columns)
-                measured[task] = {"mse": mse, "mae": mae}
+                measured[task] = regression_measures(*columns)
                 continue
-            measured[task] = {"auc": auc(*columns)}
-            for name, keys in named.items():
-                measured[task][name] = group_auc(*columns[:2], keys, weighting, columns[2])
-            measured[task]["log_loss"] = log_loss(*columns)
+            measured[task] = binary_measures(*columns, named, weighting)
             if calibration:
                 measured[task] |= calibration_measures(*columns)
         except ValueError as error:
             raise ValueError(f"Task `{task}`: {error}") from error
     return measured
+
+
+def binary_measures(
+    labels: Any, predicted: Any, weights: Any, groups: Mapping[str, Any], weighting: Weighting
+) -> dict[str, float]:
+    """AUC, group AUCs by their names, and log loss of one binary task."""
+    found = {"auc": auc(labels, predicted, weights)}
+    for name, keys in groups.items():
+        found[name] = group_auc(labels, predicted, keys, weighting, weights)
+    return {**found, "log_loss": log_loss(labels, predicted, weights)}
 
 
 def calibration_measures(labels: Any, predicted: Any, weights: Any) -> dict[str, float]:

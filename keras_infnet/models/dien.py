@@ -12,9 +12,8 @@ from keras_infnet.layers.augru import AUGRU
 from keras_infnet.layers.next_event_loss import NextEventLoss
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.separate_histories import SeparateHistories, require_history
+from keras_infnet.models.separate_histories import SeparateHistories
 from keras_infnet.models.tokens import Tokens
-from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -73,16 +72,14 @@ class DIEN(RankingModel):
         our choice.
     """
 
+    needs_history = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config(RankingModel.Config):
         """Arguments of `DIEN`, which says what they mean."""
 
         auxiliary_loss_weight: float = at_least(0, default=1.0)
         hidden_dims: tuple[int, ...] = widths(default=(256, 128), depth=True)
-
-    @classmethod
-    def check_schema(cls, schema: FeatureSchema) -> None:
-        require_history(cls.__name__, schema)
 
     @staticmethod
     def network(tokens: Tokens, config: "DIEN.Config") -> dict[str, Any]:

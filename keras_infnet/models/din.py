@@ -10,9 +10,8 @@ from keras_infnet._base.fields import declared, widths
 from keras_infnet.layers.local_activation_unit import LocalActivationUnit
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.separate_histories import SeparateHistories, require_history
+from keras_infnet.models.separate_histories import SeparateHistories
 from keras_infnet.models.tokens import Tokens
-from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -66,6 +65,8 @@ class DIN(RankingModel):
         the sum, ReLU in the MLP and its sizes, and no mini-batch aware regularisation: our choice.
     """
 
+    needs_history = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config(RankingModel.Config):
         """Arguments of `DIN`, which says what they mean."""
@@ -73,10 +74,6 @@ class DIN(RankingModel):
         activation_dims: tuple[int, ...] = widths(default=(80, 40))
         normalize: bool = declared(False)
         hidden_dims: tuple[int, ...] = widths(default=(256, 128), depth=True)
-
-    @classmethod
-    def check_schema(cls, schema: FeatureSchema) -> None:
-        require_history(cls.__name__, schema)
 
     @staticmethod
     def network(tokens: Tokens, config: "DIN.Config") -> dict[str, Any]:

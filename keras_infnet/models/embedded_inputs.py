@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_infnet.layers.adaptive_embedding import AdaptiveEmbedding
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.layers.fused_embedding import FusedEmbedding
 from keras_infnet.layers.number_embedding import NumberEmbedding
 from keras_infnet.schema.feature import Feature
@@ -174,11 +175,6 @@ def placeholders(tensors: Mapping[str, Any]) -> dict[str, Any]:
         name: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
         for name, tensor in tensors.items()
     }
-
-
-def joined(parts: Sequence[Any], axis: int = 1) -> Any:
-    """Tensors side by side; one alone needs no copy."""
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
 def mean_of_bag(rows: Any, weights: Any) -> Any:

@@ -1,7 +1,6 @@
 """Growth: a model with rows for further ids, whose other rows, slots and numbers stay."""
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet._base.did_you_mean import did_you_mean
-from keras_infnet._keras_internals import (
-    is_distributed,
-    layers_inside,
-    layout_of,
-    trained_variables,
-)
+from keras_infnet._backend.devices import scope_of
+from keras_infnet._base.did_you_mean import check_known
+from keras_infnet._keras_internals import layers_inside, layout_of, trained_variables
 from keras_infnet.layers.adaptive_embedding import AdaptiveEmbedding
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
 from keras_infnet.layers.fused_embedding import FusedEmbedding
@@ -51,6 +46,46 @@ class _Moved:
         return values
 
 
+@dataclass(frozen=True)
+class _NewRows:
+    """What the new rows of a model's tables begin at.
+
+    Args:
+        model: The grown model.
+        starts: By table: `"unknown"`, `"random"`, or `"like:"` and a feature.
+        pairs: By table that begins like a feature: ids, and codes of its values beside them.
+        rng: What noise is drawn by.
+    """
+
+    model: Any
+    starts: Mapping[str, str]
+    pairs: Mapping[str, Any]
+    rng: np.random.Generator
+
+    @property
+    def renewed(self) -> Mapping[str, Sequence[int]]:
+        """Ids whose rows begin anew, by table."""
+        return self.model.schema.layout.renewed
+
+    def noise(self, width: int, is_noisy: np.ndarray) -> np.ndarray:
+        noise = self.rng.normal(0, self.model.config.embedding_stddev, (len(is_noisy), width))
+        return np.where(is_noisy[:, None], noise, 0.0)
+
+    def first(
+        self, table: str, rows: np.ndarray, is_new: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What new ids begin at, `(new ids, width of rows)`, and to which noise is added."""
+        first = np.zeros((int(is_new.sum()), rows.shape[1]))
+        is_noisy = np.ones(len(first), "bool")
+        unknown = self.model.schema.feature(table).unknown_ids
+        how = self.starts.get(table, _UNKNOWN)
+        if how != _RANDOM and unknown:
+            first += rows[1 : 1 + unknown].mean(0)
+        if how.startswith(_LIKE):
+            is_noisy = ~_like(first, rows, is_new, *self.pairs[table])
+        return first, is_noisy
+
+
 def grown(model: Any, extended: Any, start: Any, rows: Any, seed: int) -> Any:
     """As `RankingModel.grow`."""
     who = f"{type(model).__name__}.grow"
@@ -61,17 +96,16 @@ def grown(model: Any, extended: Any, start: Any, rows: Any, seed: int) -> Any:
     _check_layers(who, model)
     config = {**model.get_config(), "schema": schema.to_dict()}
     config.pop("layers", None)
-    with _scope(model):
+    with scope_of(model):
         new = type(model).from_config(config)
-        moved = _carry_weights(model, new, starts, pairs, np.random.default_rng(seed))
+        new_rows = _NewRows(new, starts, pairs, np.random.default_rng(seed))
+        moved = _carry_weights(model, new, new_rows)
         if model.compiled:
             _carry_training(model, new, moved)
     return new
 
 
-def _carry_weights(
-    model: Any, new: Any, starts: Mapping[str, str], pairs: Any, rng: np.random.Generator
-) -> dict[int, _Moved]:
+def _carry_weights(model: Any, new: Any, new_rows: _NewRows) -> dict[int, _Moved]:
     """Gives a new model the weights of the old one; which of its weights have rows that moved."""
     moved: dict[int, _Moved] = {}
     for before, now in _layers_of_both(model, new):
@@ -82,34 +116,29 @@ def _carry_weights(
     for before, now in both:
         now.trainable = before.trainable
         if isinstance(now, AdaptiveEmbedding):
-            moved |= _moved_parts(before, now, new, starts, pairs, rng)
+            moved |= _moved_parts(before, now, new_rows)
         elif isinstance(now, FusedEmbedding) and id(now) not in in_parts:
-            moved |= _moved_tables(before, now, new, starts, pairs, rng)
+            moved |= _moved_tables(before, now, new_rows)
         elif isinstance(now, BucketEmbedding):
-            moved |= _moved_quantities(before, now, model, new, starts, rng)
+            moved |= _moved_quantities(before, now, model, new_rows)
     for before, now in _variables_of_both(model, new):
         _carry(before, now, moved.get(id(now)))
     return moved
 
 
 def _moved_tables(
-    before: FusedEmbedding,
-    now: FusedEmbedding,
-    new: Any,
-    starts: Mapping[str, str],
-    pairs: Mapping[str, Any],
-    rng: np.random.Generator,
+    before: FusedEmbedding, now: FusedEmbedding, new_rows: _NewRows
 ) -> dict[int, _Moved]:
     """The weights of embedding tables, with what new rows begin at."""
-    (embeddings, whole), *frozen = now.origins(before, new.schema.layout.renewed)
+    (embeddings, whole), *frozen = now.origins(before, new_rows.renewed)
     firsts: list[np.ndarray] = []
     end = 0
     for table, size in now.table_rows.items():
         start, end = end, end + size
         is_new = whole[start:end] < 0
         if is_new.any():
-            first, is_noisy = _first(new, table, before.rows_of(table), is_new, starts, pairs)
-            firsts.append(first + _noise(new, rng, now.dim, is_noisy))
+            first, is_noisy = new_rows.first(table, before.rows_of(table), is_new)
+            firsts.append(first + new_rows.noise(now.dim, is_noisy))
     # Rows behind all tables are no id's.
     firsts.append(np.zeros((len(whole) - end, now.dim)))
     found = {id(embeddings): _Moved(whole, np.concatenate(firsts))}
@@ -118,12 +147,7 @@ def _moved_tables(
 
 
 def _moved_parts(
-    before: AdaptiveEmbedding,
-    now: AdaptiveEmbedding,
-    new: Any,
-    starts: Mapping[str, str],
-    pairs: Mapping[str, Any],
-    rng: np.random.Generator,
+    before: AdaptiveEmbedding, now: AdaptiveEmbedding, new_rows: _NewRows
 ) -> dict[int, _Moved]:
     """The weights of tables of several widths.
 
@@ -131,46 +155,21 @@ def _moved_parts(
     """
     found: dict[int, _Moved] = {}
     firsts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-    for table, is_new in now.new_ids(before, new.schema.layout.renewed).items():
-        vectors = before.vectors_of(table)
-        firsts[table] = (is_new, *_first(new, table, vectors, is_new, starts, pairs))
-    for part, origin, new_rows, projection in now.origins(before, new.schema.layout.renewed):
+    for table, is_new in now.new_ids(before, new_rows.renewed).items():
+        firsts[table] = (is_new, *new_rows.first(table, before.vectors_of(table), is_new))
+    for part, origin, ids_of_part, projection in now.origins(before, new_rows.renewed):
         rows: list[np.ndarray] = []
-        for table, ids in new_rows.items():
+        for table, ids in ids_of_part.items():
             is_new, first, is_noisy = firsts[table]
             chosen = np.isin(np.flatnonzero(is_new), ids)
             of_part = first[chosen]
             if projection is not None:
                 of_part = of_part @ np.linalg.pinv(projection)
-            rows.append(of_part + _noise(new, rng, part.dim, is_noisy[chosen]))
+            rows.append(of_part + new_rows.noise(part.dim, is_noisy[chosen]))
         behind = int((origin < 0).sum()) - sum(map(len, rows))
         rows.append(np.zeros((behind, part.dim)))
         found[id(part.embeddings)] = _Moved(origin, np.concatenate(rows))
     return found
-
-
-def _noise(new: Any, rng: np.random.Generator, width: int, is_noisy: np.ndarray) -> np.ndarray:
-    noise = rng.normal(0, new.config.embedding_stddev, (len(is_noisy), width))
-    return np.where(is_noisy[:, None], noise, 0.0)
-
-
-def _first(
-    new: Any,
-    table: str,
-    rows: np.ndarray,
-    is_new: np.ndarray,
-    starts: Mapping[str, str],
-    pairs: Mapping[str, Any],
-) -> tuple[np.ndarray, np.ndarray]:
-    """What new ids begin at, `(new ids, width of rows)`, and to which noise is added."""
-    first = np.zeros((int(is_new.sum()), rows.shape[1]))
-    is_noisy = np.ones(len(first), "bool")
-    unknown, how = new.schema.feature(table).unknown_ids, starts.get(table, _UNKNOWN)
-    if how != _RANDOM and unknown:
-        first += rows[1 : 1 + unknown].mean(0)
-    if how.startswith(_LIKE):
-        is_noisy = ~_like(first, rows, is_new, *pairs[table])
-    return first, is_noisy
 
 
 def _like(
@@ -192,27 +191,22 @@ def _like(
 
 
 def _moved_quantities(
-    before: BucketEmbedding,
-    now: BucketEmbedding,
-    model: Any,
-    new: Any,
-    starts: Mapping[str, str],
-    rng: np.random.Generator,
+    before: BucketEmbedding, now: BucketEmbedding, model: Any, new_rows: _NewRows
 ) -> dict[int, _Moved]:
     """The tables of what is known of events, such as patterns of actions, that have more rows."""
     found: dict[int, _Moved] = {}
     for name, rows in now.num_buckets.items():
         if rows == before.num_buckets[name]:
             continue
-        sizes = [quantity_sizes(m.schema, name) for m in (model, new)]
+        sizes = [quantity_sizes(m.schema, name) for m in (model, new_rows.model)]
         origin, unknown = np.full(rows, -1), np.zeros(rows, "int64")
         offset = start = 0
         for was, size in zip(*sizes, strict=True):
             origin[start : start + was] = offset + np.arange(was)
             unknown[start : start + size] = offset + _UNKNOWN_PATTERN
             offset, start = offset + was, start + size
-        first = rng.normal(0, new.config.embedding_stddev, (int((origin < 0).sum()), now.dim))
-        if starts.get(_PATTERNS) != _RANDOM:
+        first = new_rows.noise(now.dim, np.ones(int((origin < 0).sum()), "bool"))
+        if new_rows.starts.get(_PATTERNS) != _RANDOM:
             first += ops.convert_to_numpy(before.tables[name])[unknown[origin < 0]]
         found[id(now.tables[name])] = _Moved(origin, first)
     return found
@@ -351,10 +345,7 @@ def _checked_start(who: str, schema: FeatureSchema, start: Any) -> str:
     if is_like:
         name = start.removeprefix(_LIKE)
         names = [feature.name for feature in schema.features]
-        if name not in names:
-            raise ValueError(
-                f"{who}: start={start!r}: no feature `{name}`.{did_you_mean(name, names)}"
-            )
+        check_known(name, names, f"{who}: start={start!r}: no feature `{name}`.")
     elif start not in (_UNKNOWN, _RANDOM):
         raise ValueError(
             f'{who}: start is {start!r}; expected "unknown", "random", or "like:" and the '
@@ -396,8 +387,3 @@ def _check_layers(who: str, model: Any) -> None:
             f"{who}: the model was made for several devices, within a scope of `shard_tables` or "
             "another distribution. Grow it within that scope."
         )
-
-
-def _scope(model: Any) -> Any:
-    """The scope of the `tf.distribute` strategy that a model was made within."""
-    return model.distribute_strategy.scope() if is_distributed(model) else contextlib.nullcontext()

@@ -10,10 +10,9 @@ from keras_infnet._base.fields import at_least, depth, widths
 from keras_infnet.layers.hstu_layer import HSTULayer
 from keras_infnet.models.mlp import mlp
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.separate_histories import SeparateHistories, require_history
+from keras_infnet.models.separate_histories import SeparateHistories
 from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.event_quantity import Age
-from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -73,6 +72,8 @@ class HSTU(RankingModel):
         `x`.
     """
 
+    needs_history = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config(RankingModel.Config):
         """Arguments of `HSTU`, which says what they mean."""
@@ -80,10 +81,6 @@ class HSTU(RankingModel):
         num_layers: int = depth(1)
         num_heads: int = at_least(1, default=1)
         hidden_dims: tuple[int, ...] = widths(default=(256, 128))
-
-    @classmethod
-    def check_schema(cls, schema: FeatureSchema) -> None:
-        require_history(cls.__name__, schema)
 
     @staticmethod
     def network(tokens: Tokens, config: "HSTU.Config") -> dict[str, Any]:

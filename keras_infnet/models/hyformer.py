@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_infnet._base.fields import at_least, depth, one_of, widths
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
 from keras_infnet.layers.per_token_feed_forward import PerTokenFeedForward
@@ -240,7 +241,7 @@ def _decoded(x: Any, sequences: list[EventSequence], config: HyFormer.Config, na
         for a, answer in enumerate(answers):
             project = _dense(config.dim, f"{name}_output_{first + a}", bias=False)
             found.append(project(answer * any_event[:, a, None, None]))
-    return x + (found[0] if len(found) == 1 else ops.concatenate(found, axis=1))
+    return x + joined(found)
 
 
 def _boosted(x: Any, config: HyFormer.Config, name: str) -> Any:

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_infnet._base.fields import above_zero, at_least, declared
 from keras_infnet.layers.bucket_embedding import BucketEmbedding
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.layers.cross_layer import CrossLayer
 from keras_infnet.layers.grouped_attention_pooling import GroupedAttentionPooling
 from keras_infnet.layers.grouped_pooling import GroupedPooling
@@ -18,7 +19,6 @@ from keras_infnet.layers.proxy_gated_unit import ProxyGatedUnit
 from keras_infnet.layers.proxy_objective import ProxyObjective
 from keras_infnet.layers.sequence_encoder import SequenceEncoder
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
-from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.models.tokens import Tokens
 from keras_infnet.schema.schema import FeatureSchema

@@ -8,16 +8,14 @@ from keras import ops
 
 from keras_infnet._base.fields import at_least, depth, one_of
 from keras_infnet.layers.causal_mask import CausalMask
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
-from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.event_groups import EventGroups
 from keras_infnet.models.mlp import dropped
 from keras_infnet.models.one_stream import OneStream
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.separate_histories import require_history
 from keras_infnet.models.tokens import Tokens
-from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -97,6 +95,8 @@ class LONGER(RankingModel):
         is in no softmax, the last LN, the mean, and sizes are our choice.
     """
 
+    needs_history = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config(RankingModel.Config):
         """Arguments of `LONGER`, which says what they mean."""
@@ -110,10 +110,6 @@ class LONGER(RankingModel):
         num_item_tokens: int = at_least(1, default=2)
         head: str = one_of("mean", "flatten")
         expansion: int = at_least(1, default=4, width=True)
-
-    @classmethod
-    def check_schema(cls, schema: FeatureSchema) -> None:
-        require_history(cls.__name__, schema)
 
     @staticmethod
     def network(tokens: Tokens, config: "LONGER.Config") -> dict[str, Any]:

@@ -40,9 +40,6 @@ class OneStream:
 class MergedByAge(ConfiguredLayer):
     """Histories side by side, `(batch, total length, dim)`, as one, each with a learned vector."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-
     def build(self, tokens_shape: tuple, ages_shape: Sequence[tuple]) -> None:
         shape, start = (len(ages_shape), tokens_shape[-1]), keras.initializers.RandomNormal(0, 0.01)
         self.kinds = self.add_weight(shape, start, name="kinds")

@@ -9,16 +9,14 @@ from keras import ops
 
 from keras_infnet._base.fields import at_least, declared, depth
 from keras_infnet.layers.causal_mask import CausalMask
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
 from keras_infnet.layers.per_token_feed_forward import PerTokenFeedForward
-from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.mlp import dropped
 from keras_infnet.models.one_stream import OneStream
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.separate_histories import require_history
 from keras_infnet.models.tokens import Tokens
-from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -90,6 +88,8 @@ class OneTrans(RankingModel):
         vector for each history in place of separators, and sizes are our choice.
     """
 
+    needs_history = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config(RankingModel.Config):
         """Arguments of `OneTrans`, which says what they mean."""
@@ -114,10 +114,6 @@ class OneTrans(RankingModel):
                 return [length] * (self.num_layers - 1) + [0]
             levels = np.linspace(length, self.num_tokens, self.num_layers + 1)[1:-1]
             return [min(length, round(level)) for level in levels] + [0]
-
-    @classmethod
-    def check_schema(cls, schema: FeatureSchema) -> None:
-        require_history(cls.__name__, schema)
 
     @staticmethod
     def network(tokens: Tokens, config: "OneTrans.Config") -> dict[str, Any]:

@@ -78,6 +78,8 @@ class RankingModel(TrainingSteps):
     """
 
     Config = ModelConfig
+    # Whether the model compares the candidate with past events, which a schema then must have.
+    needs_history = False
     _compiled_with: Mapping[str, Any] | None = None
     _list_losses: Mapping[str, ListLoss] = {}
     _figures: TrainingFigures | None = None
@@ -165,6 +167,14 @@ class RankingModel(TrainingSteps):
     @classmethod
     def check_schema(cls, schema: FeatureSchema) -> None:
         """Raises a ValueError for a fitted schema that the model can't work with."""
+        if cls.needs_history and not schema.histories:
+            model = cls.__name__
+            raise ValueError(
+                f"{model}: the schema has no history, and {model} compares the candidate with past "
+                "events. Add a History to the schema's histories, or use a model that does "
+                "without: INFNet, FM, DCNv2, GDCN, WuKong, RankMixer, HyFormer, UniMixer, "
+                "SharedBottom, MMoE, OMoE, PLE or STEM."
+            )
 
     @staticmethod
     def network(tokens: Tokens, config: Any) -> dict[str, Any]:

@@ -6,20 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_infnet.models.embedded_inputs import joined
+from keras_infnet.layers.configured_layer import joined
 from keras_infnet.models.tokens import Tokens
-from keras_infnet.schema.schema import FeatureSchema
-
-
-def require_history(model: str, schema: FeatureSchema) -> None:
-    """Raises a ValueError if the schema has no history."""
-    if not schema.histories:
-        raise ValueError(
-            f"{model}: the schema has no history, and {model} compares the candidate with past "
-            "events. Add a History to the schema's histories, or use a model that does "
-            "without: INFNet, FM, DCNv2, GDCN, WuKong, RankMixer, HyFormer, UniMixer, "
-            "SharedBottom, MMoE, OMoE, PLE or STEM."
-        )
 
 
 class SeparateHistories:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_infnet._backend.split_rows import Split, dense, place_of
+from keras_infnet.layers.configured_layer import joined
 
 
 def split_call(node: Any, shared: Mapping[int, Any], varying: Mapping[int, Any]) -> Split | None:
@@ -69,7 +70,7 @@ def _side_by_side(
         of_user.append(np.full(x.shape[1], is_shared))
     if not user:
         return None
-    parts = _in_parts(lambda *x: x[0] if len(x) == 1 else ops.concatenate(x, 1), user, others)
+    parts = _in_parts(lambda *x: joined(x), user, others)
     return Split(*parts, np.concatenate(of_user))
 
 

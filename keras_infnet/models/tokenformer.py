@@ -9,17 +9,14 @@ from keras import ops
 
 from keras_infnet._base.fields import at_least, declared
 from keras_infnet.layers.causal_mask import CausalMask
-from keras_infnet.layers.configured_layer import ConfiguredLayer, event_positions
+from keras_infnet.layers.configured_layer import ConfiguredLayer, event_positions, joined
 from keras_infnet.layers.feature_tokens import FeatureTokens
 from keras_infnet.layers.masked_attention import MaskedAttention
 from keras_infnet.layers.task_token_embedding import TaskTokenEmbedding
-from keras_infnet.models.embedded_inputs import joined
 from keras_infnet.models.mlp import dropped
 from keras_infnet.models.one_stream import OneStream
 from keras_infnet.models.ranking_model import RankingModel
-from keras_infnet.models.separate_histories import require_history
 from keras_infnet.models.tokens import Tokens
-from keras_infnet.schema.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -94,6 +91,8 @@ class TokenFormer(RankingModel):
         places counted from the newest event, and sizes are our choice.
     """
 
+    needs_history = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config(RankingModel.Config):
         """Arguments of `TokenFormer`, which says what they mean."""
@@ -114,10 +113,6 @@ class TokenFormer(RankingModel):
                 raise ValueError(
                     f"{model}: there is no layer. Set num_full_layers, windows or both."
                 )
-
-    @classmethod
-    def check_schema(cls, schema: FeatureSchema) -> None:
-        require_history(cls.__name__, schema)
 
     @staticmethod
     def network(tokens: Tokens, config: "TokenFormer.Config") -> dict[str, Any]:

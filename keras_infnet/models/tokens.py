@@ -8,15 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet.layers.configured_layer import ConfiguredLayer
+from keras_infnet.layers.configured_layer import ConfiguredLayer, joined
 from keras_infnet.layers.grouped_pooling import over_all_histories
 from keras_infnet.layers.history_token_embedding import HistoryTokenEmbedding
 from keras_infnet.models.config import ModelConfig
-from keras_infnet.models.embedded_inputs import (
-    EmbeddedInputs,
-    as_numbers,
-    joined,
-)
+from keras_infnet.models.embedded_inputs import EmbeddedInputs, as_numbers
 from keras_infnet.schema.event_quantity import EventQuantity
 from keras_infnet.schema.history import History
 from keras_infnet.schema.number_forms import STEPS, ZERO

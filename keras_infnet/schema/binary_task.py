@@ -38,6 +38,7 @@ class BinaryTask(Task):
 
     monitor: ClassVar[str] = "auc"
     calibrates: ClassVar[bool] = True
+    unsaid: ClassVar[dict[str, Any]] = {"entire_space": False}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,13 +52,6 @@ class BinaryTask(Task):
     @property
     def counts_unobserved(self) -> bool:
         return self.entire_space
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = super().to_dict()
-        if not self.entire_space:
-            # Schemas that were saved before keep their fingerprints.
-            del plain["entire_space"]
-        return plain
 
     def check(self, labels: np.ndarray, rows: pd.Index, label: str) -> None:
         wrong = ~np.isin(labels, (0, 1))
@@ -92,16 +86,6 @@ class BinaryTask(Task):
         groups: Mapping[str, Any],
         weighting: Any = "impressions",
     ) -> dict[str, float]:
-        from keras_infnet.metrics.auc import auc
-        from keras_infnet.metrics.group_auc import group_auc
-        from keras_infnet.metrics.log_loss import log_loss
+        from keras_infnet.metrics.task_metrics import binary_measures
 
-        within = {
-            name: group_auc(labels, predictions, keys, weighting, weights)
-            for name, keys in groups.items()
-        }
-        return {
-            "auc": auc(labels, predictions, weights),
-            **within,
-            "log_loss": log_loss(labels, predictions, weights),
-        }
+        return binary_measures(labels, predictions, weights, groups, weighting)

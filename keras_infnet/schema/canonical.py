@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet._base.exact import exact_below
 from keras_infnet.schema.frames import is_list
 
@@ -42,11 +42,7 @@ def arrow_type(dtype: str) -> pa.DataType:
 
 def column(frame: pd.DataFrame, name: str, needed_by: str) -> pd.Series:
     """The column, or a ValueError that suggests the nearest name."""
-    if name not in frame.columns:
-        raise ValueError(
-            f"{needed_by}: the frame has no column `{name}`."
-            + did_you_mean(name, map(str, frame.columns))
-        )
+    check_known(name, frame.columns, f"{needed_by}: the frame has no column `{name}`.")
     found: Any = frame[name]
     if isinstance(found, pd.DataFrame):
         raise ValueError(f"{needed_by}: the frame has {found.shape[1]} columns named `{name}`.")

@@ -1,7 +1,6 @@
 """DenseFeature: a dense vector, such as a content embedding."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -88,9 +87,6 @@ class DenseFeature(Feature):
 
     def request_values(self, values: pa.Array, dtype: str | None) -> np.ndarray:
         return np.asarray(values.flatten()).reshape(-1, self.dim)
-
-    def restore(self, arrays: Mapping[str, Any], dtype: str | None) -> Program | None:
-        return None
 
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
         return {self.name: np.zeros((2, self.dim), "float32")}

@@ -1,6 +1,5 @@
 """Event quantities: action, ratio, age and more that is known of a past event besides its item."""
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keras_infnet.schema.canonical import column, feedbacks, id_values, number_values
+from keras_infnet.schema.kinds import Kind
 from keras_infnet.schema.programs import ActionPattern, Bucketize, Graph, GroupBits, Program
 from keras_infnet.schema.value_counts import ValueCounts
 from keras_infnet.schema.vocabulary import Vocabulary
@@ -41,7 +41,7 @@ def seconds_values(series: pd.Series, label: str) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class EventQuantity(ABC):
+class EventQuantity(Kind, ABC):
     """What is known of a past event besides its item.
 
     A kind of quantity is a class derived from this one: it says where its values come from (columns
@@ -59,11 +59,6 @@ class EventQuantity(ABC):
     is_number: ClassVar[bool] = False
     # Whether the ids depend on a log; if not, `program(None)` makes them.
     learns: ClassVar[bool] = False
-    kinds: ClassVar[dict[str, type["EventQuantity"]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        EventQuantity.kinds[cls.__name__] = cls
 
     @staticmethod
     def embedded_keys() -> tuple[str, ...]:
@@ -162,16 +157,6 @@ class EventQuantity(ABC):
         ids = self.program(learned).graph(tf, resources)
         return lambda raw: ids(raw[name])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Kind and arguments, as JSON values."""
-        return {"type": type(self).__name__, **dataclasses.asdict(self)}
-
-    @staticmethod
-    def from_dict(plain: Mapping[str, Any]) -> "EventQuantity":
-        """The quantity that `to_dict` wrote."""
-        arguments = {k: v for k, v in plain.items() if k != "type"}
-        return EventQuantity.kinds[plain["type"]](**arguments)
-
 
 @dataclass(frozen=True)
 class Actions(EventQuantity):
@@ -213,10 +198,6 @@ class Actions(EventQuantity):
 
     def examples(self) -> tuple[Any, Any]:
         return 0, 1
-
-    def packed_size(self, num_ids: int) -> int:
-        """How many ids a packed history holds, of a quantity whose embedding has `num_ids`."""
-        return num_ids
 
     def counted(self, events: Events) -> pa.Array:
         return ActionPattern.codes([events[name] for name in self.names])

@@ -1,6 +1,5 @@
 """Feature: the base of all columns that are a model's inputs, from raw values to packed ids."""
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from keras_infnet._base.checks import RENAME, bad, check_name, check_word
 from keras_infnet.schema.canonical import column
+from keras_infnet.schema.kinds import Kind
 from keras_infnet.schema.programs import Graph, Program
 from keras_infnet.schema.value_counts import ValueCounts
 
@@ -30,7 +30,7 @@ RawInput = tuple[tuple[int | None, ...], str]
 
 
 @dataclass(frozen=True)
-class Feature(ABC):
+class Feature(Kind, ABC):
     """A column of the log that describes a user, an item or the context.
 
     A kind of column is a class derived from this one: it says how raw values become canonical, what
@@ -47,17 +47,10 @@ class Feature(ABC):
 
     # The packed input that holds the feature's columns.
     packed: ClassVar[str] = "categorical"
-    # Arguments of a kind that schemas which were saved before do not say: their fingerprints stay.
-    unsaid: ClassVar[dict[str, Any]] = {}
     # Whether `rank` computes it from all candidates of a request, a `RelativeFeature`.
     of_list: ClassVar[bool] = False
     # In which unit a request holds its values, where they have one.
     unit: ClassVar[str | None] = None
-    kinds: ClassVar[dict[str, type["Feature"]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        Feature.kinds[cls.__name__] = cls
 
     def __post_init__(self) -> None:
         check_name(self)
@@ -243,15 +236,3 @@ class Feature(ABC):
     @abstractmethod
     def examples(self, program: Program | None, dtype: str | None) -> dict[str, np.ndarray]:
         """Two rows of known values, for an example request."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Kind and arguments, as JSON values."""
-        plain = {"type": type(self).__name__, **dataclasses.asdict(self)}
-        return {k: v for k, v in plain.items() if k not in self.unsaid or v != self.unsaid[k]}
-
-    @staticmethod
-    def from_dict(plain: Mapping[str, Any]) -> "Feature":
-        """The feature that `to_dict` wrote."""
-        kind = Feature.kinds[plain["type"]]
-        arguments = {**kind.unsaid, **{k: v for k, v in plain.items() if k != "type"}}
-        return kind(**arguments)

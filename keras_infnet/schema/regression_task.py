@@ -53,9 +53,6 @@ class RegressionTask(Task):
         groups: Mapping[str, Any],
         weighting: Any = "impressions",
     ) -> dict[str, float]:
-        from keras_infnet.metrics.regression_error import mean_absolute_error, mean_squared_error
+        from keras_infnet.metrics.regression_error import regression_measures
 
-        return {
-            "mse": mean_squared_error(labels, predictions, weights),
-            "mae": mean_absolute_error(labels, predictions, weights),
-        }
+        return regression_measures(labels, predictions, weights)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from keras_infnet._base.checks import bad
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known, did_you_mean
 from keras_infnet.schema.event_quantity import EventQuantity
 from keras_infnet.schema.feature import OWNERS, PACKED, Feature, Owner, RawInput
 from keras_infnet.schema.funnel import check_no_circle
@@ -480,8 +480,7 @@ class FeatureSchema:
         tables = {owner.name: owner for owner in self.table_owners()}
         known = {f"{h.name}/#{q.key}" for h in self.histories for q in h.of_event} | set(tables)
         for name in sizes:
-            if name not in known:
-                raise ValueError(f"FeatureSchema: no table `{name}`.{did_you_mean(name, known)}")
+            check_known(name, known, f"FeatureSchema: no table `{name}`.")
         fixed = {n: owner.fixed_size for n, owner in tables.items() if owner.fixed_size is not None}
         found = {**fixed, **sizes}
         learned = [f"{h.name}/#{q.key}" for h in self.histories for q in h.of_event if q.learns]
@@ -568,8 +567,7 @@ class FeatureSchema:
 
 def _find(parts: Iterable[Any], kind: str, name: str) -> Any:
     by_name = {part.name: part for part in parts}
-    if name not in by_name:
-        raise ValueError(f"FeatureSchema: no {kind} `{name}`.{did_you_mean(name, by_name)}")
+    check_known(name, by_name, f"FeatureSchema: no {kind} `{name}`.")
     return by_name[name]
 
 

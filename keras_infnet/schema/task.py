@@ -3,7 +3,6 @@
 Keras and metrics are imported where they are used: a client reads a schema without them.
 """
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,10 +15,11 @@ import pandas as pd
 
 from keras_infnet._base.checks import bad, check_different, check_name, check_word
 from keras_infnet.schema.canonical import number_values
+from keras_infnet.schema.kinds import Kind
 
 
 @dataclass(frozen=True)
-class Task(ABC):
+class Task(Kind, ABC):
     """One probability (or value) to predict.
 
     A kind of task is a class derived from this one: it says what a label may be, how a head starts
@@ -45,11 +45,6 @@ class Task(ABC):
     loss_may_be_negative: ClassVar[bool] = False
     # Whether predictions are probabilities that `Calibration` can correct.
     calibrates: ClassVar[bool] = False
-    kinds: ClassVar[dict[str, type["Task"]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        Task.kinds[cls.__name__] = cls
 
     def __post_init__(self) -> None:
         check_name(self)
@@ -164,13 +159,3 @@ class Task(ABC):
             raise bad(self, "observed_when", given, "a column name, or a tuple of them")
         object.__setattr__(self, "observed_when", tuple(given))
         check_different(self, "observed_when")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Kind and arguments, as JSON values."""
-        return {"type": type(self).__name__, **dataclasses.asdict(self)}
-
-    @staticmethod
-    def from_dict(plain: Mapping[str, Any]) -> "Task":
-        """The task that `to_dict` wrote."""
-        arguments = {k: v for k, v in plain.items() if k != "type"}
-        return Task.kinds[plain["type"]](**arguments)

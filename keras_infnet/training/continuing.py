@@ -1,13 +1,13 @@
 """Training that goes on: the optimizer's moments stay, its learning rate is set or starts anew."""
 
-import contextlib
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_infnet._backend.devices import scope_of
 from keras_infnet._backend.mixed_batches import mixed_batches
-from keras_infnet._keras_internals import end_schedule, has_schedule, is_distributed
+from keras_infnet._keras_internals import end_schedule, has_schedule
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -83,7 +83,7 @@ def go_on(model: Any, learning_rate: float | None, restart_over: int | None) -> 
                 "has no rate to begin at. Give `learning_rate`."
             )
         learning_rate = float(ops.convert_to_numpy(optimizer.learning_rate))
-    with in_scope(model):
+    with scope_of(model):
         if has_schedule(optimizer):
             end_schedule(optimizer, float(learning_rate))
             model.train_function = None
@@ -107,12 +107,6 @@ def the_optimizer(model: Any) -> Any:
             "`warm_restart` out, and set those of `model.optimizer.optimizers`."
         )
     return optimizer
-
-
-def in_scope(model: Any) -> Any:
-    """Where variables of a model are made."""
-    distributed = is_distributed(model)
-    return model.distribute_strategy.scope() if distributed else contextlib.nullcontext()
 
 
 def with_replay(train: Any, batches: int, replay: Any, share: float) -> tuple[Any, int]:

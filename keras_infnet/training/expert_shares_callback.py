@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 
 
 class ExpertSharesCallback(keras.callbacks.Callback):
@@ -47,11 +47,8 @@ class ExpertSharesCallback(keras.callbacks.Callback):
                 "model that has, such as MMoE, OMoE, PLE or STEM. Leave the callback out."
             )
         for gate in self.gates or ():
-            if gate not in known:
-                raise ValueError(
-                    f"ExpertSharesCallback: no gate `{gate}` in {type(self.model).__name__}."
-                    + did_you_mean(gate, known)
-                )
+            where = type(self.model).__name__
+            check_known(gate, known, f"ExpertSharesCallback: no gate `{gate}` in {where}.")
         self.model.check_inputs("fit, ExpertSharesCallback", self.dataset)
         members = range(self.model.config.members)
         self._functions = [self.model.expert_shares_function(member) for member in members]

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.metrics.group_auc import WEIGHTINGS, Weighting, group_auc
 from keras_infnet.metrics.group_codes import group_codes
 
@@ -102,11 +102,8 @@ class GroupAUCCallback(keras.callbacks.Callback):
                 raise ValueError(f"GroupAUCCallback: no task has labels of 0 and 1: {kinds}.")
             return found
         for task in self.tasks:
-            if task not in labels:
-                raise ValueError(
-                    f"GroupAUCCallback: no task `{task}` in the labels of the dataset."
-                    + did_you_mean(task, labels)
-                )
+            problem = f"GroupAUCCallback: no task `{task}` in the labels of the dataset."
+            check_known(task, labels, problem)
             if task in others:
                 raise ValueError(
                     f"GroupAUCCallback: task `{task}` is a {others[task]}; expected tasks whose "

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_infnet._base.did_you_mean import did_you_mean
+from keras_infnet._base.did_you_mean import check_known
 from keras_infnet.metrics.direction import lower_is_better
 
 _BELOW_A_FLOOR = 1000.0
@@ -87,11 +87,7 @@ class TaskPolicy:
     def check_tasks(self, tasks: Collection[str]) -> None:
         """Raises a ValueError if a weight or a floor is of a task that is not in `tasks`."""
         for task in [*(self.weights or ()), *(self.floors or ())]:
-            if task not in tasks:
-                raise ValueError(
-                    f"TaskPolicy: no task `{task}` with metric `{self.metric}`."
-                    + did_you_mean(task, tasks)
-                )
+            check_known(task, tasks, f"TaskPolicy: no task `{task}` with metric `{self.metric}`.")
 
     def _values(self, logs: Mapping[str, float], tasks: Collection[str] | None) -> dict[str, float]:
         named = re.compile(rf"val_(.+)_{re.escape(self.metric)}")

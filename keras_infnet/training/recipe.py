@@ -7,16 +7,11 @@ from typing import Any
 
 import keras
 
+from keras_infnet._backend.devices import scope_of
 from keras_infnet._base.divergence_check import DivergenceCheck
 from keras_infnet._keras_internals import end_schedule
 from keras_infnet.training.checkpoints import Checkpoints
-from keras_infnet.training.continuing import (
-    check_continues,
-    go_on,
-    in_scope,
-    the_optimizer,
-    with_replay,
-)
+from keras_infnet.training.continuing import check_continues, go_on, the_optimizer, with_replay
 from keras_infnet.training.group_auc_callback import GroupAUCCallback
 from keras_infnet.training.lazy_adam import LazyAdam
 from keras_infnet.training.policy import PolicyScore, TaskPolicy, default_policy
@@ -222,7 +217,7 @@ def _compile(model: Any, optimizer: Any, given: dict[str, Any]) -> None:
 
 def _end_decay(model: Any, learning_rate: float) -> None:
     """What trains next starts at the first rate, not at the last."""
-    with in_scope(model):
+    with scope_of(model):
         end_schedule(the_optimizer(model), float(learning_rate))
     # The schedule is a part of the step that was compiled.
     model.train_function = None

@@ -57,12 +57,6 @@ def test_an_error_of_the_disk_has_the_words_of_the_caller(tmp_path, write):
             pass
 
 
-def test_other_exceptions_may_be_errors_of_the_disk(tmp_path):
-    with pytest.raises(OSError, match=r"save: can't write .*: lost"):
-        with whole_folder(tmp_path / "a", WORDS, errors=(OSError, RuntimeError)):
-            raise RuntimeError("lost")
-
-
 @pytest.mark.parametrize("durable", [False, True])
 def test_a_folder_replaces_another_only_if_asked(tmp_path, durable):
     path = tmp_path / "folder"

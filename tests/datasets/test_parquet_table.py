@@ -27,7 +27,7 @@ def path(tmp_path):
 
 
 def test_declared_columns_are_read_in_their_order(path):
-    table = read_parquet_table(path, {"seen": "ints", **KINDS}, optional={"rest": "int"})
+    table = read_parquet_table(path, {"seen": "ints", **KINDS})
     assert table.column_names == ["seen", *KINDS]
     assert table["item"].to_pylist() == [3, 1] and table["seen"].to_pylist() == [[1, 2], []]
 
