@@ -57,7 +57,8 @@ class RankingData:
         validation: Where the validation begins: a time (a date such as `"2026-11-20"`, a datetime,
             or an integer as the log may have; without a zone it is UTC), or with `split_key` a
             value of that column. Or its rows as a frame: rows of the log itself (of the same index,
-            user and time) then don't train; others are added to the log. Defaults to none.
+            user and time) then don't train; others are added to the log. Frames of Polars and Arrow
+            have no index, so that their rows are others. Defaults to none.
         test: The same for the test, which ends the validation.
         split_key: Column to split by, such as a date that differs from the time. Defaults to the
             schema's `time_key`.
