@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_infnet.data.log_files import LogFile, list_files
-from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
+from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT, as_arrow
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
 from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
@@ -238,11 +238,11 @@ def _frame_tables(
 def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
     try:
         table = decoded(pa.Table.from_pandas(frame, preserve_index=False))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(
-            f"prepare: {source}: {' '.join(map(str, error.args))}. Make all of one type, such as "
-            "text: `frame[name].map(str, na_action='ignore')`."
-        ) from error
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
+        # Column by column, which knows more kinds, and names the one that is none.
+        expected, who = "integers, numbers, strings or times of one type", f"prepare: {source}"
+        found = {n: as_arrow(frame[n], expected, f"{who}: column `{n}`") for n in frame.columns}
+        table = decoded(pa.table(found))
     for i, name in enumerate(table.column_names):
         # Without any value the type is not known, and must not contradict that of other chunks.
         if table[name].null_count == len(table):

@@ -12,6 +12,7 @@ import pytest
 
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema
 from keras_infnet.data import Batches, FeatureEncoder, Histories, prepare, prepare_steps
+from keras_infnet.data.row_source import WantedColumns, read_chunks
 from keras_infnet.data.shards import ShardWriter
 from tests.logs import log_schema, make_log
 from tests.prepared import (
@@ -421,12 +422,21 @@ def test_arguments_out_of_range_are_refused(log, tmp_path, arguments, message):
         ),
         (lambda f: f.assign(is_click=7), "frame 1, rows 300 to 469: Task `click`.* row 300"),
         (lambda f: f.assign(country=[{1: 2}, 3] * 300), "frame 1: .*country"),
+        (lambda f: f.assign(fans=2**70), "frame 1: column `fans`: found .* beyond 64 bits: make"),
+        (lambda f: f.assign(fans=1j), "frame 1: column `fans`: found values of type complex; exp"),
         (lambda f: [1, 2], "frame 1: found list; expected a pandas DataFrame"),
     ],
 )
 def test_bad_rows_are_named_by_where_they_come_from(log, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         prepared(tmp_path / "out", [log.iloc[:300], change(log.iloc[300:])])
+
+
+def test_sparse_columns_are_read():
+    frame = pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 5.0, np.nan])})
+    wanted = WantedColumns(frozenset("a"), frozenset("a"), {})
+    [(_, table)] = read_chunks(frame, wanted, 10)
+    assert table["a"].to_pylist() == [0, 5, None]
 
 
 def test_bad_files_are_named(log, tmp_path):
