@@ -106,7 +106,8 @@ def read_chunks(
     """
     files, first = list_files(rows), 0
     if files is None:
-        tables = _frame_tables([rows] if is_frame(rows) else rows, columns)
+        is_one = is_frame(rows) or not hasattr(rows, "__iter__")
+        tables = _frame_tables([rows] if is_one else rows, columns)
     else:
         tables = ((str(f), table) for f in files for table in read_file(f, columns, chunk_rows))
     for source, table in tables:
