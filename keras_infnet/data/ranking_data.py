@@ -428,7 +428,13 @@ class RankingData:
         """
         rows = self.frame(list(self.rows)[-1])
         places = np.linspace(0, len(rows) - 1, min(number, len(rows))).astype(int)
-        return self.attach(rows.iloc[places])
+        asked = places
+        if any(f.of_list for f in self.schema.features):
+            # Numbers relative to the list need all of its rows.
+            lists = self.schema.lists_of(rows, "RankingData.verification_rows")
+            whole = np.isin(lists, lists[places]) & (lists >= 0)
+            asked = np.union1d(places, np.flatnonzero(whole))
+        return self.attach(rows.iloc[asked]).iloc[np.searchsorted(asked, places)]
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Writes encoder, rows and warm events as a folder: JSON, arrays and Parquet.
@@ -492,7 +498,8 @@ class RankingData:
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
         if not isinstance(rows, str):
             frame = as_frame(rows, f"RankingData.{who}", f"or a part ({', '.join(self.rows)})")
-            return with_relative(self.schema, frame, f"RankingData.{who}")
+            log = getattr(self._parts, "log", None)
+            return with_relative(self.schema, frame, f"RankingData.{who}", log)
         if rows in self.rows:
             return rows
         hint = f" Give RankingData `{rows}=`." if rows in PARTS else did_you_mean(rows, self.rows)
