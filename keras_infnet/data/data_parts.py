@@ -21,6 +21,7 @@ from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
 from keras_infnet.data.relative import with_relative
+from keras_infnet.data.row_source import as_table
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import (
@@ -335,8 +336,8 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
             "RankingData.save: the rows have an index of several levels; expected one. Use "
             "`reset_index()` on the log."
         )
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.append_column(_INDEX, pa.array(frame.index))
+    index = as_table(frame.index.to_frame(index=False, name="the index"), "RankingData.save")
+    table = as_table(frame, "RankingData.save").append_column(_INDEX, index[0])
     with parquet_writer(path, table.schema.remove_metadata()) as writer:
         writer.write_table(table.replace_schema_metadata(None))
 

@@ -63,7 +63,7 @@ class RankingData:
         split_key: Column to split by, such as a date that differs from the time. Defaults to the
             schema's `time_key`.
         warm: Events from before the log, as a frame for all histories, or by history name. They
-            may lack a time, actions and ratio.
+            may lack a time, actions and ratio, and count in no feature of the past.
         events: Logs of their own by history name, such as the reads of a log of exposures: with
             users, times and the history's columns. No row of `log` is an event of these histories.
             The encoder learns from those that are not later than the last training row.

@@ -236,14 +236,19 @@ def _frame_tables(
         yield source, _as_table(frame[columns.among(frame.columns)], source)
 
 
-def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
+def as_table(frame: pd.DataFrame, who: str) -> pa.Table:
+    """The columns of a frame; a ValueError that names `who` and one that Arrow lacks."""
     try:
-        table = decoded(pa.Table.from_pandas(frame, preserve_index=False))
+        return pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
         # Column by column, which knows more kinds, and names the one that is none.
-        expected, who = "integers, numbers, strings or times of one type", f"prepare: {source}"
+        expected = "integers, numbers, strings or times of one type"
         found = {n: as_arrow(frame[n], expected, f"{who}: column `{n}`") for n in frame.columns}
-        table = decoded(pa.table(found))
+        return pa.table(found)
+
+
+def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
+    table = decoded(as_table(frame, f"prepare: {source}"))
     for i, name in enumerate(table.column_names):
         # Without any value the type is not known, and must not contradict that of other chunks.
         if table[name].null_count == len(table):

@@ -271,6 +271,18 @@ def test_keras_and_the_recipe_train_on_it(data, model):
     assert model.predict(data.encoder.transform(rows), verbose=0)["click"].shape == (8, 1)
 
 
+def test_what_can_not_be_saved_is_named(log, tmp_path):
+    mixed = [1, "a"] * 125
+    with pytest.raises(ValueError, match="RankingData.save: column `meta`: found .* int, str; exp"):
+        RankingData(log_schema(), log.assign(meta=mixed)).save(tmp_path / "data")
+    with pytest.raises(ValueError, match="RankingData.save: column `the index`: found .* int, str"):
+        RankingData(log_schema(), log.set_axis(mixed)).save(tmp_path / "data")
+    sparse = log.assign(fans=pd.arrays.SparseArray(log.fans))
+    RankingData(log_schema(), sparse).save(tmp_path / "data")
+    found = RankingData.load(tmp_path / "data").frame("train")
+    np.testing.assert_array_equal(found.fans, log.fans)
+
+
 @pytest.mark.parametrize("index", ["numbers", "names"])
 def test_saved_data_come_back(log, tmp_path, index):
     if index == "names":
