@@ -316,7 +316,7 @@ def as_arrow(series: pd.Series, expected: str, label: str) -> pa.Array:
         values = pa.array(series, from_pandas=True)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         # An empty array is one of floats, also beside those of texts.
-        if series.map(type).eq(np.ndarray).any():
+        if any(type(value) is np.ndarray for value in series):
             lists = series.map(lambda v: v.tolist() if type(v) is np.ndarray else v)
             return as_arrow(lists, expected, label)
         raise _wrong_values(series, expected, label) from error
