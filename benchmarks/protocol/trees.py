@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import CategoricalFeature, NumericFeature
+from keras_infnet import CategoricalFeature, NumericFeature, RelativeFeature
 
 TREES = ("LightGBM", "LightGBM-raw")
 # Trials in the place of the networks'; the first is the library's defaults.
@@ -42,7 +42,7 @@ class Columns:
     def __init__(self, data: keras_infnet.RankingData, raw: bool) -> None:
         self._data, self._schema, self._raw = data, data.schema, raw
         self._train = self._rows("train", None)
-        self._labels = {t.name: self._train[t.label].to_numpy("float64") for t in data.schema.tasks}
+        self._labels = {t.name: observed_labels(self._train, t) for t in data.schema.tasks}
         one_valued = [f for f in data.schema.features if isinstance(f, CategoricalFeature)]
         self._categories = {
             f.name: pd.Index(_first_values(self._train[f.name], f).dropna().unique())
@@ -59,7 +59,12 @@ class Columns:
 
     def _rows(self, part: str, freeze_at: Any) -> pd.DataFrame:
         rows, rates = self._data.frame(part), self._data.rates
-        return rows if rates is None else rates.attach(rows, freeze_at)
+        rows = rows if rates is None else rates.attach(rows, freeze_at)
+        for f in self._schema.features:
+            if isinstance(f, RelativeFeature) and f.name not in rows:
+                lists = self._schema.lists_of(rows, "LightGBM")
+                rows = rows.assign(**{f.name: f.of_frame(rows, self._schema.feature(f.of), lists)})
+        return rows
 
     def _of_feature(self, feature: Any, rows: pd.DataFrame, trains: bool) -> pd.DataFrame:
         if isinstance(feature, NumericFeature):
@@ -105,6 +110,13 @@ class Columns:
                 same = (packed[:, :, fields[field].start] == candidate) & (candidate > 0)
                 for group, inside in groups.items():
                     yield f"{history.name} {group} same {field}", (inside & same).sum(axis=1)
+
+
+def observed_labels(rows: pd.DataFrame, task: Any) -> np.ndarray:
+    """Labels float64 `(rows,)` as the networks are trained on, NaN where they do not count."""
+    labels = rows[task.label].to_numpy("float64", na_value=np.nan)
+    observed = [rows[c].eq(1).fillna(False).to_numpy(bool) for c in task.conditions]
+    return np.where(np.all(observed, axis=0), labels, 0.0 if task.counts_unobserved else np.nan)
 
 
 def out_of_fold_rates(
@@ -160,14 +172,16 @@ class Trees:
         import lightgbm
 
         train, validation = self.columns.of("train"), self.columns.of("validation")
-        curves = {}
+        curves, weights = {}, self._data.schema.sample_weight
         for task in self._tasks:
             sets = []
             for part, columns in (("train", train), ("validation", validation)):
-                labels = self._data.frame(part)[task.label].to_numpy("float64")
+                rows = self._data.frame(part)
+                labels = observed_labels(rows, task)
                 known = ~np.isnan(labels)
-                reference = sets[0] if sets else None
-                sets.append(lightgbm.Dataset(columns[known], labels[known], reference=reference))
+                weight = None if weights is None else rows.loc[known, weights]
+                given = {"reference": sets[0] if sets else None, "weight": weight}
+                sets.append(lightgbm.Dataset(columns[known], labels[known], **given))
             curve: dict[str, Any] = {}
             self.boosters[task.name] = lightgbm.train(
                 {**self._given, "metric": list(_METRICS)},
@@ -210,4 +224,6 @@ def _first_values(values: pd.Series, feature: CategoricalFeature) -> pd.Series:
     """The value of each row; of a bag its first."""
     if feature.separator is not None:
         return values.astype("str").str.partition(feature.separator)[0]
+    if feature.is_bag:
+        return values.map(lambda bag: next(iter(bag), None), na_action="ignore")
     return values

@@ -21,6 +21,7 @@ from keras_infnet.data.notices import repeated_in_frame, warn_of_repeated_rows
 from keras_infnet.data.prepared_rows import read_manifest, read_row_columns
 from keras_infnet.data.rates import Rates, lacking_rates, past_of_log
 from keras_infnet.data.relative import with_relative
+from keras_infnet.data.row_source import as_table
 from keras_infnet.data.shards import ENCODER, ROW
 from keras_infnet.data.splits import PARTS
 from keras_infnet.data.whole_files import (
@@ -147,14 +148,14 @@ class LogParts(_Parts):
 
     def attach(self, rows: str | pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
         """The rows with their raw histories as list columns, and features of the past."""
-        frame = self._with_rates(self.frame(rows), freeze_at)
+        frame = self._with_rates(rows, freeze_at)
         return frame.copy() if self.histories is None else self.histories.attach(frame, freeze_at)
 
     def batches(self, rows: str | pd.DataFrame, **options: Any) -> Batches:
         """Batches of a part, which is encoded once, or of a frame."""
         freeze_at = options["freeze_at"]
         if not isinstance(rows, str):
-            encoded = self.encoded(self._with_rates(self.frame(rows), freeze_at))
+            encoded = self.encoded(self._with_rates(rows, freeze_at))
         else:
             encoded = self._encoded_part(rows, freeze_at)
         return encoded.batches(**options)
@@ -166,16 +167,18 @@ class LogParts(_Parts):
         kept = not np.ndim(key)
         if kept and (part, key) in self._encoded:
             return self._encoded[part, key]
-        frame = self._with_rates(self.frame(part), freeze_at)
+        frame = self._with_rates(part, freeze_at)
         encoded = EncodedRows(self.encoder, frame, self.histories, _WHO)
         if kept:
             self._encoded[part, key] = encoded
         return encoded
 
-    def _with_rates(self, frame: pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
+    def _with_rates(self, rows: str | pd.DataFrame, freeze_at: FreezeAt | None) -> pd.DataFrame:
         given: Any = freeze_at
         freeze = None if freezes_by_history(given) else given
-        return with_rates(self.encoder.schema, self.rates, frame, freeze)
+        # The lists of a part are whole; those of other rows may not be.
+        log = None if isinstance(rows, str) else self.log
+        return with_rates(self.encoder.schema, self.rates, self.frame(rows), freeze, log)
 
 
 class FolderParts(_Parts):
@@ -263,12 +266,16 @@ class FolderParts(_Parts):
 
 
 def with_rates(
-    schema: FeatureSchema, rates: Rates | None, frame: pd.DataFrame, freeze_at: Any = None
+    schema: FeatureSchema,
+    rates: Rates | None,
+    frame: pd.DataFrame,
+    freeze_at: Any = None,
+    log: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Rows with the features of the past, and those that are relative to them in their lists."""
     if rates is None:
         return frame
-    return with_relative(schema, rates.attach(frame, freeze_at), _WHO)
+    return with_relative(schema, rates.attach(frame, freeze_at), _WHO, log)
 
 
 def save_parts(
@@ -325,8 +332,8 @@ def _write(path: Path, frame: pd.DataFrame) -> str:
             "RankingData.save: the rows have an index of several levels; expected one. Use "
             "`reset_index()` on the log."
         )
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.append_column(_INDEX, pa.array(frame.index))
+    index = as_table(frame.index.to_frame(index=False, name="the index"), "RankingData.save")
+    table = as_table(frame, "RankingData.save").append_column(_INDEX, index[0])
     return write_parquet(path, table.replace_schema_metadata(None))
 
 

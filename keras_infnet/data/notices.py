@@ -37,7 +37,7 @@ def repeated_rows(
     # Two rows without a user need not be of one.
     alike = (ordered[places] == hashes) & (users >= 0)
     rows = log.loc[alike, [c for c in log.columns if c in wanted]]
-    return int(rows[[c for c in rows.columns if _is_scalar(rows[c])]].duplicated().sum())
+    return int(rows[[c for c in rows.columns if is_scalar(rows[c])]].duplicated().sum())
 
 
 def repeated_in_frame(schema: FeatureSchema, log: pd.DataFrame) -> int:
@@ -91,7 +91,7 @@ def _users(schema: FeatureSchema, log: pd.DataFrame) -> np.ndarray:
     return user_codes(column(log, schema.user_key, label), label)
 
 
-def _is_scalar(values: pd.Series) -> bool:
+def is_scalar(values: pd.Series) -> bool:
     """Whether values can be compared: lists and arrays can't."""
     if isinstance(values.dtype, pd.ArrowDtype):
         return not is_list(values.dtype.pyarrow_dtype)

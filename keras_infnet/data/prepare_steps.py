@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from keras_infnet._base.checks import check_integer
+from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.locks import locked
 from keras_infnet._base.whole_files import put_in_place, remove_partial, tidy
 from keras_infnet.data.histories import lacking_histories, read_times
@@ -206,11 +207,21 @@ class Preparation:
     def write(self, source: str, chunk: str, table: pa.Table, place: str) -> bool:
         """Writes a chunk of a source to its spools; tells whether it was written now."""
         if source == ROWS:
+            self._check_columns(table.column_names)
             check_no_relative(self.schema, table.column_names)
             if self.base is not None:
                 self.base.check_later(self.schema, table)
             self.past.write(chunk, table, place)
         return self.spool(source).write(chunk, table, place)
+
+    def _check_columns(self, names: Collection[str]) -> None:
+        """A ValueError if rows lack what is asked for of them long after they were read."""
+        schema = self.schema
+        needed: list[Any] = [schema.time_key, *(schema.list_key or ()), *self.keep]
+        needed += [key for f in schema.past if f.name not in names for key in f.keys]
+        for key in needed:
+            if key is not None and key not in names:
+                raise ValueError(f"no column `{key}`.{did_you_mean(key, names)}")
 
     def learn(
         self,

@@ -57,12 +57,13 @@ class RankingData:
         validation: Where the validation begins: a time (a date such as `"2026-11-20"`, a datetime,
             or an integer as the log may have; without a zone it is UTC), or with `split_key` a
             value of that column. Or its rows as a frame: rows of the log itself (of the same index,
-            user and time) then don't train; others are added to the log. Defaults to none.
+            user and time) then don't train; others are added to the log. Frames of Polars and Arrow
+            have no index, so that their rows are others. Defaults to none.
         test: The same for the test, which ends the validation.
         split_key: Column to split by, such as a date that differs from the time. Defaults to the
             schema's `time_key`.
         warm: Events from before the log, as a frame for all histories, or by history name. They
-            may lack a time, actions and ratio.
+            may lack a time, actions and ratio, and count in no feature of the past.
         events: Logs of their own by history name, such as the reads of a log of exposures: with
             users, times and the history's columns. No row of `log` is an event of these histories.
             The encoder learns from those that are not later than the last training row.
@@ -427,7 +428,13 @@ class RankingData:
         """
         rows = self.frame(list(self.rows)[-1])
         places = np.linspace(0, len(rows) - 1, min(number, len(rows))).astype(int)
-        return self.attach(rows.iloc[places])
+        asked = places
+        if any(f.of_list for f in self.schema.features):
+            # Numbers relative to the list need all of its rows.
+            lists = self.schema.lists_of(rows, "RankingData.verification_rows")
+            whole = np.isin(lists, lists[places]) & (lists >= 0)
+            asked = np.union1d(places, np.flatnonzero(whole))
+        return self.attach(rows.iloc[asked]).iloc[np.searchsorted(asked, places)]
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Writes encoder, rows and warm events as a folder: JSON, arrays and Parquet.
@@ -491,7 +498,8 @@ class RankingData:
     def _part_or_frame(self, rows: str | Frame, who: str) -> Any:
         if not isinstance(rows, str):
             frame = as_frame(rows, f"RankingData.{who}", f"or a part ({', '.join(self.rows)})")
-            return with_relative(self.schema, frame, f"RankingData.{who}")
+            log = getattr(self._parts, "log", None)
+            return with_relative(self.schema, frame, f"RankingData.{who}", log)
         if rows in self.rows:
             return rows
         hint = f" Give RankingData `{rows}=`." if rows in PARTS else did_you_mean(rows, self.rows)

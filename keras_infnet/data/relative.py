@@ -1,5 +1,6 @@
 """Columns of features that are relative to a list, from the rows of whole lists."""
 
+import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -10,7 +11,9 @@ from keras_infnet.schema.relative import RelativeFeature
 from keras_infnet.schema.schema import FeatureSchema
 
 
-def with_relative(schema: FeatureSchema, frame: pd.DataFrame, who: str) -> pd.DataFrame:
+def with_relative(
+    schema: FeatureSchema, frame: pd.DataFrame, who: str, log: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """The rows with the columns of a schema's `RelativeFeature`s; those that are there stay.
 
     Those that are relative to a feature of the past wait until the rows have it.
@@ -19,16 +22,23 @@ def with_relative(schema: FeatureSchema, frame: pd.DataFrame, who: str) -> pd.Da
         schema: The schema.
         frame: Rows of whole lists.
         who: Who asks, for error messages.
+        log: Rows among which those of `frame` may be, of lists that it should have wholly. Defaults
+            to none.
 
     Raises:
         ValueError: A column that is needed is missing or holds what it must not, or a list is of
             several users.
+
+    Warns:
+        UserWarning: A list has fewer rows than in the log.
     """
     waiting = {f.name for f in schema.past} - {*frame.columns}
     features = [f for f in _lacking(schema, frame) if f.of not in waiting]
     if not features:
         return frame
     lists = schema.lists_of(frame, who)
+    if log is not None:
+        _warn_of_cut_lists(schema, log, frame, features[0], who)
     columns: dict[str, Any] = {
         f.name: f.of_frame(frame, _number(schema, f), lists) for f in features
     }
@@ -75,6 +85,35 @@ def check_no_relative(schema: FeatureSchema, names: Collection[str]) -> None:
                 "`help(keras_infnet.RelativeFeature)`), or use `RankingData(schema, log)`, which "
                 "computes it of a log in memory."
             )
+
+
+def _warn_of_cut_lists(
+    schema: FeatureSchema,
+    log: pd.DataFrame,
+    frame: pd.DataFrame,
+    feature: RelativeFeature,
+    who: str,
+) -> None:
+    keys = list(schema.require_lists(who))
+    if not set(keys) <= set(log.columns):
+        return
+    try:
+        codes = schema.lists_of(pd.concat([log[keys], frame[keys]]), who) + 1
+    except ValueError:
+        # Both can be read, but not as one column: no list is told to be the log's.
+        return
+    in_log, here = (
+        np.bincount(some, minlength=codes.max() + 1)[1:]
+        for some in (codes[: len(log)], codes[len(log) :])
+    )
+    if cut := int(np.sum((here > 0) & (here < in_log))):
+        warnings.warn(
+            f"{who}: feature `{feature.name}` is relative to the list, and {cut} of "
+            f"{np.count_nonzero(here)} lists have fewer rows here than in the log. It is computed "
+            "of the rows given, and is another number than in training. Give whole lists, or some "
+            "rows of `data.attach(part)`, which hold the column.",
+            stacklevel=5,
+        )
 
 
 def _lacking(schema: FeatureSchema, frame: pd.DataFrame) -> list[RelativeFeature]:

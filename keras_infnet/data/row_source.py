@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keras_infnet.data.log_files import LogFile, list_files
-from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT
+from keras_infnet.schema.canonical import NO_NUMBER, NO_TEXT, as_arrow
 from keras_infnet.schema.frames import Frame, as_frame, decoded, is_frame
 from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
@@ -106,7 +106,8 @@ def read_chunks(
     """
     files, first = list_files(rows), 0
     if files is None:
-        tables = _frame_tables([rows] if is_frame(rows) else rows, columns)
+        is_one = is_frame(rows) or not hasattr(rows, "__iter__")
+        tables = _frame_tables([rows] if is_one else rows, columns)
     else:
         tables = ((str(f), table) for f in files for table in read_file(f, columns, chunk_rows))
     for source, table in tables:
@@ -235,14 +236,19 @@ def _frame_tables(
         yield source, _as_table(frame[columns.among(frame.columns)], source)
 
 
-def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
+def as_table(frame: pd.DataFrame, who: str) -> pa.Table:
+    """The columns of a frame; a ValueError that names `who` and one that Arrow lacks."""
     try:
-        table = decoded(pa.Table.from_pandas(frame, preserve_index=False))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(
-            f"prepare: {source}: {' '.join(map(str, error.args))}. Make all of one type, such as "
-            "text: `frame[name].map(str, na_action='ignore')`."
-        ) from error
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
+        # Column by column, which knows more kinds, and names the one that is none.
+        expected = "integers, numbers, strings or times of one type"
+        found = {n: as_arrow(frame[n], expected, f"{who}: column `{n}`") for n in frame.columns}
+        return pa.table(found)
+
+
+def _as_table(frame: pd.DataFrame, source: str) -> pa.Table:
+    table = decoded(as_table(frame, f"prepare: {source}"))
     for i, name in enumerate(table.column_names):
         # Without any value the type is not known, and must not contradict that of other chunks.
         if table[name].null_count == len(table):

@@ -1,11 +1,13 @@
 """Splits of a log: by time, by the values of a column, or as frames given."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from keras_infnet.data.histories import read_times
+from keras_infnet.data.notices import is_scalar
 from keras_infnet.data.row_source import WantedColumns
 from keras_infnet.schema.canonical import column
 from keras_infnet.schema.frames import Frame, as_frame
@@ -38,7 +40,8 @@ def split_log(
 
     Raises:
         ValueError: A boundary is no value of the column, beyond the log, or out of order; a part
-            has no row; a column is missing; given rows are partly those of the log.
+            has no row; a column is missing; given rows are partly those of the log, or all equal to
+            some of another index.
     """
     given = {n: v for n, v in (("validation", validation), ("test", test)) if v is not None}
     frames = {name: value for name, value in given.items() if not _is_boundary(value)}
@@ -141,6 +144,7 @@ def _by_frames(
             )
         places = _places(schema, log, name, frame)
         if places is None:
+            _check_others(schema, log, name, frame)
             more.append((PARTS.index(name), frame))
         elif codes[places].any():
             raise ValueError(
@@ -155,6 +159,32 @@ def _by_frames(
         log = pd.concat(_with_times_alike(schema, [log, *(frame for _, frame in more)]))
         codes = np.concatenate([codes, *(np.full(len(f), code, "int8") for code, f in more)])
     return log, codes
+
+
+def _check_others(schema: FeatureSchema, log: pd.DataFrame, name: str, frame: pd.DataFrame) -> None:
+    """Says that all rows of a part are equal to rows of the log, which would train as well.
+
+    Rows of Polars and Arrow have no index that tells. Without times rows may be equal by chance:
+    then it is a warning.
+    """
+    wanted = WantedColumns.of(schema).wanted
+    both = [c for c in log.columns if c in frame.columns and c in wanted]
+    keys = [key for key in (schema.user_key, schema.time_key) if key in both]
+    plain = [c for c in both if all(is_scalar(column(f, c, "RankingData")) for f in (log, frame))]
+    # Few rows of others have the keys of the log's, and most columns need not be looked at.
+    for columns in filter(None, (keys, plain)):
+        hashes = [pd.util.hash_pandas_object(rows[columns], index=False) for rows in (log, frame)]
+        if not hashes[1].isin(hashes[0]).all():
+            return
+    text = (
+        f"RankingData: all {len(frame)} rows of `{name}` are equal to rows of the log, under "
+        "another index, and would train too. If they are the same rows, give the log without them, "
+        "or parts with the log's index, which frames of Polars and Arrow lack and `reset_index` "
+        "takes away."
+    )
+    if schema.time_key is not None:
+        raise ValueError(text)
+    warnings.warn(text, stacklevel=5)
 
 
 def _with_times_alike(schema: FeatureSchema, frames: list[pd.DataFrame]) -> list[pd.DataFrame]:

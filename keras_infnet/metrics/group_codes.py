@@ -24,8 +24,8 @@ def group_codes(groups: Any) -> np.ndarray:
         Int64 array `(rows,)`.
 
     Raises:
-        ValueError: Keys are floats that may stand for two integers, or the columns differ in
-            length.
+        ValueError: Keys are floats that may stand for two integers, or can't be keys, such as
+            lists; or the columns differ in length.
 
     Example:
         >>> group_codes([["ann", "ann", "bob"], [1, 2, 1]]).tolist()
@@ -96,7 +96,17 @@ def _column_codes(keys: Any) -> np.ndarray:
                 "pandas has `Int64`, which knows missing values."
             )
     # Keys of Python need not be comparable.
-    codes, distinct = pd.factorize(keys, sort=keys.dtype != object)
+    try:
+        codes, distinct = pd.factorize(keys, sort=keys.dtype != object)
+    except (TypeError, NotImplementedError) as error:
+        of = "" if keys.name is None else f" in column `{keys.name}`"
+        raise ValueError(
+            f"The keys of the groups{of} hold values that can't be one, such as "
+            f"{keys.dropna().iloc[0]!r}; expected integers, strings, dates or tuples."
+        ) from error
     distinct = pd.Series(distinct)
+    if isinstance(distinct.dtype, pd.ArrowDtype):
+        # Arrow compares decimals only with such as are no longer.
+        distinct = distinct.astype(object)
     missing = np.asarray((distinct == -1) | (distinct == ""), bool)
     return np.where(np.append(missing, True)[codes], -1, codes)

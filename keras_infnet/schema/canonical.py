@@ -55,7 +55,7 @@ def infer_dtype(series: pd.Series, label: str) -> str | None:
     Raises:
         ValueError: They are neither, such as times or numbers with a fraction.
     """
-    values = _arrow(series, "integers or strings", label)
+    values = as_arrow(series, "integers or strings", label)
     while is_list(values.type):
         values = values.flatten()
     kind = _plain_type(values.type)
@@ -69,7 +69,7 @@ def infer_dtype(series: pd.Series, label: str) -> str | None:
 
 def id_values(series: pd.Series, dtype: str, label: str) -> pa.Array:
     """Values of a one-valued field, missing ones as -1 or the empty string."""
-    return _canonical(_arrow(series, _EXPECTED[dtype], label), dtype, label)
+    return _canonical(as_arrow(series, _EXPECTED[dtype], label), dtype, label)
 
 
 def user_ids(series: pd.Series, label: str) -> tuple[pd.Series, str | None]:
@@ -118,7 +118,7 @@ def pad_lists(lists: pa.ListArray, width: int, fill: Any) -> np.ndarray:
 
 def list_values(series: pd.Series, label: str) -> pa.ListArray:
     """One list a row, of whatever values; a null row stays null."""
-    return _list_array(_arrow(series, "one list a row", label), label)
+    return _list_array(as_arrow(series, "one list a row", label), label)
 
 
 def list_weights(series: pd.Series, values: pa.ListArray, width: int, label: str) -> np.ndarray:
@@ -156,7 +156,8 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
         series = series.sparse.to_dense()
     if series.dtype == object or not pd.api.types.is_numeric_dtype(series.dtype):
         try:
-            series = pd.Series(np.asarray(series, dtype="float64"), name=series.name)
+            values = np.asarray(series.to_numpy(na_value=np.nan), dtype="float64")
+            series = pd.Series(values, name=series.name)
         except (TypeError, ValueError) as error:
             raise _wrong_values(series, "numbers", label) from error
     # Others than float32 by way of float64, in which they are bounded before they are rounded.
@@ -208,14 +209,15 @@ def vectors(series: pd.Series, dim: int, label: str) -> pa.FixedSizeListArray:
 
 
 def feedbacks(series: pd.Series, label: str) -> np.ndarray:
-    """int64 values 0 and 1, with -1 for unknown."""
-    values = np.asarray(id_values(series, "int", label))
+    """int64 values 0 and 1, with -1 for unknown; read as a task reads its labels."""
+    found = number_values(series, True, label)
+    values = np.where(np.isnan(found), np.float32(MISSING_INT), found)
     bad = ~np.isin(values, (MISSING_INT, 0, 1))
     if bad.any():
         raise ValueError(
-            f"{label}: {int(bad.sum())} values are not 0, 1 or missing (such as {values[bad][0]})."
+            f"{label}: {int(bad.sum())} values are not 0, 1 or missing (such as {found[bad][0]:g})."
         )
-    return values
+    return values.astype("int64")
 
 
 def _canonical(values: pa.Array, dtype: str, label: str) -> pa.Array:
@@ -271,7 +273,7 @@ def _dtype_of(kind: pa.DataType) -> str | None:
 def _as_lists(series: pd.Series, dtype: str, separator: str | None, label: str) -> pa.ListArray:
     if series.dtype == object and isinstance(_first_value(series), (set, frozenset)):
         raise ValueError(f"{label}: found sets, whose order is not defined; expected lists.")
-    values = _arrow(series, f"lists of {_EXPECTED[dtype]}", label)
+    values = as_arrow(series, f"lists of {_EXPECTED[dtype]}", label)
     if separator is not None and not is_list(values.type):
         texts = _canonical(values, "string", label)
         lists = texts[:0]
@@ -302,12 +304,17 @@ def _first_value(series: pd.Series) -> Any:
     return series.iloc[there.argmax()] if there.any() else None
 
 
-def _arrow(series: pd.Series, expected: str, label: str) -> pa.Array:
+def as_arrow(series: pd.Series, expected: str, label: str) -> pa.Array:
+    """The column as an Arrow array, missing values as nulls; or a ValueError that names both."""
     if isinstance(series.dtype, pd.SparseDtype):
         series = series.sparse.to_dense()
     try:
         values = pa.array(series, from_pandas=True)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        # An empty array is one of floats, also beside those of texts.
+        if any(type(value) is np.ndarray for value in series):
+            lists = series.map(lambda v: v.tolist() if type(v) is np.ndarray else v)
+            return as_arrow(lists, expected, label)
         raise _wrong_values(series, expected, label) from error
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 

@@ -42,20 +42,28 @@ def as_frame(rows: Frame, who: str, other: str = "") -> pd.DataFrame:
         other: What else would do, for the error message.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither, or has a column twice or of a type that Arrow lacks.
     """
     if isinstance(rows, pd.DataFrame):
         return rows
+    table = None
     try:
         table = decoded(pa.table(rows)) if is_frame(rows) else None
-    except (pa.ArrowException, TypeError, ValueError):
-        table = None
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        if hasattr(rows, "columns"):
+            raise ValueError(
+                f"{who}: the {kind_of(rows)} holds what Arrow can't: {error}. Cast it to plain "
+                "types, or leave out columns that no schema names."
+            ) from error
     if table is None:
         collect = " Collect it first." if hasattr(rows, "collect") else ""
         raise ValueError(
             f"{who}: found {kind_of(rows)}; expected a pandas DataFrame, a Polars or Arrow "
             f"table{f', {other}' if other else ''}.{collect}"
         )
+    names = table.column_names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{who}: the table has several columns named {', '.join(twice)}.")
     return to_frame(table, np.arange(len(table)))
 
 

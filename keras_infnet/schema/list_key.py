@@ -34,7 +34,7 @@ def list_codes(key: Sequence[str], user_key: str, frame: pd.DataFrame, who: str)
     """A code of each row's list; -1 where a column of the key is missing: the row is in no list.
 
     Args:
-        key: Columns of integers, strings or datetimes.
+        key: Columns of integers, strings, dates or datetimes.
         user_key: Column of users, looked at where the frame has it.
         frame: The rows.
         who: Who asks, for error messages.
@@ -57,7 +57,9 @@ def list_codes(key: Sequence[str], user_key: str, frame: pd.DataFrame, who: str)
 def _column_codes(frame: pd.DataFrame, name: str, who: str) -> np.ndarray:
     label = f"{who}, list_key `{name}`"
     values = column(frame, name, label)
-    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+    is_category = isinstance(values.dtype, pd.CategoricalDtype)
+    known: Any = values.cat.categories if is_category else values
+    if pd.api.types.infer_dtype(known) in ("date", "datetime", "datetime64"):
         return pd.factorize(values)[0]
     return user_codes(values, label)
 

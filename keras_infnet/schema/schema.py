@@ -61,9 +61,9 @@ class FeatureSchema:
             origin, which needs a `time_unit`.
         sample_weight: Column with the weight of a row in loss and weighted metrics.
         list_key: Column, or columns together, that tell apart the lists that users saw, such as
-            `"impression_id"` or `("user_id", "date")`: integers, strings or datetimes. Metrics,
-            batches and losses within a list go by it. A list is one user's; rows without a value
-            there are in none. Kept as a tuple. Defaults to none.
+            `"impression_id"` or `("user_id", "date")`: integers, strings, dates or datetimes.
+            Metrics, batches and losses within a list go by it. A list is one user's; rows without a
+            value there are in none. Kept as a tuple. Defaults to none.
         dims: `"auto"`: tables with few ids, and rare ids of all others, have narrower rows, which a
             matrix for each width makes as wide as a token; see `table_parts`. Defaults to `None`:
             all rows are as wide as a token.

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, RankingData
@@ -110,9 +111,12 @@ def test_keys_of_several_columns_days_and_strings(log):
     key = log["list"] % 3
     frame = log.assign(day=pd.Timestamp("2026-01-01") + pd.to_timedelta(key, "D"))
     frame["word"] = key.map(lambda k: None if k == 2 else f"w{k}")
-    for column in ("day", "word"):
+    frame["date"] = frame["day"].dt.date.where(key > 0, None)
+    frame["date of Arrow"] = frame["date"].astype(pd.ArrowDtype(pa.date32()))
+    frame["category"] = frame["day"].where(key > 0).astype("category")
+    for column in ("day", "word", "date", "date of Arrow", "category"):
         codes = schema(("user_id", column)).lists_of(frame, "test")
-        groups = frame.groupby(["user_id", column]).ngroup().fillna(-1).to_numpy()
+        groups = frame.groupby(["user_id", column], observed=True).ngroup().fillna(-1).to_numpy()
         pairs = pd.DataFrame({"code": codes, "group": groups}).drop_duplicates()
         assert pairs["code"].is_unique and pairs["group"].is_unique
         assert ((codes < 0) == (groups < 0)).all()

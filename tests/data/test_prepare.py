@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema
+from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, RateFeature
 from keras_infnet.data import Batches, FeatureEncoder, Histories, prepare, prepare_steps
+from keras_infnet.data.row_source import WantedColumns, read_chunks
 from keras_infnet.data.shards import ShardWriter
 from tests.logs import log_schema, make_log
 from tests.prepared import (
@@ -27,6 +28,7 @@ from tests.prepared import (
 
 pytestmark = pytest.mark.one_backend
 
+RATE = RateFeature("ctr", "item", keys=("page",), action="is_click")
 EARLIER = pd.DataFrame(
     {"user_id": [3, 3, 77], "video_id": [5, 6, 400], "tag": ["1", None, "2"]}
 ).assign(length=np.nan, page_id=4, is_like=[1, 0, 1])
@@ -421,12 +423,21 @@ def test_arguments_out_of_range_are_refused(log, tmp_path, arguments, message):
         ),
         (lambda f: f.assign(is_click=7), "frame 1, rows 300 to 469: Task `click`.* row 300"),
         (lambda f: f.assign(country=[{1: 2}, 3] * 300), "frame 1: .*country"),
+        (lambda f: f.assign(fans=2**70), "frame 1: column `fans`: found .* beyond 64 bits: make"),
+        (lambda f: f.assign(fans=1j), "frame 1: column `fans`: found values of type complex; exp"),
         (lambda f: [1, 2], "frame 1: found list; expected a pandas DataFrame"),
     ],
 )
 def test_bad_rows_are_named_by_where_they_come_from(log, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         prepared(tmp_path / "out", [log.iloc[:300], change(log.iloc[300:])])
+
+
+def test_sparse_columns_are_read():
+    frame = pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 5.0, np.nan])})
+    wanted = WantedColumns(frozenset("a"), frozenset("a"), {})
+    [(_, table)] = read_chunks(frame, wanted, 10)
+    assert table["a"].to_pylist() == [0, 5, None]
 
 
 def test_bad_files_are_named(log, tmp_path):
@@ -463,6 +474,30 @@ def test_a_misspelt_column_has_a_suggestion(log, tmp_path):
     renamed = log.rename(columns={"video_id": "vidio_id"})
     with pytest.raises(ValueError, match="rows 0 to 169: .*`video_id`.*Did you mean `vidio_id`"):
         prepared(tmp_path / "out", renamed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"keep": ("page", "pge_id")}, "no column `page`. Did you mean `page_id`"),
+        ({"schema": {"list_key": "page"}}, "no column `page`. Did you mean `page_id`"),
+        ({"schema": {"time_key": "time"}}, "no column `time`. Did you mean `time_ms`"),
+        ({"schema": {"features": (RATE,)}}, "no column `page`. Did you mean `page_id`"),
+    ],
+)
+def test_a_column_that_is_asked_for_late_is_missed_at_once(log, tmp_path, arguments, message):
+    features = [CategoricalFeature("video_id", "item")]
+    given = {"features": (), **arguments.pop("schema", {})}
+    given["features"] = (*features, *given["features"])
+    schema = FeatureSchema(tasks=[BinaryTask("is_click")], **given)
+    with pytest.raises(ValueError, match=f"prepare: frame 0, rows 0 to 899: {message}"):
+        prepare(schema, log, tmp_path / "out", verbose=False, **arguments)
+
+
+def test_rows_that_are_nothing_are_called_by_their_name(tmp_path):
+    schema = FeatureSchema([CategoricalFeature("video_id", "item")], [BinaryTask("is_click")])
+    with pytest.raises(ValueError, match="prepare: frame 0: found NoneType; expected a pandas"):
+        prepare(schema, None, tmp_path / "out", verbose=False)
 
 
 def test_progress_is_shown_with_rates(log, tmp_path, capsys):

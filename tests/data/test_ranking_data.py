@@ -1,4 +1,5 @@
 import datetime
+import warnings
 
 import keras
 import numpy as np
@@ -270,6 +271,18 @@ def test_keras_and_the_recipe_train_on_it(data, model):
     assert model.predict(data.encoder.transform(rows), verbose=0)["click"].shape == (8, 1)
 
 
+def test_what_can_not_be_saved_is_named(log, tmp_path):
+    mixed = [1, "a"] * 125
+    with pytest.raises(ValueError, match="RankingData.save: column `meta`: found .* int, str; exp"):
+        RankingData(log_schema(), log.assign(meta=mixed)).save(tmp_path / "data")
+    with pytest.raises(ValueError, match="RankingData.save: column `the index`: found .* int, str"):
+        RankingData(log_schema(), log.set_axis(mixed)).save(tmp_path / "data")
+    sparse = log.assign(fans=pd.arrays.SparseArray(log.fans))
+    RankingData(log_schema(), sparse).save(tmp_path / "data")
+    found = RankingData.load(tmp_path / "data").frame("train")
+    np.testing.assert_array_equal(found.fans, log.fans)
+
+
 @pytest.mark.parametrize("index", ["numbers", "names"])
 def test_saved_data_come_back(log, tmp_path, index):
     if index == "names":
@@ -432,6 +445,10 @@ def test_frames_that_cannot_be_parts_are_refused(log):
     changed = log[200:].assign(time_ms=lambda rows: rows.time_ms + np.arange(50))
     refused("1 of 50 rows of `test` are rows of the log too", test=changed)
     refused("repeated index labels", log.set_axis(np.arange(250) // 2), test=log[100:])
+    whole, part = (pa.Table.from_pandas(f, preserve_index=False) for f in (log, log[200:]))
+    again = "all 50 rows of `test` are equal to rows of the log, under another index"
+    refused(again, test=log[200:].reset_index(drop=True))
+    refused(again, whole, test=part)
     schema = FeatureSchema(
         log_schema().features,
         log_schema().tasks,
@@ -477,6 +494,17 @@ def test_without_times_parts_are_given_and_rows_are_found_by_their_index(log):
     pd.testing.assert_frame_equal(data.attach("test"), data.histories.attach(rows[200:]))
     with pytest.raises(ValueError, match='freeze_at="part" needs times, and the schema has no'):
         data.batches("test", freeze_at="part")
+
+
+def test_parts_that_may_be_rows_of_a_log_without_times_are_told(log):
+    schema = FeatureSchema(log_schema().features, log_schema().tasks, time_key=None)
+    rows = log.drop(columns="time_ms")
+    with pytest.warns(UserWarning, match="all 50 rows of `test` are equal to rows of the log"):
+        RankingData(schema, rows, test=rows[200:].reset_index(drop=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RankingData(schema, rows[:200], test=rows[200:].reset_index(drop=True))
+        RankingData(schema, rows, test=rows[200:])
 
 
 def test_rows_of_nobody_are_in_no_group_and_may_be_given_as_parts(log):

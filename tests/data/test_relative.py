@@ -1,5 +1,7 @@
 """Numbers relative to the list: in rows of lists, and in requests for candidates."""
 
+import warnings
+
 import keras
 import numpy as np
 import pandas as pd
@@ -110,6 +112,27 @@ def test_a_number_relative_to_a_rate_follows_it(log, rated, part, until):
         for name in ("categorical", "numbers"):
             packed = np.concatenate([x[name] for x, *_ in batches.as_numpy_iterator()])
             np.testing.assert_array_equal(packed, rated.encoder.transform(attached)[name])
+
+
+@pytest.mark.one_backend
+def test_some_rows_of_a_list_are_told(log, data, rated):
+    whole = log[log["list"] == log["list"][log["list"] >= 0].mode()[0]]
+    told = "is relative to the list, and 1 of 2 lists have fewer rows here than in the log"
+    new = pd.concat([whole.iloc[:1], whole.iloc[:1].assign(list=1000), log[log["list"] < 0]])
+    with pytest.warns(UserWarning, match=f"attach: feature `price_rank` {told}"):
+        data.attach(new)
+    validation = rated.attach("validation")
+    row = rated.frame("validation").query("list == 49").iloc[:1]
+    with pytest.warns(UserWarning, match="feature `ctr_rank` .* 1 of 1 lists have fewer rows"):
+        rated.batches(row)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.attach(whole)
+        data.attach(data.frame("train").iloc[:3])
+        rated.attach(validation.iloc[:3])
+        rows = rated.verification_rows(5)
+    np.testing.assert_array_equal(rows["ctr_rank"], validation.loc[rows.index, "ctr_rank"])
+    assert len(rows) == 5
 
 
 @pytest.mark.one_backend

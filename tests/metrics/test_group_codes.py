@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from keras_infnet.metrics.group_codes import group_codes
@@ -51,6 +52,8 @@ def test_no_rows_are_no_codes():
         pd.Series([5, 2**64 - 1, 7, 5], dtype="uint64").astype("int64"),
         np.array(["2022-04-22", "NaT", "2022-04-23", "2022-04-22"], dtype="datetime64[D]"),
         [["ann", "bob", "eve", "ann"], [1, None, 2, 1]],
+        pd.Series([5, None, 7, 5], dtype=pd.ArrowDtype(pa.decimal128(5, 1))),
+        pd.Series([5, None, 7, 5], dtype=pd.ArrowDtype(pa.date32())),
     ],
 )
 def test_rows_of_nobody_have_no_code(groups):
@@ -64,6 +67,13 @@ def test_floats_that_may_be_two_integers_are_an_error(kind):
         group_codes(kind([float(2**53), 1.0]))
     with pytest.raises(ValueError, match=r"floats of 2\*\*24 or more \(float32\)"):
         group_codes(np.array([2**24, 1], "float32"))
+
+
+@pytest.mark.parametrize("kind", [object, pd.ArrowDtype(pa.list_(pa.int64()))])
+def test_lists_are_no_keys(kind):
+    keys = pd.Series([[1], [2]], dtype=kind, name="tags")
+    with pytest.raises(ValueError, match="in column `tags` hold values .*such as .*1.*; expected"):
+        group_codes([keys, pd.Series([1, 2])])
 
 
 def test_columns_of_two_lengths_are_an_error():

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from keras_infnet.schema.canonical import (
+    feedbacks,
     id_lists,
     id_values,
     infer_dtype,
@@ -106,6 +107,40 @@ def test_a_list_written_as_text_is_read_as_the_error_says():
 def test_lists_of_other_things_are_refused_by_what_they_hold(values, message):
     with pytest.raises(ValueError, match=message):
         id_lists(pd.Series(values), "string", None, "Feature `x`")
+
+
+def test_arrays_may_be_empty_beside_others():
+    # An empty one has floats, and another texts.
+    series = pd.Series([np.array([]), np.array(["a", "b"]), None])
+    assert id_lists(series, "string", None, "x").to_pylist() == [[], ["a", "b"], []]
+    series = pd.Series([np.array([]), np.array(["a", 1], object)])
+    with pytest.raises(ValueError, match="found values of type lists of int, str; expected lists"):
+        id_lists(series, "string", None, "x")
+
+
+def test_feedbacks_are_read_as_labels_are():
+    for values in (
+        [True, None, False],
+        pd.array([True, None, False], dtype="boolean"),
+        pd.array([True, None, False], dtype=pd.ArrowDtype(pa.bool_())),
+        ["1", None, "0"],
+        pd.array([1, -1, 0], dtype="int8"),
+        pd.array([1, pd.NA, 0], dtype=object),
+    ):
+        assert feedbacks(pd.Series(values), "x").tolist() == [1, -1, 0]
+    with pytest.raises(ValueError, match="x: 1 values are not 0, 1 or missing .such as 0.5"):
+        feedbacks(pd.Series([1, 0.5, np.nan]), "x")
+    with pytest.raises(ValueError, match="x: found values of type str; expected numbers.$"):
+        feedbacks(pd.Series(["yes", "no"]), "x")
+
+
+def test_numbers_may_lack_in_every_way_of_pandas():
+    for kind in (object, "string", "category"):
+        for missing in (None, np.nan, pd.NA):
+            values = number_values(pd.Series(["1.5", missing], dtype=kind), True, "x")
+            np.testing.assert_array_equal(values, np.float32([1.5, np.nan]))
+    with pytest.raises(ValueError, match="x: 1 of 2 values are NaN"):
+        number_values(pd.Series([1.5, pd.NA], dtype=object), False, "x")
 
 
 def test_numbers_may_be_sparse_decimal_or_categories():

@@ -49,6 +49,14 @@ def test_what_is_no_frame_is_called_by_its_name():
     }.values():
         with pytest.raises(ValueError, match=f"FeatureEncoder.fit: .*{message}"):
             encoder.fit(wrong)
+    twice = pa.table([[1], [2], [3]], names=["a", "b", "a"])
+    with pytest.raises(ValueError, match="rank: the table has several columns named a"):
+        as_frame(twice, "rank")
+    wide = polars.DataFrame({"a": polars.Series([1], dtype=polars.Int128)})
+    with pytest.raises(
+        ValueError, match="rank: the polars.DataFrame holds what Arrow can't: .*i128"
+    ):
+        as_frame(wide, "rank")
     with pytest.raises(ValueError, match="rank: the frame is empty"):
         as_rows(polars.DataFrame({"a": []}), "rank")
 

@@ -9,11 +9,12 @@ import keras_infnet
 from benchmarks.protocol.data import load_data
 from benchmarks.protocol.runs import RunConfig, read_json
 from benchmarks.protocol.train import predict_test, train_run
-from benchmarks.protocol.trees import Columns, Trees, out_of_fold_rates
+from benchmarks.protocol.trees import Columns, Trees, observed_labels, out_of_fold_rates
 from tests.datasets.test_census_income import persons, write_uci
 
 pytestmark = pytest.mark.one_backend
 TASKS = ("click", "like")
+ITEM = {"shop": {}, "tags": {"max_values": 2}}
 SMALL = {"num_leaves": 4, "min_child_samples": 5}
 
 
@@ -48,6 +49,34 @@ def test_rates_of_other_rows_are_those_of_all_training_rows():
     p = 2 / 4
     expected = [(1 + 20 * p) / 22, (1 + 20 * p) / 21, (0 + 20 * p) / 21, (1 + 20 * p) / 22]
     assert found == pytest.approx(expected)
+
+
+def test_trees_learn_of_rows_in_which_a_task_is_observed():
+    rows = pd.DataFrame(
+        {"click": [1, 0, 1, 1], "cart": pd.array([1, 1, 0, None], "Int8"), "buy": [1, 1, 1, 0.0]}
+    )
+    buy = keras_infnet.BinaryTask("buy", observed_when=("click", "cart"))
+    np.testing.assert_array_equal(observed_labels(rows, buy), [1, np.nan, np.nan, np.nan])
+    path = keras_infnet.BinaryTask("buy", observed_when=("click", "cart"), entire_space=True)
+    np.testing.assert_array_equal(observed_labels(rows, path), [1, 0, 0, 0])
+    click = keras_infnet.BinaryTask("click")
+    np.testing.assert_array_equal(observed_labels(rows, click), [1, 0, 1, 1])
+
+
+def test_trees_read_numbers_relative_to_the_list_and_the_first_value_of_bags():
+    item = [keras_infnet.CategoricalFeature(n, "item", **more) for n, more in ITEM.items()]
+    rate = keras_infnet.RateFeature("ctr", "item", keys=("shop",), action="click", prior=1)
+    rank = keras_infnet.RelativeFeature("ctr_rank", "item", of="ctr")
+    tasks = [keras_infnet.BinaryTask("click")]
+    schema = keras_infnet.FeatureSchema([*item, rate, rank], tasks, list_key="shown")
+    log = pd.DataFrame({"shown": np.repeat([1, 2, 3], 2), "shop": [1, 2] * 3, "user_id": 1})
+    log["time_ms"] = 1_790_000_000_000 + 1000 * log["shown"]
+    log["tags"] = [["a", "b"], [], None, ["b"], ["a"], ["c"]]
+    log["click"] = [1, 0] * 3
+    data = keras_infnet.RankingData(schema, log, validation=1_790_000_003_000)
+    found = Columns(data, raw=True).of("train")
+    assert found["ctr_rank"].tolist() == [0.5, 0.5, 1, 0]
+    assert found["tags"].cat.codes.tolist() == [0, -1, -1, 1]
 
 
 def test_counts_of_histories_are_those_of_the_raw_log(data):
