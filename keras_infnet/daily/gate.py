@@ -133,7 +133,8 @@ def _score(policy: TaskPolicy, values: Mapping[str, float]) -> float:
 
 
 def _undefined(policy: TaskPolicy, values: Mapping[str, float]) -> str | None:
-    asked = {*(values if policy.weights is None else policy.weights), *(policy.floors or ())}
+    weights = dict.fromkeys(values, 1.0) if policy.weights is None else policy.weights
+    asked = {*(task for task, weight in weights.items() if weight), *(policy.floors or ())}
     bad = [task for task, value in values.items() if task in asked and not math.isfinite(value)]
     if not bad:
         return None

@@ -1,6 +1,7 @@
 """DayRun: the stages of one day, from its log to a version on disk."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -122,6 +123,8 @@ class DayRun:
 
     def _check_same(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         """A DailyError if the configuration declares what the base can't go on with."""
+        plain = json.dumps([now, before], default=lambda value: type(value).__name__)
+        now, before = json.loads(plain)
         other = [name for name in {**now, **before} if now.get(name) != before.get(name)]
         if other:
             here, there = (values.get(other[0], "not there") for values in (now, before))
@@ -364,8 +367,11 @@ class DayRun:
         is_own = kind.__init__ is not RankingModel.__init__
         now = model.config if is_own else kind.Config.checked(part.name, given)
         self._check_same(
-            {"model.name": kind.__name__, **vars(now)},
-            {"model.name": type(model).__name__, **vars(model.config)},
+            *(
+                {"model.name": made.__name__}
+                | {f"model.arguments.{k}": v for k, v in dataclasses.asdict(config).items()}
+                for made, config in ((kind, now), (type(model), model.config))
+            )
         )
 
     def _trained(self) -> tuple[Any, FeatureEncoder]:

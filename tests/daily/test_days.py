@@ -76,7 +76,7 @@ LIKED = BinaryTask("like", observed_when="click", entire_space=True)
             "NumericFeature",
         ),
         (changed(list_key=("day",)), "schema.list_key", r"\['day'\]", "not there"),
-        ({"model": {"name": "FM", "arguments": {"dim": 8}}}, "dim", 8, 4),
+        ({"model": {"name": "FM", "arguments": {"dim": 8}}}, "model.arguments.dim", 8, 4),
         ({"model": {"name": "DCNv2", "arguments": {"dim": 4}}}, "model.name", "DCNv2", "FM"),
     ],
 )

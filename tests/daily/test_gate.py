@@ -77,8 +77,9 @@ def test_rows_of_one_class_decide_nothing_but_for_tasks_without_weight():
     rows = LabelledRows(schema(), frame)
     decision = decide(schema(), GatePart(), rows, predicted(1.0), predicted(2.0))
     assert not decision.publish and "auc of like is not defined" in decision.reason
-    part = GatePart(weights={"click": 1.0})
-    assert decide(schema(), part, rows, predicted(0.5), predicted(4.0)).publish
+    for weights in ({"click": 1.0}, {"click": 1.0, "like": 0.0}):
+        part = GatePart(weights=weights)
+        assert decide(schema(), part, rows, predicted(0.5), predicted(4.0)).publish
     part = GatePart(weights={"click": 1.0}, floors={"like": 0.5})
     decision = decide(schema(), part, rows, predicted(0.5), predicted(4.0))
     assert not decision.publish and "auc of like is not defined" in decision.reason
