@@ -228,11 +228,12 @@ class DailyConfig:
             raise bad("daily config", "name", self.name, "letters, digits and `_`")
         if not isinstance(self.keep_versions, int) or self.keep_versions < 2:
             raise bad("daily config", "keep_versions", self.keep_versions, "2 or more")
-        object.__setattr__(self, "schema", _schema(self.schema))
+        schema = _schema(self.schema)
+        object.__setattr__(self, "schema", schema)
         self._check_events()
-        self.gate.policy(self.schema)
+        self.gate.policy(schema)
         # What a state is made of, only a fitted schema knows.
-        ExportOptions(**vars(self.export) | {"user_state": False}).check_schema(self.schema)
+        ExportOptions(**vars(self.export) | {"user_state": False}).check_schema(schema)
         self.model_class()
 
     @classmethod
