@@ -33,16 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.CONFIG
         try:
             return _done(job, parsed, log)
-        except DailyError as error:
-            log(
-                {
-                    "event": "error",
-                    "stage": error.stage,
-                    "day": error.day,
-                    "code": error.code,
-                    "error": str(error),
-                }
-            )
+        except (OSError, ValueError) as found:
+            is_daily = isinstance(found, DailyError)
+            error = found if is_daily else DailyError(str(found), parsed.command)
+            known = {"stage": error.stage, "day": error.day, "code": error.code}
+            log({"event": "error", **known, "error": str(error)})
             return error.code
 
 

@@ -88,6 +88,7 @@ def check_rows(
     if lacking:
         return lacking
     found = [*_few_rows(frame, part), *_other_kinds(log, before), *_missing(schema, frame, before)]
+    found += _come_or_gone(schema, log, before)
     # What a column of another type holds is no second finding.
     found += _values(schema, frame, {f.what for f in found if f.level == REFUSED})
     if any(finding.level == REFUSED for finding in found):
@@ -245,6 +246,19 @@ def _other_kinds(log: DayLog, before: Before | None) -> Iterator[Finding]:
                 f"column `{name}` holds {log.table.schema.field(name).type}, of kind {kind}; on "
                 f"the days before it was of kind {was}. Write it as before.",
             )  # fmt: skip
+
+
+def _come_or_gone(schema: FeatureSchema, log: DayLog, before: Before | None) -> Iterator[Finding]:
+    """Columns that are computed where a log lacks them, and that it lacks on some days alone."""
+    computed = {f.name for f in schema.features if f.name not in f.log_columns}
+    computed |= {c for h in schema.histories if h.name not in log.events for c in h.list_columns}
+    for name in sorted(computed & (log.kinds.keys() ^ before.kinds.keys())) if before else ():
+        is_there, was = ("there", "was not") if name in log.kinds else ("missing", "was there")
+        yield Finding(
+            "columns", name, REFUSED,
+            f"column `{name}` is {is_there}; on the days before it {was}. It would be computed for "
+            "rows of some days alone: write it on all days, or on none.",
+        )  # fmt: skip
 
 
 def _missing(

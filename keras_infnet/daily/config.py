@@ -3,10 +3,12 @@
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_infnet._base.checks import bad
 from keras_infnet._base.did_you_mean import did_you_mean
@@ -17,9 +19,13 @@ from keras_infnet._base.whole_files import read_json
 from keras_infnet.calibration.calibration import METHODS
 from keras_infnet.models import MODELS
 from keras_infnet.schema.schema import FeatureSchema
+from keras_infnet.schema.task import Task
+from keras_infnet.serving.signatures import ExportOptions
 from keras_infnet.training.policy import TaskPolicy, default_policy
 
 DAY = "{day}"
+# Keys of parts that hold a dict; null is their default.
+_MAPPINGS = {"arguments", "unknown_rate", "weights", "floors", "warn", "refuse", "score"}
 # What is measured of a day's log: a limit of each may be set.
 MEASURED = ("unknown_ids", "drift", "label_rate", "event_rate", "duplicates", "missing")
 
@@ -97,7 +103,11 @@ class GatePart:
         """The policy that scores."""
         metric = self.metric or default_policy(schema).metric
         policy = TaskPolicy(metric, self.weights, self.floors)
-        policy.check_tasks(schema.task_names)
+        measured = {task.name: _measured(task) for task in schema.tasks}
+        if not any(metric in names for names in measured.values()):
+            known = sorted({name for names in measured.values() for name in names})
+            raise bad("daily config", "gate.metric", metric, f"one of {', '.join(known)}")
+        policy.check_tasks([task for task, names in measured.items() if metric in names])
         return policy
 
 
@@ -144,6 +154,8 @@ class ExportPart:
     """`export`: arguments of `serving.export`."""
 
     table_dtype: str = declared("float32")
+    user_state: bool = declared(False)
+    state_dtype: str = declared("float32")
     top_k: int | None = at_least(1, default=None, kind=1)
     score: Mapping[str, float] | None = None
 
@@ -175,7 +187,8 @@ class DailyConfig:
             be above that of the version before by `least` and by `errors` standard errors.
         checks: `{"min_rows", "warn", "refuse"}`; the last two hold limits of `"unknown_ids"`,
             `"drift"`, `"label_rate"`, `"event_rate"`, `"duplicates"` and `"missing"`.
-        export: `{"table_dtype", "top_k", "score"}`, as in `serving.export`.
+        export: `{"table_dtype", "user_state", "state_dtype", "top_k", "score"}`, as in
+            `serving.export`.
         keep_versions: How many versions stay on disk; that which serves always does.
 
     Raises:
@@ -215,9 +228,12 @@ class DailyConfig:
             raise bad("daily config", "name", self.name, "letters, digits and `_`")
         if not isinstance(self.keep_versions, int) or self.keep_versions < 2:
             raise bad("daily config", "keep_versions", self.keep_versions, "2 or more")
-        object.__setattr__(self, "schema", _schema(self.schema))
+        schema = _schema(self.schema)
+        object.__setattr__(self, "schema", schema)
         self._check_events()
-        self.gate.policy(self.schema)
+        self.gate.policy(schema)
+        # What a state is made of, only a fitted schema knows.
+        ExportOptions(**vars(self.export) | {"user_state": False}).check_schema(schema)
         self.model_class()
 
     @classmethod
@@ -299,7 +315,10 @@ def _part(name: str, kind: Any, given: Any) -> Any:
     given = {} if given is None else given
     if isinstance(given, Mapping):
         _check_keys(kind, given, f"{name}.")
-        given = kind(**given)
+        for key in _MAPPINGS & given.keys():
+            if not isinstance(given[key], Mapping | None):
+                raise bad("daily config", f"{name}.{key}", given[key], "a dict")
+        given = kind(**{k: v for k, v in given.items() if k not in _MAPPINGS or v is not None})
     if given is False and name == "growth":
         return False
     if not isinstance(given, kind):
@@ -307,6 +326,12 @@ def _part(name: str, kind: Any, given: Any) -> Any:
     for declaration in dataclasses.fields(kind):
         check_field(f"daily config, {name}", declaration, getattr(given, declaration.name))
     return given
+
+
+def _measured(task: Task) -> Collection[str]:
+    """Names of what a task is measured by, as two rows tell."""
+    labels, outputs = np.arange(2.0), np.full((2, task.units), 0.5)
+    return task.measures(labels, outputs, np.ones(2), {"gauc": np.zeros(2)}).keys()
 
 
 def _check_keys(kind: Any, given: Mapping[str, Any], where: str) -> None:

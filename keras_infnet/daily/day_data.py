@@ -22,7 +22,7 @@ from keras_infnet.schema.schema import FeatureSchema
 _WHO = "daily"
 Events = Mapping[str, pd.DataFrame]
 _HISTORIES, _RATES, _HELD, _REPLAY = "histories", "rates", "holdout.parquet", "replay.parquet"
-_HELD_EVENTS = "holdout_events"
+_HELD_EVENTS, _LISTS = "holdout_events", "lists.parquet"
 _DAY_MS = 86_400_000
 _EVALUATION_BATCH = 2048
 
@@ -74,14 +74,14 @@ def with_past(
         train: Which of them train, bool `(rows,)`.
         past: What `save_past` wrote; `None` before the first version.
     """
-    rows = with_relative(schema, rows, _WHO)
+    rows = _relative(schema, rows, past)
     if not lacking_rates(schema, rows):
         return rows
     if past is None:
         rates: Any = past_of_log(schema, rows, rows[train])
-        return with_relative(schema, rates.attach(rows), _WHO)
+        return _relative(schema, rates.attach(rows), past)
     rates = Rates.from_state(schema, RateState.load(past / _RATES))
-    return with_relative(schema, rates.update(rows), _WHO)
+    return _relative(schema, rates.update(rows), past)
 
 
 def data_of(
@@ -133,6 +133,14 @@ def save_past(
             rates.update(trained)
         rates.state().save(folder / _RATES)
     pq.write_table(held, folder / _HELD, compression="zstd")
+    computed = [f.name for f in encoder.schema.features if f.of_list]
+    if {*computed} - {*held.column_names}:
+        whole = frame_of([*_listed(past), table_of(rows.drop(columns=computed))])
+        lists, is_trained = encoder.schema.lists_of(whole, _WHO), np.ones(len(whole), bool)
+        is_trained[len(whole) - len(rows) :] = train
+        goes_on = is_trained & np.isin(lists, lists[~is_trained & (lists >= 0)])
+        if goes_on.any():
+            pq.write_table(table_of(whole[goes_on]), folder / _LISTS, compression="zstd")
     for name, events in later.items():
         (folder / _HELD_EVENTS).mkdir(exist_ok=True)
         file = folder / _HELD_EVENTS / f"{name}.parquet"
@@ -188,6 +196,22 @@ def held_out(past: Path | None) -> list[pa.Table]:
 def held_events(past: Path | None, name: str) -> list[pa.Table]:
     """The events of a log of its own that the version before has not seen."""
     return [] if past is None else [pq.read_table(past / _HELD_EVENTS / f"{name}.parquet")]
+
+
+def _listed(past: Path | None) -> list[pa.Table]:
+    """Rows that were trained on, of lists that went on in rows that were held out."""
+    if past is None or not (past / _LISTS).is_file():
+        return []
+    return [pq.read_table(past / _LISTS)]
+
+
+def _relative(schema: FeatureSchema, rows: pd.DataFrame, past: Path | None) -> pd.DataFrame:
+    """Rows with their numbers relative to lists, which may have begun in the past."""
+    before = [table.select([c for c in table.column_names if c in rows]) for table in _listed(past)]
+    if not before:
+        return with_relative(schema, rows, _WHO)
+    found = with_relative(schema, frame_of([*before, table_of(rows)]), _WHO)[-len(rows) :]
+    return rows.assign(**{name: found[name].to_numpy() for name in found if name not in rows})
 
 
 def _histories(

@@ -67,7 +67,7 @@ def decide(
         values["before"] = _metric(policy, rows, before, everything)
         found = _compared(plain, rows, new, before)
     numbers = (score, *found) if found is not None else (score,)
-    for reason in (_undefined(plain, values["new"], score), _below_floor(policy, values["new"])):
+    for reason in (_undefined(policy, values["new"]), _below_floor(policy, values["new"])):
         if reason is not None:
             return Decision(False, reason, *numbers, values=values)
     if found is None:
@@ -89,6 +89,11 @@ def _against(
     )
     if math.isinf(before) and before < 0:
         return True, f"{said}, where its own is not defined."
+    if math.isnan(needed):
+        return False, (
+            f"{said}; without some users {metric} is not defined, and gate.errors={part.errors:g} "
+            "asks for the error. Hold out more rows (training.holdout), or set it to 0."
+        )
     if difference >= needed:
         return True, f"{said}; {needed:+.5f} is required."
     return False, (
@@ -127,14 +132,16 @@ def _score(policy: TaskPolicy, values: Mapping[str, float]) -> float:
     return dataclasses.replace(policy, weights=weights).score(logs)
 
 
-def _undefined(policy: TaskPolicy, values: Mapping[str, float], score: float) -> str | None:
-    if math.isfinite(score):
+def _undefined(policy: TaskPolicy, values: Mapping[str, float]) -> str | None:
+    weights = dict.fromkeys(values, 1.0) if policy.weights is None else policy.weights
+    asked = {*(task for task, weight in weights.items() if weight), *(policy.floors or ())}
+    bad = [task for task, value in values.items() if task in asked and not math.isfinite(value)]
+    if not bad:
         return None
-    bad = [task for task, value in values.items() if math.isnan(value)]
     return (
         f"{policy.metric} of {', '.join(bad)} is not defined on the held-out rows, whose labels "
         "may be of one class alone. Hold out more rows (training.holdout), or give gate.weights "
-        "without the task."
+        "and gate.floors without the task."
     )
 
 

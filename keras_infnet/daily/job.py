@@ -154,6 +154,7 @@ class DailyJob:
         run.read()
         done = run.done_before()
         if done is not None:
+            write_index(self.versions, done.data)
             return self._ended(day, done, "unchanged")
         number, work = self._begun(run)
         version = run.make(number, work)
@@ -163,7 +164,7 @@ class DailyJob:
             self.versions.enter(version)
             shutil.rmtree(work.parent, ignore_errors=True)
             self.versions.clean(self.config.keep_versions)
-            write_index(self.versions, day)
+            write_index(self.versions, version.data)
         return self._ended(day, version, version.decision)
 
     def _begun(self, run: DayRun) -> tuple[int, Path]:
@@ -213,7 +214,7 @@ class DailyJob:
         version = self.versions.add(version, write)
         self.versions.publish(version)
         self.versions.enter(version)
-        write_index(self.versions)
+        write_index(self.versions, ["rollback"])
         return version
 
     def _ended(self, day: str, version: Version, status: str) -> Outcome:

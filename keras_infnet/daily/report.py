@@ -1,6 +1,6 @@
 """Report: a page for each version, one for each day that failed, and an index of all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -76,17 +76,16 @@ def write_failure(versions: Versions, error: DailyError) -> None:
     write_json(runs / f"{name}.json", known)
 
 
-def write_index(versions: Versions, done: str = "") -> None:
+def write_index(versions: Versions, done: Collection[str] = ()) -> None:
     """Writes the page of all versions.
 
     Args:
         versions: The versions.
-        done: A day that is done now, whose failures are of the past.
+        done: Days that are done now, whose failures are of the past; or a stage of none.
     """
     runs = versions.folder / _RUNS
-    if done:
-        for end in ("html", "json"):
-            (runs / f"{_FAILED}{done}.{end}").unlink(missing_ok=True)
+    for name in (f"{_FAILED}{day}.{end}" for day in done for end in ("html", "json")):
+        (runs / name).unlink(missing_ok=True)
     records, serving = versions.records(), versions.serving
     title = f"{versions.name}: versions"
     now = (

@@ -1,7 +1,8 @@
 """DayRun: the stages of one day, from its log to a version on disk."""
 
 import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ from keras_infnet.daily.versions import METRICS, REPORT, SAVED_MODEL, Version, V
 from keras_infnet.data.histories import read_times
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
+from keras_infnet.models.ranking_model import RankingModel
 from keras_infnet.serving.saved_model import export
 
 CHECK = "check"
@@ -99,7 +101,7 @@ class DayRun:
 
         Raises:
             ValueError: The day is before the last one, or a file of that version is damaged.
-            DailyError: The configuration's tasks have other labels than those of the version.
+            DailyError: The configuration's schema or events are others than those of the version.
         """
         serving = self._versions.serving
         if serving is not None:
@@ -113,36 +115,23 @@ class DayRun:
             self._versions.check(self.base.number)
             self._encoder = FeatureEncoder.load(self._of_base(_ENCODER))
             self.schema = self._encoder.schema
-            self._check_labels(self.base.number)
-            self._check_sources(self.base.number)
-
-    def _check_labels(self, number: int) -> None:
-        """A DailyError if the gate would compare models of different labels."""
-        declared: Any = self.config.schema
-        now, before = (
-            {t.name: (t.label, t.conditions, t.counts_unobserved) for t in schema.tasks}
-            for schema in (declared, self.schema)
-        )
-        other = [name for name in {**now, **before} if now.get(name) != before.get(name)]
-        if other:
-            raise DailyError(
-                f"task `{other[0]}` has another label in the configuration than in version "
-                f"{number}, from which this day goes on (label, observed_when, entire_space: "
-                f"{now.get(other[0])} and {before.get(other[0])}). Give such models a `folder` of "
-                "their own, whose first day begins anew.",
-                READ,
-                self.day,
-                ExitCode.CONFIG,
+            events = self._versions.metrics(self.base.number).get("events", [])
+            self._check_same(
+                {**_declared(self.config.schema), "events": sorted(self.config.events)},
+                {**_declared(self.schema), "events": events},
             )
 
-    def _check_sources(self, number: int) -> None:
-        """A DailyError if histories would go on from another log than they began with."""
-        now, before = sorted(self.config.events), self._versions.metrics(number).get("events", [])
-        if now != before:
+    def _check_same(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+        """A DailyError if the configuration declares what the base can't go on with."""
+        plain = json.dumps([now, before], default=lambda value: type(value).__name__)
+        now, before = json.loads(plain)
+        other = [name for name in {**now, **before} if now.get(name) != before.get(name)]
+        if other:
+            here, there = (values.get(other[0], "not there") for values in (now, before))
             raise DailyError(
-                f"histories with events of their own are {now} in the configuration and {before} "
-                f"in version {number}, from which this day goes on. Give a ranker with other "
-                "`events` a `folder` of its own, whose first day begins anew.",
+                f"`{other[0]}` is {here} in the configuration and {there} in version "
+                f"{self._number_of_base}, from which this day goes on. Give such a ranker a "
+                "`folder` of its own, whose first day begins anew.",
                 READ,
                 self.day,
                 ExitCode.CONFIG,
@@ -258,10 +247,18 @@ class DayRun:
                 self._refuse(log.day)
                 self._findings += check_events(self.schema, log, frame, before, part)
                 self._refuse(log.day)
-                if before is not None:
-                    # A day that was kept back is before the next as well.
-                    newest = int(read_times(self.schema, frame, "log").max())
-                    before = dataclasses.replace(before, until=newest, day=log.day)
+                self._of_day = {
+                    "kinds": log.kinds,
+                    "missing": missing_shares(self.schema, frame),
+                    "label_rates": label_rates(self.schema, frame),
+                    "event_rates": {
+                        name: event_rate(self.schema, frame_of([table]), frame)
+                        for name, table in log.events.items()
+                    },
+                }
+                # A day that was kept back is before the next as well.
+                newest = int(read_times(self.schema, frame, "log").max())
+                before = Before(**self._of_day, until=newest, day=log.day)
             tables = [*held_out(self._past), *(log.table for log in self._logs)]
             rows = frame_of(tables)
             self._split(rows)
@@ -343,7 +340,8 @@ class DayRun:
         if self._encoder is None:
             return
         with self._stage("score", self.day):
-            model = keras.saving.load_model(self._of_base(_MODEL), compile=False)
+            model: Any = keras.saving.load_model(self._of_base(_MODEL), compile=False)
+            self._check_model(model)
             data = data_of(self._encoder, self._rows, self._past, self._events)
             day = self._rows[self._is_day]
             predicted = data.predict(model, day)
@@ -359,6 +357,22 @@ class DayRun:
                 for name, within in (("all", np.ones(len(day), bool)), ("new", new))
             }
             self._event("scored", day=self.day, version=self.base and self.base.number)
+
+    def _check_model(self, model: Any) -> None:
+        """A DailyError if the configuration has another model than the base."""
+        part, kind = self.config.model, self.config.model_class()
+        known = {field.name for field in dataclasses.fields(kind.Config)}
+        given = {name: value for name, value in part.arguments.items() if name in known}
+        # What a constructor of a user's own makes of its arguments, it alone knows.
+        is_own = kind.__init__ is not RankingModel.__init__
+        now = model.config if is_own else kind.Config.checked(part.name, given)
+        self._check_same(
+            *(
+                {"model.name": made.__name__}
+                | {f"model.arguments.{k}": v for k, v in dataclasses.asdict(config).items()}
+                for made, config in ((kind, now), (type(model), model.config))
+            )
+        )
 
     def _trained(self) -> tuple[Any, FeatureEncoder]:
         """The new model and its encoder."""
@@ -505,16 +519,7 @@ class DayRun:
             "findings": [dataclasses.asdict(finding) for finding in self._findings],
             "curve": self._curve,
             "events": sorted(self.config.events),
-            "reference": {
-                "kinds": self._logs[-1].kinds,
-                "missing": missing_shares(encoder.schema, self._rows[self._is_day]),
-                "label_rates": label_rates(encoder.schema, self._rows[self._is_day]),
-                "event_rates": {
-                    name: event_rate(encoder.schema, frame_of([table]), self._rows[self._is_day])
-                    for name, table in self._logs[-1].events.items()
-                },
-                "distributions": distributions(encoder, trained),
-            },
+            "reference": {**self._of_day, "distributions": distributions(encoder, trained)},
         }
 
     def _export(
@@ -535,12 +540,21 @@ class DayRun:
                 folder / "export" / self._versions.name,
                 self._data.attach(held.iloc[places]),
                 version=self._number,
-                score=part.score,
-                top_k=part.top_k,
                 calibration=calibration,
-                table_dtype=part.table_dtype,
                 metrics=dict(decision.values),
+                **vars(part),
             )
             written.rename(folder / SAVED_MODEL)
             written.parent.rmdir()
             written.parent.parent.rmdir()
+
+
+def _declared(schema: Any) -> dict[str, Any]:
+    """What a schema declares, by the path of each argument, such as `features.price.buckets`."""
+    plain = schema.with_layout(None).to_dict()
+    return {
+        f"{kind}.{part['name']}.{argument}": value
+        for kind in ("features", "tasks", "histories")
+        for part in plain.pop(kind)
+        for argument, value in part.items()
+    } | {f"schema.{name}": value for name, value in plain.items()}

@@ -1,5 +1,6 @@
 """Training of a version: the first from scratch, all others go on; a killed one resumes."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,10 @@ def _curve(path: Path) -> list[dict[str, float]]:
     """The points of a file, each step once."""
     if not path.is_file():
         return []
-    points = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    by_step = {point["step"]: point for point in points}
+    by_step: dict[int, dict[str, float]] = {}
+    for line in path.read_text("utf-8").splitlines():
+        # On a full disk a line may be there in part.
+        with contextlib.suppress(ValueError):
+            point = json.loads(line)
+            by_step[point["step"]] = point
     return [by_step[step] for step in sorted(by_step)]

@@ -20,7 +20,7 @@ from keras_infnet.serving.requests import (
     column_names,
     read_artefact,
 )
-from keras_infnet.serving.user_states import OtherVersionError, UserState, digest_of_inputs, now
+from keras_infnet.serving.user_states import RefusedStateError, UserState, digest_of_inputs, now
 from keras_infnet.serving.wire import (
     GrpcServer,
     Outputs,
@@ -213,7 +213,7 @@ class Client:
             outputs = self._ask(inputs, "score", self.schema.task_names, timeout)
         except RuntimeError as error:
             if OTHER_VERSION in str(error):
-                raise OtherVersionError(str(error)) from error
+                raise RefusedStateError(str(error)) from error
             raise
         return _like(candidates, outputs)
 
@@ -300,12 +300,12 @@ class Client:
 
     def _check_state(self, state: UserState) -> None:
         if state.age > state.ttl:
-            raise ValueError(
+            raise RefusedStateError(
                 f"Client: the state is {state.age:.0f} s old; its time to live is {state.ttl:g} s. "
                 "Ask `user_state` for it again, or have `UserStates` do so."
             )
         if self._fingerprint not in (None, state.fingerprint):
-            raise OtherVersionError(
+            raise RefusedStateError(
                 f"Client: {OTHER_VERSION}: expected fingerprint {self._fingerprint}, found "
                 f"{state.fingerprint}. Ask `user_state` for it again."
             )
@@ -333,6 +333,9 @@ class Client:
             if name not in columns:
                 vectors[name] = values.astype("int32" if name == "index" else "float32")
                 continue
+            if not values.size:
+                # JSON tells no width of no candidate.
+                values = values.reshape(0, len(columns[name]))
             if values.shape[1:] != (len(columns[name]),):
                 raise RuntimeError(
                     f"Client: {self.url} answered `{name}` of shape {values.shape}; expected "

@@ -201,6 +201,9 @@ def _typed(
     try:
         array = np.asarray(values)
         ragged = array.dtype == object and any(isinstance(v, _LISTS) for v in array.ravel())
+        if None in shape and 0 < array.ndim <= len(shape):
+            # Lists that are all empty, or None, make an array of too few dimensions.
+            ragged |= all(v is None for v in array.ravel())
     except ValueError:
         ragged = True
     if ragged:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras_infnet.serving.user_states import OtherVersionError, UserStates
+from keras_infnet.serving.user_states import RefusedStateError, UserStates
 from keras_infnet.serving.wire import BusyError
 
 # Share of what is left of the time that a way gets while there is another behind it.
@@ -95,7 +95,7 @@ class DeadlineRanker:
             tried.append(used)
             try:
                 outputs = way(left if is_last else left * _SHARE)
-            except (TimeoutError, BusyError, OtherVersionError) as error:
+            except (TimeoutError, BusyError, RefusedStateError) as error:
                 last = error
                 self._left_out_until[used] = time.monotonic() + self.pause
                 continue

@@ -15,8 +15,8 @@ from keras_infnet.schema.seconds_since import SecondsSinceFeature
 from keras_infnet.serving.requests import FINGERPRINT, Arrays
 
 
-class OtherVersionError(ValueError):
-    """A state is of another version of the model than the one that is to score by it."""
+class RefusedStateError(ValueError):
+    """A state is beyond its time to live, or of another version than the model that scores."""
 
 
 def now() -> float:
@@ -135,7 +135,8 @@ class UserStates:
     ) -> Any:
         """Outputs of each candidate, as `Client.rank` gives them.
 
-        A server that has another version of the model by now is asked for a state of that one.
+        Where the server has another version of the model by now, or the state comes to the end of
+        its time to live meanwhile, another state is asked for.
 
         Args:
             key: What tells users apart, such as an id.
@@ -149,7 +150,7 @@ class UserStates:
             state = self.renew(key, user, timeout=left())
         try:
             return self.client.score(state, candidates, user, timeout=left())
-        except OtherVersionError:
+        except RefusedStateError:
             state = self.renew(key, user, timeout=left())
             return self.client.score(state, candidates, user, timeout=left())
 

@@ -9,6 +9,7 @@ import base64
 import json
 import ssl
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -165,6 +166,8 @@ def parse_rest_json(text: str, signatures: Mapping[str, Signature]) -> tuple[str
 
 def rest_outputs(answer: Mapping[str, Any], names: tuple[str, ...]) -> Outputs:
     """Arrays by output, of the columnar format; the name of an only output is left out."""
+    if "outputs" not in answer:
+        raise RuntimeError(f"Client: the server's answer lacks `outputs`: {str(answer)[:1000]}")
     outputs = answer["outputs"]
     if not isinstance(outputs, dict):
         outputs = {names[0]: outputs}
@@ -190,21 +193,21 @@ def call(
     request = Request(url, data, {"Content-Type": "application/json"})
     try:
         with urlopen(request, timeout=timeout, context=context) as response:
-            text = response.read().decode("utf-8")
-        return json.loads(text)
+            text = response.read().decode("utf-8", "replace")
+        return dict(json.loads(text))
     except HTTPError as error:
         if error.code in (429, 503):
             raise BusyError(f"Client: {url} is busy: {_told(error)}") from error
         raise RuntimeError(f"Client: {url} answered {error.code}: {_told(error)}") from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         # urllib puts some errors of the connection into one of its own.
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             message = f"Client: {url} gave no answer within {timeout:g} seconds."
             raise TimeoutError(message) from error
         raise ConnectionError(f"Client: {url} can't be reached: {reason}.") from error
-    except ValueError as error:
-        raise RuntimeError(f"Client: {url} answered what is no JSON: {text[:1000]}") from error
+    except (TypeError, ValueError) as error:
+        raise RuntimeError(f"Client: {url} answered no JSON object: {text[:1000]}") from error
 
 
 class GrpcServer:
@@ -376,10 +379,11 @@ def _varint(number: int) -> bytes:
 
 
 def _told(error: HTTPError) -> str:
-    text = error.read().decode("utf-8", "replace")
+    text = str(error.reason)
     try:
+        text = error.read().decode("utf-8", "replace")
         return str(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return text[:1000]
 
 

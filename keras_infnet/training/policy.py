@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import keras
@@ -48,13 +49,13 @@ class TaskPolicy:
 
     def __post_init__(self) -> None:
         weights = {} if self.weights is None else self.weights
-        bad = {task: w for task, w in weights.items() if not (math.isfinite(w) and w >= 0)}
+        bad = {task: w for task, w in weights.items() if not (_is_finite(w) and w >= 0)}
         if bad or (self.weights is not None and not any(weights.values())):
             raise ValueError(
                 "TaskPolicy: weights must be finite, 0 or more, and one of them above 0. "
                 f"Received: {dict(weights)}"
             )
-        bad = {task: f for task, f in (self.floors or {}).items() if not math.isfinite(f)}
+        bad = {task: f for task, f in (self.floors or {}).items() if not _is_finite(f)}
         if bad:
             raise ValueError(f"TaskPolicy: floors must be finite numbers. Received: {bad}")
 
@@ -154,6 +155,10 @@ class PolicyScore(keras.callbacks.Callback):
                     "alone: take more of them, or give the policy `weights` without the task.",
                     stacklevel=2,
                 )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def default_policy(schema: Any) -> TaskPolicy:

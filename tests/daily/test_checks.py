@@ -52,6 +52,12 @@ def test_a_day_like_the_one_before_is_fine():
             "`video_id` holds .*string, of kind text; on the days before it was of kind number",
         ),
         (
+            lambda f: f.assign(seen_before=1.0),
+            "columns",
+            "`seen_before` is there; on the days before it was not.*on all days, or on none",
+        ),
+        (lambda f: f.assign(seen_video_id=[[1]] * len(f)), "columns", "`seen_video_id` is there"),
+        (
             lambda f: f.assign(length=np.nan),
             "missing",
             "`length` is null in all 400 rows; on the days before it was in 0.0% of them",
@@ -74,6 +80,13 @@ def test_what_is_wrong_is_refused_by_name(change, check, text):
     refused = [f for f in found(change(SECOND), before(FIRST)) if f.level == "refused"]
     assert [f.check for f in refused] == [check] * len(refused) and refused
     assert re.search(text, refused[0].text), refused[0].text
+
+
+def test_columns_that_are_computed_may_not_go():
+    listed = FIRST.assign(seen_before=1.0)
+    refused = [f.text for f in found(SECOND, before(listed)) if f.level == "refused"]
+    assert len(refused) == 1 and "`seen_before` is missing; on the days before it was" in refused[0]
+    assert found(SECOND.assign(seen_before=1.0), before(listed)) == []
 
 
 def test_what_is_strange_is_said_and_refused_where_a_limit_says_so():

@@ -55,6 +55,10 @@ def test_what_is_wrong_with_the_configuration_is_two(ask):
     assert code == 2 and "other.json can't be read" in event["error"]
     code, events = ask("run", "--day", "29.11.2026")
     assert code == 2 and "expected one such as '2026-11-29'" in events[-1]["error"]
+    (ask.folder / "ranker").mkdir(exist_ok=True)
+    (ask.folder / "ranker" / "serving.json").write_text("{")
+    code, (event,) = ask("status")
+    assert (code, event["stage"]) == (1, "status") and "serving.json, which says" in event["error"]
     with pytest.raises(SystemExit) as caught:
         ask("run")
     assert caught.value.code == 2

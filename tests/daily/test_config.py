@@ -1,11 +1,18 @@
+import dataclasses
 import json
 
 import pytest
 
+from keras_infnet import RegressionTask
 from keras_infnet.daily import DailyConfig
 from tests.daily.small_job import schema
 
 pytestmark = pytest.mark.one_backend
+
+
+def with_seconds():
+    given = schema()
+    return dataclasses.replace(given, tasks=(*given.tasks, RegressionTask("seconds")))
 
 
 def config(**changes):
@@ -51,6 +58,17 @@ def test_schema_and_model_may_be_attributes_of_a_module():
         ({"checks": {"warn": {"drifts": 1}}}, "`checks.warn.drifts`. Did you mean `drift`"),
         ({"checks": {"refuse": {"drift": "x"}}}, "checks.refuse.drift is 'x'; expected a number"),
         ({"gate": {"floors": {"clik": 0.5}}}, "no task `clik`.*Did you mean `click`"),
+        ({"gate": {"floors": {"click": "x"}}}, "floors must be finite numbers"),
+        ({"gate": {"metric": "logloss"}}, "gate.metric is 'logloss'; expected one of auc, gauc, l"),
+        (
+            {"gate": {"metric": "mse", "floors": {"click": 1}}, "schema": with_seconds()},
+            "no task `c",
+        ),
+        ({"checks": {"warn": [1]}}, r"checks.warn is \[1\]; expected a dict"),
+        ({"model": {"arguments": [1]}}, r"model.arguments is \[1\]; expected a dict"),
+        ({"export": {"score": {"clik": 1}}}, "`score` has `clik`; expected tasks"),
+        ({"export": {"table_dtype": "int4"}}, "table_dtype='int4'; expected one of"),
+        ({"export": {"state_dtype": "int8"}}, "state_dtype='int8'; expected float32 or float16"),
         ({"model": {"name": "INFnet"}}, "no model of this library.*Did you mean `INFNet`"),
         ({"model": {"name": "nowhere:Model"}}, "can't be imported: No module named 'nowhere'"),
         ({"log": "log.parquet"}, r"expected a path with \{day\}"),
@@ -64,6 +82,11 @@ def test_schema_and_model_may_be_attributes_of_a_module():
 def test_what_is_wrong_is_said(changes, text):
     with pytest.raises(ValueError, match=text):
         config(**changes)
+
+
+def test_what_is_null_has_its_default():
+    found = config(checks={"warn": None}, gate={"weights": None}, export={"user_state": True})
+    assert found.checks.warn["drift"] == 0.25 and found.gate.weights is None
 
 
 @pytest.mark.parametrize(

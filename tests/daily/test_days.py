@@ -4,11 +4,13 @@ import dataclasses
 import errno
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from keras_infnet import BinaryTask, RelativeFeature
+from keras_infnet import BinaryTask, CountFeature, RelativeFeature
 from keras_infnet._base.locks import locked
-from keras_infnet.daily import DailyError
+from keras_infnet.daily import DailyError, Versions, day_data
+from keras_infnet.daily.train import _curve
 from tests.daily.small_job import day_frame, day_name, schema, small_job, write_day
 
 pytestmark = pytest.mark.one_backend
@@ -56,14 +58,102 @@ def test_numbers_relative_to_a_list_are_computed_of_each_day(tmp_path, untrained
     assert "length_rank" in drifted
 
 
-def test_a_task_of_another_label_needs_a_folder_of_its_own(go_on):
-    whole = BinaryTask("like", observed_when="click", entire_space=True)
-    given = dataclasses.replace(schema(), tasks=[BinaryTask("click"), whole])
-    job, _ = go_on(schema=given)
-    message = r"task `like` has another label .* version 2, .*, True\) and .*, False\)\)\. Give"
+def changed(**parts):
+    return {"schema": dataclasses.replace(schema(), **parts)}
+
+
+LIKED = BinaryTask("like", observed_when="click", entire_space=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "now", "before"),
+    [
+        (changed(tasks=[BinaryTask("click"), LIKED]), "tasks.like.entire_space", True, "not there"),
+        (
+            changed(features=schema().features[:2]),
+            "features.length.type",
+            "not there",
+            "NumericFeature",
+        ),
+        (changed(list_key=("day",)), "schema.list_key", r"\['day'\]", "not there"),
+        ({"model": {"name": "FM", "arguments": {"dim": 8}}}, "model.arguments.dim", 8, 4),
+        ({"model": {"name": "DCNv2", "arguments": {"dim": 4}}}, "model.name", "DCNv2", "FM"),
+    ],
+)
+def test_what_a_version_can_not_go_on_with_needs_a_folder(go_on, changes, what, now, before):
+    job, _ = go_on(**changes)
+    message = f"`{what}` is {now} in the configuration and {before} in version 2, .* Give such"
     with pytest.raises(DailyError, match=message) as raised:
         job.run(THIRD)
     assert raised.value.code == 2 and job.versions.serving.number == 2
+
+
+def test_a_day_after_a_first_one_that_was_kept_back_is_checked(tmp_path, untrained):
+    rows = day_frame(0)
+    write_day(tmp_path / "logs", FIRST, rows)
+    strict, _ = small_job(tmp_path / "r", tmp_path / "logs", gate={"floors": {"click": 0.999}})
+    assert strict.run(FIRST).status == "kept"
+    job, _ = small_job(tmp_path / "r", tmp_path / "logs")
+    for second in (rows, day_frame(1).assign(time_ms=rows["time_ms"] - 86_400_000)):
+        write_day(tmp_path / "logs", SECOND, second)
+        with pytest.raises(DailyError, match=f"are older than .*, the newest row of {FIRST}"):
+            job.run(SECOND)
+    write_day(tmp_path / "logs", SECOND, day_frame(1))
+    assert job.run(SECOND).status == "published"
+    assert [*job.versions.serving.data] == [FIRST, SECOND]
+
+
+def test_lists_on_both_sides_of_what_is_held_out_are_whole(tmp_path, untrained, monkeypatch):
+    """Against ranks that pandas computes of all days at once."""
+    given = schema()
+    shown_before = CountFeature("shown_before", "item", keys=("video_id",))
+    ranks = [RelativeFeature(f"{of}_rank", "item", of=of) for of in ("length", "shown_before")]
+    given = dataclasses.replace(
+        given, features=(*given.features, shown_before, *ranks), list_key=("user_id", "shown")
+    )
+    days = []
+    for number in range(3):
+        rows = day_frame(number)
+        days.append(rows.assign(shown=rows["time_ms"] // (6 * 3_600_000)))
+        write_day(tmp_path / "logs", day_name(number), days[-1])
+    log, seen = pd.concat(days, ignore_index=True), []
+    log["shown_before"] = log.groupby("video_id")["time_ms"].rank(method="min") - 1
+
+    def with_past(*arguments):
+        seen.append(day_data.with_past(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr("keras_infnet.daily.run.with_past", with_past)
+    job, _ = small_job(tmp_path / "ranker", tmp_path / "logs", schema=given)
+    job.backfill(FIRST, THIRD)
+    lists = log.groupby(["user_id", "shown"])
+    for start, found in zip((0, 300, 700), seen, strict=True):
+        of_log = log.iloc[start : start + len(found)]
+        for of in ("length", "shown_before"):
+            places, sizes = lists[of].rank(), lists[of].transform("count")
+            expected = ((places - 1) / (sizes - 1)).where(sizes > 1, 0.5).loc[of_log.index]
+            np.testing.assert_allclose(found[f"{of}_rank"], expected, atol=1e-6)
+    # Some lists are on both sides.
+    both = [{*zip(*(log[k][part] for k in ("user_id", "shown")), strict=True)}
+            for part in (slice(0, 299), slice(300, 399))]  # fmt: skip
+    assert both[0] & both[1]
+
+
+def test_pages_of_failures_go_when_the_day_is_done(go_on, monkeypatch):
+    job, _ = go_on()
+    runs = job.versions.folder / "runs"
+    with pytest.raises(DailyError):
+        job.rollback(9)
+    with monkeypatch.context() as patched:
+        patched.setattr(Versions, "enter", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(DailyError, match="stage `publish`"):
+            job.run(THIRD)
+    assert {p.stem for p in runs.glob("failed-*")} == {"failed-rollback", f"failed-{THIRD}"}
+    assert job.run(THIRD).status == "unchanged"
+    job.rollback(1)
+    assert not [*runs.glob("failed-*")] and "failed" not in (
+        job.versions.folder / "index.html"
+    ).read_text("utf-8")
 
 
 def test_the_same_day_with_the_same_rows_changes_nothing(go_on):
@@ -211,6 +301,13 @@ def test_what_fails_leaves_what_serves(go_on, monkeypatch, error, text, where, s
     assert job.versions.numbers() == [1, 2] and job.versions.serving.number == 2
     # The number was for this day and these rows, and no one has seen it.
     assert job.run(THIRD).number == 3
+
+
+def test_a_training_curve_may_have_been_written_in_part(tmp_path):
+    (tmp_path / "curve").write_text(
+        '{"step": 1, "loss": 2}\n{"step": 2, "lo{"step": 3}\n{"step": 4}'
+    )
+    assert [point["step"] for point in _curve(tmp_path / "curve")] == [1, 4]
 
 
 def test_two_jobs_at_once_are_refused(go_on):

@@ -77,8 +77,23 @@ def test_rows_of_one_class_decide_nothing_but_for_tasks_without_weight():
     rows = LabelledRows(schema(), frame)
     decision = decide(schema(), GatePart(), rows, predicted(1.0), predicted(2.0))
     assert not decision.publish and "auc of like is not defined" in decision.reason
-    part = GatePart(weights={"click": 1.0})
-    assert decide(schema(), part, rows, predicted(0.5), predicted(4.0)).publish
+    for weights in ({"click": 1.0}, {"click": 1.0, "like": 0.0}):
+        part = GatePart(weights=weights)
+        assert decide(schema(), part, rows, predicted(0.5), predicted(4.0)).publish
+    part = GatePart(weights={"click": 1.0}, floors={"like": 0.5})
+    decision = decide(schema(), part, rows, predicted(0.5), predicted(4.0))
+    assert not decision.publish and "auc of like is not defined" in decision.reason
+
+
+def test_an_error_that_is_not_defined_is_said_where_it_is_asked_for():
+    # All clicks are of one user, without whom there is no AUC.
+    frame = FRAME.assign(click=(FRAME["user_id"] == FRAME["user_id"][0]).astype("int64"))
+    rows, weights = LabelledRows(schema(), frame), {"click": 1.0}
+    part = GatePart(weights=weights, errors=-2.0)
+    decision = decide(schema(), part, rows, predicted(1.0), predicted(1.0))
+    assert not decision.publish
+    assert "without some users auc is not defined, and gate.errors=-2 asks" in decision.reason
+    assert decide(schema(), GatePart(weights=weights), rows, predicted(1), predicted(1)).publish
 
 
 def test_measures_have_errors_and_may_be_of_some_rows():

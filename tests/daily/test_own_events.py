@@ -165,7 +165,9 @@ def test_a_first_day_whose_events_are_all_held_out_is_refused(go_on):
 
 
 def test_events_that_come_or_go_need_a_folder_of_their_own(go_on):
-    with pytest.raises(DailyError, match=r"are \[\] in the configuration and \['reads'\] in v"):
+    with pytest.raises(
+        DailyError, match=r"`events` is \[\] in the configuration and \['reads'\] in"
+    ):
         job_of(go_on, events={}).run(THIRD)
 
 

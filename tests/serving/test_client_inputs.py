@@ -4,6 +4,8 @@ import json
 import ssl
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pandas as pd
@@ -135,6 +137,21 @@ def test_a_history_that_is_left_out_is_empty(schema, rows):
     assert set(client.rank_inputs(user, items)) == set(expected)
 
 
+@pytest.mark.parametrize("nothing", [[[]], [None], np.zeros((1, 0))], ids=["[]", "None", "array"])
+def test_lists_that_are_all_empty_hold_nothing(schema, rows, nothing):
+    client = Client(schema)
+    listed = [n for n in schema.raw_inputs() if n.startswith(("seen_", "liked_", "word"))]
+    empty = pd.Series([[]], rows.index[:1])
+    expected = client.inputs(rows.head(1).assign(**dict.fromkeys(listed, empty)))
+    found = client.inputs(expected | dict.fromkeys(listed, nothing))
+    for name, values in expected.items():
+        # An empty bag may have no column, or one of what means missing.
+        there = values[values != schema.raw_missing()[name]]
+        kept = found[name][found[name] != schema.raw_missing()[name]]
+        assert found[name].ndim == values.ndim, name
+        np.testing.assert_array_equal(kept[kept == kept], there[there == there], err_msg=name)
+
+
 def test_events_come_oldest_first(schema, rows):
     client = Client(schema)
     inputs = client.inputs(rows)
@@ -210,6 +227,39 @@ def test_json_can_not_tell_some_shapes(schema, rows):
     inputs = client.rank_inputs(rows.head(1), rows.head(3))
     with pytest.raises(ValueError, match="inputs of `rank` differ in their first dimension"):
         client.rest_request(inputs, "rank", row_format=True)
+
+
+def test_no_candidate_has_no_output_whatever_json_tells(schema):
+    found = Client(schema)._columns({task: np.asarray([]) for task in ("click", "like")})
+    assert {name: values.shape for name, values in found.items()} == {"click": (0,), "like": (0,)}
+
+
+ANSWERS = {
+    "cut off": (b"HTTP/1.0 200 OK\r\nContent-Length: 999\r\n\r\n{", ConnectionError),
+    "no HTTP": (b"garbage\r\n\r\n", ConnectionError),
+    "a refusal cut off": (b"HTTP/1.0 500 Broken\r\nContent-Length: 999\r\n\r\n{", RuntimeError),
+    "no text": (b"HTTP/1.0 200 OK\r\n\r\n\xff", RuntimeError),
+    "a list": (b"HTTP/1.0 200 OK\r\n\r\n[1]", RuntimeError),
+    "another object": (b'HTTP/1.0 200 OK\r\n\r\n{"error": "odd"}', RuntimeError),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_is_no_answer_is_an_error_of_the_client(schema, rows, name, monkeypatch):
+    answer, error = ANSWERS[name]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.wfile.write(answer)
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        asked = threading.Thread(target=server.handle_request)
+        asked.start()
+        with pytest.raises(error, match="^Client: "):
+            Client(schema, f"http://127.0.0.1:{server.server_port}").predict(rows.head(1))
+        asked.join()
 
 
 def test_the_schema_is_read_from_the_export(schema, tmp_path):

@@ -168,6 +168,22 @@ def test_a_state_is_used_until_it_is_old_or_the_user_has_changed(clock):
     assert len(client.asked) == 3
 
 
+def test_a_state_that_ends_while_it_is_used_is_made_again(served, ranker, user, items, clock):
+    client = Client(ranker.path, served["grpc"])
+    states, digest = UserStates(client, ttl=60), client.digest_of_user
+    expected = states.rank("u", user, items)
+    clock[0] += 59.5
+
+    def slow(user):
+        clock[0] += 1
+        return digest(user)
+
+    client.digest_of_user = slow
+    pd.testing.assert_frame_equal(states.rank("u", user, items), expected, atol=1e-6, rtol=0)
+    assert states.get("u").age == 0
+    client.close()
+
+
 def test_beyond_the_bound_what_was_not_used_for_longest_goes(clock):
     client = Counted(nbytes=100)
     states = UserStates(client, max_bytes=300)
