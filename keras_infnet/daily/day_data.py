@@ -210,8 +210,9 @@ def _relative(schema: FeatureSchema, rows: pd.DataFrame, past: Path | None) -> p
     before = [table.select([c for c in table.column_names if c in rows]) for table in _listed(past)]
     if not before:
         return with_relative(schema, rows, _WHO)
-    found = with_relative(schema, frame_of([*before, table_of(rows)]), _WHO)[-len(rows) :]
-    return rows.assign(**{name: found[name].to_numpy() for name in found if name not in rows})
+    found = with_relative(schema, frame_of([*before, table_of(rows)]), _WHO)
+    found = found[len(found) - len(rows) :]
+    return rows.assign(**{str(name): found[name].to_numpy() for name in found if name not in rows})
 
 
 def _histories(
