@@ -238,5 +238,6 @@ def _field_tokens(tokens: Tokens, dim: int) -> list[Any]:
     if context is None:
         return []
     number = context.shape[-1] // dim
-    fields = [context[:, i * dim : (i + 1) * dim] for i in range(number)]
+    # The gradient of each slice would be as wide as all fields.
+    fields = ops.split(context, number, axis=1)
     return [FeatureTokens(number, dim, "group", name="field_tokens")(fields)]
