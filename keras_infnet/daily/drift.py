@@ -36,7 +36,7 @@ def distributions(encoder: FeatureEncoder, frame: pd.DataFrame) -> dict[str, dic
     """The distribution of each feature in rows, as JSON values.
 
     Numbers are counted between their deciles, dense vectors by their lengths, ids by the 20 most
-    frequent and all others; missing ones are apart.
+    frequent and all others, datetimes by their hour alone; missing ones are apart.
     """
     found: dict[str, dict[str, Any]] = {}
     for feature in encoder.schema.features:
@@ -113,7 +113,7 @@ def _values(
         return np.where(packed[feature.packed][:, 0] == 0, np.nan, numbers), True
     if not feature.is_embedded:
         return np.linalg.norm(packed[feature.packed].astype("float64"), axis=1), True
-    return packed[feature.packed].ravel(), False
+    return packed[feature.packed][:, feature.compared_columns].ravel(), False
 
 
 def _deciles(values: np.ndarray) -> list[float]:

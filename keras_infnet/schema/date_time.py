@@ -97,6 +97,8 @@ class DateTimeFeature(Feature):
 
     packed: ClassVar[str] = "bags"
     unit: ClassVar[str | None] = "milliseconds since 1970-01-01 00:00 UTC"
+    # The hour: of the day itself there is one weekday and one day of the month.
+    compared_columns: ClassVar[slice] = slice(1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,6 +51,8 @@ class Feature(Kind, ABC):
     of_list: ClassVar[bool] = False
     # In which unit a request holds its values, where they have one.
     unit: ClassVar[str | None] = None
+    # Its packed columns by which a day is compared with the days before.
+    compared_columns: ClassVar[slice] = slice(None)
 
     def __post_init__(self) -> None:
         check_name(self)

@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_infnet import BinaryTask, CategoricalFeature, DenseFeature, FeatureSchema, NumericFeature
+from keras_infnet import (
+    BinaryTask,
+    CategoricalFeature,
+    DateTimeFeature,
+    DenseFeature,
+    FeatureSchema,
+    NumericFeature,
+)
 from keras_infnet.daily.drift import distributions, drift, has_unknown, psi, unknown_shares
 from keras_infnet.encoding.encoder import FeatureEncoder
 
@@ -83,3 +90,15 @@ def test_values_that_move_drift_and_unknown_ones_are_counted(rows, encoder):
     assert found["video"] == pytest.approx(sum((q - p) * math.log(q / p) for p, q in shares))
     assert unknown_shares(encoder, moved) == {"video": 0.1, "tags": 0}
     assert has_unknown(encoder, moved).tolist() == [True] * 30 + [False] * 270
+
+
+def test_the_next_day_of_the_week_is_no_drift_and_other_hours_are():
+    schema = FeatureSchema([DateTimeFeature("time", "context")], [BinaryTask("click")])
+    hours = np.random.default_rng(0).integers(0, 12, 400)
+    times = pd.Series(pd.Timestamp("2026-11-30") + pd.to_timedelta(hours, "h"))
+    monday = pd.DataFrame({"time": times, "click": hours % 2})
+    encoder = FeatureEncoder(schema).fit(monday)
+    before = distributions(encoder, monday)
+    tuesday, evening = (monday.assign(time=times + pd.Timedelta(by)) for by in ("1D", "36h"))
+    assert drift(encoder, tuesday, before) == {"time": 0}
+    assert drift(encoder, evening, before)["time"] > 1
