@@ -156,7 +156,7 @@ def number_values(series: pd.Series, allow_missing: bool, label: str) -> np.ndar
         series = series.sparse.to_dense()
     if series.dtype == object or not pd.api.types.is_numeric_dtype(series.dtype):
         try:
-            values = np.asarray(series.to_numpy(na_value=np.nan), dtype="float64")
+            values = np.asarray(series.astype("object").where(series.notna(), np.nan), "float64")
             series = pd.Series(values, name=series.name)
         except (TypeError, ValueError) as error:
             raise _wrong_values(series, "numbers", label) from error

@@ -143,6 +143,20 @@ def test_numbers_may_lack_in_every_way_of_pandas():
         number_values(pd.Series([1.5, pd.NA], dtype=object), False, "x")
 
 
+def test_numbers_may_be_categories_and_objects_that_are_read_only():
+    fixed = np.array([1, 0, 1], dtype=object)
+    fixed.flags.writeable = False
+    kinds = [
+        pd.Series(fixed, copy=False),
+        pd.Series([1, 0, 1]).astype("category"),
+        pd.Series(["1", "0", "1"]).astype("category"),
+        pd.Series(pd.arrays.ArrowExtensionArray(pa.array([1, 0, 1]).dictionary_encode())),
+    ]
+    for series in kinds:
+        assert number_values(series, False, "x").tolist() == [1.0, 0.0, 1.0]
+    assert np.isnan(number_values(pd.Series([1, None]).astype("category"), True, "x")[1])
+
+
 def test_numbers_may_be_sparse_decimal_or_categories():
     for values in (
         pd.arrays.SparseArray([0.0, 1.5]),
