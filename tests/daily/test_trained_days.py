@@ -119,8 +119,6 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(two_days, tmp_pa
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-# `test_continuing.py` mixes rows in on either backend.
-@pytest.mark.one_backend
 def test_rows_of_days_before_are_mixed_in(two_days, tmp_path, monkeypatch):
     logs = two_days.config.log.removesuffix("/{day}")
     replayed = {**TRAINING, "replay_days": 1, "replay_share": 0.25}

@@ -88,8 +88,6 @@ def test_fixed_arguments_are_checked_by_name():
         INFNetHyperModel(small_schema(), SPACE, {"dim": 4})
 
 
-# `test_proxy_search.py` trains what it builds on either backend.
-@pytest.mark.one_backend
 def test_keras_tuner_searches_with_it_alone(tmp_path):
     tuner = keras_tuner.RandomSearch(
         INFNetHyperModel(small_schema(), SPACE, {"head_dim": 4}),

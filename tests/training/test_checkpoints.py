@@ -34,14 +34,7 @@ def log_folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(
-    ("kind", "when"),
-    [
-        ("stream", "11"),
-        # It begins anew; `test_trained_days.py` resumes the recipe on either backend.
-        pytest.param("memory", "while writing", marks=pytest.mark.one_backend),
-    ],
-)
+@pytest.mark.parametrize(("kind", "when"), [("stream", "11"), ("memory", "while writing")])
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(kind, when, log_folder, tmp_path):
     command = [sys.executable, "-m", "tests.training.resumed_run", log_folder, tmp_path / "killed"]
     child = subprocess.run([*map(str, command), kind, when], cwd=ROOT, capture_output=True)
