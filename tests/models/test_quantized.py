@@ -9,9 +9,6 @@ import pytest
 import keras_infnet
 from keras_infnet._keras_internals import layers_inside
 from keras_infnet.models import MODELS
-from keras_infnet.serving.answers import compare
-from keras_infnet.serving.signatures import ExportOptions, make_signatures
-from keras_infnet.serving.weights import exported_variables
 from tests import tiny
 from tests.logs import viewed_videos
 
@@ -56,14 +53,8 @@ def test_every_model_of_8_bits_predicts_alike_and_is_loaded_and_exported(data, t
     assert "int8" in modes
     np.testing.assert_allclose(tiny.predict(model, x)["click"], before, atol=0.05)
     check_reloaded(model, x, tmp_path / "model.keras")
-    # Both compare the answers with those of the Keras model.
-    if name == "INFNet":
-        keras_infnet.serving.export(model, data, tmp_path / "ranker")
-    else:
-        options, encoder = ExportOptions(), data.encoder
-        with exported_variables(model, "float32"):
-            signatures = make_signatures(model, encoder.to_tensorflow(), encoder.schema, options)
-        compare(signatures, model, encoder, data.verification_rows(), options)
+    # It compares the answers with those of the Keras model.
+    keras_infnet.serving.export(model, data, tmp_path / "ranker")
 
 
 def test_a_file_keeps_how_4_bits_were_made(data, tmp_path):
