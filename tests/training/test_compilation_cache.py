@@ -111,7 +111,8 @@ def product(x):
     return keras.ops.sum(keras.ops.matmul(x, x))
 product(keras.ops.ones((7, 7)))
 """
-# Each says in a way of its own that a program was found; TensorFlow's depends on the processor.
+# What each says of a program that is there; of TensorFlow's lines, the processor decides which.
+# The last is of reading its file, and does not tell whether the program was taken.
 FOUND = "cache_hits", "cpu_aot_loader", "tensorflow.XlaSerializedCacheEntry"
 TENSORFLOW = "import tensorflow as tf; JIT = tf.function(jit_compile=True)"
 JAX = """
