@@ -1,23 +1,34 @@
 """LazyAdam and LazyAdamW: Adam that updates large embedding tables by rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_infnet._backend.dense_adam import DenseAdam, has_dense_adam
 from keras_infnet._backend.row_gradients import read_rows, write_rows
-from keras_infnet._keras_internals import adam_moments
+from keras_infnet._keras_internals import adam_moments, variable_index
 from keras_infnet.training.row_updates import ROW_UPDATES_FROM, RowUpdates
 
 
 class _LazyMoments(RowUpdates, keras.optimizers.Adam):
     """The step of Adam on the rows that are looked up."""
 
+    # What holds for all variables of the step being made, by dtype.
+    _of_step: dict[Any, Any] | None = None
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one variable; Keras calls it."""
+        if self.amsgrad or not has_dense_adam(gradient):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        m, v, _ = adam_moments(self, variable_index(self, variable))
+        self._dense(learning_rate, variable.dtype)(variable, m, v, gradient)
+
     def row_step(self, ids: Any, gradient: Any, index: int, learning_rate: Any) -> Any:
         """Writes the moments' rows, and gives what is subtracted from the table's."""
-        step = ops.cast(ops.add(self.iterations, 1), gradient.dtype)
-        powers = [ops.power(ops.cast(b, gradient.dtype), step) for b in (self.beta_1, self.beta_2)]
-        rate = learning_rate * ops.sqrt(1 - powers[1]) / (1 - powers[0])
+        rate = self._unbiased(learning_rate, gradient.dtype)
         m, v, largest = adam_moments(self, index)
         m = _move_rows(m, ids, gradient, 1 - self.beta_1)
         v = _move_rows(v, ids, ops.square(gradient), 1 - self.beta_2)
@@ -25,6 +36,26 @@ class _LazyMoments(RowUpdates, keras.optimizers.Adam):
             v = ops.maximum(read_rows(largest, ids), v)
             write_rows(largest, ids, v)
         return m * rate / (ops.sqrt(v) + self.epsilon)
+
+    def _backend_apply_gradients(self, grads: Sequence[Any], variables: Sequence[Any]) -> None:
+        self._of_step = {}
+        try:
+            super()._backend_apply_gradients(grads, variables)
+        finally:
+            self._of_step = None
+
+    def _dense(self, learning_rate: Any, dtype: Any) -> DenseAdam:
+        known = {} if self._of_step is None else self._of_step
+        if dtype not in known:
+            rate = self._unbiased(learning_rate, dtype)
+            known[dtype] = DenseAdam(rate, self.beta_1, self.beta_2, self.epsilon)
+        return known[dtype]
+
+    def _unbiased(self, learning_rate: Any, dtype: Any) -> Any:
+        """`learning_rate sqrt(1 - b2^t) / (1 - b1^t)`."""
+        step = ops.cast(ops.add(self.iterations, 1), dtype)
+        powers = [ops.power(ops.cast(b, dtype), step) for b in (self.beta_1, self.beta_2)]
+        return ops.cast(learning_rate, dtype) * ops.sqrt(1 - powers[1]) / (1 - powers[0])
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet")
@@ -42,8 +73,9 @@ class LazyAdam(_LazyMoments, keras.optimizers.Adam):
     Weight decay too reaches a row only in the steps that look it up.
 
     It holds for tables of `FusedEmbedding` in a `RankingModel`, if the layer has at least
-    `row_updates_from` rows; everything else is updated as `keras.optimizers.Adam` does. Beside the
-    moments, twice as large as the tables, there are 4 bytes for each row.
+    `row_updates_from` rows; everything else is updated as `keras.optimizers.Adam` does, by one
+    operation a variable on TensorFlow. Beside the moments, twice as large as the tables, there are
+    4 bytes for each row.
 
     Args:
         learning_rate: Float or schedule. Defaults to `0.001`.

@@ -40,8 +40,9 @@ def test_the_package_stays_small():
     # balances and four more data sets take 4,500; proxies of tasks, time scales, widths of tables
     # and states of users 1,500; growth, the past on disk and the daily job 3,500; the unified
     # rankers, funnels, products of one user's columns, and XLA by what it is worth 1,850; events of
-    # their own in the daily job, warnings and errors of lists, days and clients 170.
-    assert lines <= 28_150
+    # their own in the daily job, warnings and errors of lists, days and clients 170, and Adam's
+    # step as one operation 40.
+    assert lines <= 28_200
 
 
 def test_few_names_stand_on_top():
