@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -181,15 +181,15 @@ class FeatureSchema:
 
     def feature(self, name: str) -> Feature:
         """The feature of this name; an unknown name is a ValueError that suggests the nearest."""
-        return _find(self.features, "feature", name)
+        return self._find("feature", name)
 
     def task(self, name: str) -> Task:
         """The task of this name; an unknown name is a ValueError that suggests the nearest."""
-        return _find(self.tasks, "task", name)
+        return self._find("task", name)
 
     def history(self, name: str) -> History:
         """The history of this name; an unknown name is a ValueError that suggests the nearest."""
-        return _find(self.histories, "history", name)
+        return self._find("history", name)
 
     def table_of(self, name: str) -> str:
         """Name of the feature whose table embeds feature `name`."""
@@ -374,17 +374,7 @@ class FeatureSchema:
         Args:
             owners: Whose inputs; histories are the user's. Defaults to all.
         """
-        inputs: dict[str, RawInput] = {}
-        for f in self.features:
-            if f.owner in owners:
-                inputs |= f.raw_inputs(self.dtype_of(f.name))
-        for h in self.histories if "user" in owners else ():
-            for field in h.fields:
-                shape, dtype = self.feature(field).raw_inputs(self.dtype_of(field))[field]
-                inputs[f"{h.name}_{field}"] = (None, *shape), dtype
-            for suffix, quantity in h.read_by.items():
-                inputs[f"{h.name}_{suffix}"] = (None,), quantity.raw_inputs()[suffix]
-        return inputs
+        return {name: shape for owner, name, shape in self._raw_inputs if owner in owners}
 
     def raw_units(self) -> dict[str, str]:
         """The unit of each raw input of a request that has one which its name does not say."""
@@ -395,23 +385,13 @@ class FeatureSchema:
 
     def raw_missing(self) -> dict[str, Any]:
         """What stands for "missing" in each raw input of a request; 0 for the weight of a value."""
-        fills: dict[str, Any] = {}
-        for f in self.features:
-            dtype = self.dtype_of(f.name)
-            fills |= dict.fromkeys(f.raw_inputs(dtype), 0.0)
-            fills[f.name] = f.missing(dtype)
-        for h in self.histories:
-            fills |= {f"{h.name}_{field}": fills[field] for field in h.fields}
-            fills |= {f"{h.name}_{suffix}": q.missing() for suffix, q in h.read_by.items()}
-        return fills
+        return dict(self._raw_missing)
 
-    def same_width(self) -> list[list[str]]:
+    def same_width(self) -> tuple[tuple[str, ...], ...]:
         """Raw inputs of any width, those together that must be equally wide."""
-        features = [f.raw_inputs(self.dtype_of(f.name)) for f in self.features]
-        groups = [list(inputs) for inputs in features if None in next(iter(inputs.values()))[0]]
-        return groups + [list(h.list_columns) for h in self.histories]
+        return self._same_width
 
-    @property
+    @functools.cached_property
     def ranked(self) -> "FeatureSchema":
         """The schema of `rank`'s requests: features relative to a list follow from the others."""
         if not any(f.of_list for f in self.features):
@@ -535,6 +515,51 @@ class FeatureSchema:
             )
         return schema
 
+    def _find(self, kind: str, name: str) -> Any:
+        by_name = self._by_name[kind]
+        check_known(name, by_name, f"FeatureSchema: no {kind} `{name}`.")
+        return by_name[name]
+
+    # What follows from the parts is kept: a client asks for it in every request.
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, dict[str, Any]]:
+        parts = {"feature": self.features, "task": self.tasks, "history": self.histories}
+        return {kind: {part.name: part for part in of} for kind, of in parts.items()}
+
+    @functools.cached_property
+    def _raw_inputs(self) -> list[tuple[Owner, str, RawInput]]:
+        found: list[tuple[Owner, str, RawInput]] = []
+        for f in self.features:
+            for name, of_name in f.raw_inputs(self.dtype_of(f.name)).items():
+                found.append((f.owner, name, of_name))
+        for h in self.histories:
+            for field in h.fields:
+                shape, dtype = self.feature(field).raw_inputs(self.dtype_of(field))[field]
+                found.append(("user", f"{h.name}_{field}", ((None, *shape), dtype)))
+            for suffix, quantity in h.read_by.items():
+                dtype = quantity.raw_inputs()[suffix]
+                found.append(("user", f"{h.name}_{suffix}", ((None,), dtype)))
+        return found
+
+    @functools.cached_property
+    def _raw_missing(self) -> dict[str, Any]:
+        fills: dict[str, Any] = {}
+        for f in self.features:
+            dtype = self.dtype_of(f.name)
+            fills |= dict.fromkeys(f.raw_inputs(dtype), 0.0)
+            fills[f.name] = f.missing(dtype)
+        for h in self.histories:
+            fills |= {f"{h.name}_{field}": fills[field] for field in h.fields}
+            fills |= {f"{h.name}_{suffix}": q.missing() for suffix, q in h.read_by.items()}
+        return fills
+
+    @functools.cached_property
+    def _same_width(self) -> tuple[tuple[str, ...], ...]:
+        features = [f.raw_inputs(self.dtype_of(f.name)) for f in self.features]
+        groups = [tuple(inputs) for inputs in features if None in next(iter(inputs.values()))[0]]
+        return (*groups, *(tuple(h.list_columns) for h in self.histories))
+
     @functools.cached_property
     def _declared_dtypes(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -563,12 +588,6 @@ class FeatureSchema:
 
     def _packed_as(self, name: str) -> tuple[Feature, ...]:
         return tuple(f for f in self.packing_order if f.packed == name)
-
-
-def _find(parts: Iterable[Any], kind: str, name: str) -> Any:
-    by_name = {part.name: part for part in parts}
-    check_known(name, by_name, f"FeatureSchema: no {kind} `{name}`.")
-    return by_name[name]
 
 
 def _slices(widths: Mapping[str, int]) -> dict[str, slice]:

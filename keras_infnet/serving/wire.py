@@ -314,14 +314,25 @@ def serving_apis() -> Any:
 
 def make_predict_request(inputs: Arrays, signature: str, model: str, version: int | None) -> Any:
     """A `PredictRequest` of arrays by the names of inputs."""
+    spec = {**_model_spec(model, version), "signature_name": signature}
+    request = serving_apis()[0].PredictRequest(model_spec=spec)
+    for name, values in inputs.items():
+        _write_tensor(request.inputs[name], values)
+    return request
+
+
+def _write_tensor(tensor: Any, values: np.ndarray) -> None:
+    """As `tf.make_tensor_proto`, which takes several times as long to find out what it is given."""
     import tensorflow as tf
 
-    spec = {**_model_spec(model, version), "signature_name": signature}
-    tensors = {
-        name: tf.make_tensor_proto(values, tf.as_dtype(values.dtype), values.shape)
-        for name, values in inputs.items()
-    }
-    return serving_apis()[0].PredictRequest(model_spec=spec, inputs=tensors)
+    tensor.dtype = tf.as_dtype(values.dtype).as_datatype_enum
+    for size in values.shape:
+        tensor.tensor_shape.dim.add().size = size
+    if values.dtype == object:
+        texts = values.ravel().tolist()
+        tensor.string_val.extend(v if isinstance(v, bytes) else v.encode() for v in texts)
+    else:
+        tensor.tensor_content = values.tobytes()
 
 
 def predict_request(model_name: str, signature: str, inputs: Arrays) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 
 from keras_infnet.data import FeatureEncoder, Histories
 from keras_infnet.serving import Client
-from keras_infnet.serving.wire import rest_outputs
+from keras_infnet.serving.wire import make_predict_request, rest_outputs
 from tests.house.source import ROOT
 from tests.logs import log_schema, make_log
 
@@ -310,3 +310,26 @@ def test_its_code_needs_neither_keras_nor_tensorflow(schema, tmp_path):
     assert done.stdout.strip() == "{'signature_name': 'serving_default', 'inputs': {}} 2", (
         done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([["a", "é☃", b"\xff\x00"], ["", "x", "y"]], "O"),
+        np.arange(6, dtype="int64").reshape(2, 3) - 2**40,
+        np.arange(12, dtype="float32").reshape(3, 4).T[:, ::2],
+        np.array([[1.5, np.nan, -np.inf]], "float16"),
+        np.zeros((0, 2), "int64"),
+    ],
+    ids=lambda values: f"{values.dtype} {values.shape}",
+)
+def test_a_request_by_grpc_has_the_tensors_that_tensorflow_would_make(values):
+    pytest.importorskip("tensorflow_serving.apis")
+    import tensorflow as tf
+
+    found = make_predict_request({"x": values}, "rank", "ranker", 3).inputs["x"]
+    expected = tf.make_tensor_proto(values, tf.as_dtype(values.dtype), values.shape)
+    assert (found.dtype, found.tensor_shape) == (expected.dtype, expected.tensor_shape)
+    read, of_tensorflow = tf.make_ndarray(found), tf.make_ndarray(expected)
+    assert read.dtype == of_tensorflow.dtype and read.shape == values.shape
+    np.testing.assert_array_equal(read, of_tensorflow)
