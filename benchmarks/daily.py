@@ -355,7 +355,7 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4))
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for axis, rows in zip(axes, ("all", "new"), strict=True):
         table = by_day(records, rows)
         for strategy in table:
@@ -363,8 +363,8 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
         axis.set_title("all rows" if rows == "all" else "rows with new ids")
         axis.set_ylabel("mean AUC of the tasks")
         axis.tick_params("x", labelrotation=45)
-    axes[0].legend()
-    figure.tight_layout()
+    lines, names = axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=len(names))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)
