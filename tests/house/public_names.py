@@ -1,5 +1,6 @@
 """Public names and signatures; `python -m tests.house.public_names` records them anew."""
 
+import functools
 import inspect
 from pathlib import Path
 from types import ModuleType
@@ -87,7 +88,7 @@ def _members(cls: type) -> list[str]:
         for name, member in vars(base).items():
             if name.startswith("_") or any(hasattr(other, name) for other in others):
                 continue
-            if isinstance(member, property):
+            if isinstance(member, (property, functools.cached_property)):
                 found[name] = name
             elif isinstance(member, classmethod):
                 found[name] = name + signature(member.__func__, skip_first=True)
