@@ -12,7 +12,8 @@ days before it, and becomes a day of the next model's:
 - hashed: hashed ids, then as continued;
 - retrained, retrained-5: encoder and model anew, on all days so far, on the last five.
 
-Rows are `"new"` where a user or a video has no id in an encoder of all rows before the day: the
+Rows are `"new"` where a user or a video has no id in an encoder of the first days, and `"unseen"`
+where it has none in an encoder of all rows before the day, so that no model was trained on it: the
 same rows for all strategies. Seconds are those that made the model that scored the day, compiling,
 encoding and writing included, its scoring not; the table has those of all cores (`cpu_seconds`),
 which other work on the machine changes little. With `--out`, a command that was stopped goes on
@@ -185,7 +186,7 @@ def run_strategy(
         args: Arguments of the run.
     """
     # Before ids are hashed, of which none is new.
-    is_new, days = log.new_rows(), list(log.frames)
+    kinds, days = log.rows_by_kind(args.first_days), list(log.frames)
     log = log.hashed() if strategy == "hashed" else log
     done = {r["day"] for r in records if r["strategy"] == strategy}
     trained, before = None, None
@@ -210,7 +211,8 @@ def run_strategy(
         print(f"{strategy}, {days[number]}: {taken['seconds']:.1f} s", flush=True)
         yield [
             {**same, "rows": kind, "task": task.name, "auc": area, **taken}
-            for kind, chosen in (("all", np.ones(len(rows), bool)), ("new", is_new[days[number]]))
+            for kind, of_kind in kinds.items()
+            for chosen in [of_kind[days[number]]]
             for task in log.schema.tasks
             for area in [area_of(rows[task.label][chosen], scores[task.name][chosen])]
         ]
@@ -323,10 +325,14 @@ def by_day(records: list[dict[str, Any]], rows: str) -> pd.DataFrame:
 
 def markdown_table(records: list[dict[str, Any]]) -> str:
     """Means over days, their differences to the reference with paired errors, and CPU seconds."""
-    heads = ("AUC", f"less {REFERENCE}", "AUC, new ids", f"less {REFERENCE}")
+    heads = [
+        head
+        for kind in ("AUC", "AUC, new ids", "AUC, unseen ids")
+        for head in (kind, f"less {REFERENCE}")
+    ]
     heads += ("CPU seconds, all days", "relative", "CPU seconds, last day", "relative")
     lines = [f"| strategy | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    tables = [by_day(records, rows) for rows in ("all", "new")]
+    tables = [by_day(records, rows) for rows in ("all", "new", "unseen")]
     days = pd.DataFrame(records).groupby(["strategy", "day"])
     seconds = days["cpu_seconds"].first().unstack()
     for strategy in tables[0]:

@@ -11,7 +11,7 @@ from benchmarks.protocol.data import open_log
 from benchmarks.protocol.logs import LOGS
 from keras_infnet import BinaryTask, CategoricalFeature, FeatureSchema, History, NumericFeature
 
-# A row is new where the id of its user or item is.
+# A row is new, or unseen, where the id of its user or item is.
 NEW_IDS = ("user_id", "video_id")
 _DAY_MS = 86_400_000
 # KuaiRand's dates and hours are those of UTC+8.
@@ -47,20 +47,33 @@ class DailyLog:
         warm = self.warm
         return {} if warm is None else {history.name: warm for history in self.schema.histories}
 
-    def new_rows(self) -> dict[str, np.ndarray]:
-        """Rows with an id that an encoder of all rows before the day does not know, bool, by day.
+    def rows_by_kind(self, first_days: int) -> dict[str, dict[str, np.ndarray]]:
+        """Rows by what is known of their user and video, bool, by kind and day.
 
-        It knows what at least `min_frequency` of these rows, and of the events before them, have.
+        `"new"` ones have an id that an encoder of the first days does not know, `"unseen"` ones an
+        id that an encoder of all rows before the day does not know. It knows what at least
+        `min_frequency` of these rows, and of the events before them, have.
+
+        Args:
+            first_days: Days that the first model is trained on.
         """
-        is_new = {day: np.zeros(len(rows), bool) for day, rows in self.frames.items()}
+        kinds = ("all", "new", "unseen")
+        found = {
+            kind: {d: np.zeros(len(f), bool) for d, f in self.frames.items()} for kind in kinds
+        }
+        found["all"] = {day: ~rows for day, rows in found["all"].items()}
         for name in NEW_IDS:
             least = self.schema.feature(name).min_frequency
             has_warm = self.warm is not None and name in self.warm
             counts = (self.warm if has_warm else pd.DataFrame({name: []}))[name].value_counts()
-            for day, rows in self.frames.items():
-                is_new[day] |= ~rows[name].isin(counts.index[counts >= least]).to_numpy()
+            of_first = counts
+            for number, (day, rows) in enumerate(self.frames.items()):
+                of_first = counts if number <= first_days else of_first
+                for kind, before in (("new", of_first), ("unseen", counts)):
+                    known = before.index[before >= least]
+                    found[kind][day] |= ~rows[name].isin(known).to_numpy()
                 counts = counts.add(rows[name].value_counts(), fill_value=0)
-        return is_new
+        return found
 
     def hashed(self) -> "DailyLog":
         """The same log with hashed ids: the next power of two buckets above all of its values."""

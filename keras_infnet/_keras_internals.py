@@ -36,6 +36,9 @@ _MODEL, _OPTIMIZER = "keras.Model", "keras.optimizers.Optimizer"
 INTERNALS = (
     Internal(_MODEL, "_symbolic_build", "make_training_variables"),
     Internal(
+        _MODEL, "_symbolic_build", "overridden: the graph is not run for it", rooms=("_backend",)
+    ),
+    Internal(
         _MODEL,
         "_maybe_symbolic_build",
         "overridden: several devices get the first one's batch",
@@ -57,8 +60,8 @@ INTERNALS = (
     Internal(
         _MODEL,
         "_run_through_graph",
-        "overridden: `clone_model` makes the clone of what it gives",
-        rooms=("models",),
+        "overridden: `clone_model` makes the clone of what it gives, and may be left out",
+        rooms=("models", "_backend"),
     ),
     Internal(_MODEL, "_tracker", "unlocked"),
     Internal("keras.Variable", "_layout", "layout_of"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_infnet._backend.evaluation_steps import evaluation_step, jax_test_function
 from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
@@ -24,6 +25,7 @@ class TrainingSteps(keras.Model):
 
     xla_by_worth = False
     balance: Any = None
+    _runs_graph = True
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; a loss that is NaN or infinite is a `FloatingPointError`."""
@@ -104,6 +106,20 @@ class TrainingSteps(keras.Model):
         """Variables of optimizer and metrics: a step that makes some is traced twice."""
         labels = {output: keras.KerasTensor((None, 1)) for output in self.output}
         make_training_variables(self, (dict(self.input), labels, None))
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # The outputs' shapes are known: a trace of the graph for them is time of the first step.
+        self._runs_graph = False
+        try:
+            super()._symbolic_build(iterator, data_batch)
+        finally:
+            self._runs_graph = True
+
+    def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._runs_graph:
+            return super()._run_through_graph(inputs, *args, **kwargs)
+        rows = ops.shape(keras.tree.flatten(inputs)[0])[0]
+        return {k: ops.zeros((rows, *v.shape[1:]), v.dtype) for k, v in self.output.items()}
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None and is_distributed(self):

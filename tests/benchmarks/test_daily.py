@@ -50,7 +50,7 @@ def test_each_strategy_has_records_of_each_day(whole):
         "data", "strategy", "day", "rows", "task", "auc", "seconds", "cpu_seconds"
     }  # fmt: skip
     frame = pd.DataFrame(records)
-    assert (frame.groupby("strategy").size() == 2 * 2 * 2).all()
+    assert (frame.groupby("strategy").size() == 2 * 3 * 2).all()
     assert set(frame["strategy"]) == set(daily.STRATEGIES)
     assert set(frame["day"]) == {"2026-11-03", "2026-11-04"}
     assert (folder / "daily.png").stat().st_size
@@ -76,10 +76,12 @@ def test_a_model_that_goes_on_trains_on_the_day_alone(whole):
 
 def test_all_are_judged_by_the_same_rows(whole):
     *_, judged = whole
-    # Of each strategy two days, all rows and new ones, two tasks.
-    assert len(judged) == 6 * 8
-    assert all(judged[first : first + 8] == judged[:8] for first in range(0, 48, 8))
+    # Of each strategy two days; all rows, new and unseen ones; two tasks.
+    assert len(judged) == 6 * 12
+    assert all(judged[first : first + 12] == judged[:12] for first in range(0, 72, 12))
     assert [len(labels) for labels in judged[:2]] == [60, 60] and 0 < len(judged[2]) < 60
+    # On the first day that is scored, ids that are new are unseen; on the next, some are not.
+    assert judged[2:4] == judged[4:6] and len(judged[8]) > len(judged[10]) > 0
 
 
 class Stopped(Exception):
@@ -120,17 +122,20 @@ def test_other_settings_are_no_going_on(whole, monkeypatch):
         run(monkeypatch, "--epochs", 3, "--out", folder / "daily.json")
 
 
-def test_new_rows_are_those_whose_user_or_video_an_encoder_of_the_days_before_lacks():
+@pytest.mark.parametrize(("kind", "known_days"), [("new", 1), ("unseen", 2)])
+def test_an_encoder_of_the_days_before_lacks_a_user_or_video(kind, known_days):
     log = daily_logs.simulate_days(300, 4, seed=1)
-    days, is_new = list(log.frames), log.new_rows()
-    encoder = FeatureEncoder(log.schema).fit(pd.concat(log.frames[day] for day in days[:2]))
+    days, found = list(log.frames), log.rows_by_kind(first_days=1)
+    encoder = FeatureEncoder(log.schema).fit(
+        pd.concat(log.frames[day] for day in days[:known_days])
+    )
     ids = encoder.transform(log.frames[days[2]])["categorical"]
     names = [f.name for f in log.schema.features if isinstance(f, keras_infnet.CategoricalFeature)]
     of_both = ids[:, [names.index(name) for name in daily_logs.NEW_IDS]]
     # The id of unknown values is 1.
-    assert is_new[days[2]].tolist() == (of_both == 1).any(axis=1).tolist()
-    assert 0 < is_new[days[2]].mean() < 1
-    assert is_new[days[0]].all()
+    assert found[kind][days[2]].tolist() == (of_both == 1).any(axis=1).tolist()
+    assert 0 < found[kind][days[2]].mean() < 1
+    assert found[kind][days[0]].all() and found["all"][days[2]].all()
 
 
 def test_a_tenth_of_users_and_videos_is_new_each_day():
@@ -175,11 +180,11 @@ def test_differences_have_errors_paired_over_days():
         | {"auc": None if rows == "new" and day == 2 else area, "cpu_seconds": seconds[name][day]}
         for name, found in areas.items()
         for day, area in enumerate(found)
-        for rows in ("all", "new")
+        for rows in ("all", "new", "unseen")
     ]
     grown = daily.markdown_table(records).splitlines()[2].split(" | ")
     # Differences .1, 0, .2: their deviation is .1, and the error of a mean of three .1 / sqrt(3).
     assert grown[1:3] == ["0.7000", "+0.1000 ± 0.0577"]
     # Without the last day, which has no area, .1 and 0.
     assert grown[3:5] == ["0.6500", "+0.0500 ± 0.0500"]
-    assert grown[5:] == ["6.0", "0.30", "1.0", "0.10 |"]
+    assert grown[7:] == ["6.0", "0.30", "1.0", "0.10 |"]
