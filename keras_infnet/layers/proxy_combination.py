@@ -12,6 +12,7 @@ from keras_infnet._backend.attention_pooling import (
     attention_scores,
     masked_softmax,
 )
+from keras_infnet._backend.project import project
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 
@@ -94,7 +95,7 @@ class ProxyCombination(ConfiguredLayer):
     def _queries(self, tasks: Any) -> Any:
         """`T W_q W_k^T / sqrt(d)`: keys are never computed."""
         absorbed = ops.matmul(self.query_kernel, ops.transpose(self.key_kernel))
-        return ops.matmul(tasks, absorbed * self.key_kernel.shape[-1] ** -0.5)
+        return project(tasks, absorbed * self.key_kernel.shape[-1] ** -0.5)
 
 
 def _beside(own: Any, shared: Any) -> Any:

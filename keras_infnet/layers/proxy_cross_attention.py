@@ -12,6 +12,7 @@ from keras_infnet._backend.attention_pooling import (
     attention_pooling,
     attention_scores,
 )
+from keras_infnet._backend.project import project
 from keras_infnet.layers.configured_layer import ConfiguredLayer
 
 # Tokens start at some 1e-2, so it matters for those that are 0 alone, and bounds their gradient.
@@ -219,11 +220,13 @@ class ProxyCrossAttention(ConfiguredLayer):
         keys = self.key_kernels * (self.query_sets if self.share_kv else 1)
         parts = []
         for i in chosen:
-            absorbed = ops.matmul(
+            absorbed = project(
                 self._normalised(sets[i]), self._absorb(self.query_kernels[i], keys[i])
             )
-            rows = sets[i].shape[1] * self.num_heads
-            parts.append(ops.reshape(absorbed, (-1, rows, memory.shape[-1])))
+            if self.num_heads > 1:
+                rows = sets[i].shape[1] * self.num_heads
+                absorbed = ops.reshape(absorbed, (-1, rows, memory.shape[-1]))
+            parts.append(absorbed)
         absorbed = parts[0] if len(parts) == 1 else ops.concatenate(_with_all_rows(parts), axis=1)
         return absorbed if gate is None else absorbed * gate
 
@@ -236,7 +239,7 @@ class ProxyCrossAttention(ConfiguredLayer):
     def _gated(self, output: Any, queries: Any, i: int) -> Any:
         if not self.output_gate:
             return output
-        gate = ops.sigmoid(ops.matmul(self._normalised(queries), self.gate_kernels[i]))
+        gate = ops.sigmoid(project(self._normalised(queries), self.gate_kernels[i]))
         return output * gate
 
     def _score_scale(self, memory: Any, gate: Any) -> Any:
@@ -283,10 +286,10 @@ class ProxyCrossAttention(ConfiguredLayer):
 
     def _project(self, pooled: Any, kernel: Any) -> Any:
         if self.num_heads == 1:
-            return ops.matmul(pooled, kernel)
+            return project(pooled, kernel)
         head_dim = self.dim // self.num_heads
         heads = [
-            ops.matmul(pooled[:, h :: self.num_heads], kernel[:, h * head_dim : (h + 1) * head_dim])
+            project(pooled[:, h :: self.num_heads], kernel[:, h * head_dim : (h + 1) * head_dim])
             for h in range(self.num_heads)
         ]
         return ops.concatenate(heads, axis=-1)
@@ -311,8 +314,7 @@ def _read_together(sets: list[Any], memory: Any, gate: Any) -> list[list[int]]:
 
 def _split(x: Any, sizes: list[int]) -> list[Any]:
     """Parts of axis 1 of these sizes."""
-    ends = itertools.accumulate(sizes)
-    return [x[:, end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    return ops.split(x, list(itertools.accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [x]
 
 
 def _inverse_rms(x: Any) -> Any:
