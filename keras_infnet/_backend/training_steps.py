@@ -119,7 +119,7 @@ class TrainingSteps(keras.Model):
         if self._runs_graph:
             return super()._run_through_graph(inputs, *args, **kwargs)
         rows = ops.shape(keras.tree.flatten(inputs)[0])[0]
-        return {k: ops.zeros((rows, *v.shape[1:]), v.dtype) for k, v in self.output.items()}
+        return {k: ops.zeros((rows, *v.shape[1:]), v.dtype) for k, v in dict(self.output).items()}
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None and is_distributed(self):

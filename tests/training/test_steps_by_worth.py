@@ -1,4 +1,4 @@
-"""When TensorFlow's steps are compiled by XLA, and that it changes no number."""
+"""What a first step costs: when TensorFlow's are compiled by XLA, and no run for shapes alone."""
 
 import keras
 import numpy as np
@@ -6,6 +6,8 @@ import pytest
 
 from keras_infnet._backend import steps_by_worth
 from keras_infnet._backend.steps_by_worth import StepsByWorth, StepsToCome
+from keras_infnet._keras_internals import layers_inside, make_training_variables
+from keras_infnet.layers import FusedEmbedding
 from keras_infnet.models import MMoE, SharedBottom
 from tests import tiny
 
@@ -171,3 +173,31 @@ def test_what_is_said_is_not_chosen(compiled):
     model.make_predict_function()
     assert not isinstance(model.train_function, StepsByWorth)
     assert not isinstance(model.predict_function, StepsByWorth)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_variables_of_training_are_made_without_a_run_of_the_graph(members):
+    schema = tiny.schema()
+    model = SharedBottom(schema, dim=4, members=members)
+    model.compile("adam")
+    x, (y, w) = tiny.inputs(schema, batch=8), tiny.labels(schema, batch=8)
+    called, table = [], next(x for x in layers_inside(model) if isinstance(x, FusedEmbedding))
+    call = table.call
+
+    def noted(*args, **kwargs):
+        called.append(table.name)
+        return call(*args, **kwargs)
+
+    table.call = noted
+    symbolic = keras.tree.map_structure(lambda v: keras.KerasTensor(v.shape, v.dtype), (x, y, w))
+    make_training_variables(model, symbolic)
+    assert not called and model.optimizer.built
+    made = paths_of_training(model)
+    model.fit(x, y, batch_size=8, sample_weight=w, verbose=0)
+    assert called and made[1]
+    # The step itself makes none.
+    assert paths_of_training(model) == made
+
+
+def paths_of_training(model):
+    return [[v.path for v in of] for of in (model.optimizer.variables, model.metrics_variables)]
