@@ -41,7 +41,7 @@ INTERNALS = (
     Internal(
         _MODEL,
         "_maybe_symbolic_build",
-        "overridden: several devices get the first one's batch",
+        "overridden: no batch of several devices is read for shapes",
         rooms=("_backend",),
         backend="tensorflow",
     ),

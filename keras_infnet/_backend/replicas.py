@@ -1,28 +1,9 @@
-"""Replicas: batches, gradients and logs where TensorFlow trains on several devices."""
+"""Replicas: gradients and logs where TensorFlow trains on several devices."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-
-
-def first_replica_batch(model: keras.Model, iterator: Any) -> Any:
-    """The first batch of this process's first device, for the shapes that a model is built with.
-
-    Keras's trainer takes the mean of the devices' batches instead, which fails for batches of
-    dicts under `tf.distribute.MultiWorkerMirroredStrategy`.
-
-    Args:
-        model: The model, made within a strategy's scope.
-        iterator: Keras's iterator of an epoch.
-
-    Returns:
-        The batch; None where there is none.
-    """
-    local = model.distribute_strategy.experimental_local_results
-    for _, _, batches in iterator:
-        return keras.tree.map_structure(lambda part: local(part)[0], next(batches))
-    return None
 
 
 def sum_over_replicas(gradients: Sequence[Any]) -> list[Any]:

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_infnet._backend.devices import scope_of
 from keras_infnet._backend.evaluation_steps import evaluation_step, jax_test_function
-from keras_infnet._backend.replicas import first_replica_batch, logs_of_replica
+from keras_infnet._backend.replicas import logs_of_replica
 from keras_infnet._backend.row_training import train_step_by_rows
 from keras_infnet._backend.steps_by_worth import StepsByWorth, with_steps_to_come
 from keras_infnet._backend.tensorflow_internals import operations_are_deterministic
@@ -122,6 +123,7 @@ class TrainingSteps(keras.Model):
         return {k: ops.zeros((rows, *v.shape[1:]), v.dtype) for k, v in dict(self.output).items()}
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        if iterator is not None and is_distributed(self):
-            iterator, data_batch = None, first_replica_batch(self, iterator)
-        super()._maybe_symbolic_build(iterator, data_batch)
+        # Keras takes the mean of the devices' batches, which fails for dicts on several workers.
+        if is_distributed(self):
+            with scope_of(self):
+                self._build_training_state()

@@ -234,28 +234,21 @@ def _carry_training(model: Any, new: Any, moved: Mapping[int, _Moved]) -> None:
     if not before.built:
         return
     partner = {id(b): n for b, n in _variables_of_both(model, new)}
-    now.build([partner[id(variable)] for variable in trained_variables(_unscaled(before))])
+    unscaled = getattr(before, "inner_optimizer", before)
+    now.build([partner[id(variable)] for variable in trained_variables(unscaled)])
     # A slot is named after the path of its weight.
     of_weights = {
         variable.path.replace("/", "_"): moved[id(variable)]
         for variable in new.trainable_variables
         if id(variable) in moved
     }
-    states = [[v for v in o.variables if not _is_scratch(v)] for o in (before, now)]
+    # What `RowUpdates` holds in positions has no meaning between steps.
+    states = [[v for v in o.variables if not v.name.endswith("_positions")] for o in (before, now)]
     for was, variable in zip(*states, strict=True):
         paths = [path for path in of_weights if variable.name.startswith(path)]
         found = of_weights[max(paths, key=len)] if paths else None
         # A running mean of weights begins at the weight, all other slots as they were made.
         _carry(was, variable, found, variable.name.endswith("_average"))
-
-
-def _is_scratch(variable: Any) -> bool:
-    """Whether what it holds has no meaning between steps; see `RowUpdates`."""
-    return variable.name.endswith("_positions")
-
-
-def _unscaled(optimizer: Any) -> Any:
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _layers_of_both(model: Any, new: Any) -> list[tuple[Any, Any]]:

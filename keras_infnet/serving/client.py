@@ -311,11 +311,7 @@ class Client:
             )
 
     def _ask(
-        self,
-        inputs: Arrays,
-        signature: str,
-        names: tuple[str, ...],
-        timeout: float | None = None,
+        self, inputs: Arrays, signature: str, names: tuple[str, ...], timeout: float | None = None
     ) -> Outputs:
         outputs = self._server.predict(inputs, signature, names, timeout)
         for name in names:

@@ -55,11 +55,7 @@ class RestServer:
         self._context = context
 
     def predict(
-        self,
-        inputs: Arrays,
-        signature: str,
-        names: tuple[str, ...],
-        timeout: float | None = None,
+        self, inputs: Arrays, signature: str, names: tuple[str, ...], timeout: float | None = None
     ) -> Outputs:
         """Arrays by output; `names` are those that are expected."""
         timeout = self.timeout if timeout is None else timeout
@@ -236,11 +232,7 @@ class GrpcServer:
         self._channel: Any = None
 
     def predict(
-        self,
-        inputs: Arrays,
-        signature: str,
-        names: tuple[str, ...],
-        timeout: float | None = None,
+        self, inputs: Arrays, signature: str, names: tuple[str, ...], timeout: float | None = None
     ) -> Outputs:
         """Arrays by output; all have names here, expected or not."""
         import tensorflow as tf

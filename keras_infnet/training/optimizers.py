@@ -72,11 +72,8 @@ class _Parts(keras.optimizers.OptimizerMap):
 
 
 def _is_matrix(variable: Any) -> bool:
-    return len(variable.shape) == 2 and min(variable.shape) > 1 and _is_kernel(variable.path)
-
-
-def _is_kernel(path: str) -> bool:
-    return re.fullmatch(_MATRICES, path) is not None and "_head/output/" not in path
+    is_kernel = re.fullmatch(_MATRICES, variable.path) and "_head/output/" not in variable.path
+    return bool(is_kernel) and len(variable.shape) == 2 and min(variable.shape) > 1
 
 
 @keras.saving.register_keras_serializable(package="keras_infnet", name="SplitOptimizer")
