@@ -47,6 +47,7 @@ from keras_infnet.models import MODELS
 ANEW: dict[str, int | None] = {"retrained": None, "retrained-5": 5}
 STRATEGIES = ("frozen", "continued", "grown", "hashed", *ANEW)
 REFERENCE = "retrained"
+KINDS = {"all": "all rows", "new": "rows with new ids", "unseen": "rows with unseen ids"}
 SETTINGS = ("model", "arguments", "first_days", "epochs", "learning_rate", "next_learning_rate")
 SETTINGS += ("batch_size", "start", "no_jit", "seed")
 QUICK = {"simulate": True, "rows": 2000, "days": 7, "first_days": 4}
@@ -314,6 +315,11 @@ def area_of(labels: pd.Series, scores: np.ndarray) -> float | None:
     return float(auc(labels.to_numpy(), scores)) if labels.nunique() == 2 else None
 
 
+def kinds_of(records: list[dict[str, Any]]) -> list[str]:
+    """Kinds of rows that the records are of."""
+    return [kind for kind in KINDS if any(r["rows"] == kind for r in records)]
+
+
 def by_day(records: list[dict[str, Any]], rows: str) -> pd.DataFrame:
     """Mean AUC of the tasks, where all of them have one: a row a day, a column a strategy."""
     frame = pd.DataFrame(records)
@@ -325,14 +331,11 @@ def by_day(records: list[dict[str, Any]], rows: str) -> pd.DataFrame:
 
 def markdown_table(records: list[dict[str, Any]]) -> str:
     """Means over days, their differences to the reference with paired errors, and CPU seconds."""
-    heads = [
-        head
-        for kind in ("AUC", "AUC, new ids", "AUC, unseen ids")
-        for head in (kind, f"less {REFERENCE}")
-    ]
-    heads += ("CPU seconds, all days", "relative", "CPU seconds, last day", "relative")
+    kinds = kinds_of(records)
+    heads = [head for kind in kinds for head in (f"AUC, {KINDS[kind]}", f"less {REFERENCE}")]
+    heads += ["CPU seconds, all days", "relative", "CPU seconds, last day", "relative"]
     lines = [f"| strategy | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    tables = [by_day(records, rows) for rows in ("all", "new", "unseen")]
+    tables = [by_day(records, kind) for kind in kinds]
     days = pd.DataFrame(records).groupby(["strategy", "day"])
     seconds = days["cpu_seconds"].first().unstack()
     for strategy in tables[0]:
@@ -361,12 +364,14 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    for axis, rows in zip(axes, ("all", "new"), strict=True):
-        table = by_day(records, rows)
+    kinds = kinds_of(records)
+    size = (5.5 * len(kinds), 4.5)
+    figure, axes = plt.subplots(1, len(kinds), figsize=size, layout="constrained")
+    for axis, kind in zip(axes, kinds, strict=True):
+        table = by_day(records, kind)
         for strategy in table:
             axis.plot(table.index, table[strategy], marker="o", markersize=3, label=strategy)
-        axis.set_title("all rows" if rows == "all" else "rows with new ids")
+        axis.set_title(KINDS[kind])
         axis.set_ylabel("mean AUC of the tasks")
         axis.tick_params("x", labelrotation=45)
     lines, names = axes[0].get_legend_handles_labels()
