@@ -358,7 +358,7 @@ def _difference(table: pd.DataFrame, strategy: str) -> str:
 
 
 def draw(records: list[dict[str, Any]], path: Path) -> None:
-    """Mean AUC of the tasks by day: all rows, and those with new ids."""
+    """Mean AUC of the tasks by day, a panel a kind of rows."""
     import matplotlib
 
     matplotlib.use("Agg")
