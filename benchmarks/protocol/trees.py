@@ -1,12 +1,12 @@
 """LightGBM on the inputs of the networks: the model that most teams run today.
 
-Columns: numbers and features of the past as they are; ids of few values as categories, ids of many
-by the rate of each task in the training rows, out of fold; histories by counts of each group, and
-of the events of each group that agree with the candidate. `LightGBM-raw` has ids as categories and
-no counts: what one gets without any work.
+Columns: numbers and features of the past as they are; ids of few values as categories; ids of many
+by the rate of each task in the rows before, or without times in the training rows, out of fold;
+histories by counts of each group, and of the events of each group that agree with the candidate.
+`LightGBM-raw` has ids as categories and no counts: what one gets without any work.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 import keras_infnet
-from keras_infnet import CategoricalFeature, NumericFeature, RelativeFeature
+from keras_infnet import CategoricalFeature, NumericFeature, RateFeature, RelativeFeature
+from keras_infnet.data import Rates
 
 TREES = ("LightGBM", "LightGBM-raw")
 # Trials in the place of the networks'; the first is the library's defaults.
@@ -29,6 +30,7 @@ _MOST_TREES, _PATIENCE = 2_000, 50
 _METRICS = {"binary_logloss": "log_loss", "auc": "auc"}
 _FEW_VALUES = 255
 _FOLDS, _PRIOR = 5, 20.0
+_CLOCK = ("user_key", "time_key", "time_unit", "time_origin")
 
 
 class Columns:
@@ -48,11 +50,25 @@ class Columns:
             f.name: pd.Index(_first_values(self._train[f.name], f).dropna().unique())
             for f in one_valued
         }
+        # Where negatives are sampled for each positive, rates out of fold tell a training row's own
+        # label: the fewer of its id's positives lie outside its fold, the more are in it.
+        has_times = data.schema.time_key is not None
+        self._before = RatesBefore(data, self._many) if has_times and not raw else None
+
+    @property
+    def _many(self) -> list[CategoricalFeature]:
+        """The ids of many values."""
+        features = map(self._schema.feature, self._categories)
+        return [f for f in features if len(self._categories[f.name]) > _FEW_VALUES]
 
     def of(self, part: str, freeze_at: Any = None) -> pd.DataFrame:
         """The columns of a part's rows, with its past frozen where that is asked for."""
         rows = self._train if part == "train" and freeze_at is None else self._rows(part, freeze_at)
-        parts = [self._of_feature(f, rows, part == "train") for f in self._schema.features]
+        by_rate = [] if self._before is None else self._many
+        features = [f for f in self._schema.features if f not in by_rate]
+        parts = [self._of_feature(f, rows, part == "train") for f in features]
+        if self._before is not None:
+            parts.append(self._before.of(rows, freeze_at))
         if not self._raw and self._schema.histories:
             parts.append(self._of_histories(part, freeze_at))
         return pd.concat([p.reset_index(drop=True) for p in parts], axis=1)
@@ -110,6 +126,61 @@ class Columns:
                 same = (packed[:, :, fields[field].start] == candidate) & (candidate > 0)
                 for group, inside in groups.items():
                     yield f"{history.name} {group} same {field}", (inside & same).sum(axis=1)
+
+
+class RatesBefore:
+    """Rates of each task in the rows before a row, by ids: `(n_1 + 20 p) / (n + 20)`.
+
+    Args:
+        data: The log, all of whose rows are the past of later ones.
+        features: The ids; those of which the schema has such rates already are left out.
+    """
+
+    def __init__(
+        self, data: keras_infnet.RankingData, features: Sequence[CategoricalFeature]
+    ) -> None:
+        schema = data.schema
+        self._user_key, self._time_key = schema.user_key, schema.time_key
+        rates = [f for f in schema.past if isinstance(f, RateFeature) and f.window is None]
+        held = {(f.keys, f.action) for f in rates}
+        self._tasks = schema.tasks
+        wanted = [
+            (f, t.name) for f in features for t in self._tasks if ((f.name,), t.label) not in held
+        ]
+        self._features = {f.name: f for f, _ in wanted}
+        self._names = [f"{f.name}_{task}_before" for f, task in wanted]
+        if not wanted:
+            return
+        log = pd.concat([data.frame(part) for part in data.rows])
+        self._ids = {
+            name: pd.Index(_first_values(log[name], f).dropna().unique())
+            for name, f in self._features.items()
+        }
+        of_rates = [
+            RateFeature(name, "item", keys=(f.name,), action=task, prior=_PRIOR)
+            for name, (f, task) in zip(self._names, wanted, strict=True)
+        ]
+        clock = {key: getattr(schema, key) for key in _CLOCK}
+        tasks = [keras_infnet.BinaryTask(task.name) for task in self._tasks]
+        train = data.frame("train")
+        means = {t.name: float(np.nanmean(observed_labels(train, t))) for t in self._tasks}
+        rated = keras_infnet.FeatureSchema(of_rates, tasks, **clock)
+        self._rates = Rates(rated, self._keyed(log), means)
+
+    def of(self, rows: pd.DataFrame, freeze_at: Any) -> pd.DataFrame:
+        """The rates, a column a feature and task."""
+        if not self._names:
+            return pd.DataFrame(index=rows.index)
+        return self._rates.attach(self._keyed(rows), freeze_at)[self._names].astype("float64")
+
+    def _keyed(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Users, times, a number for each id, and labels."""
+        codes = {
+            name: self._ids[name].get_indexer(_first_values(rows[name], f))
+            for name, f in self._features.items()
+        }
+        labels = {t.name: observed_labels(rows, t) for t in self._tasks}
+        return rows[[self._user_key, self._time_key]].assign(**codes, **labels)
 
 
 def observed_labels(rows: pd.DataFrame, task: Any) -> np.ndarray:

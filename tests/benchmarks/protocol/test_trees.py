@@ -9,7 +9,13 @@ import keras_infnet
 from benchmarks.protocol.data import load_data
 from benchmarks.protocol.runs import RunConfig, read_json
 from benchmarks.protocol.train import predict_test, train_run
-from benchmarks.protocol.trees import Columns, Trees, observed_labels, out_of_fold_rates
+from benchmarks.protocol.trees import (
+    Columns,
+    RatesBefore,
+    Trees,
+    observed_labels,
+    out_of_fold_rates,
+)
 from tests.datasets.test_census_income import persons, write_uci
 
 pytestmark = pytest.mark.one_backend
@@ -49,6 +55,23 @@ def test_rates_of_other_rows_are_those_of_all_training_rows():
     p = 2 / 4
     expected = [(1 + 20 * p) / 22, (1 + 20 * p) / 21, (0 + 20 * p) / 21, (1 + 20 * p) / 22]
     assert found == pytest.approx(expected)
+
+
+def test_ids_of_many_values_have_the_rates_of_the_rows_before(data):
+    """Of the authors, for whom the schema has rates with another prior, and of music, with none."""
+    before = RatesBefore(data, [data.schema.feature("music_id"), data.schema.feature("author_id")])
+    log = pd.concat([data.frame(part) for part in ("train", "validation", "test")])
+    p = data.frame("train")["is_like"].mean()
+    rows, frozen = data.frame("test"), int(data.frame("test")["time_ms"].min())
+    for freeze_at in (None, frozen):
+        found = before.of(rows, freeze_at)
+        assert found.index.equals(rows.index)
+        assert set(found) == {"music_id_click_before", "music_id_like_before"}
+        for place, row in list(enumerate(rows.itertuples()))[::7]:
+            until = row.time_ms if freeze_at is None else min(row.time_ms, freeze_at)
+            past = log[(log["music_id"] == row.music_id) & (log["time_ms"] < until)]["is_like"]
+            expected = (past.sum() + 20 * p) / (len(past) + 20)
+            assert found["music_id_like_before"].iloc[place] == pytest.approx(expected, rel=1e-6)
 
 
 def test_trees_learn_of_rows_in_which_a_task_is_observed():
