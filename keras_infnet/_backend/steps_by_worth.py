@@ -18,7 +18,7 @@ _TIMED = 5
 # Our choice, such that a wrong guess leaves XLA out: the first call with XLA takes so many times
 # the first without, and a step this share.
 _COMPILING = 3.0
-_OF_TRAINING, _OF_INFERENCE = 0.6, 0.85
+_OF_TRAINING, _OF_INFERENCE = 0.75, 0.85
 
 
 class StepsByWorth:

@@ -7,14 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_infnet.balances.balance import (
-    TINY,
-    Balance,
-    Measured,
-    State,
-    adam,
-    first_moments,
-)
+from keras_infnet.balances.balance import TINY, Balance, Measured, State, adam, first_moments
 
 _EPSILON = 1e-8
 

@@ -17,13 +17,7 @@ from keras_infnet.data.row_source import WantedColumns
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.events import log_events
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.schema.canonical import (
-    MISSING_INT,
-    MISSING_STRING,
-    column,
-    feedbacks,
-    user_ids,
-)
+from keras_infnet.schema.canonical import MISSING_INT, MISSING_STRING, column, feedbacks, user_ids
 from keras_infnet.schema.history import History
 from keras_infnet.schema.schema import FeatureSchema
 

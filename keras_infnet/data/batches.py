@@ -23,19 +23,13 @@ from keras_infnet.data.histories import (
     gather_windows,
 )
 from keras_infnet.data.list_order import ListOrder
+from keras_infnet.data.narrow_columns import NarrowColumns, take_rows
 from keras_infnet.data.prepared_rows import NUMBER, Arrays, PreparedRows
 from keras_infnet.data.shards import MANIFEST
 from keras_infnet.data.unknown_ids import UnknownIds
 from keras_infnet.encoding.encoder import FeatureEncoder
 from keras_infnet.encoding.labels import read_labels
-from keras_infnet.schema.frames import (
-    Frame,
-    as_frame,
-    as_rows,
-    below_another,
-    decoded,
-    to_frame,
-)
+from keras_infnet.schema.frames import Frame, as_frame, as_rows, below_another, decoded, to_frame
 from keras_infnet.schema.list_key import FILLS_UP, LIST_CODES, NO_LIST
 from keras_infnet.schema.schema import FeatureSchema
 
@@ -517,12 +511,13 @@ class EncodedRows:
     def _encoded(self, labels: bool) -> dict[str, Any]:
         """Inputs, events, and with labels these and their weights, encoded once."""
         if not self._arrays:
-            self._arrays = _on_cpu("x", self._encoder.transform(self._frame))
+            inputs = self._encoder.transform(self._frame)
+            self._arrays = {f"x/{n}": NarrowColumns(inputs.pop(n)) for n in list(inputs)}
             found = self._histories.events.items() if self._histories else ()
             for name, events in found:
                 # One more: a history may have none.
                 columns = np.pad(events.columns, ((0, 1), (0, 0)))
-                self._arrays |= _on_cpu("events", {name: columns})
+                self._arrays[f"events/{name}"] = NarrowColumns(columns)
                 self._arrays |= _on_cpu("times", {name: np.append(events.times, NO_TIME)})
         if labels and not any(name.startswith("label/") for name in self._arrays):
             found = read_labels(self._schema, self._frame)
@@ -593,8 +588,8 @@ def _batch(
 
     def of_kind(kind: str) -> dict[str, Any]:
         return {
-            name.removeprefix(f"{kind}/"): tf.gather(tensor, index)
-            for name, tensor in arrays.items()
+            name.removeprefix(f"{kind}/"): take_rows(rows, index)
+            for name, rows in arrays.items()
             if name.startswith(f"{kind}/")
         }
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from keras_infnet._base.paths import local_path
 from keras_infnet.data.event_arrays import NO_TIME, EventArrays
 from keras_infnet.data.histories_file import SavedHistories
+from keras_infnet.data.narrow_columns import take_rows
 from keras_infnet.data.notices import (
     repeated_rows,
     warn_of_repeated_rows,
@@ -549,7 +550,7 @@ def gather_windows(
     Args:
         schema: A fitted schema.
         name: Name of the history.
-        columns: int32 `(events, columns)` with at least one event.
+        columns: int32 or `NarrowColumns`, `(events, columns)`, with at least one event.
         times: int64 `(events,)`, milliseconds, `NO_TIME` where unknown.
         window: int64 `(batch, 3)`: start, end and the row's own time.
         length: Positions of the history, the newest. Defaults to its `max_length`.
@@ -566,7 +567,7 @@ def gather_windows(
     index = ends - length + tf.range(length)
     inside = index >= starts
     index = tf.where(inside, index, 0)
-    packed = tf.gather(columns, index) * tf.cast(inside, "int32")[..., None]
+    packed = take_rows(columns, index) * tf.cast(inside, "int32")[..., None]
     gathered = {name: packed}
     event_times = tf.gather(times, index)
     known = inside & (event_times != NO_TIME) & (schema.time_key is not None)

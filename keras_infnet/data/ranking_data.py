@@ -12,19 +12,8 @@ from keras_infnet._base.did_you_mean import did_you_mean
 from keras_infnet._base.paths import local_path
 from keras_infnet.calibration.fit import fit_calibration
 from keras_infnet.data.batches import Batches, By, check_by_lists, check_whole
-from keras_infnet.data.data_parts import (
-    FolderParts,
-    LogParts,
-    load_parts,
-    save_parts,
-    with_rates,
-)
-from keras_infnet.data.histories import (
-    Histories,
-    event_logs,
-    freezes_by_history,
-    read_times,
-)
+from keras_infnet.data.data_parts import FolderParts, LogParts, load_parts, save_parts, with_rates
+from keras_infnet.data.histories import Histories, event_logs, freezes_by_history, read_times
 from keras_infnet.data.rates import Rates, past_of_log
 from keras_infnet.data.relative import check_whole_lists, with_relative
 from keras_infnet.data.splits import PARTS, Boundary, split_log

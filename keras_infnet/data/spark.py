@@ -18,13 +18,7 @@ import pyarrow as pa
 from keras_infnet.data.log_files import list_files
 from keras_infnet.data.prepare_steps import ROWS, Preparation, named
 from keras_infnet.data.progress import Progress
-from keras_infnet.data.row_source import (
-    RowSource,
-    file_parts,
-    no_row,
-    read_chunks,
-    read_file,
-)
+from keras_infnet.data.row_source import RowSource, file_parts, no_row, read_chunks, read_file
 from keras_infnet.data.spool import unify
 from keras_infnet.encoding.counts import EncoderCounts
 from keras_infnet.encoding.encoder import FeatureEncoder

@@ -6,13 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_infnet.schema.programs import (
-    BLOCK,
-    Bucketize,
-    Graph,
-    Program,
-    number_not_above,
-)
+from keras_infnet.schema.programs import BLOCK, Bucketize, Graph, Program, number_not_above
 
 # Differences of numbers within, and 1 over them, are finite in float32 and never subnormal.
 _LARGEST, _SMALLEST = np.float32(1e37), np.float32(1e-30)
