@@ -1,9 +1,10 @@
 """LightGBM on the inputs of the networks: the model that most teams run today.
 
 Columns: numbers and features of the past as they are; ids of few values as categories; ids of many
-by the rate of each task in the rows before, or without times in the training rows, out of fold;
-histories by counts of each group, and of the events of each group that agree with the candidate.
-`LightGBM-raw` has ids as categories and no counts: what one gets without any work.
+as categories too, beside the rate of each task in the rows before, or without times by the rate in
+the training rows, out of fold; histories by counts of each group, and of the events of each group
+that agree with the candidate. `LightGBM-raw` has ids as categories, without rates of their own and
+without counts: what one gets without any work.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,28 +46,22 @@ class Columns:
         self._data, self._schema, self._raw = data, data.schema, raw
         self._train = self._rows("train", None)
         self._labels = {t.name: observed_labels(self._train, t) for t in data.schema.tasks}
-        one_valued = [f for f in data.schema.features if isinstance(f, CategoricalFeature)]
         self._categories = {
             f.name: pd.Index(_first_values(self._train[f.name], f).dropna().unique())
-            for f in one_valued
+            for f in data.schema.features
+            if isinstance(f, CategoricalFeature)
         }
         # Where negatives are sampled for each positive, rates out of fold tell a training row's own
         # label: the fewer of its id's positives lie outside its fold, the more are in it.
         has_times = data.schema.time_key is not None
-        self._before = RatesBefore(data, self._many) if has_times and not raw else None
-
-    @property
-    def _many(self) -> list[CategoricalFeature]:
-        """The ids of many values."""
-        features = map(self._schema.feature, self._categories)
-        return [f for f in features if len(self._categories[f.name]) > _FEW_VALUES]
+        many = [name for name, values in self._categories.items() if len(values) > _FEW_VALUES]
+        features = [data.schema.feature(name) for name in many]
+        self._before = RatesBefore(data, features) if has_times and not raw else None
 
     def of(self, part: str, freeze_at: Any = None) -> pd.DataFrame:
         """The columns of a part's rows, with its past frozen where that is asked for."""
         rows = self._train if part == "train" and freeze_at is None else self._rows(part, freeze_at)
-        by_rate = [] if self._before is None else self._many
-        features = [f for f in self._schema.features if f not in by_rate]
-        parts = [self._of_feature(f, rows, part == "train") for f in features]
+        parts = [self._of_feature(f, rows, part == "train") for f in self._schema.features]
         if self._before is not None:
             parts.append(self._before.of(rows, freeze_at))
         if not self._raw and self._schema.histories:
@@ -89,7 +84,7 @@ class Columns:
             raise ValueError(f"LightGBM: feature `{feature.name}` is a {type(feature).__name__}.")
         known = self._categories[feature.name]
         codes = known.get_indexer(_first_values(rows[feature.name], feature))
-        if self._raw or len(known) <= _FEW_VALUES:
+        if self._raw or self._before is not None or len(known) <= _FEW_VALUES:
             kept = pd.Categorical.from_codes(codes, categories=range(len(known)))
             return pd.DataFrame({feature.name: kept})
         own = known.get_indexer(_first_values(self._train[feature.name], feature))

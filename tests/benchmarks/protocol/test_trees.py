@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import keras_infnet
+from benchmarks.protocol import trees
 from benchmarks.protocol.data import load_data
 from benchmarks.protocol.runs import RunConfig, read_json
 from benchmarks.protocol.train import predict_test, train_run
@@ -72,6 +73,13 @@ def test_ids_of_many_values_have_the_rates_of_the_rows_before(data):
             past = log[(log["music_id"] == row.music_id) & (log["time_ms"] < until)]["is_like"]
             expected = (past.sum() + 20 * p) / (len(past) + 20)
             assert found["music_id_like_before"].iloc[place] == pytest.approx(expected, rel=1e-6)
+
+
+def test_trees_of_a_log_with_times_read_all_that_raw_trees_read(data, monkeypatch):
+    monkeypatch.setattr(trees, "_FEW_VALUES", 3)
+    raw, own = (Columns(data, raw).of("test") for raw in (True, False))
+    pd.testing.assert_frame_equal(own[list(raw)], raw)
+    assert {"music_id_click_before", "music_id_like_before"} < set(own) - set(raw)
 
 
 def test_trees_learn_of_rows_in_which_a_task_is_observed():
