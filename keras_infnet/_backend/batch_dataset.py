@@ -37,6 +37,19 @@ def dataset_class(methods: type) -> type:
     return Dataset
 
 
+def without_autotuning(dataset: Any) -> Any:
+    """The dataset, which TensorFlow runs as it is told to, without tuning it meanwhile.
+
+    The end of an iterator waits for the thread that tunes it, and that thread sleeps: ten
+    milliseconds at first, then twice as long each time, up to a minute.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def encoded_by(dataset: Any, schema: Any) -> Any:
     """The dataset itself, which now says the schema whose encoder made its batches."""
     dataset.schema = schema

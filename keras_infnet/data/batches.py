@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from keras_infnet._backend.batch_dataset import dataset_class, encoded_by
+from keras_infnet._backend.batch_dataset import dataset_class, encoded_by, without_autotuning
 from keras_infnet._base.checks import bad
 from keras_infnet._base.paths import local_path
 from keras_infnet.data.epochs import EPOCH, ORDER, EpochOrder, LengthBuckets, WorkerEpochs
@@ -270,7 +270,7 @@ class Batches:
         Returns:
             A `tf.data.Dataset` that begins there in each iteration.
         """
-        return encoded_by(self._later(batch), self.schema)
+        return encoded_by(without_autotuning(self._later(batch)), self.schema)
 
     def map(self, *args: Any, **kwargs: Any) -> "Batches":
         """As in `tf.data.Dataset`."""
@@ -535,7 +535,7 @@ def _batches(
     shuffled: bool,
 ) -> Any:
     """The dataset as `Batches`, with `starting_at` and the number of batches an epoch."""
-    batches = encoded_by(dataset_class(Batches)(dataset), schema)
+    batches = encoded_by(dataset_class(Batches)(without_autotuning(dataset)), schema)
     batches._later, batches._epoch, batches.shuffled = later, epoch, shuffled
     return batches
 

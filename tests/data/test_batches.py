@@ -154,6 +154,13 @@ def test_buckets_need_pointers_and_shuffling(encoder, log, histories):
         Batches.from_rows(encoder, histories.attach(log), shuffle=True, length_buckets=(2,))
 
 
+def test_no_iterator_waits_at_its_end_for_a_thread_that_tunes_it(encoder, log, histories):
+    data = Batches.from_rows(encoder, log, histories, batch_size=64, shuffle=True)
+    mapped = data.map(lambda *parts: parts)
+    for found in (data, data.starting_at(3), mapped, mapped.starting_at(3), data.take(2)):
+        assert found.options().autotune.enabled is False
+
+
 def test_the_remainder_may_be_dropped(encoder, log, histories):
     data = Batches.from_rows(encoder, log, histories, batch_size=64, drop_remainder=True)
     assert data.cardinality().numpy() == 3
