@@ -1,10 +1,11 @@
 """LightGBM on the inputs of the networks: the model that most teams run today.
 
 Columns: numbers and features of the past as they are; ids of few values as categories; ids of many
-as categories too, beside the rate of each task in the rows before, or without times by the rate in
-the training rows, out of fold; histories by counts of each group, and of the events of each group
-that agree with the candidate. `LightGBM-raw` has ids as categories, without rates of their own and
-without counts: what one gets without any work.
+by the rate of each task in the rows before, and as categories too where that has the lower log loss
+on validation rows, or without times by the rate in the training rows, out of fold; histories by
+counts of each group, and of the events of each group that agree with the candidate. `LightGBM-raw`
+has ids as categories, without rates of their own and without counts: what one gets without any
+work.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,6 +58,8 @@ class Columns:
         many = [name for name, values in self._categories.items() if len(values) > _FEW_VALUES]
         features = [data.schema.feature(name) for name in many]
         self._before = RatesBefore(data, features) if has_times and not raw else None
+        # Categories of ids that have rates too: trees do with or without them.
+        self.optional = many if self._before is not None else []
 
     def of(self, part: str, freeze_at: Any = None) -> pd.DataFrame:
         """The columns of a part's rows, with its past frozen where that is asked for."""
@@ -90,7 +93,7 @@ class Columns:
         own = known.get_indexer(_first_values(self._train[feature.name], feature))
         return pd.DataFrame(
             {
-                f"{feature.name} {task}": out_of_fold_rates(own, labels, None if trains else codes)
+                f"{feature.name}_{task}": out_of_fold_rates(own, labels, None if trains else codes)
                 for task, labels in self._labels.items()
             }
         )
@@ -114,13 +117,13 @@ class Columns:
                     g.name: there & (bits >> i & 1 == 1) for i, g in enumerate(history.groups)
                 }
             for group, inside in groups.items():
-                yield f"{history.name} {group}", inside.sum(axis=1)
+                yield f"{history.name}_{group}", inside.sum(axis=1)
             fields = schema.field_columns(history.name)
             for field in (f for f in fields if f in places):
                 candidate = x["categorical"][:, places[field], None]
                 same = (packed[:, :, fields[field].start] == candidate) & (candidate > 0)
                 for group, inside in groups.items():
-                    yield f"{history.name} {group} same {field}", (inside & same).sum(axis=1)
+                    yield f"{history.name}_{group}_same_{field}", (inside & same).sum(axis=1)
 
 
 class RatesBefore:
@@ -235,38 +238,52 @@ class Trees:
 
     def fit(self) -> dict[str, list[float]]:
         """Trains; returns the validation AUC and log loss of each task by tree."""
+        parts = {part: self.columns.of(part) for part in ("train", "validation")}
+        choices = [parts]
+        if left_out := self.columns.optional:
+            choices.append({part: found.drop(columns=left_out) for part, found in parts.items()})
+        curves = {}
+        for task in self._tasks:
+            fits = [self._fit_task(task, columns) for columns in choices]
+            self.boosters[task.name], curve = min(fits, key=lambda fit: min(fit[1]["log_loss"]))
+            curves |= {f"val_{task.name}_{metric}": found for metric, found in curve.items()}
+        return curves
+
+    def _fit_task(
+        self, task: Any, columns: Mapping[str, pd.DataFrame]
+    ) -> tuple[Any, dict[str, list[float]]]:
+        """A booster on these columns of both parts, and its validation metrics by tree."""
         import lightgbm
 
-        train, validation = self.columns.of("train"), self.columns.of("validation")
-        curves, weights = {}, self._data.schema.sample_weight
-        for task in self._tasks:
-            sets = []
-            for part, columns in (("train", train), ("validation", validation)):
-                rows = self._data.frame(part)
-                labels = observed_labels(rows, task)
-                known = ~np.isnan(labels)
-                weight = None if weights is None else rows.loc[known, weights]
-                given = {"reference": sets[0] if sets else None, "weight": weight}
-                sets.append(lightgbm.Dataset(columns[known], labels[known], **given))
-            curve: dict[str, Any] = {}
-            self.boosters[task.name] = lightgbm.train(
-                {**self._given, "metric": list(_METRICS)},
-                sets[0],
-                _MOST_TREES,
-                valid_sets=[sets[1]],
-                callbacks=[
-                    lightgbm.early_stopping(_PATIENCE, first_metric_only=True, verbose=False),
-                    lightgbm.record_evaluation(curve),
-                ],
-            )
-            for metric, name in _METRICS.items():
-                curves[f"val_{task.name}_{name}"] = curve["valid_0"][metric]
-        return curves
+        sets, weights = [], self._data.schema.sample_weight
+        for part, of_part in columns.items():
+            rows = self._data.frame(part)
+            labels = observed_labels(rows, task)
+            known = ~np.isnan(labels)
+            weight = None if weights is None else rows.loc[known, weights]
+            given = {"reference": sets[0] if sets else None, "weight": weight}
+            sets.append(lightgbm.Dataset(of_part[known], labels[known], **given))
+        curve: dict[str, Any] = {}
+        booster = lightgbm.train(
+            {**self._given, "metric": list(_METRICS)},
+            sets[0],
+            _MOST_TREES,
+            valid_sets=[sets[1]],
+            callbacks=[
+                lightgbm.early_stopping(_PATIENCE, first_metric_only=True, verbose=False),
+                lightgbm.record_evaluation(curve),
+            ],
+        )
+        return booster, {name: curve["valid_0"][metric] for metric, name in _METRICS.items()}
 
     def predict(self, part: str, freeze_at: Any = None) -> pd.DataFrame:
         """Probabilities by task, as `RankingData.predict` gives those of a network."""
         columns, index = self.columns.of(part, freeze_at), self._data.frame(part).index
-        return pd.DataFrame({t: b.predict(columns) for t, b in self.boosters.items()}, index=index)
+        scores = {
+            task: booster.predict(columns[booster.feature_name()])
+            for task, booster in self.boosters.items()
+        }
+        return pd.DataFrame(scores, index=index)
 
     def save(self, folder: Path) -> None:
         """Writes a text file a task."""

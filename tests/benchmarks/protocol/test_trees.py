@@ -119,9 +119,9 @@ def test_counts_of_histories_are_those_of_the_raw_log(data):
         past = log[(log["user_id"] == row.user_id) & (log["time_ms"] < row.time_ms)]
         past = past.sort_values("time_ms", kind="stable").tail(100)
         same = past["author_id"].eq(row.author_id) & (row.author_id in trained)
-        assert table.loc[place, "exposures all"] == len(past)
-        assert table.loc[place, "exposures click"] == past["is_click"].sum()
-        assert table.loc[place, "exposures click same author_id"] == (past["is_click"] * same).sum()
+        assert table.loc[place, "exposures_all"] == len(past)
+        assert table.loc[place, "exposures_click"] == past["is_click"].sum()
+        assert table.loc[place, "exposures_click_same_author_id"] == (past["is_click"] * same).sum()
 
 
 def plain_table(data, rows, train):
@@ -140,23 +140,47 @@ def plain_table(data, rows, train):
     return pd.DataFrame(table, index=rows.index)
 
 
-def test_raw_trees_are_lightgbm_on_the_raw_columns(data):
-    trees = Trees(data, "LightGBM-raw", SMALL, seed=0)
-    curves = trees.fit()
-    rows = {part: data.rates.attach(data.frame(part)) for part in ("train", "validation", "test")}
-    tables = {part: plain_table(data, frame, rows["train"]) for part, frame in rows.items()}
+def fit_clicks(tables, rows):
+    """LightGBM by itself."""
     train = lightgbm.Dataset(tables["train"], rows["train"]["is_click"])
     validation = lightgbm.Dataset(
         tables["validation"], rows["validation"]["is_click"], reference=train
     )
     given = {"objective": "binary", "metric": "binary_logloss", "verbosity": -1, "seed": 0, **SMALL}
     stop = lightgbm.early_stopping(50, verbose=False)
-    expected = lightgbm.train(given, train, 2_000, [validation], callbacks=[stop])
-    found = trees.predict("test")
-    assert trees.boosters["click"].best_iteration == 1 + np.argmin(curves["val_click_log_loss"])
+    return lightgbm.train(given, train, 2_000, [validation], callbacks=[stop])
+
+
+def test_raw_trees_are_lightgbm_on_the_raw_columns(data):
+    raw = Trees(data, "LightGBM-raw", SMALL, seed=0)
+    curves = raw.fit()
+    rows = {part: data.rates.attach(data.frame(part)) for part in ("train", "validation", "test")}
+    tables = {part: plain_table(data, frame, rows["train"]) for part, frame in rows.items()}
+    expected = fit_clicks(tables, rows)
+    found = raw.predict("test")
+    assert raw.boosters["click"].best_iteration == 1 + np.argmin(curves["val_click_log_loss"])
     assert len(curves["val_click_auc"]) == len(curves["val_click_log_loss"])
     assert found["click"].to_numpy() == pytest.approx(expected.predict(tables["test"]))
     assert found.index.equals(rows["test"].index)
+
+
+def test_each_task_reads_ids_as_categories_where_that_has_the_lower_log_loss(data, monkeypatch):
+    monkeypatch.setattr(trees, "_FEW_VALUES", 3)
+    own = Trees(data, "LightGBM", SMALL, seed=0)
+    own.fit()
+    rows = {part: data.frame(part) for part in ("train", "validation")}
+    tables = {part: own.columns.of(part) for part in rows}
+    assert set(own.columns.optional) < set(tables["train"])
+    by_loss = {}
+    for left_out in ([], own.columns.optional):
+        kept = {part: table.drop(columns=left_out) for part, table in tables.items()}
+        fitted = fit_clicks(kept, rows)
+        by_loss[fitted.best_score["valid_0"]["binary_logloss"]] = fitted, kept
+    expected, kept = by_loss[min(by_loss)]
+    assert len(by_loss) == 2
+    assert own.boosters["click"].feature_name() == list(kept["validation"])
+    found = own.predict("validation")["click"].to_numpy()
+    assert found == pytest.approx(expected.predict(kept["validation"]))
 
 
 def test_a_run_of_trees_has_the_files_and_numbers_of_a_network_s(data, tmp_path):
