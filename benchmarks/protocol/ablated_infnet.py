@@ -1,15 +1,24 @@
-"""INFNet with what its ablations add: no proxies in blocks, no alternation, tables of each task."""
+"""INFNet with what its ablations add: no proxies in blocks, no alternation, tables of each task.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+And what other rankers do: a feed-forward layer of each query, tokens mixed by head, old events
+merged.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from keras_infnet._base.fields import at_least, declared
+from keras_infnet._base.fields import at_least, declared, one_of
 from keras_infnet.layers.grouped_pooling import over_all_histories
+from keras_infnet.layers.per_token_feed_forward import PerTokenFeedForward
+from keras_infnet.layers.token_mixing import TokenMixing
 from keras_infnet.models.embedded_inputs import joined, mean_of_bag
+from keras_infnet.models.event_groups import EventGroups
 from keras_infnet.models.infnet import (
     GATED_BY,
     INFNet,
@@ -27,7 +36,7 @@ from keras_infnet.models.tokens import Tokens
 
 @keras.saving.register_keras_serializable(package="benchmarks")
 class AblatedINFNet(INFNet):
-    """`INFNet` and four switches that no user would turn.
+    """`INFNet` and switches that no user would turn.
 
     With `all_to_all` there are no proxies in the blocks: `C' = C + CA(C, S) + CA(C, T)` and `S' = S
     + CA(S, C) + CA(S, T)`, which no gate follows; heads read proxies of the last `C'` and `S'`.
@@ -41,6 +50,15 @@ class AblatedINFNet(INFNet):
 
     With `num_recent_proxies` heads read the tokens of the newest events of each history beside `H`,
     zeros where there is no event.
+
+    With `feed_forward="per_token"` all queries `Q` of a block, the proxies and `T`, become `Q +
+    pFFN(RMSNorm(Q))` after the heterogeneous flow, with weights of each token's own; with
+    `"mixed"` they were `Q + Mix(Q)` before, zero tokens behind them until their number divides
+    `dim`.
+
+    With `events_per_token=K` blocks read the newest `num_raw_events` of each history as they are,
+    and of those before every `K` neighbours as one token `W [S_1; ...; S_K] + b`, zeros where
+    padded, whose action, age and position are the newest one's. Pooling reads all of them.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -51,6 +69,9 @@ class AblatedINFNet(INFNet):
         alternates: bool = declared(True)
         own_dim: int = at_least(0, default=0)
         num_recent_proxies: int = at_least(0, default=0)
+        feed_forward: Literal["none", "per_token", "mixed"] = one_of("none", "per_token", "mixed")
+        events_per_token: int = at_least(1, default=1)
+        num_raw_events: int = at_least(1, default=16)
 
         @property
         def task_table_dim(self) -> int:
@@ -58,7 +79,8 @@ class AblatedINFNet(INFNet):
 
         @property
         def any_length(self) -> bool:
-            return super().any_length and not (self.all_to_all or self.num_recent_proxies)
+            reads_places = self.num_recent_proxies or self.events_per_token > 1
+            return super().any_length and not (self.all_to_all or reads_places)
 
         def check(self, model: str) -> None:
             super().check(model)
@@ -82,6 +104,10 @@ class AblatedINFNet(INFNet):
     def network(tokens: Tokens, config: "AblatedINFNet.Config") -> dict[str, Any]:
         """As `INFNet.network`, with the switches."""
         memories, queries = first_tokens(tokens, config)
+        if config.events_per_token > 1 and tokens.history is not None:
+            memories["history"], tokens = _with_old_events_merged(
+                memories["history"], tokens, config
+            )
         own = _own_representations(tokens, config.head_dim) if config.own_dim else {}
         if own and "tasks" in queries:
             projected = [
@@ -100,6 +126,10 @@ class AblatedINFNet(INFNet):
             if config.heterogeneous_flow:
                 those = asking(queries, config, last)
                 queries |= heterogeneous_flow(those, memories, tokens, config, block)
+                if config.feed_forward != "none":
+                    queries |= _fed_forward(
+                        {group: queries[group] for group in those}, config, block
+                    )
             for memory, queried in groups.items():
                 if config.all_to_all:
                     memories[memory] = Memory(queries[queried], memories[memory].mask)
@@ -123,6 +153,56 @@ class AblatedINFNet(INFNet):
             task: ops.concatenate([x, own[task]], axis=-1) if own else x
             for task, x in found.items()
         }
+
+
+def _fed_forward(
+    queries: Mapping[str, Any], config: AblatedINFNet.Config, block: str
+) -> dict[str, Any]:
+    """`Q + pFFN(RMSNorm(Q))` of all queries side by side, by group; first, if so, `Q + Mix(Q)`."""
+    x = joined(list(queries.values()))
+    number, dim = x.shape[1:]
+    if config.feed_forward == "mixed":
+        divisors = [n for n in range(number, dim + 1) if dim % n == 0]
+        if not divisors:
+            raise ValueError(
+                f'AblatedINFNet: feed_forward="mixed" with {number} queries of width dim={dim}; '
+                "expected no more queries than that."
+            )
+        filled = ops.pad(x, ((0, 0), (0, divisors[0] - number), (0, 0)))
+        x = x + TokenMixing(name=f"{block}_mixing")(filled)[:, :number]
+    normed = keras.layers.RMSNormalization(name=f"{block}_feed_forward_norm")(x)
+    x = x + PerTokenFeedForward(name=f"{block}_feed_forward")(normed)
+    ends = [0, *itertools.accumulate(group.shape[1] for group in queries.values())]
+    parts = itertools.pairwise(ends)
+    return {group: x[:, start:end] for group, (start, end) in zip(queries, parts, strict=True)}
+
+
+def _with_old_events_merged(
+    memory: Memory, tokens: Tokens, config: AblatedINFNet.Config
+) -> tuple[Memory, Tokens]:
+    """The memory of the events with older ones merged, and tokens that know its buckets."""
+    size, dim = config.events_per_token, config.dim
+    in_groups = EventGroups(size)
+    merge = keras.layers.Dense(dim, name="merged_events")
+
+    def cut(x: Any, merged: Callable[[Any], Any]) -> Any:
+        parts = []
+        for part in tokens.parts_of_history:
+            newest = max(part.start, part.stop - config.num_raw_events)
+            old = [merged(in_groups(x[:, part.start : newest]))] if newest > part.start else []
+            parts += [*old, x[:, newest : part.stop]]
+        return joined(parts)
+
+    there = ops.cast(ops.expand_dims(memory.mask, -1), memory.tokens.dtype)
+    merged = cut(
+        memory.tokens * there, lambda x: merge(ops.reshape(x, (-1, x.shape[1], size * dim)))
+    )
+    mask = cut(memory.mask, lambda x: ops.any(x, axis=-1))
+    known = copy.copy(tokens)
+    known.buckets = {
+        quantity: cut(ids, lambda x: x[:, :, -1]) for quantity, ids in tokens.buckets.items()
+    }
+    return replace(memory, tokens=merged, mask=mask), known
 
 
 def _own_representations(tokens: Tokens, width: int) -> dict[str, Any]:

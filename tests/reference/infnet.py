@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tests.reference.interactions import cross
+from tests.reference.mixing import feed_forward, mix
 from tests.reference.schema_tokens import (
     by_kind,
     candidate,
@@ -17,6 +18,7 @@ from tests.reference.textbook import Weights, block, dense, relu, sigmoid
 
 EVENT_CONTEXT = ("action", "ratio", "age", "position")
 WITHOUT = {"all_to_all": False, "alternates": True, "own_dim": 0, "num_recent_proxies": 0}
+WITHOUT |= {"feed_forward": "none", "events_per_token": 1, "num_raw_events": 16}
 
 
 def options_of(config):
@@ -46,10 +48,12 @@ def predict(variables, schema, inputs, config):
     if not options["all_to_all"] and "field_proxies/kernel" in w:
         state |= proxies(w, schema, state, options)
     state["x_0"] = first_of_crosses(state, cand)
+    if options["events_per_token"] > 1 and "history" in state:
+        state |= merged_events(w / "merged_events", schema, state, options)
     num_blocks = options["num_blocks"]
     for i in range(num_blocks):
         of_block = options if options["alternates"] else {**options, "homogeneous_flow": False}
-        state = block(w, f"block_{i}", state, of_block, after=num_blocks - 1 - i)
+        state = block(w, f"block_{i}", state, of_block, num_blocks - 1 - i, fed_by(w, options))
     for i in range(0 if options["alternates"] else num_blocks):
         state = block(w, f"block_{i}", state, {**options, "heterogeneous_flow": False}, after=0)
     if options["all_to_all"] and options["uses_candidate"]:
@@ -127,6 +131,58 @@ def recent_tokens(schema, state, number):
             tokens.append(np.where(state["mask"][:, at, None], state["history"][:, at], 0))
         start += s.max_length
     return np.stack(tokens, 1)
+
+
+def fed_by(w, options):
+    """What feeds queries forward, each by weights of its own; None where nothing does."""
+    if options["feed_forward"] == "none":
+        return None
+
+    def fed_forward(queries, name):
+        x = np.concatenate(list(queries.values()), 1)
+        number, dim = x.shape[1:]
+        if options["feed_forward"] == "mixed":
+            heads = next(n for n in range(number, dim + 1) if dim % n == 0)
+            x = x + mix(np.pad(x, ((0, 0), (0, heads - number), (0, 0))))[:, :number]
+        size = np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
+        normed = x / size * (w / f"{name}_feed_forward_norm")["scale"]
+        x = x + feed_forward(w / f"{name}_feed_forward", normed)
+        ends = np.cumsum([tokens.shape[1] for tokens in queries.values()])
+        return dict(zip(queries, np.split(x, ends[:-1], axis=1), strict=True))
+
+    return fed_forward
+
+
+def merged_events(w, schema, state, options):
+    """Events as blocks read them: the newest of each history, and those before `K` by `K`."""
+    size, start, tokens, mask = options["events_per_token"], 0, [], []
+    buckets = {name: [] for name in state["buckets"]}
+    for s in by_kind(schema):
+        end = start + s.max_length
+        newest = max(start, end - options["num_raw_events"])
+        groups = []
+        for last in range(newest - 1, start - 1, -size):
+            groups.insert(0, range(last - size + 1, last + 1))
+        for group in groups:
+            inside = [at for at in group if at >= start]
+            rows = [
+                np.where(state["mask"][:, at, None], state["history"][:, at], 0)
+                if at >= start
+                else np.zeros_like(state["history"][:, 0])
+                for at in group
+            ]
+            tokens.append(dense(np.concatenate(rows, -1), w))
+            mask.append(state["mask"][:, inside].any(1))
+            for name, ids in state["buckets"].items():
+                buckets[name].append(ids[:, group[-1]])
+        for at in range(newest, end):
+            tokens.append(state["history"][:, at])
+            mask.append(state["mask"][:, at])
+            for name, ids in state["buckets"].items():
+                buckets[name].append(ids[:, at])
+        start = end
+    buckets = {name: np.stack(ids, 1) for name, ids in buckets.items()}
+    return {"history": np.stack(tokens, 1), "mask": np.stack(mask, 1), "buckets": buckets}
 
 
 def own_representation(w, schema, inputs, i, options):

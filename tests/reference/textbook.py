@@ -89,6 +89,9 @@ def gated_unit(tokens, proxies, mlp, gate="sigmoid", norm=None, mask=None):
 
 
 MLP = ("hidden", "control")
+# In which queries stand side by side.
+ORDER = ("field_proxies", "sequence_proxies", "task_proxies", "tasks", "candidate_proxy")
+ORDER += ("own_proxies",)
 READS = {
     "field_proxies": ("history", "tasks"),
     "sequence_proxies": ("fields", "tasks"),
@@ -198,11 +201,16 @@ def what_is_updated(state, options, after):
     return updated
 
 
-def block(w, name, state, options, after):
-    """The block of a name, that `after` others follow; gated fields and history are written out."""
+def block(w, name, state, options, after, fed_forward=None):
+    """The block of a name, that `after` others follow; gated fields and history are written out.
+
+    `fed_forward` makes new queries of those that the heterogeneous flow gives, by group.
+    """
     reads, new = what_is_updated(state, options, after), dict(state)
     if options["heterogeneous_flow"]:
         new |= heterogeneous_flow(w, state, options, reads, name)
+        if fed_forward is not None:
+            new |= fed_forward({g: new[g] for g in ORDER if g in new}, name)
     if not options["homogeneous_flow"]:
         return new
     hubs = {}

@@ -14,13 +14,16 @@ SWITCHES = {
     "alternates": {"alternates": False, "num_own_proxies": 1},
     "own_dim": {"own_dim": 3},
     "num_recent_proxies": {"num_recent_proxies": 3},
+    "per_token": {"feed_forward": "per_token"},
+    "mixed": {"feed_forward": "mixed", "dim": 16},
+    "events_per_token": {"events_per_token": 3, "num_raw_events": 3},
 }
 
 
-def made(history="exposures", **arguments):
+def made(history="exposures", scale=0.4, **arguments):
     schema = tiny.schema(history)
     model = AblatedINFNet(schema, **{**SIZES, **arguments})
-    return tiny.randomise(model, scale=0.4), tiny.inputs(schema)
+    return tiny.randomise(model, scale=scale), tiny.inputs(schema)
 
 
 @pytest.mark.parametrize("history", ["exposures", "mixed"])
@@ -35,7 +38,7 @@ def test_outputs_equal_the_textbook(switch, history):
 
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_no_weight_is_without_a_gradient(switch):
-    model, x = made("mixed", **SWITCHES[switch], members=2, head_dim=16)
+    model, x = made("mixed", 0.2, **SWITCHES[switch], members=2, head_dim=16)
     y, _ = tiny.labels(model.schema)
 
     def loss(outputs):
@@ -69,6 +72,7 @@ def test_tables_of_a_task_are_read_by_its_own_head_alone():
     [
         ({"own_dim": -1}, "`own_dim` must be 0 or more. Received: -1"),
         ({"beta": 0.1}, "beta=0.1; only INFNet itself has an objective for proxies"),
+        ({"feed_forward": "mixed", "dim": 8}, "with 10 queries of width dim=8"),
         ({"num_recent_proxies": 4, "form": PAPER_V1}, "num_recent_proxies=4, which heads alone"),
         ({"all_to_all": True, "form": Form(own_group=True)}, "at a cost of its length squared"),
     ],
