@@ -83,7 +83,7 @@ def _other_trials(runs: pd.DataFrame) -> str:
     given = [m for m in tried.index[tried.max(axis=1) == 1] if m not in (*TREES, *VARIANTS)]
     said = f" Trials from a space of their own: {', '.join(own)}."
     if given:
-        said += f" Run in the configuration that other results chose: {', '.join(given)}."
+        said += f" In one configuration, without trials: {', '.join(given)}."
     return said
 
 
